@@ -1,0 +1,178 @@
+//! Every limit of the engine in one place, each with its flag, its default and its reason. Whatever a
+//! peer can make grow is bounded here; nothing is bounded anywhere else.
+
+use std::time::Duration;
+
+/// One limit as the command line and the documentation show it.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitSpec {
+    /// The flag of `callboard serve`, without its dashes.
+    pub flag: &'static str,
+    /// What one unit is: `bytes`, `ms` (milliseconds), `per second`, or empty for a plain number.
+    pub unit: &'static str,
+    /// The value without the flag.
+    pub default: u64,
+    /// What it bounds, and why at this height.
+    pub reason: &'static str,
+}
+
+macro_rules! limits {
+    ($( $field:ident $flag:literal = $default:literal $unit:literal $reason:literal; )*) => {
+        /// The limits in force. [`Limits::default`] is what the engine runs with unless told otherwise.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $( #[doc = concat!($reason, " (`--", $flag, "`, ", $default, " ", $unit, ")")]
+               pub $field: u64, )*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $( $field: $default, )* }
+            }
+        }
+
+        impl Limits {
+            /// Every limit, in the order of the documentation.
+            pub const ALL: &'static [LimitSpec] = &[ $( LimitSpec {
+                flag: $flag, unit: $unit, default: $default, reason: $reason,
+            }, )* ];
+
+            /// The limit behind a flag; `None` for a flag that is no limit's.
+            pub fn by_flag(&mut self, flag: &str) -> Option<&mut u64> {
+                match flag { $( $flag => Some(&mut self.$field), )* _ => None }
+            }
+        }
+    };
+}
+
+limits! {
+    max_connections "max-connections" = 20_000 ""
+        "Connections at once, those without HELLO included. A connection costs a file descriptor and about 4 KB of kernel memory.";
+    max_frame "max-frame" = 1_114_112 "bytes"
+        "Body of one frame. 64 KiB more than a payload, so that a payload slightly over its limit fails its call and not its connection. Below 16 MiB.";
+    max_payload "max-payload" = 1_048_576 "bytes"
+        "One payload of a call. Larger data does not belong on a connection that others wait behind.";
+    max_hello "max-hello" = 16_384 "bytes"
+        "Any frame before WELCOME. A stranger gets no more memory than this.";
+    max_namespaces "max-namespaces" = 64 ""
+        "Namespaces in use at once. Each owns a change log.";
+    max_audiences "max-audiences" = 1024 ""
+        "Different watches in one namespace. Each costs its own encoding of a change.";
+    max_prefixes "max-prefixes" = 16 ""
+        "Prefixes in one section of a watch. Each is looked up in every change.";
+    max_workers "max-workers" = 20_000 ""
+        "Workers of one namespace that provide something.";
+    max_functions "max-functions" = 65_536 ""
+        "Functions of one worker. Its death must be one revision step of bearable size.";
+    max_entry "max-entry" = 32_768 "bytes"
+        "Description, schemas and metadata of one function. An entry must fit well into a 64 KiB part of a change.";
+    max_metadata "max-metadata" = 16_777_216 "bytes"
+        "All entries of one worker, names included.";
+    max_worker_metadata "max-worker-metadata" = 4096 "bytes"
+        "The metadata a worker gives about itself in HELLO.";
+    max_outbound "max-outbound" = 4_194_304 "bytes"
+        "Replies that wait for one connection to read them. Beyond it, nothing more is read from that connection until it has read half of them.";
+    log_bytes "log-bytes" = 16_777_216 "bytes"
+        "The change log of one namespace. A watcher or a resume point further behind than this gets a snapshot.";
+    changes_per_second "changes-per-second" = 1000 "per second"
+        "Revision steps that one connection may cause, with a burst of one second's worth; 0 lifts it. Each step costs a write for every watcher.";
+    send_buffer "send-buffer" = 262_144 "bytes"
+        "SO_SNDBUF of a connection. Left alone, the kernel would buffer 4 MB for each reader that stalls.";
+    hello_timeout "hello-timeout" = 2000 "ms"
+        "From the accept until HELLO is complete.";
+    frame_timeout "frame-timeout" = 5000 "ms"
+        "From the first byte of a frame until its last, plus a second for every 64 KiB announced.";
+    ping_after "ping-after" = 5000 "ms"
+        "Silence before the engine asks PING.";
+    silence "silence" = 15000 "ms"
+        "Silence before the engine takes the peer for gone. Three PINGs' worth.";
+    write_deadline "write-deadline" = 15000 "ms"
+        "Time without any progress on a connection that has something to read and does not read it.";
+    ready_timeout "ready-timeout" = 2000 "ms"
+        "After a takeover: silence of the newcomer, short of READY, before what it did not confirm leaves.";
+    linger "linger" = 2000 "ms"
+        "How long a connection that is being closed may take to read its GOODBYE.";
+    settling "settling" = 3000 "ms"
+        "After the engine's start: clients keep what has not come back yet, marked stale. The library's first retry falls well into it.";
+    grace "grace" = 10000 "ms"
+        "After SIGTERM: time for calls in flight to end.";
+}
+
+impl Limits {
+    /// A limit that is a time.
+    #[must_use]
+    pub fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// Says what is impossible about these limits, if anything is.
+    ///
+    /// # Errors
+    /// A sentence for people, naming the flags.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let ceiling = crate::protocol::MAX_FRAME_CEILING as u64;
+        if self.max_frame >= ceiling {
+            return Err(LimitsError::FrameOverCeiling);
+        }
+        if self.max_payload + 1024 > self.max_frame || self.max_hello > self.max_frame {
+            return Err(LimitsError::FrameTooSmall);
+        }
+        if self.max_entry + 1024 > self.max_frame.min(64 * 1024) {
+            return Err(LimitsError::EntryOverPart);
+        }
+        if self.ping_after >= self.silence {
+            return Err(LimitsError::PingAfterSilence);
+        }
+        Ok(())
+    }
+}
+
+/// Limits that contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitsError {
+    /// The protocol has no frames of 16 MiB.
+    FrameOverCeiling,
+    /// A payload or a HELLO must fit into a frame.
+    FrameTooSmall,
+    /// An entry must fit into a part of a change.
+    EntryOverPart,
+    /// A peer must be asked before it is given up.
+    PingAfterSilence,
+}
+
+impl std::fmt::Display for LimitsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::FrameOverCeiling => "--max-frame must be below 16 MiB (16777216)",
+            Self::FrameTooSmall => {
+                "--max-frame must be at least 1 KiB above --max-payload, and not below --max-hello"
+            }
+            Self::EntryOverPart => {
+                "--max-entry must leave 1 KiB of a 64 KiB part and of --max-frame"
+            }
+            Self::PingAfterSilence => "--ping-after must be below --silence",
+        })
+    }
+}
+
+impl std::error::Error for LimitsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_do_not_contradict_each_other() {
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn every_flag_reaches_its_limit() {
+        let mut limits = Limits::default();
+        for spec in Limits::ALL {
+            let value = limits.by_flag(spec.flag).unwrap();
+            assert_eq!(*value, spec.default, "{}", spec.flag);
+        }
+        assert!(limits.by_flag("no-such").is_none());
+    }
+}

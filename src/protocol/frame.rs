@@ -1,0 +1,247 @@
+//! A frame: a big-endian `u32` length and that many bytes of MessagePack. This file cuts a stream of
+//! bytes into frames and puts lengths before bodies. It never looks into a body.
+
+use std::fmt;
+
+/// Bytes of the length prefix.
+pub const HEADER_LEN: usize = 4;
+
+/// No frame may ever be this long (16 MiB), whatever the limits say: the first byte of every header
+/// is therefore 0x00, and anything else on the port is a stranger (HTTP, TLS, text).
+pub const MAX_FRAME_CEILING: usize = 1 << 24;
+
+/// Why a stream of bytes is not a stream of frames. Each of these ends the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// The first byte of a header was not 0x00: this is some other protocol.
+    Foreign(u8),
+    /// The header announced more bytes than `limit`. Nothing was allocated for it.
+    TooLarge {
+        /// The announced length.
+        announced: usize,
+        /// The limit in force.
+        limit: usize,
+    },
+    /// The header announced fewer bytes than the shortest message has (one array of one element).
+    TooShort(usize),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Foreign(byte) => write!(
+                f,
+                "the first byte is 0x{byte:02x}, not 0x00; {} This port speaks Callboard's \
+                 length-prefixed MessagePack (see docs/PROTOCOL.md)",
+                match byte {
+                    0x16 => "this looks like TLS, which is not spoken here.",
+                    b'A'..=b'Z' => "this looks like HTTP or text.",
+                    _ => "this is another protocol.",
+                }
+            ),
+            Self::TooLarge { announced, limit } => write!(
+                f,
+                "a frame of {announced} bytes was announced, the limit is {limit} (max_frame)"
+            ),
+            Self::TooShort(n) => write!(f, "a frame of {n} bytes is too short to hold a message"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Reserves the length prefix at the end of `out`; returns the mark that [`end_frame`] wants.
+pub fn begin_frame(out: &mut Vec<u8>) -> usize {
+    let mark = out.len();
+    out.extend_from_slice(&[0; HEADER_LEN]);
+    mark
+}
+
+/// Writes the length of all that was appended since [`begin_frame`] into the reserved prefix.
+///
+/// # Panics
+/// When the frame is 16 MiB or longer, which the limits rule out beforehand.
+pub fn end_frame(out: &mut [u8], mark: usize) {
+    let len = out.len() - mark - HEADER_LEN;
+    assert!(
+        len < MAX_FRAME_CEILING,
+        "a frame of {len} bytes breaks the protocol"
+    );
+    out[mark..mark + HEADER_LEN].copy_from_slice(&(len as u32).to_be_bytes());
+}
+
+/// Cuts one connection's incoming bytes into frame bodies.
+///
+/// Whole frames are handed out as slices of the caller's own buffer; only a frame that arrives in
+/// pieces is copied. The copy grows with the bytes that arrived, never with the length that was
+/// announced, and is given back as soon as the frame was read: an idle connection owns no memory.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    partial: Vec<u8>,
+    /// The frame in `partial` was handed out by the last call; its memory is due.
+    handed_out: bool,
+}
+
+impl Inbox {
+    /// The next whole frame body out of what is held and `input`, which is advanced past what was
+    /// taken. `None` means that all of `input` was taken and no frame is complete yet.
+    pub fn next<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+        limit: usize,
+    ) -> Result<Option<&'a [u8]>, FrameError> {
+        if self.handed_out {
+            self.partial = Vec::new();
+            self.handed_out = false;
+        }
+        if self.partial.is_empty() {
+            if let Some(len) = body_len(input, limit)? {
+                let end = HEADER_LEN + len;
+                if input.len() >= end {
+                    let body = &input[HEADER_LEN..end];
+                    *input = &input[end..];
+                    return Ok(Some(body));
+                }
+            }
+            self.partial.extend_from_slice(input);
+            *input = &[];
+            return Ok(None);
+        }
+        self.top_up(input, HEADER_LEN);
+        let Some(len) = body_len(&self.partial, limit)? else {
+            return Ok(None);
+        };
+        self.top_up(input, HEADER_LEN + len);
+        if self.partial.len() < HEADER_LEN + len {
+            return Ok(None);
+        }
+        self.handed_out = true;
+        Ok(Some(&self.partial[HEADER_LEN..]))
+    }
+
+    fn top_up(&mut self, input: &mut &[u8], target: usize) {
+        let missing = target.saturating_sub(self.partial.len()).min(input.len());
+        self.partial.extend_from_slice(&input[..missing]);
+        *input = &input[missing..];
+    }
+
+    /// Bytes of an unfinished frame held here. 0 between frames.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        if self.handed_out {
+            0
+        } else {
+            self.partial.len()
+        }
+    }
+
+    /// The length that the unfinished frame announced, once its header is there.
+    #[must_use]
+    pub fn announced(&self) -> Option<usize> {
+        if self.handed_out {
+            return None;
+        }
+        let header = self.partial.first_chunk::<HEADER_LEN>()?;
+        Some(u32::from_be_bytes(*header) as usize)
+    }
+}
+
+/// Reads the header at the start of `bytes`; `None` while it is incomplete.
+fn body_len(bytes: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
+    match bytes.first() {
+        None => return Ok(None),
+        Some(0) => {}
+        Some(&byte) => return Err(FrameError::Foreign(byte)),
+    }
+    let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
+        return Ok(None);
+    };
+    let announced = u32::from_be_bytes(*header) as usize;
+    if announced > limit {
+        return Err(FrameError::TooLarge { announced, limit });
+    }
+    if announced < 2 {
+        return Err(FrameError::TooShort(announced));
+    }
+    Ok(Some(announced))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, FrameError> {
+        let mut inbox = Inbox::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            let mut input = *chunk;
+            while let Some(frame) = inbox.next(&mut input, 100)? {
+                out.push(frame.to_vec());
+            }
+            assert!(input.is_empty());
+        }
+        Ok(out)
+    }
+
+    fn stream() -> (Vec<u8>, Vec<Vec<u8>>) {
+        let bodies: Vec<Vec<u8>> = vec![vec![1, 2], vec![3; 100], vec![4, 5, 6], vec![0; 9]];
+        let mut bytes = Vec::new();
+        for body in &bodies {
+            let mark = begin_frame(&mut bytes);
+            bytes.extend_from_slice(body);
+            end_frame(&mut bytes, mark);
+        }
+        (bytes, bodies)
+    }
+
+    #[test]
+    fn every_split_into_two_reads_gives_the_same_frames() {
+        let (bytes, bodies) = stream();
+        for at in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(at);
+            assert_eq!(frames(&[a, b]).unwrap(), bodies, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn single_bytes_give_the_same_frames() {
+        let (bytes, bodies) = stream();
+        let singles: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(frames(&singles).unwrap(), bodies);
+    }
+
+    #[test]
+    fn memory_is_given_back_between_frames() {
+        let mut inbox = Inbox::default();
+        let mut input: &[u8] = &[0, 0, 0, 3, 1];
+        assert!(inbox.next(&mut input, 100).unwrap().is_none());
+        assert_eq!((inbox.held(), inbox.announced()), (5, Some(3)));
+        let mut input: &[u8] = &[2, 3];
+        assert_eq!(inbox.next(&mut input, 100).unwrap(), Some(&[1, 2, 3][..]));
+        let mut input: &[u8] = &[];
+        assert!(inbox.next(&mut input, 100).unwrap().is_none());
+        assert_eq!((inbox.held(), inbox.partial.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_on_its_header_alone() {
+        let limit = FrameError::TooLarge {
+            announced: 101,
+            limit: 100,
+        };
+        assert_eq!(frames(&[&[0, 0, 0, 101]]), Err(limit));
+        assert_eq!(frames(&[&[0], &[0], &[0], &[101]]), Err(limit));
+    }
+
+    #[test]
+    fn a_stranger_is_known_by_its_first_byte() {
+        assert_eq!(frames(&[b"G"]), Err(FrameError::Foreign(b'G')));
+        assert_eq!(frames(&[&[0x16, 3, 1]]), Err(FrameError::Foreign(0x16)));
+    }
+
+    #[test]
+    fn an_empty_frame_is_refused() {
+        assert_eq!(frames(&[&[0, 0, 0, 0]]), Err(FrameError::TooShort(0)));
+        assert_eq!(frames(&[&[0, 0, 0, 1, 0x90]]), Err(FrameError::TooShort(1)));
+    }
+}

@@ -1,0 +1,299 @@
+//! A message: one MessagePack array `[kind, fields …, extensions?, anything newer …]`. Decoding
+//! borrows from the frame; a message of the call path allocates nothing. Readers skip what they
+//! don't know: further elements, keys, kinds.
+
+use std::fmt;
+
+use super::Malformed;
+
+/// Why a frame's body is no message that this version can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It is not well-formed.
+    Malformed(Malformed),
+    /// It is well-formed, but a field is missing or of the wrong type.
+    Field(String),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::Field(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl From<Malformed> for DecodeError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// Declares the kinds: a struct each, the [`Message`] enum over them, and both ways of the wire.
+macro_rules! messages {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $(<$life:lifetime>)? = $kind:literal { $($field:ident : $type:ty),* $(,)? }
+        ext $ext:ty;
+    )*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Default)]
+            #[allow(missing_docs)] // The struct's own text names its fields.
+            pub struct $name $(<$life>)? {
+                $( pub $field: $type, )*
+                pub ext: $ext,
+            }
+
+            impl $(<$life>)? $name $(<$life>)? {
+                /// The number that stands first in the frame.
+                pub const KIND: u64 = $kind;
+
+                /// Appends this message to `out` as a whole frame, length included.
+                ///
+                /// # Panics
+                /// When the frame is 16 MiB or longer; the limits are checked before.
+                pub fn encode(&self, out: &mut Vec<u8>) {
+                    use serde::ser::{SerializeTuple, Serializer};
+                    let mark = super::begin_frame(out);
+                    let plain = self.ext == Default::default();
+                    let fields = 1 $( + { let _ = stringify!($field); 1 } )*;
+                    let mut serializer = rmp_serde::Serializer::new(&mut *out);
+                    let written = (|| {
+                        let mut array =
+                            serializer.serialize_tuple(fields + usize::from(!plain))?;
+                        array.serialize_element(&Self::KIND)?;
+                        $( array.serialize_element(&self.$field)?; )*
+                        if !plain {
+                            array.serialize_element(&self.ext)?;
+                        }
+                        array.end()
+                    })();
+                    written.expect("writing to memory does not fail");
+                    super::end_frame(out, mark);
+                }
+
+                /// This message as a whole frame, length included.
+                #[must_use]
+                pub fn to_frame(&self) -> Vec<u8> {
+                    let mut out = Vec::with_capacity(64);
+                    self.encode(&mut out);
+                    out
+                }
+            }
+        )*
+
+        /// Any message.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)] // Each variant holds the struct of its name, documented there.
+        pub enum Message<'a> {
+            $( $name(messages!(@owned $name 'a $($life)?)), )*
+            /// A kind that this version does not know.
+            Unknown {
+                /// The number that stands first in the frame.
+                kind: u64,
+                /// What a request's first field says, if this is a request.
+                id: Option<u64>,
+            },
+        }
+
+        impl<'a> Message<'a> {
+            /// Reads the body of a frame.
+            pub fn decode(body: &'a [u8]) -> Result<Self, super::DecodeError> {
+                super::check_wellformed(body)?;
+                super::message::decode_with(body, Fields)
+            }
+
+            /// Appends this message to `out` as a whole frame. Nothing for [`Message::Unknown`].
+            pub fn encode(&self, out: &mut Vec<u8>) {
+                match self {
+                    $( Self::$name(message) => message.encode(out), )*
+                    Self::Unknown { .. } => {}
+                }
+            }
+
+            /// The number that stands first in the frame.
+            #[must_use]
+            pub fn kind(&self) -> u64 {
+                match self {
+                    $( Self::$name(_) => $kind, )*
+                    Self::Unknown { kind, .. } => *kind,
+                }
+            }
+
+            /// The kind's name as the documentation writes it.
+            #[must_use]
+            pub fn kind_name(&self) -> &'static str {
+                match self {
+                    $( Self::$name(_) => stringify!($name), )*
+                    Self::Unknown { .. } => "Unknown",
+                }
+            }
+
+            /// Name and number of every kind.
+            pub const KINDS: &'static [(&'static str, u64)] =
+                &[ $( (stringify!($name), $kind), )* ];
+        }
+
+        struct Fields;
+
+        impl<'de> serde::de::Visitor<'de> for Fields {
+            type Value = Message<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array that starts with a kind")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> Result<Message<'de>, A::Error> {
+                use super::message::field;
+                let kind: u64 = field(&mut seq, "kind", "Message")?;
+                let message = match kind {
+                    $( $kind => {
+                        Message::$name($name {
+                            $( $field: field(
+                                &mut seq, stringify!($field), stringify!($name),
+                            )?, )*
+                            ext: seq.next_element()?.unwrap_or_default(),
+                        })
+                    } )*
+                    _ if kind < super::FIRST_UNANSWERED_KIND => {
+                        Message::Unknown { kind, id: Some(field(&mut seq, "id", "request")?) }
+                    }
+                    _ => Message::Unknown { kind, id: None },
+                };
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(message)
+            }
+        }
+    };
+    (@owned $name:ident $own:lifetime $life:lifetime) => { $name<$own> };
+    (@owned $name:ident $own:lifetime) => { $name };
+}
+pub(super) use messages;
+
+pub use super::kinds::Message;
+
+/// The next positional field, or an error that names it.
+pub(super) fn field<'de, T, A>(
+    seq: &mut A,
+    name: &'static str,
+    of: &'static str,
+) -> Result<T, A::Error>
+where
+    T: serde::Deserialize<'de>,
+    A: serde::de::SeqAccess<'de>,
+{
+    use serde::de::Error;
+    match seq.next_element() {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(A::Error::custom(format_args!(
+            "{of} lacks its field `{name}`"
+        ))),
+        Err(error) => Err(A::Error::custom(format_args!(
+            "{of}, field `{name}`: {error}"
+        ))),
+    }
+}
+
+pub(super) fn decode_with<'a, V: serde::de::Visitor<'a>>(
+    body: &'a [u8],
+    visitor: V,
+) -> Result<V::Value, DecodeError> {
+    use serde::de::Deserializer;
+    rmp_serde::Deserializer::from_read_ref(body)
+        .deserialize_seq(visitor)
+        .map_err(|error| DecodeError::Field(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+
+    fn body(value: &impl serde::Serialize) -> Vec<u8> {
+        rmp_serde::to_vec_named(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let hello = Hello {
+            versions: vec![1, 2],
+            name: Text("a"),
+            namespace: Text("default"),
+            ext: HelloOptions {
+                watch: Some(Watch {
+                    functions: Some(vec![Text("")]),
+                    ..Watch::default()
+                }),
+                session: Some(Bin(&[7; 16])),
+                ..HelloOptions::default()
+            },
+        };
+        let frame = hello.to_frame();
+        assert_eq!(
+            Message::decode(&frame[HEADER_LEN..]),
+            Ok(Message::Hello(hello))
+        );
+    }
+
+    #[test]
+    fn newer_peers_are_understood() {
+        let plain = body(&(67, 5u64));
+        let extended = body(&(
+            67,
+            5u64,
+            serde_json::json!({"new": {"deep": [1, 2]}}),
+            "more",
+            7,
+        ));
+        let ping = Message::Ping(Ping {
+            revision: 5,
+            ext: NoExtensions {},
+        });
+        assert_eq!(Message::decode(&plain), Ok(ping.clone()));
+        assert_eq!(Message::decode(&extended), Ok(ping));
+    }
+
+    #[test]
+    fn an_unknown_request_keeps_its_id() {
+        let want = Message::Unknown {
+            kind: 63,
+            id: Some(9),
+        };
+        assert_eq!(Message::decode(&body(&(63, 9, "x"))), Ok(want));
+        let want = Message::Unknown {
+            kind: 500,
+            id: None,
+        };
+        assert_eq!(Message::decode(&body(&(500, "x"))), Ok(want));
+    }
+
+    #[test]
+    fn wrong_types_are_refused_with_the_field_named() {
+        let error = |body: &[u8]| Message::decode(body).unwrap_err().to_string();
+        assert!(error(&body(&("x", 1))).contains("kind"));
+        assert!(error(&body(&(67, "x"))).contains("revision"));
+        assert!(error(&body(&(67,))).contains("lacks its field `revision`"));
+        assert!(error(&body(&(67, -1))).contains("revision"));
+        assert!(error(&body(&(63, "x"))).contains("id"));
+        // Bytes are no text, text is no bytes, arrays and nil are no maps.
+        assert!(error(&body(&(6, 1, serde_bytes::Bytes::new(b"f"), ""))).contains("function"));
+        assert!(error(&body(&(6, 1, "f", "text"))).contains("payload"));
+        assert!(Message::decode(&body(&(67, 5, [0u8; 0]))).is_err());
+        assert!(Message::decode(&body(&(67, 5, ()))).is_err());
+        assert!(error(&body(&(1, 1, false, [("a", "b")]))).contains("functions"));
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let mut numbers: Vec<u64> = Message::KINDS.iter().map(|&(_, kind)| kind).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), Message::KINDS.len());
+    }
+}

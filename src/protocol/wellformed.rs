@@ -1,0 +1,236 @@
+//! One walk over a frame body before serde sees it: is this exactly one MessagePack array, no deeper
+//! and no wider than its own bytes can carry? What passes here can be decoded without surprises;
+//! what does not is a `protocol_error`. Never looks into `bin` payloads, so its cost does not grow
+//! with them, and never allocates.
+
+use std::fmt;
+
+/// Arrays and maps may nest this deep, the envelope's own array included. rmp-serde would allow
+/// 1,024, which overflows a 2 MiB stack in debug builds.
+pub const MAX_DEPTH: usize = 32;
+
+/// Keys that one map of the envelope may have. Finding duplicates compares each pair, so the number
+/// must be small; the largest map of the protocol has a dozen, the rest is room to grow.
+pub const MAX_MAP_KEYS: usize = 64;
+
+/// Why a frame body is not a well-formed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// The outermost value is not an array of at least one element.
+    NotAnArray,
+    /// The bytes end inside a value, or a header announces more elements than there are bytes.
+    Truncated,
+    /// Bytes are left over behind the array.
+    TrailingBytes(usize),
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// 0xc1, which MessagePack never uses.
+    ReservedByte,
+    /// An extension type: the protocol has none.
+    ExtensionType,
+    /// A string that is not UTF-8.
+    InvalidUtf8,
+    /// A map key that is not a string.
+    KeyNotString,
+    /// The same key twice in one map.
+    DuplicateKey,
+    /// More than [`MAX_MAP_KEYS`] keys in one map.
+    TooManyKeys,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnArray => f.write_str("a frame must hold one array that starts with a kind"),
+            Self::Truncated => f.write_str("a value is longer than the frame"),
+            Self::TrailingBytes(n) => write!(f, "{n} bytes are left over behind the array"),
+            Self::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
+            Self::ReservedByte => f.write_str("byte 0xc1, which MessagePack reserves"),
+            Self::ExtensionType => f.write_str("a MessagePack extension type"),
+            Self::InvalidUtf8 => f.write_str("a string that is not UTF-8"),
+            Self::KeyNotString => f.write_str("a map key that is not a string"),
+            Self::DuplicateKey => f.write_str("the same key twice in a map"),
+            Self::TooManyKeys => write!(f, "more than {MAX_MAP_KEYS} keys in a map"),
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Checks that `body` is exactly one well-formed array.
+pub fn check_wellformed(body: &[u8]) -> Result<(), Malformed> {
+    if !matches!(body.first(), Some(0x91..=0x9f | 0xdc | 0xdd)) {
+        return Err(Malformed::NotAnArray);
+    }
+    let mut walk = Walk { rest: body };
+    walk.value(MAX_DEPTH)?;
+    match walk.rest.len() {
+        0 => Ok(()),
+        n => Err(Malformed::TrailingBytes(n)),
+    }
+}
+
+struct Walk<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Walk<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(n).ok_or(Malformed::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// A big-endian length of `width` bytes.
+    fn length(&mut self, width: usize) -> Result<usize, Malformed> {
+        Ok(self
+            .take(width)?
+            .iter()
+            .fold(0, |n, &byte| n << 8 | usize::from(byte)))
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), Malformed> {
+        let marker = self.take(1)?[0];
+        match marker {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(()),
+            0x80..=0x8f => self.map(usize::from(marker & 0x0f), depth),
+            0x90..=0x9f => self.array(usize::from(marker & 0x0f), depth),
+            0xa0..=0xbf | 0xd9..=0xdb => self.string(marker).map(drop),
+            0xc1 => Err(Malformed::ReservedByte),
+            0xc4..=0xc6 => {
+                let n = self.length(1 << (marker - 0xc4))?;
+                self.take(n).map(drop)
+            }
+            0xc7..=0xc9 | 0xd4..=0xd8 => Err(Malformed::ExtensionType),
+            0xca => self.take(4).map(drop),
+            0xcb => self.take(8).map(drop),
+            0xcc..=0xcf => self.take(1 << (marker - 0xcc)).map(drop),
+            0xd0..=0xd3 => self.take(1 << (marker - 0xd0)).map(drop),
+            0xdc | 0xdd => {
+                let n = self.length(2 << (marker - 0xdc))?;
+                self.array(n, depth)
+            }
+            0xde | 0xdf => {
+                let n = self.length(2 << (marker - 0xde))?;
+                self.map(n, depth)
+            }
+        }
+    }
+
+    fn string(&mut self, marker: u8) -> Result<&'a [u8], Malformed> {
+        let n = match marker {
+            0xa0..=0xbf => usize::from(marker & 0x1f),
+            _ => self.length(1 << (marker - 0xd9))?,
+        };
+        let bytes = self.take(n)?;
+        match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(bytes),
+            Err(_) => Err(Malformed::InvalidUtf8),
+        }
+    }
+
+    fn array(&mut self, n: usize, depth: usize) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
+        // Every element takes at least one byte: a header that lies is refused before the first.
+        if n > self.rest.len() {
+            return Err(Malformed::Truncated);
+        }
+        (0..n).try_for_each(|_| self.value(depth))
+    }
+
+    fn map(&mut self, n: usize, depth: usize) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
+        if n > self.rest.len() / 2 {
+            return Err(Malformed::Truncated);
+        }
+        if n > MAX_MAP_KEYS {
+            return Err(Malformed::TooManyKeys);
+        }
+        let mut keys: [&[u8]; MAX_MAP_KEYS] = [&[]; MAX_MAP_KEYS];
+        for i in 0..n {
+            let marker = self.take(1)?[0];
+            if !matches!(marker, 0xa0..=0xbf | 0xd9..=0xdb) {
+                return Err(Malformed::KeyNotString);
+            }
+            keys[i] = self.string(marker)?;
+            if keys[..i].contains(&keys[i]) {
+                return Err(Malformed::DuplicateKey);
+            }
+            self.value(depth)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_has_its_name() {
+        let cases: &[(&[u8], Malformed)] = &[
+            (&[], Malformed::NotAnArray),
+            (&[0x90], Malformed::NotAnArray),
+            (&[0x01], Malformed::NotAnArray),
+            (&[0x80], Malformed::NotAnArray),
+            (&[0x91], Malformed::Truncated),
+            (&[0x91, 0xc1], Malformed::ReservedByte),
+            (&[0x91, 0xd4, 1, 1], Malformed::ExtensionType),
+            (&[0x91, 0xc7, 0, 1], Malformed::ExtensionType),
+            (&[0x91, 0x01, 0x02], Malformed::TrailingBytes(1)),
+            (&[0x91, 0xa2, 0xff, 0xff], Malformed::InvalidUtf8),
+            (&[0x91, 0xa5, b'a'], Malformed::Truncated),
+            (&[0x91, 0xc6, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
+            (&[0xdd, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
+            (&[0x91, 0xdf, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
+            (&[0x91, 0x81, 0x01, 0x01], Malformed::KeyNotString),
+            (
+                &[0x91, 0x82, 0xa1, b'a', 1, 0xa1, b'a', 2],
+                Malformed::DuplicateKey,
+            ),
+        ];
+        for (bytes, want) in cases {
+            assert_eq!(check_wellformed(bytes), Err(*want), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_capped_before_the_stack_is() {
+        let nested = |n: usize| {
+            let mut bytes = vec![0x91; n];
+            bytes.push(0xc0);
+            bytes
+        };
+        assert_eq!(check_wellformed(&nested(MAX_DEPTH)), Ok(()));
+        assert_eq!(
+            check_wellformed(&nested(MAX_DEPTH + 1)),
+            Err(Malformed::TooDeep)
+        );
+        assert_eq!(
+            check_wellformed(&nested(1_000_000)),
+            Err(Malformed::TooDeep)
+        );
+    }
+
+    #[test]
+    fn all_plain_values_pass() {
+        let body = rmp_serde::to_vec(&(
+            1u8,
+            -1i8,
+            1.5f32,
+            2.5f64,
+            true,
+            (),
+            "text",
+            u64::MAX,
+            i64::MIN,
+            vec![1u8; 20],
+            serde_bytes::Bytes::new(&[0xc1; 300]),
+        ))
+        .unwrap();
+        assert_eq!(check_wellformed(&body), Ok(()));
+        for end in 1..body.len() {
+            assert!(check_wellformed(&body[..end]).is_err(), "cut at {end}");
+        }
+    }
+}

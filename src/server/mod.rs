@@ -1,0 +1,1 @@
+//! The mio shell around the engine.
