@@ -3,6 +3,8 @@
 //!
 //! To add a vector, write its JSON view and leave `hex` empty: the failing test prints the hex.
 
+use std::fmt::Write;
+
 use callboard::protocol::{DecodeError, FrameError, Inbox, Malformed, Message};
 use rmpv::Value;
 use serde_json::{Value as Json, json};
@@ -26,7 +28,11 @@ fn text<'a>(vector: &'a Json, key: &str) -> &'a str {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::new();
+    for byte in bytes {
+        write!(hex, "{byte:02x}").expect("writing to memory does not fail");
+    }
+    hex
 }
 
 fn from_hex(hex: &str) -> Vec<u8> {
@@ -57,10 +63,9 @@ fn value_of(view: &Json) -> Value {
         Json::Null => Value::Nil,
         Json::Bool(bool) => (*bool).into(),
         Json::String(text) => text.as_str().into(),
-        Json::Number(number) => number.as_u64().map_or_else(
-            || number.as_i64().expect("an integer").into(),
-            |number| number.into(),
-        ),
+        Json::Number(number) => number
+            .as_u64()
+            .map_or_else(|| number.as_i64().expect("an integer").into(), Into::into),
         Json::Array(values) => Value::Array(values.iter().map(value_of).collect()),
         Json::Object(map) => match single(map) {
             Some(("bin", hex)) => Value::Binary(from_hex(hex)),
