@@ -36,6 +36,7 @@ fn tcp_and_unix_sockets_show_the_same_board() {
         assert_eq!(View::sync(&mut watcher).names(), ["a", "b", "c"]);
     }
     server.shutdown();
+    drop(workers);
     server.join().unwrap();
     assert!(!path.exists(), "the socket file is removed");
 }
