@@ -270,6 +270,14 @@ fn an_engine_that_stalled_reads_once_more_before_it_expires_anybody() {
     for link in [kept, lost] {
         world.receive(link, usize::MAX);
     }
+    // The other is asked, late, and has as long as ever to answer.
+    assert_eq!(world.reader(lost).pings, 1);
+    world.wait(9_999);
+    world.say(kept, &Ping::default().to_frame());
+    world.turn();
+    assert_eq!(goodbye(&world, lost), None);
+    world.wait(1);
+    world.turn();
     assert_eq!(
         (goodbye(&world, kept), goodbye(&world, lost)),
         (None, Some("silent"))

@@ -1,9 +1,7 @@
 //! The promises one by one, each in the smallest world that shows it.
 
 use callboard::limits::Limits;
-use callboard::protocol::{
-    Definition, Drain, Goodbye, HelloOptions, Ping, Text,
-};
+use callboard::protocol::{Definition, Drain, Goodbye, HelloOptions, Ping, Text};
 
 use crate::fleet::{code, everything, fleet, functions, many, names, nothing, register_all};
 use crate::reader::{Cover, Reader, View};
