@@ -72,6 +72,18 @@ limits! {
         "The metadata a worker gives about itself in HELLO.";
     max_outbound "max-outbound" = 4_194_304 "bytes"
         "Replies that wait for one connection to read them. Beyond it, nothing more is read from that connection until it has read half of them.";
+    max_calls "max-calls" = 16_384 ""
+        "Calls of one connection in flight.";
+    max_calls_total "max-calls-total" = 262_144 ""
+        "Calls of all connections in flight. One costs about 200 bytes, without its payload.";
+    max_parked "max-parked" = 65_536 ""
+        "Calls that wait for a provider.";
+    max_retained "max-retained" = 67_108_864 "bytes"
+        "Arguments kept for calls that wait or may be tried again.";
+    max_backlog "max-backlog" = 67_108_864 "bytes"
+        "Answers that wait for one connection to read them. A caller that lets more pile up gets failures in their place.";
+    max_bindings "max-bindings" = 65_536 ""
+        "Bindings of one worker.";
     log_bytes "log-bytes" = 16_777_216 "bytes"
         "The change log of one namespace. A watcher or a resume point further behind than this gets a snapshot.";
     changes_per_second "changes-per-second" = 1000 "per second"

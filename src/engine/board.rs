@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::ConnId;
 use super::chance::Keyed;
 use super::changelog::Item;
 use super::part::{Op, Section};
@@ -21,9 +22,11 @@ pub(super) struct Definition {
     pub(super) exclusive: bool,
 }
 
+/// A worker that provides a function, and the connection that calls to it go to.
 #[derive(Debug)]
-struct Provider {
-    worker: u64,
+pub(super) struct Provider {
+    pub(super) worker: u64,
+    pub(super) conn: ConnId,
     definition: Definition,
 }
 
@@ -36,6 +39,8 @@ struct Function {
     /// What the last revision shows; `None` if it does not have the function.
     sealed: Option<Rc<[u8]>>,
     touched: bool,
+    /// Whose turn it is among equals.
+    turn: usize,
 }
 
 /// Why a worker may not provide a function.
@@ -96,7 +101,12 @@ impl Board {
 
     /// Makes `worker` a provider of `name`, or gives its definition anew. Returns the function's slot,
     /// which stays its own for as long as anybody provides it.
-    pub(super) fn provide(&mut self, name: &Name, worker: u64, definition: Definition) -> usize {
+    pub(super) fn provide(
+        &mut self,
+        name: &Name,
+        (worker, conn): (u64, ConnId),
+        definition: Definition,
+    ) -> usize {
         let slot = if let Some(&slot) = self.by_name.get(name) {
             slot
         } else {
@@ -105,6 +115,7 @@ impl Board {
                 providers: Vec::with_capacity(1),
                 sealed: None,
                 touched: false,
+                turn: 0,
             });
             self.slots = self.slots.max(slot + 1);
             self.by_name.insert(name.clone(), slot);
@@ -117,7 +128,11 @@ impl Board {
             .find(|provider| provider.worker == worker)
         {
             Some(provider) => provider.definition = definition,
-            None => providers.push(Provider { worker, definition }),
+            None => providers.push(Provider {
+                worker,
+                conn,
+                definition,
+            }),
         }
         self.touch(slot);
         slot
@@ -129,6 +144,24 @@ impl Board {
             .providers
             .retain(|provider| provider.worker != worker);
         self.touch(slot);
+    }
+
+    /// Calls to the function at `slot` that go to `worker` go to this connection from now on.
+    pub(super) fn redirect(&mut self, slot: usize, worker: u64, conn: ConnId) {
+        let providers = self.functions[slot].providers.iter_mut();
+        for provider in providers.filter(|provider| provider.worker == worker) {
+            provider.conn = conn;
+        }
+    }
+
+    /// A function's name and its providers, in the order in which they came, and whose turn it is among
+    /// equals. `None` if nobody provides it.
+    pub(super) fn providers(&mut self, name: &str) -> Option<(&Name, &[Provider], &mut usize)> {
+        let function = &mut self.functions[*self.by_name.get(name)?];
+        if function.providers.is_empty() {
+            return None;
+        }
+        Some((&function.name, &function.providers, &mut function.turn))
     }
 
     /// The name under which a function is already known, so that it need not be stored again.

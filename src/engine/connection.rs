@@ -7,6 +7,7 @@ use crate::protocol::{Definition, Inbox};
 
 use super::board::{Definition as Encoded, Name};
 use super::outbox::Outbox;
+use super::traffic::Traffic;
 use super::wheel::TimerId;
 use super::{ConnId, Peer, Time};
 
@@ -69,6 +70,8 @@ pub(super) struct Identity {
     pub(super) audience: Option<(usize, usize)>,
     /// It took a session over and has not said READY.
     pub(super) unconfirmed: bool,
+    /// Calls that it takes at once.
+    pub(super) capacity: u32,
     /// It said DRAIN.
     pub(super) draining: bool,
 }
@@ -84,6 +87,7 @@ pub(super) struct Connection {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     pub(super) batch: Option<Box<Batch>>,
+    pub(super) traffic: Option<Box<Traffic>>,
     /// When the phase began.
     pub(super) since: Time,
     /// When a byte last came in, or was taken after none could be.
@@ -118,6 +122,7 @@ impl Connection {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             batch: None,
+            traffic: None,
             since: now,
             heard: now,
             frame_since: now,

@@ -6,7 +6,7 @@ use crate::protocol::{Code, NoExtensions, Ping};
 
 use super::connection::{Connection, Phase};
 use super::registration::BURST;
-use super::{ConnId, Engine, Shutdown, Time};
+use super::{ConnId, Engine, Shutdown, Time, Timer};
 
 /// The bytes of an announced frame for which a peer gets a further second.
 const FRAME_BYTES_PER_SECOND: u64 = 64 * 1024;
@@ -89,7 +89,7 @@ impl Engine {
             }
             None => {}
         }
-        conn.timer = Some((self.wheel.insert(at, id), at));
+        conn.timer = Some((self.wheel.insert(at, Timer::Connection(id)), at));
     }
 
     /// When [`Engine::poll_expired`] has something to say, if nothing happens before.
@@ -108,7 +108,14 @@ impl Engine {
         if matches!(self.shutdown, Shutdown::Draining(until) if until <= now) {
             self.stop(now);
         }
-        while let Some(id) = self.wheel.expire(now) {
+        while let Some(timer) = self.wheel.expire(now) {
+            let id = match timer {
+                Timer::Connection(id) => id,
+                Timer::Call(call) => {
+                    self.expire_call(call, now);
+                    continue;
+                }
+            };
             let limits = &self.config.limits;
             let Some(conn) = super::live(&mut self.connections, id) else {
                 continue;

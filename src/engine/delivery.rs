@@ -76,11 +76,18 @@ impl Engine {
                 }
                 let relieved = conn.pause.outbound
                     && conn.outbox.bytes() < self.config.limits.max_outbound as usize / 2;
+                let hungry = conn
+                    .traffic
+                    .as_ref()
+                    .is_some_and(|traffic| traffic.is_hungry());
                 if relieved {
                     conn.pause.outbound = false;
                     self.unpause(id, now);
                 }
                 self.finish_if_paid(id);
+                if all && hungry {
+                    self.serve(id, now);
+                }
             }
             Written::Blocked => {
                 // Whoever reads, however slowly, gets here again and again: only a stall counts.

@@ -5,6 +5,7 @@ use log::debug;
 
 use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
 
+use super::calling::Ending;
 use super::connection::{Connection, Phase};
 use super::outbox::{OwnFrame, Stream};
 use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
@@ -179,7 +180,14 @@ impl Engine {
             }
             Message::Bind(request) => self.unsupported(id, request.id, "BIND"),
             Message::Unbind(request) => self.unsupported(id, request.id, "UNBIND"),
-            Message::Call(request) => self.unsupported(id, request.id, "CALL"),
+            Message::Call(call) => self.handle_call(id, &call, now),
+            Message::Cancel(cancel) => self.handle_cancel(id, cancel.id, now),
+            Message::Outcome(outcome) => {
+                self.handle_answer(id, outcome.id, &Ending::Result(&outcome.payload), now);
+            }
+            Message::Failure(failure) => {
+                self.handle_answer(id, failure.id, &Ending::Failure(&failure), now);
+            }
             Message::Emit(request) if request.id == 0 => self.stats.dropped_frames += 1,
             Message::Emit(request) => self.unsupported(id, request.id, "EMIT"),
             Message::Unknown {
@@ -193,10 +201,7 @@ impl Engine {
                 self.stats.unknown_frames += 1;
                 debug!("unknown kind {kind} ignored");
             }
-            // No call is under way yet that these could belong to.
-            Message::Outcome(_) | Message::Failure(_) | Message::Cancel(_) | Message::Cast(_) => {
-                self.stats.dropped_frames += 1;
-            }
+            Message::Cast(_) => self.stats.dropped_frames += 1,
             Message::Welcome(_)
             | Message::Snapshot(_)
             | Message::Synced(_)
@@ -252,6 +257,10 @@ impl Engine {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
+        // What came behind its farewell would not be read.
+        if conn.is_leaving() {
+            return;
+        }
         conn.outbox.push(frame);
         if !conn.touched {
             conn.touched = true;

@@ -12,6 +12,8 @@
 
 mod audience;
 mod board;
+mod call;
+mod calling;
 mod chance;
 mod changelog;
 mod connection;
@@ -23,9 +25,11 @@ mod outbox;
 mod part;
 mod registration;
 mod roster;
+mod routing;
 mod session;
 mod snapshot;
 mod stats;
+mod traffic;
 mod wheel;
 
 use std::collections::{HashMap, VecDeque};
@@ -38,6 +42,7 @@ use slab::Slab;
 use crate::limits::Limits;
 use crate::protocol::Outcome;
 
+use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
@@ -162,7 +167,14 @@ pub struct Engine {
     idle_order: u64,
     sessions: HashMap<[u8; 16], ConnId, Keyed>,
     next_worker: u64,
-    wheel: Wheel<ConnId>,
+    wheel: Wheel<Timer>,
+    calls: Calls,
+    /// How many of them a caller waits for.
+    waiting: usize,
+    /// How many of them wait for a provider.
+    parked: usize,
+    /// Bytes of arguments kept for another try.
+    retained: usize,
     /// Who has something to write.
     flushable: VecDeque<ConnId>,
     /// Whose frames of this turn want a stamp.
@@ -175,6 +187,13 @@ pub struct Engine {
     stats: Stats,
     /// Kept for its memory between flushes.
     pieces: Vec<Piece>,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Connection(ConnId),
+    Call(CallId),
 }
 
 /// How far the engine's own end has come.
@@ -204,6 +223,10 @@ impl Engine {
             sessions: HashMap::with_hasher(hash_keys),
             next_worker: 0,
             wheel: Wheel::new(now),
+            calls: Calls::default(),
+            waiting: 0,
+            parked: 0,
+            retained: 0,
             flushable: VecDeque::new(),
             touched: Vec::new(),
             causers: Vec::new(),
@@ -277,7 +300,10 @@ impl Engine {
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.flushable.is_empty() || !self.resumes.is_empty() || !self.closes.is_empty()
+        !self.flushable.is_empty()
+            || !self.touched.is_empty()
+            || !self.resumes.is_empty()
+            || !self.closes.is_empty()
     }
 
     /// What to close next.

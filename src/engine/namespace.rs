@@ -6,10 +6,12 @@ use std::rc::Rc;
 use super::ConnId;
 use super::audience::{Audience, Cover};
 use super::board::{Board, Name};
-use super::chance::Chance;
+use super::call::CallList;
+use super::chance::{Chance, Keyed};
 use super::changelog::{ChangeLog, Item};
 use super::roster::Roster;
 use super::snapshot::Pages;
+use super::traffic::Park;
 use crate::limits::Limits;
 
 use slab::Slab;
@@ -24,6 +26,8 @@ pub(super) struct Namespace {
     pub(super) roster: Roster,
     pub(super) log: ChangeLog,
     pub(super) pages: Pages,
+    /// Calls that wait for a provider, by what would do.
+    pub(super) parked: HashMap<Park, CallList, Keyed>,
     pub(super) audiences: Slab<Audience>,
     by_cover: HashMap<Rc<Cover>, usize>,
     /// Connections that said HELLO to it.
@@ -45,6 +49,7 @@ impl Namespace {
             roster: Roster::default(),
             log: ChangeLog::new(limits.log_bytes as usize),
             pages: Pages::default(),
+            parked: HashMap::with_hasher(chance.hash_keys()),
             audiences: Slab::new(),
             by_cover: HashMap::new(),
             connections: 0,
@@ -101,6 +106,13 @@ impl Namespace {
         }
         self.touched |= !slots.is_empty();
         slots.len()
+    }
+
+    /// Calls that go to a worker go to this connection from now on.
+    pub(super) fn redirect(&mut self, worker: u64, conn: ConnId) {
+        for slot in self.roster.slots(worker) {
+            self.board.redirect(slot, worker, conn);
+        }
     }
 
     /// Withdraws some of what a worker provides; what it does not provide is passed over.

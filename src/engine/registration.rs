@@ -9,6 +9,7 @@ use super::board::{Conflict, Definition as Encoded, Name};
 use super::connection::{Batch, Identity, encode_definition};
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
+use super::traffic::Park;
 use super::{ConnId, Engine, Shutdown, Time};
 use crate::limits::Limits;
 
@@ -65,17 +66,24 @@ impl Engine {
             None => self.apply(id, entries),
         };
         match outcome {
-            Ok(()) => self.reply(id, OwnFrame::Registered(register.id)),
+            Ok(awaited) => {
+                self.reply(id, OwnFrame::Registered(register.id));
+                for park in awaited {
+                    self.traffic(id).ask_for(park);
+                }
+                self.serve(id, now);
+            }
             Err(Refusal { code, message }) => self.fail(id, register.id, code, &message),
         }
     }
 
-    fn apply(&mut self, id: ConnId, entries: Vec<(Name, Encoded)>) -> Result<(), Refusal> {
+    /// Puts a batch on the board. Returns what calls were parked for that can go on now.
+    fn apply(&mut self, id: ConnId, entries: Vec<(Name, Encoded)>) -> Result<Vec<Park>, Refusal> {
         let Some(conn) = super::live(&mut self.connections, id) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let Some(identity) = conn.identity.as_deref() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         if identity.draining || self.shutdown != Shutdown::No {
             let message = "no registrations while draining".to_owned();
@@ -86,10 +94,22 @@ impl Engine {
         }
         let namespace = &mut self.namespaces[identity.namespace];
         check(&entries, identity, namespace, &self.config.limits)?;
+        let mut awaited = Vec::new();
         for (name, definition) in entries {
+            if !namespace.parked.is_empty() {
+                let parks = [None, Some(identity.worker)].map(|worker| Park {
+                    function: name.clone(),
+                    worker,
+                });
+                awaited.extend(
+                    parks
+                        .into_iter()
+                        .filter(|park| namespace.parked.contains_key(park)),
+                );
+            }
             let slot = namespace
                 .board
-                .provide(&name, identity.worker, definition.clone());
+                .provide(&name, (identity.worker, id), definition.clone());
             let who = (&identity.name, &identity.metadata);
             namespace
                 .roster
@@ -97,7 +117,7 @@ impl Engine {
             namespace.touched = true;
         }
         self.note_causer(id);
-        Ok(())
+        Ok(awaited)
     }
 
     pub(super) fn handle_unregister(&mut self, id: ConnId, unregister: &Unregister<'_>) {

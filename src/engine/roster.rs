@@ -175,6 +175,14 @@ impl Roster {
         !entry.functions.is_empty()
     }
 
+    /// The slots of all that a worker provides.
+    pub(super) fn slots(&self, worker: u64) -> impl Iterator<Item = usize> {
+        let entry = self.workers.get(&worker);
+        entry
+            .into_iter()
+            .flat_map(|entry| entry.functions.values().map(|it| it.slot))
+    }
+
     /// The names that the worker's newest connection has not registered again.
     pub(super) fn unconfirmed(&self, worker: u64) -> Vec<Name> {
         let Some(entry) = self.workers.get(&worker) else {

@@ -18,6 +18,11 @@ use crate::limits::Limits;
 /// The namespace of those who name none.
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// Calls that a worker takes at once unless it says otherwise.
+const CAPACITY_DEFAULT: u64 = 1000;
+/// The most that it may say.
+const CAPACITY_MAX: u64 = 1_000_000;
+
 /// No client is told to stay away for less than this, in milliseconds.
 const RETRY_MIN: u64 = 100;
 /// Returning connections are spread over a millisecond each, up to this many.
@@ -61,8 +66,8 @@ impl Engine {
             .ext
             .session
             .and_then(|key| <[u8; 16]>::try_from(key.0).ok());
-        let taken = older.and_then(|older| self.take_session(older, key, now));
-        let worker = taken.unwrap_or_else(|| {
+        let taken = older.and_then(|older| self.take_session(older, key));
+        let worker = taken.map(|(worker, _)| worker).unwrap_or_else(|| {
             self.next_worker += 1;
             self.next_worker
         });
@@ -78,6 +83,7 @@ impl Engine {
             older_session: None,
             audience: None,
             unconfirmed: false,
+            capacity: capacity(hello),
             draining: false,
         };
         if taken.is_some() {
@@ -86,6 +92,7 @@ impl Engine {
                 namespace
                     .roster
                     .take_over(worker, &identity.name, &identity.metadata);
+            namespace.redirect(worker, id);
             namespace.touched = true;
             self.sessions.extend(older.map(|older| (older, id)));
         }
@@ -116,6 +123,11 @@ impl Engine {
         conn.identity = Some(Box::new(identity));
         conn.outbox.stream = stream;
         self.send_any_time(id, frame);
+        // Last, so that what it ran and may be tried again can go to the newcomer.
+        if let Some((_, older)) = taken {
+            let message = "another connection presented this session's key";
+            self.say_goodbye(older, Code::SessionTakenOver, message, now);
+        }
         Ok(())
     }
 
@@ -177,9 +189,9 @@ impl Engine {
         Ok(self.namespaces.insert(namespace))
     }
 
-    /// Ends the connection that holds a session, in favour of another. Returns its worker. A key that nobody
-    /// holds, or that belongs to another namespace, is ignored.
-    fn take_session(&mut self, session: [u8; 16], namespace: usize, now: Time) -> Option<u64> {
+    /// Takes a session from the connection that holds it. Returns the worker and that connection. A key that
+    /// nobody holds, or that belongs to another namespace, is ignored.
+    fn take_session(&mut self, session: [u8; 16], namespace: usize) -> Option<(u64, ConnId)> {
         let holder = *self.sessions.get(&session)?;
         let identity = self.get(holder)?.identity.as_deref()?;
         if identity.namespace != namespace {
@@ -187,13 +199,7 @@ impl Engine {
         }
         let worker = identity.worker;
         self.forget_sessions(holder);
-        self.say_goodbye(
-            holder,
-            Code::SessionTakenOver,
-            "another connection presented this session's key",
-            now,
-        );
-        Some(worker)
+        Some((worker, holder))
     }
 
     pub(super) fn handle_ready(&mut self, id: ConnId, request: u64) {
@@ -260,13 +266,25 @@ impl Engine {
                 }
             }
         }
-        // No calls are in flight: the engine is idle.
-        self.stop(now);
+        if first {
+            self.fail_parked();
+            self.stop_if_idle(now);
+        } else {
+            self.stop(now);
+        }
+    }
+
+    /// A draining engine stops when no caller waits any more.
+    pub(super) fn stop_if_idle(&mut self, now: Time) {
+        if matches!(self.shutdown, Shutdown::Draining(_)) && self.waiting == 0 {
+            self.stop(now);
+        }
     }
 
     /// GOODBYE to all.
     pub(super) fn stop(&mut self, now: Time) {
         self.shutdown = Shutdown::Done;
+        self.fail_all();
         for id in self.ids() {
             if self.get(id).is_some_and(|conn| !conn.is_leaving()) {
                 self.say_goodbye(id, Code::ShuttingDown, "the engine stops", now);
@@ -347,6 +365,8 @@ impl Engine {
             if self.forget_sessions(id) {
                 left = self.namespaces[*namespace].remove_worker(*worker);
             }
+            self.cancel_made(id);
+            self.end_running(id, now);
         }
         match who {
             Some((_, worker, name)) => info!(
@@ -370,10 +390,15 @@ impl Engine {
             return false;
         };
         let (session, older) = (identity.session, identity.older_session.take());
+        // A key may be another connection's by now.
+        let mut forget = |key: [u8; 16]| {
+            let is_its = self.sessions.get(&key) == Some(&id);
+            is_its && self.sessions.remove(&key).is_some()
+        };
         if let Some(older) = older {
-            self.sessions.remove(&*older);
+            forget(*older);
         }
-        self.sessions.remove(&session).is_some()
+        forget(session)
     }
 
     /// Closes a connection that is over as soon as all that it is owed was written.
@@ -417,6 +442,15 @@ impl Engine {
             other.audience = Some(place);
         }
     }
+}
+
+/// How many calls a worker takes at once.
+fn capacity(hello: &Hello<'_>) -> u32 {
+    hello
+        .ext
+        .capacity
+        .unwrap_or(CAPACITY_DEFAULT)
+        .clamp(1, CAPACITY_MAX) as u32
 }
 
 /// Checks what a HELLO says by itself; returns the namespace that it names.

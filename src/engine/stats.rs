@@ -40,6 +40,14 @@ pub struct Stats {
     pub dropped_frames: u64,
     /// Connections ended, by code.
     pub closed: BTreeMap<&'static str, u64>,
+    /// Calls in flight now, those included that a provider holds after their ending.
+    pub calls: u64,
+    /// Calls that wait for a provider now.
+    pub parked: u64,
+    /// Bytes of arguments kept for another try now.
+    pub retained_bytes: u64,
+    /// Calls ended, by outcome: `result`, `failure` (the function's own), `caller_gone`, or an error code.
+    pub endings: BTreeMap<&'static str, u64>,
     /// Bytes of all change logs now.
     pub log_bytes: u64,
     /// Bytes of encoded frames and snapshot pages kept now.
@@ -52,12 +60,21 @@ pub struct Stats {
     pub behind: u64,
 }
 
+impl Stats {
+    pub(super) fn count_ending(&mut self, outcome: &'static str) {
+        *self.endings.entry(outcome).or_default() += 1;
+    }
+}
+
 impl Engine {
     /// The counters and gauges of now. Costs a walk over all connections.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.connections = self.connected as u64;
+        stats.calls = self.calls.len() as u64;
+        stats.parked = self.parked as u64;
+        stats.retained_bytes = self.retained as u64;
         for (_, namespace) in &self.namespaces {
             stats.functions += namespace.board.len() as u64;
             stats.workers += namespace.roster.len() as u64;

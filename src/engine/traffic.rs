@@ -1,0 +1,74 @@
+//! The calls of one connection: those it made, those it runs, and what it could take over when it has room.
+//! Made when the first of them is; an idle watcher has none.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::board::Name;
+use super::call::{CallId, CallList};
+use super::chance::Keyed;
+use super::routing::Load;
+
+/// What calls are parked under: a function, and the only worker that will do, if the caller said so.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Park {
+    pub(super) function: Name,
+    pub(super) worker: Option<u64>,
+}
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    /// Calls that wait for an ending, by the caller's id.
+    pub(super) made: HashMap<u64, CallId, Keyed>,
+    /// Calls that this worker runs.
+    pub(super) running: CallList,
+    pub(super) in_flight: u32,
+    pub(super) capacity: u32,
+    /// How many of those it runs are past their deadline.
+    pub(super) overdue: u32,
+    /// What calls are parked for that this worker could run: asked in turn when it has room.
+    hungry: VecDeque<Park>,
+    /// The same, to have each once.
+    hungry_for: HashSet<Park, Keyed>,
+}
+
+impl Traffic {
+    pub(super) fn new(capacity: u32, keys: Keyed) -> Self {
+        Self {
+            made: HashMap::with_hasher(keys),
+            running: CallList::default(),
+            in_flight: 0,
+            capacity,
+            overdue: 0,
+            hungry: VecDeque::new(),
+            hungry_for: HashSet::with_hasher(keys),
+        }
+    }
+
+    pub(super) fn load(&self, choked: bool) -> Load {
+        Load {
+            in_flight: self.in_flight,
+            capacity: self.capacity,
+            overdue: self.overdue > 0,
+            choked,
+        }
+    }
+
+    /// Notes that calls are parked that this worker could run.
+    pub(super) fn ask_for(&mut self, park: Park) {
+        if self.hungry_for.insert(park.clone()) {
+            self.hungry.push_back(park);
+        }
+    }
+
+    /// What to ask for next.
+    pub(super) fn next_park(&mut self) -> Option<Park> {
+        let park = self.hungry.pop_front()?;
+        self.hungry_for.remove(&park);
+        Some(park)
+    }
+
+    pub(super) fn is_hungry(&self) -> bool {
+        !self.hungry.is_empty()
+    }
+}
