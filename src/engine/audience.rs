@@ -18,7 +18,7 @@ use super::part::Section;
 pub(super) struct Cover {
     functions: Box<[Box<str>]>,
     workers: Box<[Box<str>]>,
-    /// Nothing is bound yet; part of the watch's identity all the same.
+
     bindings: Box<[Box<str>]>,
 }
 
@@ -63,6 +63,7 @@ impl Cover {
         match section {
             Section::Functions => &self.functions,
             Section::Workers => &self.workers,
+            Section::Bindings => &self.bindings,
         }
     }
 

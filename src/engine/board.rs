@@ -1,4 +1,5 @@
-//! The board: which functions there are, and which workers provide each. Plain maps; a change is noted
+//! A board: which functions there are, and which workers provide each. Bindings live on a board of their
+//! own, under keys that begin with their event. Plain maps; a change is noted
 //! when it happens and weighed against the last revision when the turn is sealed, so that what was
 //! added and removed within one turn never shows.
 
@@ -6,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use slab::Slab;
+
+use crate::protocol::{BindingKey, Text};
 
 use super::ConnId;
 use super::chance::Keyed;
@@ -52,9 +55,10 @@ pub(super) struct Conflict {
     pub(super) owner_insists: bool,
 }
 
-/// The functions of a namespace.
+/// The functions or the bindings of a namespace.
 #[derive(Debug)]
 pub(super) struct Board {
+    section: Section,
     functions: Slab<Function>,
     by_name: HashMap<Name, usize, Keyed>,
     /// The same, in order: for prefixes.
@@ -65,8 +69,9 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(keys: Keyed) -> Self {
+    pub(super) fn new(section: Section, keys: Keyed) -> Self {
         Self {
+            section,
             functions: Slab::new(),
             by_name: HashMap::with_hasher(keys),
             ordered: BTreeMap::new(),
@@ -76,7 +81,12 @@ impl Board {
         }
     }
 
-    /// Functions on the board as of the last revision.
+    /// The section that this board is.
+    pub(super) fn section(&self) -> Section {
+        self.section
+    }
+
+    /// Entries as of the last revision.
     pub(super) fn len(&self) -> usize {
         self.shown
     }
@@ -197,7 +207,7 @@ impl Board {
                 }
                 (Some(_), None) => {
                     self.shown -= 1;
-                    Some((Op::Removed, encoded_name(&function.name)))
+                    Some((Op::Removed, encoded_key(self.section, &function.name)))
                 }
                 (Some(before), Some(entry)) if before != entry => Some((Op::Updated, entry)),
                 _ => None,
@@ -211,7 +221,7 @@ impl Board {
             if let Some((op, body)) = change {
                 on_slot(slot);
                 items.push(Item {
-                    section: Section::Functions,
+                    section: self.section,
                     key: name,
                     worker: 0,
                     op,
@@ -231,12 +241,50 @@ impl Board {
         self.functions.get(slot)?.sealed.as_ref()
     }
 
+    /// What is provided now under a prefix, in order: key and shown entry, sealed or not.
+    pub(super) fn now_under<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
+        self.now_under_after(prefix, None)
+            .map(|(name, entry, _)| (name, entry))
+    }
+
+    /// As [`Board::now_under`], from `after` (not included) on, with the providers.
+    pub(super) fn now_under_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>, &'a [Provider])> {
+        self.slots_under(prefix, after).filter_map(|(name, slot)| {
+            let providers = &self.functions[slot].providers;
+            let first = providers.first()?;
+            Some((name, &first.definition.encoded, &**providers))
+        })
+    }
+
+    /// The providers of a function; `None` if it is not known.
+    pub(super) fn providers_of(&self, name: &str) -> Option<&[Provider]> {
+        self.by_name
+            .get(name)
+            .map(|&slot| &*self.functions[slot].providers)
+    }
+
     /// The entries that the last revision shows under a prefix, in order, from `after` (not included) on.
     pub(super) fn under<'a>(
         &'a self,
         prefix: &'a str,
         after: Option<&str>,
     ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
+        self.slots_under(prefix, after)
+            .filter_map(|(name, slot)| Some((name, self.functions[slot].sealed.as_ref()?)))
+    }
+
+    fn slots_under<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, usize)> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let begin = match after {
             Some(after) if after >= prefix => Excluded(after),
@@ -245,13 +293,36 @@ impl Board {
         self.ordered
             .range::<str, _>((begin, Unbounded))
             .take_while(move |(name, _)| name.starts_with(prefix))
-            .filter_map(|(name, &slot)| Some((name, self.functions[slot].sealed.as_ref()?)))
+            .map(|(name, &slot)| (name, slot))
     }
 }
 
-/// A name as it stands in a list of removals.
-fn encoded_name(name: &str) -> Rc<[u8]> {
-    let mut out = Vec::with_capacity(name.len() + 3);
-    rmp::encode::write_str(&mut out, name).expect("writing to memory does not fail");
-    out.into()
+/// What names an entry, as it stands in a list of removals.
+fn encoded_key(section: Section, name: &str) -> Rc<[u8]> {
+    let encoded = match section {
+        Section::Bindings => {
+            let (event, function, id) = split_binding_key(name);
+            let key = BindingKey {
+                event: Text(event),
+                function: Text(function),
+                id: Text(id),
+            };
+            rmp_serde::to_vec(&key)
+        }
+        _ => rmp_serde::to_vec(&Text(name)),
+    };
+    encoded.expect("writing to memory does not fail").into()
+}
+
+/// The key of a binding on its board. Names have no NUL, so an event's bindings lie together, and prefixes
+/// of the event's name are prefixes of the key.
+pub(super) fn binding_key(event: &str, function: &str, id: &str) -> String {
+    format!("{event}\0{function}\0{id}")
+}
+
+/// Event, function and id out of a binding's key.
+pub(super) fn split_binding_key(key: &str) -> (&str, &str, &str) {
+    let mut parts = key.splitn(3, '\0');
+    let mut next = || parts.next().unwrap_or_default();
+    (next(), next(), next())
 }

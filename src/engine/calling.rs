@@ -91,6 +91,9 @@ impl Engine {
             let message = format!("call id {} is still in flight", call.id);
             return self.refuse(id, Code::ProtocolError, &message, now);
         }
+        if call.function.starts_with("engine::") {
+            return self.handle_builtin(id, call);
+        }
         let caller = Caller {
             conn: id,
             request: call.id,

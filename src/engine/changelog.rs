@@ -19,7 +19,8 @@ const ITEM_OVERHEAD: usize = size_of::<Item>() + 16;
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) section: Section,
-    /// The name that prefixes are matched with: the function's, or the worker's.
+    /// What prefixes are matched with: the function's name, the worker's, or a binding's key, which
+    /// begins with the event's.
     pub(super) key: Rc<str>,
     /// The worker, in its section; names are not unique there.
     pub(super) worker: u64,
@@ -44,17 +45,15 @@ impl Step {
 
     /// The items that a cover lets through. O(prefixes × log items + found).
     fn covered<'a>(&'a self, cover: &'a Cover) -> impl Iterator<Item = &'a Item> {
-        [Section::Functions, Section::Workers]
-            .into_iter()
-            .flat_map(move |section| {
-                let items = self.section(section);
-                cover.prefixes(section).iter().flat_map(move |prefix| {
-                    let begin = items.partition_point(|item| *item.key < **prefix);
-                    items[begin..]
-                        .iter()
-                        .take_while(move |item| item.key.starts_with(&**prefix))
-                })
+        Section::ALL.into_iter().flat_map(move |section| {
+            let items = self.section(section);
+            cover.prefixes(section).iter().flat_map(move |prefix| {
+                let begin = items.partition_point(|item| *item.key < **prefix);
+                items[begin..]
+                    .iter()
+                    .take_while(move |item| item.key.starts_with(&**prefix))
             })
+        })
     }
 }
 
@@ -249,8 +248,10 @@ impl<'a> Fold<'a> {
                 net.removed = Some(item);
                 net.after.drain(..).map(|item| item.body.len()).sum()
             }
-            // A function's entry is complete in itself; the newest says all.
-            (_, Section::Functions) => net.after.drain(..).map(|item| item.body.len()).sum(),
+            // A function's or a binding's entry is complete in itself; the newest says all.
+            (_, Section::Functions | Section::Bindings) => {
+                net.after.drain(..).map(|item| item.body.len()).sum()
+            }
             // A worker's says what changed; all that came since it joined is needed.
             (_, Section::Workers) => 0,
         };
@@ -275,13 +276,13 @@ impl<'a> Fold<'a> {
                 continue;
             };
             match head.section {
-                Section::Functions if net.existed => out.push((Op::Updated, *head)),
-                Section::Functions => out.push((Op::Added, *head)),
                 Section::Workers => {
                     out.extend(removed);
                     out.push((head.op, *head));
                     out.extend(tail.iter().map(|item| (item.op, *item)));
                 }
+                _ if net.existed => out.push((Op::Updated, *head)),
+                _ => out.push((Op::Added, *head)),
             }
         }
         out

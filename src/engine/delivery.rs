@@ -249,9 +249,10 @@ impl Watching<'_> {
                     pages,
                     board,
                     roster,
+                    bindings,
                     ..
                 } = namespace;
-                let (frame, next) = pages.next(cursor, &cover, board, roster);
+                let (frame, next) = pages.next(cursor, &cover, board, roster, bindings);
                 *cursor = next;
                 frame.map_or(Next::Moved, Next::Frame)
             }

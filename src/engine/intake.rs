@@ -178,8 +178,8 @@ impl Engine {
             Message::Hello(_) => {
                 self.refuse(id, Code::ProtocolError, "a second HELLO", now);
             }
-            Message::Bind(request) => self.unsupported(id, request.id, "BIND"),
-            Message::Unbind(request) => self.unsupported(id, request.id, "UNBIND"),
+            Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings),
+            Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings),
             Message::Call(call) => self.handle_call(id, &call, now),
             Message::Cancel(cancel) => self.handle_cancel(id, cancel.id, now),
             Message::Outcome(outcome) => {
@@ -188,8 +188,7 @@ impl Engine {
             Message::Failure(failure) => {
                 self.handle_answer(id, failure.id, &Ending::Failure(&failure), now);
             }
-            Message::Emit(request) if request.id == 0 => self.stats.dropped_frames += 1,
-            Message::Emit(request) => self.unsupported(id, request.id, "EMIT"),
+            Message::Emit(emit) => self.handle_emit(id, &emit),
             Message::Unknown {
                 kind,
                 id: Some(request),
@@ -201,7 +200,7 @@ impl Engine {
                 self.stats.unknown_frames += 1;
                 debug!("unknown kind {kind} ignored");
             }
-            Message::Cast(_) => self.stats.dropped_frames += 1,
+            Message::Cast(cast) => self.handle_cast(id, &cast),
             Message::Welcome(_)
             | Message::Snapshot(_)
             | Message::Synced(_)

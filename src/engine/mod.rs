@@ -12,6 +12,7 @@
 
 mod audience;
 mod board;
+mod builtin;
 mod call;
 mod calling;
 mod chance;
@@ -19,6 +20,7 @@ mod changelog;
 mod connection;
 mod deadline;
 mod delivery;
+mod events;
 mod intake;
 mod namespace;
 mod outbox;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use super::ConnId;
 use super::audience::{Audience, Cover};
-use super::board::{Board, Name};
+use super::board::Board;
 use super::call::CallList;
 use super::chance::{Chance, Keyed};
 use super::changelog::{ChangeLog, Item};
+use super::part::Section;
 use super::roster::Roster;
 use super::snapshot::Pages;
 use super::traffic::Park;
@@ -23,6 +24,7 @@ pub(super) struct Namespace {
     /// New with each incarnation: revisions of different epochs can't be compared.
     pub(super) epoch: u64,
     pub(super) board: Board,
+    pub(super) bindings: Board,
     pub(super) roster: Roster,
     pub(super) log: ChangeLog,
     pub(super) pages: Pages,
@@ -45,7 +47,8 @@ impl Namespace {
         Self {
             name: name.into(),
             epoch: chance.epoch(),
-            board: Board::new(chance.hash_keys()),
+            board: Board::new(Section::Functions, chance.hash_keys()),
+            bindings: Board::new(Section::Bindings, chance.hash_keys()),
             roster: Roster::default(),
             log: ChangeLog::new(limits.log_bytes as usize),
             pages: Pages::default(),
@@ -98,14 +101,17 @@ impl Namespace {
         moved
     }
 
-    /// Withdraws all that a worker provides.
+    /// Withdraws all that a worker provides and binds. Returns how many functions that were.
     pub(super) fn remove_worker(&mut self, worker: u64) -> usize {
-        let slots = self.roster.remove(worker);
-        for &slot in &slots {
+        let estate = self.roster.remove(worker);
+        for &slot in &estate.functions {
             self.board.withdraw(slot, worker);
         }
-        self.touched |= !slots.is_empty();
-        slots.len()
+        for &slot in &estate.bindings {
+            self.bindings.withdraw(slot, worker);
+        }
+        self.touched |= !estate.functions.is_empty() || !estate.bindings.is_empty();
+        estate.functions.len()
     }
 
     /// Calls that go to a worker go to this connection from now on.
@@ -125,11 +131,22 @@ impl Namespace {
         }
     }
 
+    /// Unties some of what a worker bound; what it did not bind is passed over.
+    pub(super) fn unbind<'a>(&mut self, worker: u64, keys: impl Iterator<Item = &'a str>) {
+        for key in keys {
+            if let Some(slot) = self.roster.unbind(worker, key) {
+                self.bindings.withdraw(slot, worker);
+                self.touched = true;
+            }
+        }
+    }
+
     /// Withdraws what a worker did not register again after its session was taken over.
     pub(super) fn withdraw_unconfirmed(&mut self, worker: u64) -> usize {
-        let names: Vec<Name> = self.roster.unconfirmed(worker);
-        self.withdraw(worker, names.iter().map(|name| &**name));
-        names.len()
+        let (functions, bindings) = self.roster.unconfirmed(worker);
+        self.withdraw(worker, functions.iter().map(|name| &**name));
+        self.unbind(worker, bindings.iter().map(|key| &**key));
+        functions.len() + bindings.len()
     }
 
     /// Makes one revision of all that changed since the last, if the net effect is not empty. Adds the
@@ -142,6 +159,7 @@ impl Namespace {
         let pages = &mut self.pages;
         self.board.seal(&mut items, |slot| pages.forget(slot));
         self.roster.seal(&mut items);
+        self.bindings.seal(&mut items, |_| {});
         if items.is_empty() {
             return false;
         }

@@ -16,6 +16,12 @@ pub(super) const PART_BYTES: usize = 64 * 1024;
 pub(super) enum Section {
     Functions,
     Workers,
+    Bindings,
+}
+
+impl Section {
+    /// In the order in which they stand in a frame.
+    pub(super) const ALL: [Self; 3] = [Self::Functions, Self::Workers, Self::Bindings];
 }
 
 /// What happened to an entry. In the order in which a reader takes them.
@@ -26,7 +32,7 @@ pub(super) enum Op {
     Updated,
 }
 
-const SECTIONS: [&str; 2] = ["functions", "workers"];
+const SECTIONS: [&str; 3] = ["functions", "workers", "bindings"];
 const OPS: [&str; 3] = ["removed", "added", "updated"];
 
 /// Encoded entries, by section and operation.

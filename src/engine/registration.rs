@@ -16,8 +16,8 @@ use crate::limits::Limits;
 /// Why a batch is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    code: Code,
-    message: String,
+    pub(super) code: Code,
+    pub(super) message: String,
 }
 
 impl Engine {
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Notes who pays for this turn's revision step.
-    fn note_causer(&mut self, id: ConnId) {
+    pub(super) fn note_causer(&mut self, id: ConnId) {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
@@ -291,7 +291,7 @@ fn over_functions(limits: &Limits) -> Refusal {
     }
 }
 
-fn over_metadata(limits: &Limits) -> Refusal {
+pub(super) fn over_metadata(limits: &Limits) -> Refusal {
     let limit = limits.max_metadata;
     let message = format!("the entries of one worker exceed {limit} bytes (--max-metadata)");
     Refusal {

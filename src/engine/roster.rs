@@ -1,4 +1,4 @@
-//! The roster: which workers provide something, and what. The other side of the board. Tells workers
+//! The roster: which workers provide or bind something, and what. The other side of the board. Tells workers
 //! apart by id; a name is for people. Never looks at connections.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::part::{Op, Section};
 /// Bytes of function names in one entry; a worker with more comes in several.
 const NAMES_PER_ENTRY: usize = 16 * 1024;
 
-/// What a worker provides under one name.
+/// What a worker provides under one name, or binds under one key.
 #[derive(Debug)]
 pub(super) struct Registration {
     /// The function's slot on the board.
@@ -32,6 +32,7 @@ pub(super) struct Worker {
     name: Name,
     metadata: Rc<[u8]>,
     functions: BTreeMap<Name, Registration>,
+    bindings: BTreeMap<Name, Registration>,
     bytes: usize,
     /// How often another connection took over. What an older one registered is not confirmed.
     generation: u32,
@@ -62,6 +63,52 @@ impl Worker {
     pub(super) fn get(&self, name: &str) -> Option<&Registration> {
         self.functions.get(name)
     }
+
+    /// The names of all that it provides, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.functions.keys()
+    }
+
+    /// As its HELLO gave it.
+    pub(super) fn metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    pub(super) fn binding(&self, key: &str) -> Option<&Registration> {
+        self.bindings.get(key)
+    }
+
+    /// Bindings made.
+    pub(super) fn bound(&self) -> usize {
+        self.bindings.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.functions.is_empty() && self.bindings.is_empty()
+    }
+
+    fn new(name: &Name, metadata: &Rc<[u8]>) -> Self {
+        Self {
+            name: name.clone(),
+            metadata: metadata.clone(),
+            functions: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            bytes: 0,
+            generation: 0,
+            listed: false,
+            renamed: false,
+            touched: false,
+            came: Vec::new(),
+            went: Vec::new(),
+        }
+    }
+}
+
+/// What a worker leaves behind: slots on the board of functions and on that of bindings.
+#[derive(Debug, Default)]
+pub(super) struct Estate {
+    pub(super) functions: Vec<usize>,
+    pub(super) bindings: Vec<usize>,
 }
 
 /// The workers of a namespace that provide something.
@@ -91,18 +138,8 @@ impl Roster {
         slot: usize,
         definition: &Definition,
     ) {
-        let entry = self.workers.entry(worker).or_insert_with(|| Worker {
-            name: as_who.0.clone(),
-            metadata: as_who.1.clone(),
-            functions: BTreeMap::new(),
-            bytes: 0,
-            generation: 0,
-            listed: false,
-            renamed: false,
-            touched: false,
-            came: Vec::new(),
-            went: Vec::new(),
-        });
+        let entry = self.workers.entry(worker);
+        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1));
         let (generation, bytes) = (entry.generation, definition.encoded.len());
         entry.bytes += bytes;
         if let Some(known) = entry.functions.get_mut(name) {
@@ -133,19 +170,52 @@ impl Roster {
         Some(registration.slot)
     }
 
-    /// Notes that a worker is gone. Returns the slots of all that it provided.
-    pub(super) fn remove(&mut self, worker: u64) -> Vec<usize> {
+    /// Notes that a worker binds something, for the first time or again. `slot` comes from the bindings' board.
+    pub(super) fn bind(
+        &mut self,
+        worker: u64,
+        as_who: (&Name, &Rc<[u8]>),
+        key: &Name,
+        slot: usize,
+        definition: &Definition,
+    ) {
+        let entry = self.workers.entry(worker);
+        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1));
+        let (generation, bytes) = (entry.generation, definition.encoded.len());
+        let registration = Registration {
+            slot,
+            bytes,
+            sealed: true,
+            generation,
+        };
+        let known = entry.bindings.insert(key.clone(), registration);
+        entry.bytes = entry.bytes + bytes - known.map_or(0, |known| known.bytes);
+        touch(entry, worker, &mut self.touched);
+    }
+
+    /// Notes that a worker no longer binds something. Returns the binding's slot.
+    pub(super) fn unbind(&mut self, worker: u64, key: &str) -> Option<usize> {
+        let entry = self.workers.get_mut(&worker)?;
+        let registration = entry.bindings.remove(key)?;
+        entry.bytes -= registration.bytes;
+        touch(entry, worker, &mut self.touched);
+        Some(registration.slot)
+    }
+
+    /// Notes that a worker is gone. Returns what it leaves behind.
+    pub(super) fn remove(&mut self, worker: u64) -> Estate {
         let Some(entry) = self.workers.remove(&worker) else {
-            return Vec::new();
+            return Estate::default();
         };
         if entry.listed {
             self.gone.push((worker, entry.name));
         }
-        entry
-            .functions
-            .into_values()
-            .map(|registration| registration.slot)
-            .collect()
+        let slots =
+            |map: BTreeMap<Name, Registration>| map.into_values().map(|it| it.slot).collect();
+        Estate {
+            functions: slots(entry.functions),
+            bindings: slots(entry.bindings),
+        }
     }
 
     /// Another connection speaks for the worker now: all that it provides awaits confirmation. Returns
@@ -172,7 +242,7 @@ impl Roster {
             entry.renamed = true;
             touch(entry, worker, &mut self.touched);
         }
-        !entry.functions.is_empty()
+        !entry.is_empty()
     }
 
     /// The slots of all that a worker provides.
@@ -183,16 +253,26 @@ impl Roster {
             .flat_map(|entry| entry.functions.values().map(|it| it.slot))
     }
 
-    /// The names that the worker's newest connection has not registered again.
-    pub(super) fn unconfirmed(&self, worker: u64) -> Vec<Name> {
+    /// The names of functions and the keys of bindings that the worker's newest connection has not
+    /// registered again.
+    pub(super) fn unconfirmed(&self, worker: u64) -> (Vec<Name>, Vec<Name>) {
         let Some(entry) = self.workers.get(&worker) else {
-            return Vec::new();
+            return Default::default();
         };
-        let stale = entry
-            .functions
-            .iter()
-            .filter(|(_, it)| it.generation != entry.generation);
-        stale.map(|(name, _)| name.clone()).collect()
+        let stale = |map: &BTreeMap<Name, Registration>| -> Vec<Name> {
+            let stale = map
+                .iter()
+                .filter(|(_, it)| it.generation != entry.generation);
+            stale.map(|(name, _)| name.clone()).collect()
+        };
+        (stale(&entry.functions), stale(&entry.bindings))
+    }
+
+    /// Workers from `after` (not included) on, in the order of their ids.
+    pub(super) fn workers_after(&self, after: u64) -> impl Iterator<Item = (u64, &Worker)> {
+        self.workers
+            .range(after + 1..)
+            .map(|(&id, entry)| (id, entry))
     }
 
     /// What differs from the last revision, which then is the state of now.
@@ -210,27 +290,28 @@ impl Roster {
             };
             entry.touched = false;
             seal_worker(id, entry, items);
-            if entry.functions.is_empty() {
+            if entry.is_empty() {
                 self.workers.remove(&id);
             }
         }
     }
 
-    /// Workers that the last revision lists, from `after` on: (worker, the function after which to go on).
-    /// Each comes as entries of bounded size; `visit` says whether to go on.
+    /// Workers that the last revision lists, behind `after`. Each comes as entries of bounded size, with the
+    /// mark behind which to go on; `visit` says whether to.
     pub(super) fn entries_after(
         &self,
-        after: &(u64, Option<Name>),
+        after: &Mark,
         covers: impl Fn(&str) -> bool,
-        mut visit: impl FnMut(u64, &Name, Rc<[u8]>) -> bool,
+        mut visit: impl FnMut(Mark, Rc<[u8]>) -> bool,
     ) {
         use std::ops::Bound::{Excluded, Unbounded};
-        for (&id, entry) in self.workers.range(after.0..) {
-            if !entry.listed || !covers(&entry.name) {
+        for (&id, entry) in self.workers.range(after.worker..) {
+            let begun = after.worker == id;
+            if !entry.listed || !covers(&entry.name) || begun && after.function.is_none() {
                 continue;
             }
-            let begin = match after {
-                (worker, Some(name)) if *worker == id => Excluded(&**name),
+            let begin = match &after.function {
+                Some(name) if begun => Excluded(&**name),
                 _ => Unbounded,
             };
             let rest = entry.functions.range::<str, _>((begin, Unbounded));
@@ -238,16 +319,33 @@ impl Roster {
                 .filter(|(_, it)| it.sealed)
                 .map(|(name, _)| name)
                 .peekable();
-            while names.peek().is_some() {
+            // One that only binds is said once, without functions.
+            let mut said = begun;
+            while !said || names.peek().is_some() {
                 let some = some_names(&mut names);
-                let last = *some.last().expect("peeked");
+                let function = some.last().map(|&name| name.clone());
                 let body = worker_entry(id, entry, true, &some, &[]);
-                if !visit(id, last, body) {
+                if !visit(
+                    Mark {
+                        worker: id,
+                        function,
+                    },
+                    body,
+                ) {
                     return;
                 }
+                said = true;
             }
         }
     }
+}
+
+/// How far a list of workers has got: a worker, and the last of its functions that was listed (none, if it
+/// has none).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    pub(super) worker: u64,
+    pub(super) function: Option<Name>,
 }
 
 fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {
@@ -273,7 +371,8 @@ fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
         None => false,
     });
     let renamed = std::mem::take(&mut entry.renamed);
-    let was_listed = std::mem::replace(&mut entry.listed, !entry.functions.is_empty());
+    let is_listed = !entry.is_empty();
+    let was_listed = std::mem::replace(&mut entry.listed, is_listed);
     if !entry.listed {
         if was_listed {
             let body = encoded(&WorkerKey {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use super::audience::Cover;
 use super::board::{Board, Name};
 use super::part::{Op, Part, Section};
-use super::roster::Roster;
+use super::roster::{Mark, Roster};
 
 /// Slots of the board in one page. A change to one of them costs the next joiner one page's encoding.
 const PAGE_SLOTS: usize = 256;
@@ -24,8 +24,10 @@ pub(super) enum Cursor {
     Slots(usize),
     /// Functions under the cover's prefixes, in the order of names: the last name sent.
     Names(Option<Name>),
-    /// Workers: the last one sent, and the last of its functions that was.
-    Workers(u64, Option<Name>),
+    /// Workers, in the order of ids.
+    Workers(Mark),
+    /// Bindings, in the order of keys: the last key sent.
+    Bindings(Option<Name>),
     /// All is sent.
     End,
 }
@@ -39,9 +41,6 @@ impl Cursor {
         }
     }
 }
-
-/// A worker, and the last of its functions that was sent.
-type WorkerMark = (u64, Option<Name>);
 
 /// A page: its slots' entries as frames, each with the slot at which it begins.
 type Page = Vec<(usize, usize, Rc<[u8]>)>;
@@ -80,22 +79,25 @@ impl Pages {
         cover: &Cover,
         board: &Board,
         roster: &Roster,
+        bindings: &Board,
     ) -> (Option<Rc<[u8]>>, Cursor) {
         match cursor {
             Cursor::Slots(slot) => match self.chunk_of_slots(*slot, board) {
                 Some((frame, next)) => (Some(frame), Cursor::Slots(next)),
-                None => (None, Cursor::Workers(0, None)),
+                None => (None, Cursor::Workers(Mark::default())),
             },
             Cursor::Names(after) => match chunk_of_names(after.as_ref(), cover, board) {
                 Some((frame, last)) => (Some(frame), Cursor::Names(Some(last))),
-                None => (None, Cursor::Workers(0, None)),
+                None => (None, Cursor::Workers(Mark::default())),
             },
-            Cursor::Workers(worker, name) => {
-                match chunk_of_workers(&(*worker, name.clone()), cover, roster) {
-                    Some((frame, (worker, name))) => (Some(frame), Cursor::Workers(worker, name)),
-                    None => (None, Cursor::End),
-                }
-            }
+            Cursor::Workers(mark) => match chunk_of_workers(mark, cover, roster) {
+                Some((frame, mark)) => (Some(frame), Cursor::Workers(mark)),
+                None => (None, Cursor::Bindings(None)),
+            },
+            Cursor::Bindings(after) => match chunk_of_names(after.as_ref(), cover, bindings) {
+                Some((frame, last)) => (Some(frame), Cursor::Bindings(Some(last))),
+                None => (None, Cursor::End),
+            },
             Cursor::End => (None, Cursor::End),
         }
     }
@@ -159,39 +161,32 @@ fn encode_slots(begin: usize, end: usize, board: &Board) -> Page {
 /// One frame of entries under the cover's prefixes, and the last name in it.
 fn chunk_of_names(after: Option<&Name>, cover: &Cover, board: &Board) -> Option<(Rc<[u8]>, Name)> {
     let (mut part, mut last) = (Part::default(), None);
-    'full: for prefix in cover.prefixes(Section::Functions) {
+    'full: for prefix in cover.prefixes(board.section()) {
         for (name, entry) in board.under(prefix, after.map(|after| &**after)) {
             if part.overflows(entry) {
                 break 'full;
             }
-            part.push(Section::Functions, Op::Added, entry.clone());
+            part.push(board.section(), Op::Added, entry.clone());
             last = Some(name.clone());
         }
     }
     last.map(|last| (part.snapshot(), last))
 }
 
-/// One frame of workers that the cover lets through, and the last function in it.
-fn chunk_of_workers(
-    after: &WorkerMark,
-    cover: &Cover,
-    roster: &Roster,
-) -> Option<(Rc<[u8]>, WorkerMark)> {
+/// One frame of workers that the cover lets through, and how far it got.
+fn chunk_of_workers(after: &Mark, cover: &Cover, roster: &Roster) -> Option<(Rc<[u8]>, Mark)> {
     if cover.prefixes(Section::Workers).is_empty() {
         return None;
     }
     let (mut part, mut last) = (Part::default(), None);
-    roster.entries_after(
-        after,
-        |name| cover.covers(Section::Workers, name),
-        |worker, name, entry| {
-            if part.overflows(&entry) {
-                return false;
-            }
-            part.push(Section::Workers, Op::Added, entry);
-            last = Some((worker, Some(name.clone())));
-            true
-        },
-    );
+    let covers = |name: &str| cover.covers(Section::Workers, name);
+    roster.entries_after(after, covers, |mark, entry| {
+        if part.overflows(&entry) {
+            return false;
+        }
+        part.push(Section::Workers, Op::Added, entry);
+        last = Some(mark);
+        true
+    });
     last.map(|last| (part.snapshot(), last))
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::outbox::Stream;
 
-/// Counters since the start, and gauges of now. Bytes are what the engine itself accounts for, without
+/// Counters since the start, and gauges of now, as `engine::stats` gives them. Bytes are what the engine itself accounts for, without
 /// the allocator's overhead.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Stats {
     /// Connections now, those that are being closed included.
     pub connections: u64,
@@ -42,6 +42,12 @@ pub struct Stats {
     pub closed: BTreeMap<&'static str, u64>,
     /// Calls in flight now, those included that a provider holds after their ending.
     pub calls: u64,
+    /// Casts delivered to a provider.
+    pub casts: u64,
+    /// Casts that nobody could take.
+    pub casts_dropped: u64,
+    /// Bindings now.
+    pub bindings: u64,
     /// Calls that wait for a provider now.
     pub parked: u64,
     /// Bytes of arguments kept for another try now.
@@ -78,6 +84,7 @@ impl Engine {
         for (_, namespace) in &self.namespaces {
             stats.functions += namespace.board.len() as u64;
             stats.workers += namespace.roster.len() as u64;
+            stats.bindings += namespace.bindings.len() as u64;
             stats.log_bytes += namespace.log.bytes() as u64;
             stats.cache_bytes += (namespace.encoded_bytes() + namespace.pages.bytes()) as u64;
             stats.pages_encoded += namespace.pages.encoded;

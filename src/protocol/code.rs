@@ -79,6 +79,10 @@ codes! {
     Exclusive = "exclusive", true;
     /// More functions than `--max-functions` allows one worker.
     TooManyFunctions = "too_many_functions", false;
+    /// More bindings than `--max-bindings` allows one worker.
+    TooManyBindings = "too_many_bindings", false;
+    /// The arguments of one of the engine's own functions can't be read.
+    InvalidArgument = "invalid_argument", false;
     /// More providing workers than `--max-workers` in the namespace.
     TooManyWorkers = "too_many_workers", true;
     /// Description, schemas and metadata of one function exceed `--max-entry`.

@@ -1,0 +1,261 @@
+//! The engine's own functions, under `engine::`: called like any other, answered at once, on no board.
+//! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
+
+use super::outbox::OwnFrame;
+use super::{ConnId, Engine};
+
+/// Entries of one answer, unless fewer are asked for.
+const PAGE_DEFAULT: u64 = 1000;
+/// Entries of one answer at the most.
+const PAGE_MAX: u64 = 10_000;
+
+/// What the lists take. All keys may be absent, and so may the map.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListArguments {
+    /// Only names that begin so (functions', workers', events').
+    prefix: String,
+    /// Only what comes behind this: `next` of the answer before.
+    after: Option<String>,
+    /// So many entries at the most.
+    limit: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Page<T> {
+    revision: u64,
+    entries: Vec<T>,
+    /// What to ask for as `after` to get the rest; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FunctionRow<'a> {
+    name: Text<'a>,
+    description: Text<'a>,
+    request: Bin<'a>,
+    response: Bin<'a>,
+    metadata: Bin<'a>,
+    exclusive: bool,
+    providers: Vec<ProviderRow>,
+}
+
+#[derive(Serialize)]
+struct ProviderRow {
+    worker: u64,
+    name: String,
+    in_flight: u32,
+    capacity: u32,
+}
+
+#[derive(Serialize)]
+struct WorkerRow<'a> {
+    worker: u64,
+    name: &'a str,
+    metadata: Bin<'a>,
+    functions: usize,
+    bindings: usize,
+    in_flight: u32,
+    capacity: u32,
+    peer: String,
+}
+
+#[derive(Serialize)]
+struct BindingRow<'a> {
+    event: Text<'a>,
+    function: Text<'a>,
+    id: Text<'a>,
+    config: Bin<'a>,
+    deliver_all: bool,
+    workers: Vec<u64>,
+}
+
+/// Why a built-in function fails.
+struct Refused(Code, String);
+
+impl Engine {
+    /// Answers a call to a name under `engine::`.
+    pub(super) fn handle_builtin(&mut self, id: ConnId, call: &Call<'_>) {
+        let namespace = self.get(id).and_then(|conn| conn.identity.as_deref());
+        let Some(namespace) = namespace.map(|identity| identity.namespace) else {
+            return;
+        };
+        let answer = match call.function.0 {
+            "engine::functions::list" => self.list_functions(namespace, &call.payload),
+            "engine::workers::list" => self.list_workers(namespace, &call.payload),
+            "engine::bindings::list" => self.list_bindings(namespace, &call.payload),
+            "engine::stats" => Ok(encode(&self.stats())),
+            name => {
+                let name = name.escape_debug();
+                let message = format!("the engine has no function `{name}`");
+                Err(Refused(Code::NoSuchFunction, message))
+            }
+        };
+        match answer {
+            Ok(payload) => {
+                self.stats.count_ending("result");
+                let reply = Outcome {
+                    id: call.id,
+                    payload: Bin(&payload),
+                    ..Outcome::default()
+                };
+                self.reply(id, OwnFrame::Ready(reply.to_frame()));
+            }
+            Err(Refused(code, message)) => {
+                self.stats.count_ending(code.as_str());
+                self.fail(id, call.id, code, &message);
+            }
+        }
+    }
+
+    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+        let arguments = arguments(payload)?;
+        let namespace = &self.namespaces[namespace];
+        let rows = namespace
+            .board
+            .now_under_after(&arguments.prefix, arguments.after.as_deref());
+        let rows = rows.filter_map(|(name, entry, providers)| {
+            let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
+            let providers = providers.iter().map(|provider| {
+                let load = self.load(provider.conn);
+                let worker = namespace.roster.get(provider.worker);
+                ProviderRow {
+                    worker: provider.worker,
+                    name: worker.map_or_else(String::new, |worker| worker.name().to_string()),
+                    in_flight: load.map_or(0, |load| load.in_flight),
+                    capacity: load.map_or(0, |load| load.capacity),
+                }
+            });
+            let row = FunctionRow {
+                name: definition.name,
+                description: definition.description,
+                request: definition.request,
+                response: definition.response,
+                metadata: definition.metadata,
+                exclusive: definition.exclusive,
+                providers: providers.collect(),
+            };
+            Some((name.to_string(), row))
+        });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+        let arguments = arguments(payload)?;
+        let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
+        let after: u64 = after.map_err(|_| {
+            Refused(
+                Code::InvalidArgument,
+                "`after` must be the `next` of a page before".into(),
+            )
+        })?;
+        let namespace = &self.namespaces[namespace];
+        let workers = namespace.roster.workers_after(after);
+        let rows = workers
+            .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
+            .map(|(id, worker)| {
+                let conn = worker.names().next().and_then(|name| {
+                    let providers = namespace.board.providers_of(name)?;
+                    providers
+                        .iter()
+                        .find(|it| it.worker == id)
+                        .map(|provider| provider.conn)
+                });
+                let load = conn.and_then(|conn| self.load(conn));
+                let row = WorkerRow {
+                    worker: id,
+                    name: worker.name(),
+                    metadata: Bin(worker.metadata()),
+                    functions: worker.len(),
+                    bindings: worker.bound(),
+                    in_flight: load.map_or(0, |load| load.in_flight),
+                    capacity: load.map_or(0, |load| load.capacity),
+                    peer: conn
+                        .and_then(|conn| self.get(conn))
+                        .map_or_else(String::new, |conn| conn.peer.to_string()),
+                };
+                (id.to_string(), row)
+            });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+        let arguments = arguments(payload)?;
+        let namespace = &self.namespaces[namespace];
+        // NUL can't stand in an argument that people type; tabs stand for it.
+        let after = arguments
+            .after
+            .as_deref()
+            .map(|after| after.replace('\t', "\0"));
+        let rows = namespace
+            .bindings
+            .now_under_after(&arguments.prefix, after.as_deref());
+        let rows = rows.filter_map(|(key, entry, providers)| {
+            let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
+            let row = BindingRow {
+                event: binding.event,
+                function: binding.function,
+                id: binding.id,
+                config: binding.config,
+                deliver_all: binding.deliver_all,
+                workers: providers.iter().map(|provider| provider.worker).collect(),
+            };
+            Some((key.replace('\0', "\t"), row))
+        });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    /// As many rows as the caller wants and a payload holds.
+    fn page<T: Serialize>(
+        &self,
+        revision: u64,
+        arguments: &ListArguments,
+        rows: impl Iterator<Item = (String, T)>,
+    ) -> Vec<u8> {
+        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as usize;
+        // The last row may be as large as an entry can be.
+        let bytes_max = (self.config.limits.max_payload / 2) as usize;
+        let (mut page, mut bytes) = (
+            Page {
+                revision,
+                entries: Vec::new(),
+                next: None,
+            },
+            0,
+        );
+        let mut last = None;
+        for (key, row) in rows {
+            if page.entries.len() == limit || bytes > bytes_max {
+                page.next = last;
+                break;
+            }
+            bytes += encode(&row).len();
+            page.entries.push(row);
+            last = Some(key);
+        }
+        encode(&page)
+    }
+}
+
+/// Reads the arguments of a list. Nothing at all is as good as an empty map.
+fn arguments(payload: &[u8]) -> Result<ListArguments, Refused> {
+    if matches!(payload, [] | [0xc0]) {
+        return Ok(ListArguments::default());
+    }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
+    // Payloads are not checked as frames are.
+    deserializer.set_max_depth(crate::protocol::MAX_DEPTH);
+    ListArguments::deserialize(&mut deserializer).map_err(|error| {
+        let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
+        Refused(Code::InvalidArgument, message)
+    })
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("writing to memory does not fail")
+}

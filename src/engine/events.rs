@@ -1,0 +1,292 @@
+//! Events and casts: BIND ties a function to an event, EMIT casts to all that is bound to it, CAST is a call
+//! that nobody answers. A cast that can't be delivered is dropped and counted, never answered.
+
+use crate::protocol::{
+    Bin, BindingEntry, BindingKey, Cast, CastOptions, Code, Emit, NameError, Outcome, Text,
+    check_event_name, check_function_name,
+};
+
+use super::board::{Definition, binding_key, split_binding_key};
+use super::outbox::OwnFrame;
+use super::registration::Refusal;
+use super::routing::Choice;
+use super::{ConnId, Engine, Shutdown, live};
+
+impl Engine {
+    pub(super) fn handle_bind(&mut self, id: ConnId, request: u64, bindings: &[BindingEntry<'_>]) {
+        match self.bind(id, bindings) {
+            Ok(()) => self.reply(id, OwnFrame::Registered(request)),
+            Err(refusal) => self.fail(id, request, refusal.code, &refusal.message),
+        }
+    }
+
+    /// Checks all of a batch, then ties all of it.
+    fn bind(&mut self, id: ConnId, bindings: &[BindingEntry<'_>]) -> Result<(), Refusal> {
+        let Some(conn) = live(&mut self.connections, id) else {
+            return Ok(());
+        };
+        let Some(identity) = conn.identity.as_deref() else {
+            return Ok(());
+        };
+        if identity.draining || self.shutdown != Shutdown::No {
+            let message = "nothing is bound while draining".to_owned();
+            return Err(Refusal {
+                code: Code::Draining,
+                message,
+            });
+        }
+        let limits = &self.config.limits;
+        let namespace = &mut self.namespaces[identity.namespace];
+        let worker = namespace.roster.get(identity.worker);
+        if worker.is_none() && namespace.roster.len() as u64 >= limits.max_workers {
+            let limit = limits.max_workers;
+            let message = format!("{limit} workers provide something already (--max-workers)");
+            return Err(Refusal {
+                code: Code::TooManyWorkers,
+                message,
+            });
+        }
+        let (mut count, mut bytes) = worker.map_or((0, 0), |it| (it.bound(), it.bytes()));
+        for binding in bindings {
+            check_binding(binding)?;
+            if binding.config.len() as u64 > limits.max_entry {
+                let limit = limits.max_entry;
+                let config = binding.config.len();
+                let message =
+                    format!("{config} bytes of config, the limit is {limit} (--max-entry)");
+                return Err(Refusal {
+                    code: Code::EntryTooLarge,
+                    message,
+                });
+            }
+            count += 1;
+            bytes += binding.config.len();
+        }
+        if count as u64 > limits.max_bindings {
+            let limit = limits.max_bindings;
+            let message = format!("more than {limit} bindings of one worker (--max-bindings)");
+            return Err(Refusal {
+                code: Code::TooManyBindings,
+                message,
+            });
+        }
+        if bytes as u64 > limits.max_metadata {
+            return Err(super::registration::over_metadata(limits));
+        }
+        for binding in bindings {
+            let key = binding_key(&binding.event, &binding.function, &binding.id);
+            let key = namespace
+                .bindings
+                .known_name(&key)
+                .unwrap_or_else(|| key.into());
+            let encoded = rmp_serde::to_vec(binding).expect("writing to memory does not fail");
+            let definition = Definition {
+                encoded: encoded.into(),
+                exclusive: false,
+            };
+            let provider = (identity.worker, id);
+            let slot = namespace
+                .bindings
+                .provide(&key, provider, definition.clone());
+            let who = (&identity.name, &identity.metadata);
+            namespace
+                .roster
+                .bind(identity.worker, who, &key, slot, &definition);
+            namespace.touched = true;
+        }
+        self.note_causer(id);
+        Ok(())
+    }
+
+    pub(super) fn handle_unbind(&mut self, id: ConnId, request: u64, keys: &[BindingKey<'_>]) {
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let (namespace, worker) = (identity.namespace, identity.worker);
+        let keys: Vec<String> = keys
+            .iter()
+            .map(|key| binding_key(&key.event, &key.function, &key.id))
+            .collect();
+        let entry = self.namespaces[namespace].roster.get(worker);
+        let missing = keys
+            .iter()
+            .find(|key| entry.is_none_or(|it| it.binding(key).is_none()));
+        if let Some(missing) = missing {
+            let (event, function, _) = split_binding_key(missing);
+            let message = format!(
+                "this worker does not bind `{}` to `{}`; nothing of the batch was untied",
+                function.escape_debug(),
+                event.escape_debug()
+            );
+            return self.fail(id, request, Code::NotRegistered, &message);
+        }
+        self.namespaces[namespace].unbind(worker, keys.iter().map(|key| &**key));
+        self.note_causer(id);
+        self.reply(id, OwnFrame::Registered(request));
+    }
+
+    /// Casts an event to every function that is bound to it: to one provider of each, or to all of them.
+    pub(super) fn handle_emit(&mut self, id: ConnId, emit: &Emit<'_>) {
+        let limit = self.config.limits.max_payload;
+        let refusal = if let Err(error) = check_event_name(&emit.event) {
+            Some((
+                Code::InvalidName,
+                format!("event `{}`: {error}", emit.event.escape_debug()),
+            ))
+        } else if emit.payload.len() as u64 > limit {
+            let bytes = emit.payload.len();
+            let message =
+                format!("a payload of {bytes} bytes, the limit is {limit} (--max-payload)");
+            Some((Code::PayloadTooLarge, message))
+        } else if self.shutdown != Shutdown::No {
+            Some((Code::Draining, "the engine is about to stop".to_owned()))
+        } else {
+            None
+        };
+        if let Some((code, message)) = refusal {
+            if emit.id == 0 {
+                self.stats.dropped_frames += 1;
+            } else {
+                self.fail(id, emit.id, code, &message);
+            }
+            return;
+        }
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let namespace = identity.namespace;
+        let bound = self.bound_to(namespace, &emit.event);
+        for (function, to_all) in &bound {
+            let cast = Cast {
+                function: Text(function),
+                payload: emit.payload,
+                ext: CastOptions {
+                    event: emit.event,
+                    headers: emit.ext.headers,
+                    ..CastOptions::default()
+                },
+            };
+            if *to_all {
+                self.cast_to_all(id, namespace, &cast);
+            } else {
+                self.cast(id, namespace, &cast);
+            }
+        }
+        if emit.id != 0 {
+            let mut reply = Outcome {
+                id: emit.id,
+                ..Outcome::default()
+            };
+            reply.ext.matched = Some(bound.len() as u64);
+            self.reply(id, OwnFrame::Ready(reply.to_frame()));
+        }
+    }
+
+    /// The functions bound to an event, each once, and whether all of its providers are to hear of it.
+    fn bound_to(&self, namespace: usize, event: &str) -> Vec<(String, bool)> {
+        let prefix = format!("{event}\0");
+        let mut bound: Vec<(String, bool)> = Vec::new();
+        for (key, provider) in self.namespaces[namespace].bindings.now_under(&prefix) {
+            let (_, function, _) = split_binding_key(key);
+            let to_all = rmp_serde::from_slice::<BindingEntry<'_>>(provider)
+                .is_ok_and(|binding| binding.deliver_all);
+            // Keys are in order: the bindings of one function come together.
+            match bound.last_mut() {
+                Some((last, all)) if last == function => *all |= to_all,
+                _ => bound.push((function.to_owned(), to_all)),
+            }
+        }
+        bound
+    }
+
+    pub(super) fn handle_cast(&mut self, id: ConnId, cast: &Cast<'_>) {
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let namespace = identity.namespace;
+        let too_large = cast.payload.len() as u64 > self.config.limits.max_payload;
+        if too_large || self.shutdown != Shutdown::No {
+            self.stats.dropped_frames += 1;
+            return;
+        }
+        // Only the engine says which event caused a cast.
+        let ext = CastOptions {
+            headers: cast.ext.headers,
+            ..CastOptions::default()
+        };
+        self.cast(
+            id,
+            namespace,
+            &Cast {
+                ext,
+                ..cast.clone()
+            },
+        );
+    }
+
+    /// Sends a cast to the provider whose turn it is.
+    fn cast(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
+        match self.route(namespace, &cast.function, None) {
+            Choice::To(provider) => self.deliver(from, provider, cast),
+            Choice::Full | Choice::Nobody => self.stats.casts_dropped += 1,
+        }
+    }
+
+    /// Sends a cast to every provider that takes what it is sent.
+    fn cast_to_all(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
+        let Some((_, providers, _)) = self.namespaces[namespace].board.providers(&cast.function)
+        else {
+            self.stats.casts_dropped += 1;
+            return;
+        };
+        let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
+        for provider in providers {
+            if self.load(provider).is_some_and(|load| !load.choked) {
+                self.deliver(from, provider, cast);
+            } else {
+                self.stats.casts_dropped += 1;
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: ConnId, provider: ConnId, cast: &Cast<'_>) {
+        let Some(identity) = self.get(from).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let (caller, name) = (identity.worker, identity.name.clone());
+        let ext = CastOptions {
+            caller,
+            caller_name: Text(&name),
+            ..cast.ext.clone()
+        };
+        let frame = Cast {
+            payload: Bin(&cast.payload),
+            ext,
+            ..cast.clone()
+        }
+        .to_frame();
+        self.stats.casts += 1;
+        self.reply(provider, OwnFrame::Ready(frame));
+    }
+}
+
+fn check_binding(binding: &BindingEntry<'_>) -> Result<(), Refusal> {
+    let refused = |what: &str, name: &str, error: NameError| {
+        let code = match error {
+            NameError::Reserved => Code::ReservedName,
+            _ => Code::InvalidName,
+        };
+        Refusal {
+            code,
+            message: format!("{what} `{}`: {error}", name.escape_debug()),
+        }
+    };
+    check_event_name(&binding.event).map_err(|error| refused("event", &binding.event, error))?;
+    check_function_name(&binding.function)
+        .map_err(|error| refused("function", &binding.function, error))?;
+    // A single binding of a function to an event needs no id.
+    if binding.id.is_empty() {
+        return Ok(());
+    }
+    check_event_name(&binding.id).map_err(|error| refused("binding", &binding.id, error))
+}
