@@ -114,10 +114,13 @@ impl Limits {
         if self.max_frame >= ceiling {
             return Err(LimitsError::FrameOverCeiling);
         }
-        if self.max_payload + 1024 > self.max_frame || self.max_hello > self.max_frame {
+        if self.max_payload + 1024 > self.max_frame
+            || self.max_hello > self.max_frame
+            || self.max_frame < 128 * 1024
+        {
             return Err(LimitsError::FrameTooSmall);
         }
-        if self.max_entry + 1024 > self.max_frame.min(64 * 1024) {
+        if self.max_entry + 1024 > 64 * 1024 {
             return Err(LimitsError::EntryOverPart);
         }
         if self.ping_after >= self.silence {
@@ -132,7 +135,7 @@ impl Limits {
 pub enum LimitsError {
     /// The protocol has no frames of 16 MiB.
     FrameOverCeiling,
-    /// A payload or a HELLO must fit into a frame.
+    /// A payload, a HELLO or a part of a change must fit into a frame.
     FrameTooSmall,
     /// An entry must fit into a part of a change.
     EntryOverPart,
@@ -145,10 +148,11 @@ impl std::fmt::Display for LimitsError {
         f.write_str(match self {
             Self::FrameOverCeiling => "--max-frame must be below 16 MiB (16777216)",
             Self::FrameTooSmall => {
-                "--max-frame must be at least 1 KiB above --max-payload, and not below --max-hello"
+                "--max-frame must be at least 1 KiB above --max-payload, not below --max-hello, and \
+                 at least 131072"
             }
             Self::EntryOverPart => {
-                "--max-entry must leave 1 KiB of a 64 KiB part and of --max-frame"
+                "--max-entry must leave 1 KiB of a 64 KiB part of a change"
             }
             Self::PingAfterSilence => "--ping-after must be below --silence",
         })

@@ -10,12 +10,40 @@
 //! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write;
 //! 5. [`Engine::poll_close`] and [`Engine::poll_resume`].
 
+mod audience;
+mod board;
+mod chance;
+mod changelog;
+mod connection;
+mod deadline;
+mod delivery;
+mod intake;
+mod namespace;
+mod outbox;
+mod part;
+mod registration;
+mod roster;
+mod session;
+mod snapshot;
+mod stats;
+mod wheel;
+
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::limits::Limits;
+use crate::protocol::Outcome;
+
+use chance::{Chance, Keyed};
+use connection::Connection;
+use namespace::Namespace;
+use outbox::Piece;
+pub use stats::Stats;
+use wheel::Wheel;
 
 /// Names a connection for its lifetime: the shell's slab key, and a generation that makes a key used
 /// again another name. `generation << 32 | key` is the poll token.
@@ -121,88 +149,177 @@ pub enum Close {
 
 /// The state machine.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    config: Config,
+    started: Time,
+    chance: Chance,
+    hash_keys: Keyed,
+    /// By the shell's key.
+    connections: Vec<Option<Box<Connection>>>,
+    connected: usize,
+    namespaces: Slab<Namespace>,
+    /// See [`Namespace::idle_order`].
+    idle_order: u64,
+    sessions: HashMap<[u8; 16], ConnId, Keyed>,
+    next_worker: u64,
+    wheel: Wheel<ConnId>,
+    /// Who has something to write.
+    flushable: VecDeque<ConnId>,
+    /// Whose frames of this turn want a stamp.
+    touched: Vec<ConnId>,
+    /// Who changed a board in this turn.
+    causers: Vec<ConnId>,
+    closes: VecDeque<Close>,
+    resumes: VecDeque<ConnId>,
+    shutdown: Shutdown,
+    stats: Stats,
+    /// Kept for its memory between flushes.
+    pieces: Vec<Piece>,
+}
 
-#[allow(unused_variables, missing_docs, clippy::all, clippy::pedantic)] // Shape first.
+/// How far the engine's own end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shutdown {
+    No,
+    /// DRAIN was said; GOODBYE comes by then.
+    Draining(Time),
+    /// GOODBYE was said to all.
+    Done,
+}
+
 impl Engine {
     /// An engine with an empty board.
+    #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
-        unimplemented!()
+        let mut chance = Chance::new(config.seed);
+        let hash_keys = chance.hash_keys();
+        Self {
+            config,
+            started: now,
+            hash_keys,
+            connections: Vec::new(),
+            connected: 0,
+            namespaces: Slab::new(),
+            idle_order: 0,
+            sessions: HashMap::with_hasher(hash_keys),
+            next_worker: 0,
+            wheel: Wheel::new(now),
+            flushable: VecDeque::new(),
+            touched: Vec::new(),
+            causers: Vec::new(),
+            closes: VecDeque::new(),
+            resumes: VecDeque::new(),
+            shutdown: Shutdown::No,
+            stats: Stats::default(),
+            pieces: Vec::new(),
+            chance,
+        }
     }
-
-    /// A connection was accepted. Over the limit it is refused with a GOODBYE and closed like any other.
-    pub fn handle_open(&mut self, conn: ConnId, peer: Peer, now: Time) {}
-
-    /// Bytes came in, split in whatever way. All are taken.
-    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &[u8], now: Time) {}
-
-    /// The peer closed its sending half: it is gone from the board; what it is owed is still written.
-    pub fn handle_eof(&mut self, conn: ConnId, now: Time) {}
-
-    /// The connection broke, in reading or writing. `why` is for the log.
-    pub fn handle_reset(&mut self, conn: ConnId, why: &str, now: Time) {}
-
-    /// A connection that was [`Written::Blocked`] can be written to again.
-    pub fn handle_writable(&mut self, conn: ConnId) {}
-
-    /// SIGTERM: DRAIN to all, then GOODBYE once idle or when the grace period ends.
-    /// A second time: GOODBYE at once.
-    pub fn handle_shutdown(&mut self, now: Time) {}
-
-    /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.
-    pub fn wants_read(&self, conn: ConnId) -> bool {
-        true
-    }
-
-    /// When [`Engine::poll_expired`] has something to say, if nothing happens before.
-    pub fn next_deadline(&self) -> Option<Time> {
-        None
-    }
-
-    /// A connection whose deadline has passed. Read it once more (an engine that stalled must not kill
-    /// the innocent), then say [`Engine::handle_expired`], which looks again.
-    pub fn poll_expired(&mut self, now: Time) -> Option<ConnId> {
-        None
-    }
-
-    /// The connection was read once more: end it if its deadline still has passed.
-    pub fn handle_expired(&mut self, conn: ConnId, now: Time) {}
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
-    pub fn seal(&mut self, now: Time) {}
+    pub fn seal(&mut self, now: Time) {
+        let idle = self.flushable.is_empty();
+        let mut concerned = Vec::new();
+        let mut causers_pay = false;
+        for key in 0..self.namespaces.capacity() {
+            let Some(namespace) = self.namespaces.get_mut(key) else {
+                continue;
+            };
+            if idle {
+                namespace.cool_down();
+            }
+            // A draining engine sends no changes: nobody's view shall empty because all leave.
+            if !namespace.touched || self.shutdown != Shutdown::No {
+                continue;
+            }
+            if namespace.seal(&mut concerned) {
+                causers_pay = true;
+                self.stats.revisions += 1;
+            }
+            for audience in concerned.drain(..) {
+                for &member in &self.namespaces[key].audiences[audience].members {
+                    if let Some(conn) = live(&mut self.connections, member) {
+                        queue(conn, &mut self.flushable);
+                    }
+                }
+            }
+        }
+        for id in std::mem::take(&mut self.causers) {
+            self.charge(id, causers_pay, now);
+        }
+        for id in std::mem::take(&mut self.touched) {
+            let Some(conn) = live(&mut self.connections, id) else {
+                continue;
+            };
+            conn.touched = false;
+            let namespace = conn.identity.as_ref().map(|identity| identity.namespace);
+            let revision = namespace.map_or(0, |key| self.namespaces[key].revision());
+            conn.outbox.seal(revision, |id| {
+                let mut reply = Outcome {
+                    id,
+                    ..Outcome::default()
+                };
+                reply.ext.revision = Some(revision);
+                reply.to_frame()
+            });
+            queue(conn, &mut self.flushable);
+            self.check_outbound(id);
+        }
+    }
 
-    /// The next connection that has something to write and is not blocked. Call [`Engine::flush`] for it.
-    pub fn poll_flush(&mut self) -> Option<ConnId> {
-        None
+    /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.
+    #[must_use]
+    pub fn wants_read(&self, conn: ConnId) -> bool {
+        self.get(conn)
+            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any())
     }
 
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
+    #[must_use]
     pub fn has_more(&self) -> bool {
-        false
-    }
-
-    /// Offers what is due to `conn` to `write`, in one call (at most 64 slices and 256 KiB).
-    pub fn flush(
-        &mut self,
-        conn: ConnId,
-        now: Time,
-        write: impl FnOnce(&[IoSlice<'_>]) -> Written,
-    ) {
+        !self.flushable.is_empty() || !self.resumes.is_empty() || !self.closes.is_empty()
     }
 
     /// What to close next.
     pub fn poll_close(&mut self) -> Option<Close> {
-        None
+        self.closes.pop_front()
     }
 
     /// A connection that may be read again ([`Engine::wants_read`] said no before).
     pub fn poll_resume(&mut self) -> Option<ConnId> {
-        None
+        self.resumes.pop_front()
     }
 
-    /// After [`Engine::handle_shutdown`]: every connection was told, the shell may end once it has closed
-    /// them.
+    /// After [`Engine::handle_shutdown`]: every connection was told and is closed; the shell may end.
+    #[must_use]
     pub fn is_finished(&self) -> bool {
-        false
+        self.shutdown == Shutdown::Done && self.connected == 0
+    }
+
+    fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.connections
+            .get(id.key())?
+            .as_deref()
+            .filter(|conn| conn.id == id)
+    }
+
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        live(&mut self.connections, id)
+    }
+}
+
+/// The connection of this name, if the engine still has it.
+fn live(connections: &mut [Option<Box<Connection>>], id: ConnId) -> Option<&mut Connection> {
+    connections
+        .get_mut(id.key())?
+        .as_deref_mut()
+        .filter(|conn| conn.id == id)
+}
+
+/// Queues a connection for flushing, unless it is queued or can't be written to.
+fn queue(conn: &mut Connection, flushable: &mut VecDeque<ConnId>) {
+    if !conn.queued && conn.blocked_since.is_none() {
+        conn.queued = true;
+        flushable.push_back(conn.id);
     }
 }

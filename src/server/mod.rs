@@ -1,1 +1,176 @@
-//! The mio shell around the engine.
+//! The `mio` shell around the engine: listeners, sockets, signals and the loop that turns them into
+//! the engine's calls. It only reads, writes and waits; it knows no message and decides nothing
+//! about one.
+//!
+//! [`Server::bind`] and [`Server::run`] are the engine's process; [`Server::spawn`] puts one on a
+//! thread, for tests and for embedding.
+
+mod acceptor;
+mod counters;
+mod error;
+mod handle;
+mod listener;
+mod socket;
+mod turn;
+
+use std::sync::Arc;
+
+use mio::{Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+pub use counters::Counters;
+pub use error::{BindError, RunError};
+pub use handle::ServerHandle;
+
+use crate::address::{Address, DEFAULT_ADDRESS};
+use crate::engine::{Config, ConnId};
+use crate::limits::Limits;
+use handle::Control;
+use listener::Listener;
+
+// A poll token holds a slab key and a generation.
+const _: () = assert!(usize::BITS == 64, "Callboard needs a 64-bit system");
+
+/// No connection is ever of this generation: its tokens are the server's own.
+const OWN_GENERATION: u32 = u32::MAX;
+
+/// Tokens of the server's own sources. A listener's is its index.
+const SIGNALS: u32 = u32::MAX;
+const WAKER: u32 = u32::MAX - 1;
+
+fn own_token(which: u32) -> Token {
+    Token(ConnId::new(OWN_GENERATION, which).token())
+}
+
+/// What a server is made with.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen; at least one address. A host name stands for all its addresses on this host,
+    /// but with port 0 for the first of them. A Unix socket's file is replaced if nobody listens on it,
+    /// gets its mode from the umask, and is removed at the end.
+    pub listen: Vec<Address>,
+    /// The limits in force. `max_connections` needs as many file descriptors, and some more.
+    pub limits: Limits,
+    /// The engine's name in WELCOME.
+    pub name: String,
+    /// Source of all chance; `None` takes it from the system, as anything but a test should.
+    pub seed: Option<[u8; 32]>,
+    /// Whether SIGTERM and SIGINT end this server. Signals belong to the whole process: only for a
+    /// server that is the process's purpose.
+    pub handle_signals: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![Address::Tcp(DEFAULT_ADDRESS.to_owned())],
+            limits: Limits::default(),
+            name: "callboard".to_owned(),
+            seed: None,
+            handle_signals: false,
+        }
+    }
+}
+
+/// A server that listens and does not serve yet: connections wait in the kernel until
+/// [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    signals: Option<SignalSource>,
+    control: Arc<Control>,
+    engine: Config,
+}
+
+impl Server {
+    /// Listens on all addresses of `config`, or on none.
+    pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
+        config.limits.check().map_err(BindError::Limits)?;
+        if config.listen.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let seed = match config.seed {
+            Some(seed) => seed,
+            None => random_seed()?,
+        };
+        let poll = Poll::new().map_err(BindError::System)?;
+        let waker = Waker::new(poll.registry(), own_token(WAKER)).map_err(BindError::System)?;
+        let mut server = Self {
+            control: Arc::new(Control::new(waker)),
+            listeners: Vec::new(),
+            signals: None,
+            engine: Config {
+                limits: config.limits,
+                name: config.name,
+                seed,
+            },
+            poll,
+        };
+        if let Err(error) = server.acquire(&config.listen, config.handle_signals) {
+            // What was bound before the failure goes again, socket files included.
+            for listener in server.listeners {
+                listener.close(server.poll.registry());
+            }
+            return Err(error);
+        }
+        for listener in &server.listeners {
+            log::info!("listening on {}", listener.address());
+        }
+        Ok(server)
+    }
+
+    fn acquire(&mut self, listen: &[Address], handle_signals: bool) -> Result<(), BindError> {
+        let registry = self.poll.registry();
+        for address in listen {
+            self.listeners.extend(Listener::bind(address)?);
+        }
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener
+                .register(registry, own_token(index as u32))
+                .map_err(BindError::System)?;
+        }
+        if handle_signals {
+            let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(BindError::System)?;
+            registry
+                .register(&mut signals, own_token(SIGNALS), mio::Interest::READABLE)
+                .map_err(BindError::System)?;
+            self.signals = Some(SignalSource(signals));
+        }
+        Ok(())
+    }
+
+    /// Where it listens, in the order of the configuration; ports are the real ones.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until it is shut down. The engine lives and dies on the calling thread.
+    pub fn run(self) -> Result<(), RunError> {
+        turn::serve(self)
+    }
+}
+
+/// SIGTERM and SIGINT as an event source.
+struct SignalSource(Signals);
+
+impl SignalSource {
+    /// How many came since the last call; several of one kind count once.
+    fn take(&mut self) -> u32 {
+        self.0.pending().count() as u32
+    }
+}
+
+impl std::fmt::Debug for SignalSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignalSource")
+    }
+}
+
+fn random_seed() -> Result<[u8; 32], BindError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| BindError::System(std::io::Error::other(error)))?;
+    Ok(seed)
+}

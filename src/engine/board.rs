@@ -1,0 +1,224 @@
+//! The board: which functions there are, and which workers provide each. Plain maps; a change is noted
+//! when it happens and weighed against the last revision when the turn is sealed, so that what was
+//! added and removed within one turn never shows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::chance::Keyed;
+use super::changelog::Item;
+use super::part::{Op, Section};
+
+/// A name, shared by all who mention it.
+pub(super) type Name = Rc<str>;
+
+/// A function's definition, encoded as it stands in frames.
+#[derive(Debug, Clone)]
+pub(super) struct Definition {
+    pub(super) encoded: Rc<[u8]>,
+    pub(super) exclusive: bool,
+}
+
+#[derive(Debug)]
+struct Provider {
+    worker: u64,
+    definition: Definition,
+}
+
+/// A function that is provided, or was when the last revision was sealed.
+#[derive(Debug)]
+struct Function {
+    name: Name,
+    /// In the order in which they came. The first one's definition is shown.
+    providers: Vec<Provider>,
+    /// What the last revision shows; `None` if it does not have the function.
+    sealed: Option<Rc<[u8]>>,
+    touched: bool,
+}
+
+/// Why a worker may not provide a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Conflict {
+    /// The longest-standing provider.
+    pub(super) owner: u64,
+    /// The owner insists on being alone (otherwise the newcomer does).
+    pub(super) owner_insists: bool,
+}
+
+/// The functions of a namespace.
+#[derive(Debug)]
+pub(super) struct Board {
+    functions: Slab<Function>,
+    by_name: HashMap<Name, usize, Keyed>,
+    /// The same, in order: for prefixes.
+    ordered: BTreeMap<Name, usize>,
+    touched: Vec<usize>,
+    shown: usize,
+    slots: usize,
+}
+
+impl Board {
+    pub(super) fn new(keys: Keyed) -> Self {
+        Self {
+            functions: Slab::new(),
+            by_name: HashMap::with_hasher(keys),
+            ordered: BTreeMap::new(),
+            touched: Vec::new(),
+            shown: 0,
+            slots: 0,
+        }
+    }
+
+    /// Functions on the board as of the last revision.
+    pub(super) fn len(&self) -> usize {
+        self.shown
+    }
+
+    /// Whether `worker` may provide `name` beside those who do, `exclusive` or not.
+    pub(super) fn check(&self, name: &str, worker: u64, exclusive: bool) -> Result<(), Conflict> {
+        let Some(&slot) = self.by_name.get(name) else {
+            return Ok(());
+        };
+        let mut others = self.functions[slot]
+            .providers
+            .iter()
+            .filter(|provider| provider.worker != worker);
+        match others.next() {
+            Some(owner) if owner.definition.exclusive || exclusive => Err(Conflict {
+                owner: owner.worker,
+                owner_insists: owner.definition.exclusive,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes `worker` a provider of `name`, or gives its definition anew. Returns the function's slot,
+    /// which stays its own for as long as anybody provides it.
+    pub(super) fn provide(&mut self, name: &Name, worker: u64, definition: Definition) -> usize {
+        let slot = if let Some(&slot) = self.by_name.get(name) {
+            slot
+        } else {
+            let slot = self.functions.insert(Function {
+                name: name.clone(),
+                providers: Vec::with_capacity(1),
+                sealed: None,
+                touched: false,
+            });
+            self.slots = self.slots.max(slot + 1);
+            self.by_name.insert(name.clone(), slot);
+            self.ordered.insert(name.clone(), slot);
+            slot
+        };
+        let providers = &mut self.functions[slot].providers;
+        match providers
+            .iter_mut()
+            .find(|provider| provider.worker == worker)
+        {
+            Some(provider) => provider.definition = definition,
+            None => providers.push(Provider { worker, definition }),
+        }
+        self.touch(slot);
+        slot
+    }
+
+    /// `worker` no longer provides the function at `slot`.
+    pub(super) fn withdraw(&mut self, slot: usize, worker: u64) {
+        self.functions[slot]
+            .providers
+            .retain(|provider| provider.worker != worker);
+        self.touch(slot);
+    }
+
+    /// The name under which a function is already known, so that it need not be stored again.
+    pub(super) fn known_name(&self, name: &str) -> Option<Name> {
+        self.by_name
+            .get_key_value(name)
+            .map(|(name, _)| name.clone())
+    }
+
+    fn touch(&mut self, slot: usize) {
+        let function = &mut self.functions[slot];
+        if !function.touched {
+            function.touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// What differs from the last revision, which then is the state of now. Calls `on_slot` for each slot
+    /// whose entry differs.
+    pub(super) fn seal(&mut self, items: &mut Vec<Item>, mut on_slot: impl FnMut(usize)) {
+        for slot in std::mem::take(&mut self.touched) {
+            let function = &mut self.functions[slot];
+            function.touched = false;
+            let now = function
+                .providers
+                .first()
+                .map(|first| first.definition.encoded.clone());
+            let before = std::mem::replace(&mut function.sealed, now.clone());
+            let change = match (before, now) {
+                (None, Some(entry)) => {
+                    self.shown += 1;
+                    Some((Op::Added, entry))
+                }
+                (Some(_), None) => {
+                    self.shown -= 1;
+                    Some((Op::Removed, encoded_name(&function.name)))
+                }
+                (Some(before), Some(entry)) if before != entry => Some((Op::Updated, entry)),
+                _ => None,
+            };
+            let name = function.name.clone();
+            if function.providers.is_empty() {
+                self.by_name.remove(&name);
+                self.ordered.remove(&name);
+                self.functions.remove(slot);
+            }
+            if let Some((op, body)) = change {
+                on_slot(slot);
+                items.push(Item {
+                    section: Section::Functions,
+                    key: name,
+                    worker: 0,
+                    op,
+                    body,
+                });
+            }
+        }
+    }
+
+    /// One more than the highest slot that was ever in use.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The entry that the last revision shows in a slot.
+    pub(super) fn entry(&self, slot: usize) -> Option<&Rc<[u8]>> {
+        self.functions.get(slot)?.sealed.as_ref()
+    }
+
+    /// The entries that the last revision shows under a prefix, in order, from `after` (not included) on.
+    pub(super) fn under<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let begin = match after {
+            Some(after) if after >= prefix => Excluded(after),
+            _ => Included(prefix),
+        };
+        self.ordered
+            .range::<str, _>((begin, Unbounded))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .filter_map(|(name, &slot)| Some((name, self.functions[slot].sealed.as_ref()?)))
+    }
+}
+
+/// A name as it stands in a list of removals.
+fn encoded_name(name: &str) -> Rc<[u8]> {
+    let mut out = Vec::with_capacity(name.len() + 3);
+    rmp::encode::write_str(&mut out, name).expect("writing to memory does not fail");
+    out.into()
+}

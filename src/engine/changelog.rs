@@ -1,0 +1,270 @@
+//! The change log of a namespace: one entry per revision, the changed items encoded once and shared. A
+//! ring bounded in bytes. From it the frames of any audience are put together for any reader who is
+//! not too far behind, so that a reader is a position and not a queue. Never knows who reads.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::audience::{Cover, Encoded};
+use super::part::{Op, PART_BYTES, Part, Section};
+
+/// Steps that one look into the log may take. Bounds a turn's work for a reader far behind.
+const STEPS_AT_ONCE: usize = 4096;
+
+/// What an item costs beside its bytes.
+const ITEM_OVERHEAD: usize = size_of::<Item>() + 16;
+
+/// One change of one entry.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) section: Section,
+    /// The name that prefixes are matched with: the function's, or the worker's.
+    pub(super) key: Rc<str>,
+    /// The worker, in its section; names are not unique there.
+    pub(super) worker: u64,
+    pub(super) op: Op,
+    /// The entry as it stands in a frame.
+    pub(super) body: Rc<[u8]>,
+}
+
+/// All that changed with one revision: per section in the order of keys.
+#[derive(Debug)]
+struct Step {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl Step {
+    fn section(&self, section: Section) -> &[Item] {
+        let end = |section| self.items.partition_point(|item| item.section <= section);
+        let begin = self.items.partition_point(|item| item.section < section);
+        &self.items[begin..end(section)]
+    }
+
+    /// The items that a cover lets through. O(prefixes × log items + found).
+    fn covered<'a>(&'a self, cover: &'a Cover) -> impl Iterator<Item = &'a Item> {
+        [Section::Functions, Section::Workers]
+            .into_iter()
+            .flat_map(move |section| {
+                let items = self.section(section);
+                cover.prefixes(section).iter().flat_map(move |prefix| {
+                    let begin = items.partition_point(|item| *item.key < **prefix);
+                    items[begin..]
+                        .iter()
+                        .take_while(move |item| item.key.starts_with(&**prefix))
+                })
+            })
+    }
+}
+
+/// The log.
+#[derive(Debug)]
+pub(super) struct ChangeLog {
+    steps: VecDeque<Step>,
+    /// The revision of the last step; steps are numbered without gaps.
+    revision: u64,
+    bytes: usize,
+    limit: usize,
+}
+
+impl ChangeLog {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            steps: VecDeque::new(),
+            revision: 0,
+            bytes: 0,
+            limit,
+        }
+    }
+
+    /// The newest revision.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Bytes held, bookkeeping included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a reader at `revision` can be brought up to date from here.
+    pub(super) fn reaches(&self, revision: u64) -> bool {
+        revision <= self.revision && self.revision - revision <= self.steps.len() as u64
+    }
+
+    /// Seals `items` as the next revision. The newest step is kept even when it alone is over the limit:
+    /// everyone is still to hear of it.
+    pub(super) fn push(&mut self, mut items: Vec<Item>) -> u64 {
+        items.sort_by(|a, b| (a.section, &a.key, a.worker).cmp(&(b.section, &b.key, b.worker)));
+        items.shrink_to_fit();
+        let bytes = items
+            .iter()
+            .map(|item| item.body.len() + item.key.len() + ITEM_OVERHEAD)
+            .sum();
+        self.revision += 1;
+        self.bytes += bytes;
+        self.steps.push_back(Step { items, bytes });
+        while self.bytes > self.limit && self.steps.len() > 1 {
+            self.bytes -= self.steps.pop_front().map_or(0, |step| step.bytes);
+        }
+        self.revision
+    }
+
+    /// Whether the newest step has something for this cover.
+    pub(super) fn newest_concerns(&self, cover: &Cover) -> bool {
+        self.steps
+            .back()
+            .is_some_and(|step| step.covered(cover).next().is_some())
+    }
+
+    /// What leads a reader at `at` further, put together for `cover`. With `to`, exactly to that revision
+    /// (the same bytes as the first time); otherwise as far as one look reaches. `from` is what the
+    /// frames call their beginning.
+    pub(super) fn encode(&self, cover: &Cover, at: u64, from: u64, to: Option<u64>) -> Encoded {
+        let begin = self.steps.len() - (self.revision - at) as usize;
+        if to.unwrap_or(self.revision) == at + 1 {
+            // The common case: one step, whose items are its net effect already.
+            let to = at + 1;
+            let items: Vec<_> = self.steps[begin]
+                .covered(cover)
+                .map(|item| (item.op, item))
+                .collect();
+            let first = if items.is_empty() { to + 1 } else { to };
+            let parts = if items.is_empty() {
+                Vec::new()
+            } else {
+                parts(&items, from, to)
+            };
+            return Encoded {
+                from,
+                first,
+                to,
+                parts,
+            };
+        }
+        let mut fold = Fold::default();
+        let (mut first, mut last, mut looked_at) = (None, at, at);
+        for (index, step) in self.steps.range(begin..).enumerate() {
+            if to.map_or(index >= STEPS_AT_ONCE || fold.bytes >= PART_BYTES, |to| {
+                looked_at >= to
+            }) {
+                break;
+            }
+            looked_at += 1;
+            let before = fold.seen;
+            step.covered(cover).for_each(|item| fold.add(item));
+            if fold.seen > before {
+                first.get_or_insert(looked_at);
+                last = looked_at;
+            }
+        }
+        // Nothing of what was looked at concerns this reader: it stands at the end of the look.
+        let Some(first) = first else {
+            return Encoded {
+                from,
+                first: looked_at + 1,
+                to: looked_at,
+                parts: Vec::new(),
+            };
+        };
+        let to = to.unwrap_or(last);
+        Encoded {
+            from,
+            first,
+            to,
+            parts: parts(&fold.finish(), from, to),
+        }
+    }
+}
+
+/// Cuts items into frames. Never empty, so that a fold to nothing still moves the reader on.
+fn parts(items: &[(Op, &Item)], from: u64, to: u64) -> Vec<Rc<[u8]>> {
+    let mut sorted: Vec<&(Op, &Item)> = items.iter().collect();
+    sorted.sort_by_key(|(op, item)| (item.section, *op));
+    let (mut parts, mut part) = (Vec::new(), Part::default());
+    for (op, item) in sorted {
+        if part.overflows(&item.body) {
+            parts.push(std::mem::take(&mut part).changes(from, to, true));
+        }
+        part.push(item.section, *op, item.body.clone());
+    }
+    parts.push(part.changes(from, to, false));
+    parts
+}
+
+/// The net effect of several steps, entry by entry.
+#[derive(Debug, Default)]
+struct Fold<'a> {
+    entries: Vec<Net<'a>>,
+    /// Where an entry stands in `entries`.
+    index: HashMap<(Section, &'a str, u64), usize>,
+    seen: usize,
+    bytes: usize,
+}
+
+/// What happened to one entry since the reader's revision.
+#[derive(Debug)]
+struct Net<'a> {
+    /// The reader has the entry.
+    existed: bool,
+    /// The last removal, if there was one.
+    removed: Option<&'a Item>,
+    /// What came after it.
+    after: Vec<&'a Item>,
+}
+
+impl<'a> Fold<'a> {
+    fn add(&mut self, item: &'a Item) {
+        self.seen += 1;
+        let key = (item.section, &*item.key, item.worker);
+        let index = *self.index.entry(key).or_insert_with(|| {
+            let existed = item.op != Op::Added;
+            self.entries.push(Net {
+                existed,
+                removed: None,
+                after: Vec::new(),
+            });
+            self.entries.len() - 1
+        });
+        let net = &mut self.entries[index];
+        let dropped: usize = match (item.op, item.section) {
+            (Op::Removed, _) => {
+                net.removed = Some(item);
+                net.after.drain(..).map(|item| item.body.len()).sum()
+            }
+            // A function's entry is complete in itself; the newest says all.
+            (_, Section::Functions) => net.after.drain(..).map(|item| item.body.len()).sum(),
+            // A worker's says what changed; all that came since it joined is needed.
+            (_, Section::Workers) => 0,
+        };
+        if item.op != Op::Removed {
+            net.after.push(item);
+        }
+        self.bytes = self.bytes + item.body.len() - dropped;
+    }
+
+    fn finish(self) -> Vec<(Op, &'a Item)> {
+        let mut out = Vec::with_capacity(self.entries.len());
+        for net in self.entries {
+            let Some((head, tail)) = net.after.split_first() else {
+                // Came and went: the reader never knew. Otherwise: gone.
+                out.extend(
+                    net.removed
+                        .filter(|_| net.existed)
+                        .map(|item| (Op::Removed, item)),
+                );
+                continue;
+            };
+            match (head.section, net.existed, net.removed) {
+                (Section::Functions, true, _) => out.push((Op::Updated, *head)),
+                (Section::Functions, false, _) => out.push((Op::Added, *head)),
+                (Section::Workers, existed, removed) => {
+                    out.extend(removed.filter(|_| existed).map(|item| (Op::Removed, item)));
+                    out.push((head.op, *head));
+                    out.extend(tail.iter().map(|item| (item.op, *item)));
+                }
+            }
+        }
+        out
+    }
+}

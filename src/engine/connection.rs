@@ -1,0 +1,148 @@
+//! A connection as the engine sees it: how far it has come, who speaks on it, what it is owed, and which
+//! clocks run. Holds state; what happens to it is decided by the engine's handlers.
+
+use std::rc::Rc;
+
+use crate::protocol::{Definition, Inbox};
+
+use super::board::{Definition as Encoded, Name};
+use super::outbox::Outbox;
+use super::wheel::TimerId;
+use super::{ConnId, Peer, Time};
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// HELLO is awaited.
+    Greeting,
+    /// In service.
+    Live,
+    /// It is over: what it is owed is still written, what it sends is discarded.
+    Leaving {
+        /// The peer closed its sending half.
+        heard_eof: bool,
+        /// Ours is closed.
+        half_closed: bool,
+        /// Bytes discarded.
+        discarded: usize,
+    },
+}
+
+/// Why a connection is not read for the time being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// Its replies pile up.
+    pub(super) outbound: bool,
+    /// It changed the board faster than its budget.
+    pub(super) budget: bool,
+}
+
+impl Pause {
+    pub(super) fn any(self) -> bool {
+        self.outbound || self.budget
+    }
+}
+
+/// A REGISTER batch of which further frames are awaited.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) id: u64,
+    pub(super) entries: Vec<(Name, Encoded)>,
+    pub(super) bytes: usize,
+    /// What is wrong with it already; said with the last frame.
+    pub(super) failure: Option<super::registration::Refusal>,
+}
+
+/// Who speaks on a connection, from HELLO on.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// Index of the namespace.
+    pub(super) namespace: usize,
+    pub(super) worker: u64,
+    pub(super) name: Name,
+    pub(super) metadata: Rc<[u8]>,
+    pub(super) session: [u8; 16],
+    /// The key of the session that was taken over: good until READY, for if our WELCOME was lost, the
+    /// worker has no other.
+    pub(super) older_session: Option<Box<[u8; 16]>>,
+    /// What it watches: the audience, and the place among its members.
+    pub(super) audience: Option<(usize, usize)>,
+    /// It took a session over and has not said READY.
+    pub(super) unconfirmed: bool,
+    /// It said DRAIN.
+    pub(super) draining: bool,
+}
+
+/// See the top of this file.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent flags, one each for a queue it may be in.
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    pub(super) identity: Option<Box<Identity>>,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
+    pub(super) batch: Option<Box<Batch>>,
+    /// When the phase began.
+    pub(super) since: Time,
+    /// When a byte last came in, or was taken after none could be.
+    pub(super) heard: Time,
+    /// When the unfinished frame in the inbox began.
+    pub(super) frame_since: Time,
+    /// Nothing can be written since.
+    pub(super) blocked_since: Option<Time>,
+    /// Nothing could be written, and nothing was since: progress will be a sign of life.
+    pub(super) stalled: bool,
+    /// A PING was sent in this silence.
+    pub(super) pinged: bool,
+    pub(super) pause: Pause,
+    /// When the change budget will be even.
+    pub(super) budget_even: Time,
+    /// In the queue of those that have something to write.
+    pub(super) queued: bool,
+    /// Own frames wait for the seal.
+    pub(super) touched: bool,
+    /// It changed the board in this turn.
+    pub(super) caused: bool,
+    pub(super) timer: Option<(TimerId, Time)>,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnId, peer: Peer, now: Time) -> Self {
+        Self {
+            id,
+            peer,
+            phase: Phase::Greeting,
+            identity: None,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            batch: None,
+            since: now,
+            heard: now,
+            frame_since: now,
+            blocked_since: None,
+            stalled: false,
+            pinged: false,
+            pause: Pause::default(),
+            budget_even: now,
+            queued: false,
+            touched: false,
+            caused: false,
+            timer: None,
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. })
+    }
+}
+
+/// A definition in the engine's own encoding: known keys only.
+pub(super) fn encode_definition(definition: &Definition<'_>) -> Encoded {
+    let encoded = rmp_serde::to_vec(definition).expect("writing to memory does not fail");
+    Encoded {
+        encoded: encoded.into(),
+        exclusive: definition.exclusive,
+    }
+}

@@ -1,0 +1,184 @@
+//! The clocks of connections: HELLO, unfinished frames, silence, stalled writes, takeovers, budgets, farewells.
+//! Each connection has one timer, set to its earliest deadline and looked at again when it fires.
+
+use crate::limits::Limits;
+use crate::protocol::{Code, NoExtensions, Ping};
+
+use super::connection::{Connection, Phase};
+use super::registration::BURST;
+use super::{ConnId, Engine, Shutdown, Time};
+
+/// The bytes of an announced frame for which a peer gets a further second.
+const FRAME_BYTES_PER_SECOND: u64 = 64 * 1024;
+
+/// What a deadline means when it has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Ask for a sign of life.
+    Ping,
+    /// What a newcomer did not register again leaves.
+    Confirm,
+    /// The change budget is even: read again.
+    Unpause,
+    /// End the connection, for this reason.
+    End(Code),
+    /// It had time enough to read its farewell.
+    Drop,
+}
+
+impl Connection {
+    /// The earliest deadline and what it means.
+    fn next_due(&self, limits: &Limits) -> Option<(Time, Due)> {
+        let after = |time: Time, milliseconds| time.after(Limits::ms(milliseconds));
+        if let Phase::Leaving { .. } = self.phase {
+            return Some((after(self.since, limits.linger), Due::Drop));
+        }
+        if self.phase == Phase::Greeting {
+            return Some((
+                after(self.since, limits.hello_timeout),
+                Due::End(Code::HelloTimeout),
+            ));
+        }
+        let mut dues = Vec::with_capacity(5);
+        if let Some(since) = self.blocked_since {
+            dues.push((after(since, limits.write_deadline), Due::End(Code::TooSlow)));
+        }
+        if self.pause.budget {
+            dues.push((
+                Time(self.budget_even.0.saturating_sub(BURST / 2)),
+                Due::Unpause,
+            ));
+        }
+        // While the engine does not read, a peer can't be blamed for silence.
+        if !self.pause.any() {
+            let asked = if self.pinged { None } else { Some(Due::Ping) };
+            dues.extend(asked.map(|due| (after(self.heard, limits.ping_after), due)));
+            dues.push((after(self.heard, limits.silence), Due::End(Code::Silent)));
+            if self.inbox.held() > 0 {
+                let announced = self.inbox.announced().unwrap_or(0) as u64;
+                let wait = limits.frame_timeout + announced * 1000 / FRAME_BYTES_PER_SECOND;
+                dues.push((after(self.frame_since, wait), Due::End(Code::FrameTimeout)));
+            }
+        }
+        if self
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.unconfirmed)
+        {
+            dues.push((after(self.heard, limits.ready_timeout), Due::Confirm));
+        }
+        dues.into_iter().min_by_key(|(at, _)| *at)
+    }
+}
+
+impl Engine {
+    /// Sets a connection's timer to its earliest deadline. A timer that fires too early is harmless, so one
+    /// that is set already is left alone unless it would fire too late.
+    pub(super) fn arm(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        let Some((at, _)) = conn.next_due(&self.config.limits) else {
+            return;
+        };
+        let at = at.max(now);
+        match conn.timer {
+            Some((_, set)) if set <= at => return,
+            Some((timer, _)) => {
+                self.wheel.remove(timer);
+            }
+            None => {}
+        }
+        conn.timer = Some((self.wheel.insert(at, id), at));
+    }
+
+    /// When [`Engine::poll_expired`] has something to say, if nothing happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let grace = match self.shutdown {
+            Shutdown::Draining(until) => Some(until),
+            _ => None,
+        };
+        self.wheel.next().into_iter().chain(grace).min()
+    }
+
+    /// A connection whose deadline has passed. Read it once more (an engine that stalled must not kill the
+    /// innocent), then say [`Engine::handle_expired`], which looks again.
+    pub fn poll_expired(&mut self, now: Time) -> Option<ConnId> {
+        if matches!(self.shutdown, Shutdown::Draining(until) if until <= now) {
+            self.stop(now);
+        }
+        while let Some(id) = self.wheel.expire(now) {
+            let limits = &self.config.limits;
+            let Some(conn) = super::live(&mut self.connections, id) else {
+                continue;
+            };
+            conn.timer = None;
+            match conn.next_due(limits) {
+                Some((at, due)) if at <= now => match due {
+                    Due::End(_) | Due::Drop => return Some(id),
+                    Due::Ping => {
+                        conn.pinged = true;
+                        let ping = Ping {
+                            revision: self.bookmark(id),
+                            ext: NoExtensions {},
+                        };
+                        self.send_any_time(id, ping.to_frame());
+                    }
+                    Due::Confirm => self.confirm(id),
+                    Due::Unpause => {
+                        conn.pause.budget = false;
+                        self.unpause(id, now);
+                    }
+                },
+                _ => {}
+            }
+            self.arm(id, now);
+        }
+        None
+    }
+
+    /// The connection was read once more: end it if its deadline still has passed.
+    pub fn handle_expired(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        let limits = &self.config.limits;
+        match conn.next_due(limits) {
+            Some((at, Due::Drop)) if at <= now => self.remove(id),
+            Some((at, Due::End(code))) if at <= now => {
+                let message = match code {
+                    Code::HelloTimeout => format!(
+                        "no HELLO within {} ms (--hello-timeout)",
+                        limits.hello_timeout
+                    ),
+                    Code::FrameTimeout => format!(
+                        "a frame was begun and not completed in time (--frame-timeout {} ms)",
+                        limits.frame_timeout
+                    ),
+                    Code::TooSlow => format!(
+                        "nothing was read for {} ms (--write-deadline)",
+                        limits.write_deadline
+                    ),
+                    _ => format!("nothing was heard for {} ms (--silence)", limits.silence),
+                };
+                self.refuse(id, code, &message, now);
+            }
+            _ => self.arm(id, now),
+        }
+    }
+
+    /// Reads a connection again, if nothing else keeps it from being read. Its clocks start anew.
+    pub(super) fn unpause(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        if conn.pause.any() {
+            return;
+        }
+        conn.heard = now;
+        conn.frame_since = now;
+        self.resumes.push_back(id);
+        self.arm(id, now);
+    }
+}

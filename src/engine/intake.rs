@@ -1,0 +1,294 @@
+//! What comes in: connections, bytes, ends. Bytes become frames, frames become messages, and each message
+//! goes to whoever knows what to do about it.
+
+use log::debug;
+
+use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
+
+use super::connection::{Connection, Phase};
+use super::outbox::{OwnFrame, Stream};
+use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
+
+/// Bytes that a connection which is being closed may still send before it is cut off.
+const DISCARD_MAX: usize = 4 << 20;
+
+impl Engine {
+    /// A connection was accepted. Over the limit it is refused with a GOODBYE and closed like any other.
+    ///
+    /// # Panics
+    /// When the key is still in use: the shell forgot to ask [`Engine::poll_close`] first.
+    pub fn handle_open(&mut self, conn: ConnId, peer: Peer, now: Time) {
+        let full = self.connected as u64 >= self.config.limits.max_connections;
+        let key = conn.key();
+        if self.connections.len() <= key {
+            self.connections.resize_with(key + 1, || None);
+        }
+        assert!(
+            self.connections[key].is_none(),
+            "slab key {key} is used twice"
+        );
+        self.connections[key] = Some(Box::new(Connection::new(conn, peer, now)));
+        self.connected += 1;
+        self.stats.accepted += 1;
+        if self.shutdown != Shutdown::No {
+            self.refuse(conn, Code::ShuttingDown, "the engine is about to stop", now);
+        } else if full {
+            let limit = self.config.limits.max_connections;
+            let message = format!("the engine serves {limit} connections (--max-connections)");
+            self.refuse(conn, Code::TooManyConnections, &message, now);
+        } else {
+            self.arm(conn, now);
+        }
+    }
+
+    /// Bytes came in, split in whatever way. All are taken.
+    pub fn handle_bytes(&mut self, id: ConnId, bytes: &[u8], now: Time) {
+        let Some(conn) = self.get_mut(id) else { return };
+        conn.heard = now;
+        conn.pinged = false;
+        if let Phase::Leaving { discarded, .. } = &mut conn.phase {
+            *discarded += bytes.len();
+            if *discarded > DISCARD_MAX {
+                self.remove(id);
+            }
+            return;
+        }
+        // Taken out while frames borrow from it.
+        let mut inbox = std::mem::take(&mut conn.inbox);
+        let was_held = inbox.held();
+        let mut frames = 0;
+        let mut input = bytes;
+        let fault = loop {
+            let limits = &self.config.limits;
+            let limit = match self.get(id).map(|conn| conn.phase) {
+                Some(Phase::Greeting) => limits.max_hello,
+                Some(Phase::Live) => limits.max_frame,
+                // What follows a farewell is not read.
+                _ => return,
+            };
+            match inbox.next(&mut input, limit as usize) {
+                Ok(Some(frame)) => {
+                    frames += 1;
+                    self.handle_frame(id, frame, now);
+                }
+                Ok(None) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        self.stats.bytes_in += bytes.len() as u64;
+        self.stats.frames_in += frames;
+        if let Some(fault) = fault {
+            return self.refuse_frame(id, fault, now);
+        }
+        let Some(conn) = self.get_mut(id) else { return };
+        if inbox.held() > 0 && (was_held == 0 || frames > 0) {
+            conn.frame_since = now;
+        }
+        conn.inbox = inbox;
+        self.check_outbound(id);
+        self.arm(id, now);
+    }
+
+    /// The peer closed its sending half: it is gone from the board; what it is owed is still written.
+    pub fn handle_eof(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = self.get_mut(id) else { return };
+        if let Phase::Leaving {
+            heard_eof,
+            half_closed,
+            ..
+        } = &mut conn.phase
+        {
+            *heard_eof = true;
+            if *half_closed || !conn.outbox.owes() {
+                self.remove(id);
+            }
+            return;
+        }
+        self.leave(id, "eof", "the peer closed the connection", now);
+        if let Some(conn) = self.get_mut(id) {
+            if let Phase::Leaving { heard_eof, .. } = &mut conn.phase {
+                *heard_eof = true;
+            }
+            self.finish_if_paid(id);
+        }
+    }
+
+    /// The connection broke, in reading or writing. `why` is for the log.
+    pub fn handle_reset(&mut self, id: ConnId, why: &str, now: Time) {
+        let Some(conn) = self.get_mut(id) else { return };
+        if !conn.is_leaving() {
+            self.leave(id, "reset", why, now);
+        }
+        self.remove(id);
+    }
+
+    /// A connection that was [`super::Written::Blocked`] can be written to again.
+    pub fn handle_writable(&mut self, id: ConnId) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        if conn.blocked_since.take().is_some() {
+            queue(conn, &mut self.flushable);
+        }
+    }
+
+    fn refuse_frame(&mut self, id: ConnId, fault: FrameError, now: Time) {
+        let greeting = self
+            .get(id)
+            .is_some_and(|conn| conn.phase == Phase::Greeting);
+        let code = match fault {
+            // Before WELCOME the limit is part of the protocol, not of the configuration.
+            FrameError::TooLarge { .. } if !greeting => Code::FrameTooLarge,
+            _ => Code::ProtocolError,
+        };
+        self.refuse(id, code, &fault.to_string(), now);
+    }
+
+    fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
+        let message = match Message::decode(frame) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(id, Code::ProtocolError, &error.to_string(), now),
+        };
+        let Some(conn) = self.get_mut(id) else { return };
+        if conn.phase == Phase::Greeting {
+            return match message {
+                Message::Hello(hello) => self.handle_hello(id, &hello, now),
+                Message::Goodbye(_) => self.handle_goodbye(id, now),
+                other => {
+                    let message = format!("{} came before HELLO", other.kind_name());
+                    self.refuse(id, Code::ProtocolError, &message, now);
+                }
+            };
+        }
+        match message {
+            Message::Register(register) => self.handle_register(id, &register, now),
+            Message::Unregister(unregister) => self.handle_unregister(id, &unregister),
+            Message::Ready(ready) => self.handle_ready(id, ready.id),
+            Message::Ping(_) => {
+                let pong = Pong {
+                    revision: self.bookmark(id),
+                    ext: NoExtensions {},
+                };
+                self.send_any_time(id, pong.to_frame());
+            }
+            Message::Pong(_) => {}
+            Message::Drain(_) => self.handle_drain(id),
+            Message::Goodbye(_) => self.handle_goodbye(id, now),
+            Message::Hello(_) => {
+                self.refuse(id, Code::ProtocolError, "a second HELLO", now);
+            }
+            Message::Bind(request) => self.unsupported(id, request.id, "BIND"),
+            Message::Unbind(request) => self.unsupported(id, request.id, "UNBIND"),
+            Message::Call(request) => self.unsupported(id, request.id, "CALL"),
+            Message::Emit(request) if request.id == 0 => self.stats.dropped_frames += 1,
+            Message::Emit(request) => self.unsupported(id, request.id, "EMIT"),
+            Message::Unknown {
+                kind,
+                id: Some(request),
+            } => {
+                self.stats.unknown_frames += 1;
+                self.unsupported(id, request, &format!("kind {kind}"));
+            }
+            Message::Unknown { kind, id: None } => {
+                self.stats.unknown_frames += 1;
+                debug!("unknown kind {kind} ignored");
+            }
+            // No call is under way yet that these could belong to.
+            Message::Outcome(_) | Message::Failure(_) | Message::Cancel(_) | Message::Cast(_) => {
+                self.stats.dropped_frames += 1;
+            }
+            Message::Welcome(_)
+            | Message::Snapshot(_)
+            | Message::Synced(_)
+            | Message::Changes(_)
+            | Message::Resync(_)
+            | Message::Invoke(_) => {
+                let message = format!("{} is the engine's to send", message.kind_name());
+                self.refuse(id, Code::ProtocolError, &message, now);
+            }
+        }
+    }
+
+    /// What a PING or PONG names: all that concerns the reader up to it was sent. 0 before SYNCED.
+    pub(super) fn bookmark(&self, id: ConnId) -> u64 {
+        let Some(conn) = self.get(id) else { return 0 };
+        let Some(identity) = &conn.identity else {
+            return 0;
+        };
+        let namespace = &self.namespaces[identity.namespace];
+        match (&conn.outbox.stream, identity.audience) {
+            (Stream::Changes(position), Some((audience, _))) if position.synced => {
+                let up_to_date = position.at >= namespace.audiences[audience].last;
+                if up_to_date {
+                    namespace.revision()
+                } else {
+                    position.at
+                }
+            }
+            _ => 0,
+        }
+    }
+
+    fn unsupported(&mut self, id: ConnId, request: u64, what: &str) {
+        let message = format!("this engine does not know {what}, or not yet");
+        self.fail(id, request, Code::Unsupported, &message);
+    }
+
+    /// Answers a request with an error of the engine; nothing was done.
+    pub(super) fn fail(&mut self, id: ConnId, request: u64, code: Code, message: &str) {
+        let failure = Failure {
+            id: request,
+            code: Text(code.as_str()),
+            message: Text(message),
+            retryable: code.retryable(),
+            executed: Executed::No,
+            ..Failure::default()
+        };
+        self.reply(id, OwnFrame::Ready(failure.to_frame()));
+    }
+
+    /// Queues a frame that must not overtake this turn's changes.
+    pub(super) fn reply(&mut self, id: ConnId, frame: OwnFrame) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        conn.outbox.push(frame);
+        if !conn.touched {
+            conn.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// Queues a frame that may go at any time.
+    pub(super) fn send_any_time(&mut self, id: ConnId, frame: Vec<u8>) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        conn.outbox.push_any_time(frame);
+        queue(conn, &mut self.flushable);
+    }
+
+    /// Stops reading a connection whose replies pile up.
+    pub(super) fn check_outbound(&mut self, id: ConnId) {
+        let limit = self.config.limits.max_outbound as usize;
+        if let Some(conn) = self.get_mut(id) {
+            conn.pause.outbound |= conn.outbox.bytes() > limit;
+        }
+    }
+
+    /// Forgets a connection and has its socket dropped.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        let Some(slot) = self.connections.get_mut(id.key()) else {
+            return;
+        };
+        let Some(conn) = slot.take_if(|conn| conn.id == id) else {
+            return;
+        };
+        self.connected -= 1;
+        if let Some((timer, _)) = conn.timer {
+            self.wheel.remove(timer);
+        }
+        self.release_identity(&conn);
+        self.closes.push_back(Close::Socket(id));
+    }
+}

@@ -1,0 +1,167 @@
+//! A namespace: a board of its own with all that belongs to it. Where a turn's changes become a revision.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::ConnId;
+use super::audience::{Audience, Cover};
+use super::board::{Board, Name};
+use super::chance::Chance;
+use super::changelog::{ChangeLog, Item};
+use super::roster::Roster;
+use super::snapshot::Pages;
+use crate::limits::Limits;
+
+use slab::Slab;
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) name: Box<str>,
+    /// New with each incarnation: revisions of different epochs can't be compared.
+    pub(super) epoch: u64,
+    pub(super) board: Board,
+    pub(super) roster: Roster,
+    pub(super) log: ChangeLog,
+    pub(super) pages: Pages,
+    pub(super) audiences: Slab<Audience>,
+    by_cover: HashMap<Rc<Cover>, usize>,
+    /// Connections that said HELLO to it.
+    pub(super) connections: usize,
+    /// Counts up with each namespace that becomes idle: the lowest is idle longest.
+    pub(super) idle_order: u64,
+    /// Something was touched since the last revision.
+    pub(super) touched: bool,
+    /// Audiences that keep encoded frames.
+    warm: Vec<usize>,
+}
+
+impl Namespace {
+    pub(super) fn new(name: &str, limits: &Limits, chance: &mut Chance) -> Self {
+        Self {
+            name: name.into(),
+            epoch: chance.epoch(),
+            board: Board::new(chance.hash_keys()),
+            roster: Roster::default(),
+            log: ChangeLog::new(limits.log_bytes as usize),
+            pages: Pages::default(),
+            audiences: Slab::new(),
+            by_cover: HashMap::new(),
+            connections: 0,
+            idle_order: 0,
+            touched: false,
+            warm: Vec::new(),
+        }
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.log.revision()
+    }
+
+    /// Whether a watch like this can be joined without going over `limit` audiences.
+    pub(super) fn has_audience(&self, cover: &Cover, limit: u64) -> bool {
+        self.by_cover.contains_key(cover) || (self.audiences.len() as u64) < limit
+    }
+
+    /// Adds a connection to the audience of its watch. Returns the audience and the place in it.
+    pub(super) fn join(&mut self, cover: Cover, conn: ConnId) -> (usize, usize) {
+        let key = if let Some(&key) = self.by_cover.get(&cover) {
+            key
+        } else {
+            let cover = Rc::new(cover);
+            let key = self
+                .audiences
+                .insert(Audience::new(cover.clone(), self.log.revision()));
+            self.by_cover.insert(cover, key);
+            key
+        };
+        let members = &mut self.audiences[key].members;
+        members.push(conn);
+        (key, members.len() - 1)
+    }
+
+    /// Takes a connection out of its audience. Returns who has its place now.
+    pub(super) fn part(&mut self, (audience, place): (usize, usize)) -> Option<ConnId> {
+        let members = &mut self.audiences[audience].members;
+        members.swap_remove(place);
+        let moved = members.get(place).copied();
+        if members.is_empty() {
+            let gone = self.audiences.remove(audience);
+            self.by_cover.remove(&gone.cover);
+            self.warm.retain(|&warm| warm != audience);
+        }
+        moved
+    }
+
+    /// Withdraws all that a worker provides.
+    pub(super) fn remove_worker(&mut self, worker: u64) -> usize {
+        let slots = self.roster.remove(worker);
+        for &slot in &slots {
+            self.board.withdraw(slot, worker);
+        }
+        self.touched |= !slots.is_empty();
+        slots.len()
+    }
+
+    /// Withdraws some of what a worker provides; what it does not provide is passed over.
+    pub(super) fn withdraw<'a>(&mut self, worker: u64, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            if let Some(slot) = self.roster.withdraw(worker, name) {
+                self.board.withdraw(slot, worker);
+                self.touched = true;
+            }
+        }
+    }
+
+    /// Withdraws what a worker did not register again after its session was taken over.
+    pub(super) fn withdraw_unconfirmed(&mut self, worker: u64) -> usize {
+        let names: Vec<Name> = self.roster.unconfirmed(worker);
+        self.withdraw(worker, names.iter().map(|name| &**name));
+        names.len()
+    }
+
+    /// Makes one revision of all that changed since the last, if the net effect is not empty. Adds the
+    /// audiences that are to hear of it to `concerned`; returns whether there is a new revision.
+    pub(super) fn seal(&mut self, concerned: &mut Vec<usize>) -> bool {
+        if !std::mem::take(&mut self.touched) {
+            return false;
+        }
+        let mut items: Vec<Item> = Vec::new();
+        let pages = &mut self.pages;
+        self.board.seal(&mut items, |slot| pages.forget(slot));
+        self.roster.seal(&mut items);
+        if items.is_empty() {
+            return false;
+        }
+        let revision = self.log.push(items);
+        for (key, audience) in &mut self.audiences {
+            if self.log.newest_concerns(&audience.cover) {
+                audience.concern(revision);
+                concerned.push(key);
+            }
+        }
+        true
+    }
+
+    /// Notes that an audience keeps encoded frames.
+    pub(super) fn warm(&mut self, audience: usize) {
+        if !self.warm.contains(&audience) {
+            self.warm.push(audience);
+        }
+    }
+
+    /// Gives the memory of encoded frames back: nobody is in the middle of reading them.
+    pub(super) fn cool_down(&mut self) {
+        for audience in self.warm.drain(..) {
+            self.audiences[audience].forget_encoded();
+        }
+    }
+
+    /// Bytes of encoded frames kept.
+    pub(super) fn encoded_bytes(&self) -> usize {
+        self.warm
+            .iter()
+            .map(|&audience| self.audiences[audience].encoded_bytes())
+            .sum()
+    }
+}

@@ -1,0 +1,338 @@
+//! The roster: which workers provide something, and what. The other side of the board. Tells workers
+//! apart by id; a name is for people. Never looks at connections.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
+
+use super::board::{Definition, Name};
+use super::changelog::Item;
+use super::part::{Op, Section};
+
+/// Bytes of function names in one entry; a worker with more comes in several.
+const NAMES_PER_ENTRY: usize = 16 * 1024;
+
+/// What a worker provides under one name.
+#[derive(Debug)]
+pub(super) struct Registration {
+    /// The function's slot on the board.
+    pub(super) slot: usize,
+    /// Bytes that count against `--max-metadata`.
+    pub(super) bytes: usize,
+    /// The last revision has it.
+    sealed: bool,
+    /// Registered, or registered again, by the connection of this generation.
+    generation: u32,
+}
+
+/// A worker with something to provide.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: Name,
+    metadata: Rc<[u8]>,
+    functions: BTreeMap<Name, Registration>,
+    bytes: usize,
+    /// How often another connection took over. What an older one registered is not confirmed.
+    generation: u32,
+    /// The last revision lists it.
+    listed: bool,
+    renamed: bool,
+    touched: bool,
+    /// Names that came and names that went since the last revision.
+    came: Vec<Name>,
+    went: Vec<Name>,
+}
+
+impl Worker {
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Functions provided.
+    pub(super) fn len(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// Bytes of all entries.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Registration> {
+        self.functions.get(name)
+    }
+}
+
+/// The workers of a namespace that provide something.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    workers: BTreeMap<u64, Worker>,
+    touched: Vec<u64>,
+    /// Listed by the last revision, gone since.
+    gone: Vec<(u64, Name)>,
+}
+
+impl Roster {
+    pub(super) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub(super) fn get(&self, worker: u64) -> Option<&Worker> {
+        self.workers.get(&worker)
+    }
+
+    /// Notes that a worker provides a function, for the first time or again. `slot` comes from the board.
+    pub(super) fn provide(
+        &mut self,
+        worker: u64,
+        as_who: (&Name, &Rc<[u8]>),
+        name: &Name,
+        slot: usize,
+        definition: &Definition,
+    ) {
+        let entry = self.workers.entry(worker).or_insert_with(|| Worker {
+            name: as_who.0.clone(),
+            metadata: as_who.1.clone(),
+            functions: BTreeMap::new(),
+            bytes: 0,
+            generation: 0,
+            listed: false,
+            renamed: false,
+            touched: false,
+            came: Vec::new(),
+            went: Vec::new(),
+        });
+        let (generation, bytes) = (entry.generation, definition.encoded.len());
+        entry.bytes += bytes;
+        if let Some(known) = entry.functions.get_mut(name) {
+            entry.bytes -= known.bytes;
+            (known.bytes, known.generation) = (bytes, generation);
+            return;
+        }
+        let registration = Registration {
+            slot,
+            bytes,
+            sealed: false,
+            generation,
+        };
+        entry.functions.insert(name.clone(), registration);
+        entry.came.push(name.clone());
+        touch(entry, worker, &mut self.touched);
+    }
+
+    /// Notes that a worker no longer provides a function. Returns the function's slot.
+    pub(super) fn withdraw(&mut self, worker: u64, name: &str) -> Option<usize> {
+        let entry = self.workers.get_mut(&worker)?;
+        let (name, registration) = entry.functions.remove_entry(name)?;
+        entry.bytes -= registration.bytes;
+        if registration.sealed {
+            entry.went.push(name);
+        }
+        touch(entry, worker, &mut self.touched);
+        Some(registration.slot)
+    }
+
+    /// Notes that a worker is gone. Returns the slots of all that it provided.
+    pub(super) fn remove(&mut self, worker: u64) -> Vec<usize> {
+        let Some(entry) = self.workers.remove(&worker) else {
+            return Vec::new();
+        };
+        if entry.listed {
+            self.gone.push((worker, entry.name));
+        }
+        entry
+            .functions
+            .into_values()
+            .map(|registration| registration.slot)
+            .collect()
+    }
+
+    /// Another connection speaks for the worker now: all that it provides awaits confirmation. Returns
+    /// whether there is anything to confirm.
+    pub(super) fn take_over(&mut self, worker: u64, name: &Name, metadata: &Rc<[u8]>) -> bool {
+        let Some(entry) = self.workers.get_mut(&worker) else {
+            return false;
+        };
+        entry.generation += 1;
+        if entry.name != *name || entry.metadata != *metadata {
+            if entry.listed && entry.name != *name {
+                // Watches match names: to them, another name is another worker.
+                self.gone.push((worker, entry.name.clone()));
+                entry.listed = false;
+                entry.came = entry.functions.keys().cloned().collect();
+                entry.went.clear();
+                entry
+                    .functions
+                    .values_mut()
+                    .for_each(|registration| registration.sealed = false);
+            }
+            entry.name = name.clone();
+            entry.metadata = metadata.clone();
+            entry.renamed = true;
+            touch(entry, worker, &mut self.touched);
+        }
+        !entry.functions.is_empty()
+    }
+
+    /// The names that the worker's newest connection has not registered again.
+    pub(super) fn unconfirmed(&self, worker: u64) -> Vec<Name> {
+        let Some(entry) = self.workers.get(&worker) else {
+            return Vec::new();
+        };
+        let stale = entry
+            .functions
+            .iter()
+            .filter(|(_, it)| it.generation != entry.generation);
+        stale.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What differs from the last revision, which then is the state of now.
+    pub(super) fn seal(&mut self, items: &mut Vec<Item>) {
+        for (worker, name) in self.gone.drain(..) {
+            let body = encoded(&WorkerKey {
+                id: worker,
+                name: Text(&name),
+            });
+            items.push(item(worker, &name, Op::Removed, body));
+        }
+        for id in std::mem::take(&mut self.touched) {
+            let Some(entry) = self.workers.get_mut(&id) else {
+                continue;
+            };
+            entry.touched = false;
+            seal_worker(id, entry, items);
+            if entry.functions.is_empty() {
+                self.workers.remove(&id);
+            }
+        }
+    }
+
+    /// Workers that the last revision lists, from `after` on: (worker, the function after which to go on).
+    /// Each comes as entries of bounded size; `visit` says whether to go on.
+    pub(super) fn entries_after(
+        &self,
+        after: &(u64, Option<Name>),
+        covers: impl Fn(&str) -> bool,
+        mut visit: impl FnMut(u64, &Name, Rc<[u8]>) -> bool,
+    ) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        for (&id, entry) in self.workers.range(after.0..) {
+            if !entry.listed || !covers(&entry.name) {
+                continue;
+            }
+            let begin = match after {
+                (worker, Some(name)) if *worker == id => Excluded(&**name),
+                _ => Unbounded,
+            };
+            let rest = entry.functions.range::<str, _>((begin, Unbounded));
+            let mut names = rest
+                .filter(|(_, it)| it.sealed)
+                .map(|(name, _)| name)
+                .peekable();
+            while names.peek().is_some() {
+                let some = some_names(&mut names);
+                let last = *some.last().expect("peeked");
+                let body = worker_entry(id, entry, true, &some, &[]);
+                if !visit(id, last, body) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {
+    if !entry.touched {
+        entry.touched = true;
+        touched.push(worker);
+    }
+}
+
+/// The items that say what changed about one worker.
+fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
+    let mut went: Vec<Name> = Vec::new();
+    for name in std::mem::take(&mut entry.went) {
+        match entry.functions.get_mut(&name) {
+            // Went and came back: the last revision has it, nothing changed.
+            Some(registration) => registration.sealed = true,
+            None => went.push(name),
+        }
+    }
+    let mut came = std::mem::take(&mut entry.came);
+    came.retain(|name| match entry.functions.get_mut(name) {
+        Some(registration) => !std::mem::replace(&mut registration.sealed, true),
+        None => false,
+    });
+    let renamed = std::mem::take(&mut entry.renamed);
+    let was_listed = std::mem::replace(&mut entry.listed, !entry.functions.is_empty());
+    if !entry.listed {
+        if was_listed {
+            let body = encoded(&WorkerKey {
+                id,
+                name: Text(&entry.name),
+            });
+            items.push(item(id, &entry.name, Op::Removed, body));
+        }
+        return;
+    }
+    let (mut came, mut went) = (came.iter().peekable(), went.iter().peekable());
+    let mut op = if was_listed { Op::Updated } else { Op::Added };
+    let mut said = was_listed && !renamed;
+    while !said || came.peek().is_some() || went.peek().is_some() {
+        let some_came = some_names(&mut came);
+        let some_went = some_names(&mut went);
+        let body = worker_entry(id, entry, !said, &some_came, &some_went);
+        items.push(item(id, &entry.name, op, body));
+        (op, said) = (Op::Updated, true);
+    }
+}
+
+/// The next names, as many as one entry takes.
+fn some_names<'a>(
+    names: &mut std::iter::Peekable<impl Iterator<Item = &'a Name>>,
+) -> Vec<&'a Name> {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while let Some(name) = names.next_if(|_| bytes < NAMES_PER_ENTRY) {
+        bytes += name.len() + 3;
+        some.push(name);
+    }
+    some
+}
+
+fn worker_entry(
+    id: u64,
+    entry: &Worker,
+    metadata: bool,
+    came: &[&Name],
+    went: &[&Name],
+) -> Rc<[u8]> {
+    encoded(&WorkerEntry {
+        id,
+        name: Text(&entry.name),
+        // Said when the worker joins or changes it, not with each of its functions.
+        metadata: if metadata {
+            Bin(&entry.metadata)
+        } else {
+            Bin(&[])
+        },
+        added: came.iter().map(|name| Text(name)).collect(),
+        removed: went.iter().map(|name| Text(name)).collect(),
+    })
+}
+
+fn item(worker: u64, name: &Name, op: Op, body: Rc<[u8]>) -> Item {
+    Item {
+        section: Section::Workers,
+        key: name.clone(),
+        worker,
+        op,
+        body,
+    }
+}
+
+fn encoded(value: &impl serde::Serialize) -> Rc<[u8]> {
+    rmp_serde::to_vec(value)
+        .expect("writing to memory does not fail")
+        .into()
+}

@@ -1,0 +1,475 @@
+//! Sessions: HELLO and WELCOME, the takeover of a session by its worker's next connection, READY, DRAIN,
+//! farewells. Clean-ups compare the connection, never a name.
+
+use log::{debug, info};
+
+use crate::protocol::{
+    Code, Drain, DrainOptions, Goodbye, GoodbyeOptions, Hello, NameError, Resume, Text, VERSION,
+    Welcome, WelcomeOptions, WorkerLimits, check_event_name, check_worker_name,
+};
+
+use super::audience::Cover;
+use super::connection::{Connection, Identity, Phase};
+use super::namespace::Namespace;
+use super::outbox::{OwnFrame, Position, Stream};
+use super::{Close, ConnId, Engine, Shutdown, Time, queue};
+use crate::limits::Limits;
+
+/// The namespace of those who name none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// No client is told to stay away for less than this, in milliseconds.
+const RETRY_MIN: u64 = 100;
+/// Returning connections are spread over a millisecond each, up to this many.
+const RETRY_SPREAD_MAX: u64 = 5000;
+
+/// Why a HELLO is refused.
+struct Refused {
+    code: Code,
+    message: String,
+}
+
+impl Engine {
+    pub(super) fn handle_hello(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) {
+        if !hello.versions.contains(&VERSION) {
+            let message = format!("this engine speaks version {VERSION}");
+            return self.refuse(id, Code::UnsupportedVersion, &message, now);
+        }
+        match self.greet(id, hello, now) {
+            Ok(()) => self.arm(id, now),
+            Err(Refused { code, message }) => self.refuse(id, code, &message, now),
+        }
+    }
+
+    /// Checks all that a HELLO asks for, then grants it.
+    fn greet(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<(), Refused> {
+        let name = check_hello(hello, &self.config.limits)?;
+        let key = self.find_namespace(name)?;
+        let cover = Cover::new(hello.ext.watch.as_ref());
+        let digest = cover.digest(self.hash_keys);
+        let limit = self.config.limits.max_audiences;
+        if !cover.is_nothing() && !self.namespaces[key].has_audience(&cover, limit) {
+            let message = format!("the namespace has {limit} different watches (--max-audiences)");
+            return Err(Refused {
+                code: Code::TooManyAudiences,
+                message,
+            });
+        }
+
+        // From here on nothing is refused any more.
+        let older = hello
+            .ext
+            .session
+            .and_then(|key| <[u8; 16]>::try_from(key.0).ok());
+        let taken = older.and_then(|older| self.take_session(older, key, now));
+        let worker = taken.unwrap_or_else(|| {
+            self.next_worker += 1;
+            self.next_worker
+        });
+        let session = self.chance.key();
+        let namespace = &mut self.namespaces[key];
+        namespace.connections += 1;
+        let mut identity = Identity {
+            namespace: key,
+            worker,
+            name: hello.name.0.into(),
+            metadata: hello.ext.metadata.0.into(),
+            session,
+            older_session: None,
+            audience: None,
+            unconfirmed: false,
+            draining: false,
+        };
+        if taken.is_some() {
+            identity.older_session = older.map(Box::new);
+            identity.unconfirmed =
+                namespace
+                    .roster
+                    .take_over(worker, &identity.name, &identity.metadata);
+            namespace.touched = true;
+            self.sessions.extend(older.map(|older| (older, id)));
+        }
+        self.sessions.insert(session, id);
+        let stream = if cover.is_nothing() {
+            Stream::Nothing
+        } else {
+            let stream = where_to_begin(hello.ext.resume.as_ref(), namespace, digest);
+            identity.audience = Some(namespace.join(cover, id));
+            stream
+        };
+        let resumed = matches!(stream, Stream::Changes(_));
+        let frame = self.welcome(&identity, digest, resumed, taken.is_some(), now);
+        let conn = self.get_mut(id).expect("it said HELLO just now");
+        debug!(
+            "{} is worker {worker} {:?} in {name:?}{}{}",
+            conn.peer,
+            identity.name,
+            if taken.is_some() {
+                ", took its session over"
+            } else {
+                ""
+            },
+            if resumed { ", resumes" } else { "" },
+        );
+        conn.phase = Phase::Live;
+        conn.since = now;
+        conn.identity = Some(Box::new(identity));
+        conn.outbox.stream = stream;
+        self.send_any_time(id, frame);
+        Ok(())
+    }
+
+    fn welcome(
+        &self,
+        identity: &Identity,
+        digest: [u8; 8],
+        resumed: bool,
+        taken_over: bool,
+        now: Time,
+    ) -> Vec<u8> {
+        let limits = &self.config.limits;
+        let namespace = &self.namespaces[identity.namespace];
+        let settled = self.started.after(Limits::ms(limits.settling));
+        let welcome = Welcome {
+            version: VERSION,
+            worker: identity.worker,
+            engine: Text(&self.config.name),
+            epoch: namespace.epoch,
+            revision: namespace.revision(),
+            session: (&identity.session[..]).into(),
+            digest: (&digest[..]).into(),
+            ext: WelcomeOptions {
+                ping_ms: limits.ping_after,
+                silence_ms: limits.silence,
+                settling_ms: settled.0.saturating_sub(now.0) / 1000,
+                resumed,
+                taken_over,
+                limits: WorkerLimits {
+                    max_frame: limits.max_frame,
+                    max_payload: limits.max_payload,
+                    max_functions: limits.max_functions,
+                    max_entry: limits.max_entry,
+                },
+            },
+        };
+        welcome.to_frame()
+    }
+
+    /// The namespace of this name; makes it if there is none. One that nobody uses keeps its log and epoch,
+    /// so that a lone worker can resume, until the limit wants its place.
+    fn find_namespace(&mut self, name: &str) -> Result<usize, Refused> {
+        if let Some((key, _)) = self.namespaces.iter().find(|(_, it)| *it.name == *name) {
+            return Ok(key);
+        }
+        let limit = self.config.limits.max_namespaces;
+        if self.namespaces.len() as u64 >= limit {
+            let idle = self.namespaces.iter().filter(|(_, it)| it.connections == 0);
+            let Some((longest_idle, _)) = idle.min_by_key(|(_, it)| it.idle_order) else {
+                let message = format!("{limit} namespaces are in use (--max-namespaces)");
+                return Err(Refused {
+                    code: Code::TooManyNamespaces,
+                    message,
+                });
+            };
+            self.namespaces.remove(longest_idle);
+        }
+        let namespace = Namespace::new(name, &self.config.limits, &mut self.chance);
+        Ok(self.namespaces.insert(namespace))
+    }
+
+    /// Ends the connection that holds a session, in favour of another. Returns its worker. A key that nobody
+    /// holds, or that belongs to another namespace, is ignored.
+    fn take_session(&mut self, session: [u8; 16], namespace: usize, now: Time) -> Option<u64> {
+        let holder = *self.sessions.get(&session)?;
+        let identity = self.get(holder)?.identity.as_deref()?;
+        if identity.namespace != namespace {
+            return None;
+        }
+        let worker = identity.worker;
+        self.forget_sessions(holder);
+        self.say_goodbye(
+            holder,
+            Code::SessionTakenOver,
+            "another connection presented this session's key",
+            now,
+        );
+        Some(worker)
+    }
+
+    pub(super) fn handle_ready(&mut self, id: ConnId, request: u64) {
+        self.confirm(id);
+        let identity = self
+            .get_mut(id)
+            .and_then(|conn| conn.identity.as_deref_mut());
+        let older = identity.and_then(|identity| identity.older_session.take());
+        if let Some(older) = older {
+            self.sessions.remove(&*older);
+        }
+        self.reply(id, OwnFrame::Registered(request));
+    }
+
+    /// What a newcomer did not register again by now leaves the board.
+    pub(super) fn confirm(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else { return };
+        let Some(identity) = conn.identity.as_deref_mut() else {
+            return;
+        };
+        if !std::mem::take(&mut identity.unconfirmed) {
+            return;
+        }
+        let (namespace, worker) = (identity.namespace, identity.worker);
+        let gone = self.namespaces[namespace].withdraw_unconfirmed(worker);
+        if gone > 0 {
+            info!("worker {worker}: {gone} functions were not registered again and leave");
+        }
+    }
+
+    pub(super) fn handle_drain(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else { return };
+        let Some(identity) = conn.identity.as_deref_mut() else {
+            return;
+        };
+        identity.draining = true;
+        let (namespace, worker) = (identity.namespace, identity.worker);
+        self.namespaces[namespace].remove_worker(worker);
+    }
+
+    pub(super) fn handle_goodbye(&mut self, id: ConnId, now: Time) {
+        self.leave(id, Code::Bye.as_str(), "the peer said goodbye", now);
+        self.finish_if_paid(id);
+    }
+
+    /// SIGTERM: DRAIN to all, then GOODBYE once idle or when the grace period ends. A second time: GOODBYE at
+    /// once.
+    pub fn handle_shutdown(&mut self, now: Time) {
+        if self.shutdown == Shutdown::Done {
+            return;
+        }
+        let first = self.shutdown == Shutdown::No;
+        let grace = Limits::ms(self.config.limits.grace);
+        self.shutdown = Shutdown::Draining(now.after(grace));
+        if first {
+            info!("draining {} connections", self.connected);
+            for id in self.ids() {
+                let retry_after_ms = Some(self.retry_after());
+                let drain = Drain {
+                    ext: DrainOptions { retry_after_ms },
+                };
+                if self.get(id).is_some_and(|conn| conn.phase == Phase::Live) {
+                    self.send_any_time(id, drain.to_frame());
+                }
+            }
+        }
+        // No calls are in flight: the engine is idle.
+        self.stop(now);
+    }
+
+    /// GOODBYE to all.
+    pub(super) fn stop(&mut self, now: Time) {
+        self.shutdown = Shutdown::Done;
+        for id in self.ids() {
+            if self.get(id).is_some_and(|conn| !conn.is_leaving()) {
+                self.say_goodbye(id, Code::ShuttingDown, "the engine stops", now);
+            }
+        }
+    }
+
+    fn ids(&self) -> Vec<ConnId> {
+        self.connections
+            .iter()
+            .flatten()
+            .map(|conn| conn.id)
+            .collect()
+    }
+
+    /// When a client that is sent away shall come back: different for each, so that a fleet does not return
+    /// in one instant.
+    fn retry_after(&mut self) -> u64 {
+        RETRY_MIN
+            + self
+                .chance
+                .up_to((self.connected as u64).clamp(400, RETRY_SPREAD_MAX))
+    }
+
+    /// Refuses a connection: GOODBYE with the reason, then the close. One log line.
+    pub(super) fn refuse(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
+        self.say_goodbye(id, code, message, now);
+    }
+
+    fn say_goodbye(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
+        if self.get(id).is_none_or(Connection::is_leaving) {
+            return;
+        }
+        let retry = matches!(code, Code::ShuttingDown) || code.retryable();
+        let retry_after_ms = retry.then(|| self.retry_after());
+        let versions = if code == Code::UnsupportedVersion {
+            vec![VERSION]
+        } else {
+            Vec::new()
+        };
+        let goodbye = Goodbye {
+            code: Text(code.as_str()),
+            message: Text(message),
+            ext: GoodbyeOptions {
+                retry_after_ms,
+                versions,
+            },
+        };
+        self.send_any_time(id, goodbye.to_frame());
+        self.leave(id, code.as_str(), message, now);
+    }
+
+    /// The connection is over: all that its worker provides leaves the board in this turn. What is owed to
+    /// it is still offered, until the linger deadline.
+    pub(super) fn leave(&mut self, id: ConnId, code: &'static str, message: &str, now: Time) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        let phase = Phase::Leaving {
+            heard_eof: false,
+            half_closed: false,
+            discarded: 0,
+        };
+        conn.phase = phase;
+        conn.since = now;
+        conn.batch = None;
+        conn.inbox = crate::protocol::Inbox::default();
+        queue(conn, &mut self.flushable);
+        let peer = conn.peer;
+        *self.stats.closed.entry(code).or_default() += 1;
+        let mut left = 0;
+        let who = conn
+            .identity
+            .as_deref()
+            .map(|it| (it.namespace, it.worker, it.name.clone()));
+        if let Some((namespace, worker, _)) = &who {
+            // A session that was taken over belongs to the newcomer: nothing of it is cleaned up here.
+            if self.forget_sessions(id) {
+                left = self.namespaces[*namespace].remove_worker(*worker);
+            }
+        }
+        match who {
+            Some((_, worker, name)) => info!(
+                "{peer} closed: {code}: {}; worker {worker} {name:?} leaves with {left} functions",
+                message.escape_debug()
+            ),
+            None => info!(
+                "{peer} closed before HELLO: {code}: {}",
+                message.escape_debug()
+            ),
+        }
+        self.arm(id, now);
+    }
+
+    /// Drops the session keys of a connection. Returns whether it held a session.
+    fn forget_sessions(&mut self, id: ConnId) -> bool {
+        let Some(identity) = self
+            .get_mut(id)
+            .and_then(|conn| conn.identity.as_deref_mut())
+        else {
+            return false;
+        };
+        let (session, older) = (identity.session, identity.older_session.take());
+        if let Some(older) = older {
+            self.sessions.remove(&*older);
+        }
+        self.sessions.remove(&session).is_some()
+    }
+
+    /// Closes a connection that is over as soon as all that it is owed was written.
+    pub(super) fn finish_if_paid(&mut self, id: ConnId) {
+        let Some(conn) = self.get_mut(id) else { return };
+        if conn.outbox.owes() {
+            return;
+        }
+        if let Phase::Leaving {
+            heard_eof,
+            half_closed,
+            ..
+        } = &mut conn.phase
+        {
+            if *heard_eof {
+                self.remove(id);
+            } else if !std::mem::replace(half_closed, true) {
+                self.closes.push_back(Close::SendingHalf(id));
+            }
+        }
+    }
+
+    /// Gives back what a connection had in its namespace.
+    pub(super) fn release_identity(&mut self, conn: &Connection) {
+        let Some(identity) = conn.identity.as_deref() else {
+            return;
+        };
+        let namespace = &mut self.namespaces[identity.namespace];
+        namespace.connections -= 1;
+        if namespace.connections == 0 {
+            self.idle_order += 1;
+            namespace.idle_order = self.idle_order;
+        }
+        let Some(place) = identity.audience else {
+            return;
+        };
+        let moved = namespace
+            .part(place)
+            .and_then(|id| super::live(&mut self.connections, id));
+        if let Some(other) = moved.and_then(|conn| conn.identity.as_deref_mut()) {
+            other.audience = Some(place);
+        }
+    }
+}
+
+/// Checks what a HELLO says by itself; returns the namespace that it names.
+fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refused> {
+    check_worker_name(&hello.name).map_err(|error| refused_name("worker name", error))?;
+    let name = if hello.namespace.is_empty() {
+        DEFAULT_NAMESPACE
+    } else {
+        hello.namespace.0
+    };
+    check_event_name(name).map_err(|error| refused_name("namespace", error))?;
+    let (bytes, limit) = (hello.ext.metadata.len() as u64, limits.max_worker_metadata);
+    if bytes > limit {
+        let message = format!(
+            "{bytes} bytes of worker metadata, the limit is {limit} (--max-worker-metadata)"
+        );
+        return Err(Refused {
+            code: Code::MetadataTooLarge,
+            message,
+        });
+    }
+    if let Some(watch) = &hello.ext.watch {
+        let sections = [&watch.functions, &watch.workers, &watch.bindings];
+        let limit = limits.max_prefixes;
+        if sections
+            .into_iter()
+            .flatten()
+            .any(|section| section.len() as u64 > limit)
+        {
+            let message = format!("a section has more than {limit} prefixes (--max-prefixes)");
+            return Err(Refused {
+                code: Code::TooManyPrefixes,
+                message,
+            });
+        }
+    }
+    Ok(name)
+}
+
+/// Where the view of a new connection begins: at its resume point, if the log still reaches back to it.
+fn where_to_begin(resume: Option<&Resume<'_>>, namespace: &Namespace, digest: [u8; 8]) -> Stream {
+    match resume {
+        None => Stream::Begin("joined"),
+        Some(resume) if resume.epoch != namespace.epoch => Stream::Begin("foreign_epoch"),
+        Some(resume) if *resume.digest != digest => Stream::Begin("other_watch"),
+        Some(resume) if !namespace.log.reaches(resume.revision) => Stream::Begin("log_trimmed"),
+        Some(resume) => Stream::Changes(Position::new(resume.revision)),
+    }
+}
+
+fn refused_name(what: &str, error: NameError) -> Refused {
+    Refused {
+        code: Code::InvalidName,
+        message: format!("{what}: {error}"),
+    }
+}

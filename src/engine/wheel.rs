@@ -1,0 +1,234 @@
+//! A hierarchical timer wheel: insertion and removal cost O(1) however many timers there are, which is
+//! what call deadlines want, since nearly all of them are removed unfired. Ticks are milliseconds.
+//! Never fires early; knows no clock.
+
+use slab::Slab;
+
+use super::Time;
+
+const LEVELS: usize = 6;
+/// Slots per level: 64, one bit each in a word.
+const BITS: u32 = 6;
+const SLOTS: usize = 1 << BITS;
+const NONE: u32 = u32::MAX;
+/// The pseudo-level of timers whose time has come.
+const DUE: u8 = u8::MAX;
+
+/// Names a timer that has neither fired nor been removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TimerId(u32);
+
+#[derive(Debug)]
+struct Node<T> {
+    tick: u64,
+    level: u8,
+    slot: u8,
+    previous: u32,
+    next: u32,
+    what: T,
+}
+
+/// Timers that carry a `T` each.
+#[derive(Debug)]
+pub(super) struct Wheel<T> {
+    nodes: Slab<Node<T>>,
+    /// All ticks up to this one have been looked at.
+    elapsed: u64,
+    heads: [[u32; SLOTS]; LEVELS],
+    occupied: [u64; LEVELS],
+    due: u32,
+}
+
+impl<T> Wheel<T> {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            nodes: Slab::new(),
+            elapsed: now.0 / 1000,
+            heads: [[NONE; SLOTS]; LEVELS],
+            occupied: [0; LEVELS],
+            due: NONE,
+        }
+    }
+
+    /// Arms a timer that fires at the first millisecond that is not before `at`.
+    pub(super) fn insert(&mut self, at: Time, what: T) -> TimerId {
+        let tick = at.0.div_ceil(1000);
+        let node = Node {
+            tick,
+            level: DUE,
+            slot: 0,
+            previous: NONE,
+            next: NONE,
+            what,
+        };
+        let key = self.nodes.insert(node) as u32;
+        self.link(key);
+        TimerId(key)
+    }
+
+    /// Disarms a timer.
+    pub(super) fn remove(&mut self, timer: TimerId) -> T {
+        self.unlink(timer.0);
+        self.nodes.remove(timer.0 as usize).what
+    }
+
+    /// The next timer whose time has come; it is gone then.
+    pub(super) fn expire(&mut self, now: Time) -> Option<T> {
+        let target = now.0 / 1000;
+        loop {
+            if self.due != NONE {
+                return Some(self.remove(TimerId(self.due)));
+            }
+            match self.next_slot() {
+                Some((level, slot, tick)) if tick <= target => {
+                    self.elapsed = self.elapsed.max(tick);
+                    self.cascade(level, slot);
+                }
+                _ => {
+                    self.elapsed = self.elapsed.max(target);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// When to call [`Wheel::expire`] next: not after the earliest timer, perhaps before it.
+    pub(super) fn next(&self) -> Option<Time> {
+        if self.due != NONE {
+            return Some(Time(self.elapsed * 1000));
+        }
+        self.next_slot().map(|(_, _, tick)| Time(tick * 1000))
+    }
+
+    /// The earliest occupied slot and the tick at which it begins. A lower level is always earlier.
+    fn next_slot(&self) -> Option<(usize, usize, u64)> {
+        (0..LEVELS).find_map(|level| {
+            let occupied = self.occupied[level];
+            if occupied == 0 {
+                return None;
+            }
+            let shift = BITS * level as u32;
+            let current = (self.elapsed >> shift) as usize % SLOTS;
+            let ahead = occupied.rotate_right(current as u32).trailing_zeros() as usize;
+            let slot = (current + ahead) % SLOTS;
+            let begin = ((self.elapsed >> shift) + ahead as u64) << shift;
+            Some((level, slot, begin))
+        })
+    }
+
+    /// Moves the timers of a slot whose time has come to where they belong now.
+    fn cascade(&mut self, level: usize, slot: usize) {
+        while self.heads[level][slot] != NONE {
+            let key = self.heads[level][slot];
+            self.unlink(key);
+            self.link(key);
+        }
+    }
+
+    fn link(&mut self, key: u32) {
+        let tick = self.nodes[key as usize].tick;
+        let head = if tick <= self.elapsed {
+            self.nodes[key as usize].level = DUE;
+            &mut self.due
+        } else {
+            // The highest bit in which the tick differs from now tells how far away it is. What is
+            // beyond the last level (two years) waits in it and is looked at again in time.
+            let farthest = self.elapsed | ((1 << (BITS * LEVELS as u32)) - 1);
+            let tick = tick.min(farthest);
+            let differing = (self.elapsed ^ tick) | (SLOTS as u64 - 1);
+            let level = (differing.ilog2() / BITS) as usize;
+            let slot = (tick >> (BITS * level as u32)) as usize % SLOTS;
+            let node = &mut self.nodes[key as usize];
+            node.level = level as u8;
+            node.slot = slot as u8;
+            self.occupied[level] |= 1 << slot;
+            &mut self.heads[level][slot]
+        };
+        let next = std::mem::replace(head, key);
+        let node = &mut self.nodes[key as usize];
+        node.previous = NONE;
+        node.next = next;
+        if next != NONE {
+            self.nodes[next as usize].previous = key;
+        }
+    }
+
+    fn unlink(&mut self, key: u32) {
+        let Node {
+            level,
+            slot,
+            previous,
+            next,
+            ..
+        } = self.nodes[key as usize];
+        if next != NONE {
+            self.nodes[next as usize].previous = previous;
+        }
+        if previous != NONE {
+            self.nodes[previous as usize].next = next;
+        } else if level == DUE {
+            self.due = next;
+        } else {
+            let (level, slot) = (usize::from(level), usize::from(slot));
+            self.heads[level][slot] = next;
+            if next == NONE {
+                self.occupied[level] &= !(1 << slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn timers_fire_in_time_and_never_early_like_a_sorted_set() {
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut now = Time(rng.next_u64() % 10_000_000_000);
+            let mut wheel = Wheel::new(now);
+            let mut model = BTreeSet::new();
+            let mut armed: Vec<(u64, u64, TimerId)> = Vec::new();
+            for name in 0..300 {
+                let reach = 1 << (rng.next_u64() % 38);
+                let at = Time(now.0 + rng.next_u64() % reach);
+                let tick = at.0.div_ceil(1000);
+                armed.push((tick, name, wheel.insert(at, name)));
+                model.insert((tick, name));
+                if rng.next_u64() % 3 == 0 {
+                    let index = rng.next_u64() as usize % armed.len();
+                    let (tick, name, timer) = armed.swap_remove(index);
+                    assert_eq!(wheel.remove(timer), name);
+                    model.remove(&(tick, name));
+                }
+                if rng.next_u64() % 4 == 0 {
+                    if let Some(next) = wheel.next() {
+                        let first = model.first().expect("the wheel is empty as well").0;
+                        assert!(next.0 / 1000 <= first.max(now.0 / 1000), "seed {seed}");
+                    } else {
+                        assert!(model.is_empty(), "seed {seed}");
+                    }
+                    now.0 += rng.next_u64() % (1 << (rng.next_u64() % 36));
+                    let mut fired = BTreeSet::new();
+                    while let Some(name) = wheel.expire(now) {
+                        fired.insert(name);
+                    }
+                    let due: BTreeSet<u64> = model
+                        .iter()
+                        .filter(|&&(tick, _)| tick <= now.0 / 1000)
+                        .map(|&(_, name)| name)
+                        .collect();
+                    assert_eq!(fired, due, "seed {seed}");
+                    model.retain(|(_, name)| !fired.contains(name));
+                    armed.retain(|(_, name, _)| !fired.contains(name));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One accepted socket, TCP or Unix: reading, gathered writing, closing one half, and the options it
+//! is given. Knows nothing of frames, and keeps no bytes.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use crate::limits::Limits;
+
+/// A stream socket that does not block.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Sets what an accepted socket needs. A socket whose peer is gone already may refuse; the reads
+    /// and writes that follow say so in their own way.
+    pub(super) fn prepare(&self, limits: &Limits) -> io::Result<()> {
+        let sock = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        // Left alone, the kernel grows it to 4 MB for each reader that stalls.
+        sock.set_send_buffer_size(usize::try_from(limits.send_buffer).unwrap_or(usize::MAX))?;
+        if let Self::Tcp(stream) = self {
+            // A change is one small write; Nagle would hold it back for the peer's delayed ACK.
+            stream.set_nodelay(true)?;
+            // A host that vanishes with our bytes under way is given up as one that is silent is,
+            // not after the quarter of an hour that retransmission takes.
+            #[cfg(target_os = "linux")]
+            sock.set_tcp_user_timeout(Some(Duration::from_millis(limits.silence)))?;
+        }
+        Ok(())
+    }
+
+    /// Registers both directions, once: the interest is never touched again, since the loop tries
+    /// before it waits and remembers the edges it saw.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source()
+            .register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+
+    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    /// Closes the sending half: the peer reads what was written, then the end.
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp_pair() -> (Socket, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Socket::Tcp(TcpStream::from_std(ours)), peer)
+    }
+
+    #[test]
+    fn an_accepted_tcp_socket_has_no_nagle_a_bounded_buffer_and_a_user_timeout() {
+        let (socket, _peer) = tcp_pair();
+        let limits = Limits {
+            send_buffer: 16_384,
+            silence: 7000,
+            ..Limits::default()
+        };
+        socket.prepare(&limits).unwrap();
+        let Socket::Tcp(stream) = &socket else {
+            unreachable!()
+        };
+        assert!(stream.nodelay().unwrap());
+        let sock = SockRef::from(stream);
+        // Linux doubles the number to make room for its own book-keeping.
+        assert!(sock.send_buffer_size().unwrap() <= 2 * 16_384);
+        assert_eq!(
+            sock.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(7))
+        );
+    }
+
+    #[test]
+    fn a_closed_sending_half_still_reads() {
+        let (mut socket, mut peer) = tcp_pair();
+        socket.write_vectored(&[IoSlice::new(b"last")]).unwrap();
+        socket.shutdown_write().unwrap();
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        assert_eq!(got, b"last");
+        peer.write_all(b"more").unwrap();
+        drop(peer);
+        let mut poll = mio::Poll::new().unwrap();
+        socket.register(poll.registry(), Token(1)).unwrap();
+        let mut events = mio::Events::with_capacity(4);
+        let mut heard = Vec::new();
+        loop {
+            let mut scratch = [0; 16];
+            match socket.read(&mut scratch) {
+                Ok(0) => break,
+                Ok(n) => heard.extend_from_slice(&scratch[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll.poll(&mut events, Some(Duration::from_secs(10)))
+                        .unwrap();
+                    assert!(!events.is_empty(), "the end never came");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(heard, b"more");
+        socket.deregister(poll.registry()).unwrap();
+    }
+}

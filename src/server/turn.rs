@@ -1,0 +1,441 @@
+//! The loop: turns with phases that always come in the same order. Wait; read what is ready; look at
+//! the deadlines; let the engine seal; write what is due; close what is over; accept. Nothing is
+//! closed or accepted in between, and what a turn leaves undone makes the next wait end at once.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::acceptor::Acceptor;
+use super::handle::Control;
+use super::socket::Socket;
+use super::{OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
+use crate::engine::{Close, ConnId, Engine, Peer, Time, Written};
+use crate::limits::Limits;
+
+/// Events taken from the kernel at once; what is left over comes with the next wait.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Bytes of the one buffer that all connections are read into.
+const SCRATCH: usize = 64 * 1024;
+
+/// Bytes read from one connection in one turn, rounded up to whole reads: a peer that floods does not
+/// keep the others waiting for longer than it takes to handle this much.
+const READ_BUDGET: usize = 256 * 1024;
+
+/// Write calls in one turn. A change that goes to more watchers than this is interleaved with reading.
+const WRITES_PER_TURN: usize = 4096;
+
+/// Bytes written in one turn, for the same reason: snapshots of a large board to a whole fleet.
+const WRITE_BUDGET: usize = 16 * 1024 * 1024;
+
+/// Connections accepted in one turn: a fleet that reconnects is taken in between its own requests.
+const ACCEPTS_PER_TURN: usize = 128;
+
+/// Connections taken in at the very end, to be told that the engine stops: as many as may wait.
+const LAST_ACCEPTS: usize = 4096;
+
+/// Serves until told to end.
+pub(super) fn serve(server: Server) -> Result<(), RunError> {
+    let mut shell = Shell::new(server);
+    let ended = shell.run();
+    if !shell.control.is_killed() {
+        shell.acceptor.close(shell.poll.registry());
+    }
+    ended
+}
+
+/// One connection as the loop knows it.
+#[derive(Debug)]
+struct Connection {
+    id: ConnId,
+    socket: Socket,
+    life: Life,
+    /// The poll said that there is something to read, and no read has said `WouldBlock` since.
+    readable: bool,
+    /// On the ready list.
+    queued: bool,
+    /// A write said `WouldBlock`, and the poll has not said otherwise since.
+    blocked: bool,
+}
+
+/// How far a connection's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// The poll said that the peer closed its half or that the connection broke: it is read to the end
+    /// whatever the engine wants, so that a close is noticed also on a connection that is not read at
+    /// the moment. What is left to read is bounded by the kernel's buffer.
+    Ending,
+    /// The end was read, and the engine told. Writing goes on.
+    Ended,
+    /// The engine was told that it broke.
+    Broken,
+}
+
+struct Shell {
+    poll: Poll,
+    engine: Engine,
+    acceptor: Acceptor,
+    signals: Option<SignalSource>,
+    control: Arc<Control>,
+    limits: Limits,
+    connections: Slab<Connection>,
+    /// How many connections were opened, as their ids count it.
+    generation: u32,
+    /// Connections to read in the next turn.
+    ready: Vec<ConnId>,
+    /// The memory of the list that was read last, for the one after the next.
+    spare: Vec<ConnId>,
+    /// Connections whose writing failed: told to the engine in the next turn, since a death in the
+    /// middle of a fan-out would change what the fan-out is about.
+    broken: Vec<(ConnId, io::Error)>,
+    scratch: Box<[u8]>,
+    start: Instant,
+    /// How often a shutdown was asked for.
+    shutdowns: u32,
+}
+
+impl Shell {
+    fn new(server: Server) -> Self {
+        let start = Instant::now();
+        Self {
+            limits: server.engine.limits.clone(),
+            engine: Engine::new(server.engine, Time(0)),
+            poll: server.poll,
+            acceptor: Acceptor::new(server.listeners),
+            signals: server.signals,
+            control: server.control,
+            connections: Slab::new(),
+            generation: 0,
+            ready: Vec::new(),
+            spare: Vec::new(),
+            broken: Vec::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            start,
+            shutdowns: 0,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), RunError> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(RunError::Poll(error)),
+            }
+            if self.control.is_killed() {
+                return Ok(());
+            }
+            self.turn(&events);
+            if self.is_over() {
+                log::info!("stopped");
+                return Ok(());
+            }
+        }
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let now = self.now();
+        self.control.counting.turns.add(1);
+        for event in events {
+            self.handle_event(event, now);
+        }
+        for (id, error) in std::mem::take(&mut self.broken) {
+            self.report_reset(id, &error, now);
+        }
+        self.read_ready(now);
+        self.expire(now);
+        self.engine.seal(now);
+        self.flush(now);
+        self.reap();
+        self.accept(now);
+    }
+
+    fn now(&self) -> Time {
+        Time(self.start.elapsed().as_micros() as u64)
+    }
+
+    /// How long to wait for events. The poll rounds up to whole milliseconds, so that a deadline has
+    /// passed when the wait for it ends.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || !self.broken.is_empty() || self.engine.has_more() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [self.engine.next_deadline(), self.acceptor.next_attempt()];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(Duration::from_micros(next.0.saturating_sub(self.now().0)))
+    }
+
+    fn is_over(&self) -> bool {
+        match self.shutdowns {
+            0 => false,
+            1 => self.engine.is_finished() && self.connections.is_empty(),
+            _ => true,
+        }
+    }
+
+    // Events.
+
+    fn handle_event(&mut self, event: &Event, now: Time) {
+        let Token(token) = event.token();
+        let id = ConnId::from_token(token);
+        if (token >> 32) as u32 == OWN_GENERATION {
+            return self.handle_own_event(id.key() as u32, now);
+        }
+        // A slot that was given away again has another generation: the event is stale.
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
+        let broken = event.is_error() || event.is_write_closed();
+        if connection.blocked && (event.is_writable() || broken) {
+            connection.blocked = false;
+            self.engine.handle_writable(id);
+        }
+        if event.is_readable() || event.is_read_closed() || broken {
+            connection.readable = true;
+            if connection.life == Life::Open && (event.is_read_closed() || broken) {
+                connection.life = Life::Ending;
+            }
+            enqueue(&mut self.ready, connection);
+        }
+    }
+
+    fn handle_own_event(&mut self, which: u32, now: Time) {
+        let asked = match which {
+            SIGNALS => self.signals.as_mut().map_or(0, SignalSource::take),
+            WAKER => self.control.take_shutdowns(),
+            listener => return self.acceptor.handle_ready(listener as usize),
+        };
+        for _ in 0..asked {
+            self.shutdowns += 1;
+            if self.shutdowns == 1 {
+                log::info!(
+                    "shutting down: {} connections are told; asking again ends at once",
+                    self.connections.len()
+                );
+            }
+            self.engine.handle_shutdown(now);
+        }
+    }
+
+    fn report_reset(&mut self, id: ConnId, error: &io::Error, now: Time) {
+        if let Some(connection) = find(&mut self.connections, id)
+            && connection.life != Life::Broken
+        {
+            connection.life = Life::Broken;
+            self.engine.handle_reset(id, &error.to_string(), now);
+        }
+    }
+
+    // Reading.
+
+    fn read_ready(&mut self, now: Time) {
+        // What a read leaves over goes onto the next turn's list, not behind this one.
+        let mut batch = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare));
+        for id in batch.drain(..) {
+            if let Some(connection) = find(&mut self.connections, id) {
+                connection.queued = false;
+                self.read(id, now);
+            }
+        }
+        self.spare = batch;
+    }
+
+    /// Reads until there is nothing left, the engine wants no more, or the budget is used up; then
+    /// the rest is for the next turn.
+    fn read(&mut self, id: ConnId, now: Time) {
+        let Some(connection) = find(&mut self.connections, id) else {
+            return;
+        };
+        let counting = &self.control.counting;
+        let mut budget = READ_BUDGET;
+        while connection.readable {
+            match connection.life {
+                Life::Open if self.engine.wants_read(id) => {}
+                Life::Ending => {}
+                Life::Open | Life::Ended | Life::Broken => return,
+            }
+            if budget == 0 {
+                return enqueue(&mut self.ready, connection);
+            }
+            counting.reads.add(1);
+            match connection.socket.read(&mut self.scratch) {
+                Ok(0) => {
+                    connection.life = Life::Ended;
+                    self.engine.handle_eof(id, now);
+                }
+                Ok(n) => {
+                    counting.read_bytes.add(n);
+                    budget = budget.saturating_sub(n);
+                    self.engine.handle_bytes(id, &self.scratch[..n], now);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => connection.readable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return self.report_reset(id, &error, now),
+                },
+            }
+        }
+    }
+
+    /// Before a deadline ends anybody, its connection is read once more: after a stall of this process
+    /// the bytes that would have kept it alive wait in the kernel, perhaps behind more events than one
+    /// wait brings.
+    fn expire(&mut self, now: Time) {
+        while let Some(id) = self.engine.poll_expired(now) {
+            if let Some(connection) = find(&mut self.connections, id) {
+                connection.readable = true;
+                self.read(id, now);
+            }
+            self.engine.handle_expired(id, now);
+        }
+    }
+
+    // Writing.
+
+    fn flush(&mut self, now: Time) {
+        // Asked twice to end, this is the last turn: whoever can be told is told.
+        let (most_writes, most_bytes) = match self.shutdowns {
+            0 | 1 => (WRITES_PER_TURN, WRITE_BUDGET),
+            _ => (2 * self.connections.len(), usize::MAX),
+        };
+        let (mut writes, mut bytes) = (0, 0);
+        while writes < most_writes && bytes < most_bytes {
+            let Some(id) = self.engine.poll_flush() else {
+                return;
+            };
+            let Some(connection) = find(&mut self.connections, id) else {
+                debug_assert!(false, "the engine writes to {id:?}, which was dropped");
+                continue;
+            };
+            let (broken, counting) = (&mut self.broken, &self.control.counting);
+            self.engine.flush(id, now, |slices| {
+                counting.writes.add(1);
+                writes += 1;
+                match write(connection, slices) {
+                    Ok(Written::Bytes(n)) => {
+                        counting.written_bytes.add(n);
+                        bytes += n;
+                        Written::Bytes(n)
+                    }
+                    Ok(other) => other,
+                    Err(error) => {
+                        broken.push((id, error));
+                        Written::Broken
+                    }
+                }
+            });
+        }
+    }
+
+    // Closing and opening.
+
+    fn reap(&mut self) {
+        while let Some(close) = self.engine.poll_close() {
+            match close {
+                Close::SendingHalf(id) => {
+                    if let Some(connection) = find(&mut self.connections, id)
+                        && let Err(error) = connection.socket.shutdown_write()
+                    {
+                        // The peer broke the connection meanwhile.
+                        self.broken.push((id, error));
+                    }
+                }
+                Close::Socket(id) => {
+                    if find(&mut self.connections, id).is_some() {
+                        let mut connection = self.connections.remove(id.key());
+                        if let Err(error) = connection.socket.deregister(self.poll.registry()) {
+                            log::debug!("a connection was not registered: {error}");
+                        }
+                        self.control.counting.closed.add(1);
+                    }
+                }
+            }
+        }
+        while let Some(id) = self.engine.poll_resume() {
+            if let Some(connection) = find(&mut self.connections, id)
+                && connection.readable
+            {
+                enqueue(&mut self.ready, connection);
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Time) {
+        let stopping = self.shutdowns > 0;
+        let most = if stopping {
+            LAST_ACCEPTS
+        } else {
+            ACCEPTS_PER_TURN
+        };
+        for _ in 0..most {
+            let Some((socket, peer)) = self.acceptor.accept(now) else {
+                break;
+            };
+            self.open(socket, peer, now);
+        }
+        if stopping {
+            self.acceptor.close(self.poll.registry());
+        }
+    }
+
+    fn open(&mut self, mut socket: Socket, peer: Peer, now: Time) {
+        self.control.counting.accepted.add(1);
+        let slot = self.connections.vacant_entry();
+        let id = ConnId::new(self.generation, slot.key() as u32);
+        if let Err(error) = socket.prepare(&self.limits) {
+            log::debug!("{peer}: a socket option was refused: {error}");
+        }
+        if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
+            log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            self.control.counting.closed.add(1);
+            return;
+        }
+        slot.insert(Connection {
+            id,
+            socket,
+            life: Life::Open,
+            readable: false,
+            queued: false,
+            blocked: false,
+        });
+        self.generation = (self.generation + 1) % OWN_GENERATION;
+        self.engine.handle_open(id, peer, now);
+    }
+}
+
+/// The connection of this id; none if its slot is empty or another's by now.
+fn find(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
+    connections
+        .get_mut(id.key())
+        .filter(|connection| connection.id == id)
+}
+
+fn enqueue(ready: &mut Vec<ConnId>, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.queued, true) {
+        ready.push(connection.id);
+    }
+}
+
+fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Written> {
+    loop {
+        match connection.socket.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => return Ok(Written::Bytes(n)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    connection.blocked = true;
+                    return Ok(Written::Blocked);
+                }
+                io::ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}
