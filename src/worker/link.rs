@@ -556,3 +556,6 @@ fn or_default(milliseconds: u64, default: Duration) -> Duration {
 fn is_default(watch: &WireWatch<'_>) -> bool {
     *watch == Watch::all().to_wire()
 }
+
+#[cfg(test)]
+mod tests;

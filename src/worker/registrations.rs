@@ -268,6 +268,9 @@ impl Registrations {
     ) {
         self.awaited.remove(&id);
         match (asked, answer) {
+            // The engine stops. All this is asked again of the next one.
+            (Asked::Order(_) | Asked::Restore(_), Err(refusal))
+                if *refusal.code == *Code::Draining.as_str() => {}
             (Asked::Ready, Ok(_)) => {}
             (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
             (Asked::Order(ticket), answer) => {
