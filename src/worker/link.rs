@@ -264,10 +264,10 @@ impl Link {
         !into.is_empty()
     }
 
-    /// Whether [`Link::take_output`] has something.
+    /// How many bytes [`Link::take_output`] has.
     #[must_use]
-    pub fn has_output(&self) -> bool {
-        !self.requests.out.is_empty()
+    pub fn output_bytes(&self) -> usize {
+        self.requests.out.len()
     }
 
     /// The news since the last call, in order.

@@ -58,6 +58,7 @@ mod error;
 mod function;
 pub mod link;
 mod notice;
+mod probe;
 mod registrations;
 mod requests;
 mod route;
