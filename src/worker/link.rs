@@ -94,6 +94,8 @@ pub struct Link {
     view: View,
     connection: Option<Connection>,
     notices: Vec<Notice>,
+    /// Requests that were answered.
+    answers: u64,
     end: Option<End>,
 }
 
@@ -113,6 +115,7 @@ impl Link {
             registrations: Registrations::default(),
             connection: None,
             notices: Vec::new(),
+            answers: 0,
             end: None,
         }
     }
@@ -300,10 +303,11 @@ impl Link {
         self.registrations.take_end(ticket)
     }
 
-    /// Whether [`Link::take_end`] has something for somebody.
+    /// Where the view stands and how much was answered: what somebody may wait for without there being
+    /// a notice of it.
     #[must_use]
-    pub fn has_ends(&self) -> bool {
-        self.registrations.has_ends()
+    pub fn progress(&self) -> (u64, u64) {
+        (self.view.revision(), self.answers)
     }
 
     /// Nobody will ask for this order's end. It is carried out nevertheless.
@@ -503,6 +507,7 @@ impl Link {
             log::warn!("the engine answered request {id}, which is not open");
             return;
         };
+        self.answers += 1;
         let answer = answer.map(|revision| revision.unwrap_or(0));
         let rest = (&mut self.requests, &mut self.view, &mut self.notices);
         self.registrations

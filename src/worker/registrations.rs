@@ -172,10 +172,6 @@ impl Registrations {
         self.ended.remove(&ticket)
     }
 
-    pub(super) fn has_ends(&self) -> bool {
-        !self.ended.is_empty()
-    }
-
     /// WELCOME came: registers again what was accepted before, then what was ordered meanwhile.
     pub(super) fn restore(
         &mut self,

@@ -246,11 +246,9 @@ impl Shell {
     }
 
     /// Tells everybody what the link did.
-    fn publish(&self, mut state: MutexGuard<'_, State>, revision: u64) {
+    fn publish(&self, mut state: MutexGuard<'_, State>, before: (u64, u64)) {
         let notices = state.link.take_notices();
-        let news = !notices.is_empty()
-            || state.link.has_ends()
-            || state.link.view().revision() != revision;
+        let news = !notices.is_empty() || state.link.progress() != before;
         if !notices.is_empty() {
             state.subscribers.retain(|it| it.strong_count() > 0);
         }
@@ -275,10 +273,10 @@ impl Shell {
 
     fn finish(&self, end: End) {
         let mut state = self.state();
-        let revision = state.link.view().revision();
+        let before = state.link.progress();
         state.link.finish(end, Instant::now());
         state.transport = None;
-        self.publish(state, revision);
+        self.publish(state, before);
     }
 
     /// Ends the worker; `gently` with a GOODBYE. Returns when it is over.
@@ -418,7 +416,7 @@ impl Reader {
             let received = transport.read(&mut buffer, deadline);
             let now = Instant::now();
             let mut state = shell.state();
-            let revision = state.link.view().revision();
+            let before = state.link.progress();
             let moving = state.move_to.is_some();
             let link = &mut state.link;
             let result = match received {
@@ -433,7 +431,7 @@ impl Reader {
             if result.is_err() {
                 state.transport = None;
             }
-            shell.publish(state, revision);
+            shell.publish(state, before);
             if connected && welcomed.is_none() {
                 welcomed = Some(now);
                 shell.state().move_to = None;
