@@ -7,7 +7,7 @@
 //! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
 //!    that returns a [`Loss`] has ended the connection: close the transport;
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
-//! 4. [`Link::poll_notice`] and [`Link::take_end`] for what came of it.
+//! 4. [`Link::take_notices`] and [`Link::take_end`] for what came of it.
 
 use std::collections::VecDeque;
 use std::mem;

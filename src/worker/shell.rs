@@ -230,6 +230,11 @@ impl Shell {
         }
     }
 
+    /// Waits for whoever is writing.
+    fn write_to(&self, transport: Option<Arc<Transport>>) {
+        *self.pen.lock().unwrap_or_else(PoisonError::into_inner) = transport;
+    }
+
     /// The thread that writes what the reader has to say.
     fn write(&self) {
         loop {
@@ -362,6 +367,8 @@ impl Reader {
         };
         log::debug!("worker `{}`: {end}", self.identity.name.escape_debug());
         self.shell.finish(end);
+        // A board may be kept for long; the socket is not.
+        self.shell.write_to(None);
     }
 
     /// Connects and stays connected for as long as it goes. Says whether the worker is over then.
@@ -397,7 +404,7 @@ impl Reader {
         transport: &Arc<Transport>,
     ) -> (Loss, Option<Instant>) {
         let shell = self.shell.clone();
-        *shell.pen.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.clone());
+        shell.write_to(Some(transport.clone()));
         let mut state = shell.state();
         let epoch = state.move_to;
         if state.stop {
@@ -447,7 +454,7 @@ impl Reader {
                 } else {
                     transport.shut();
                 }
-                *shell.pen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                shell.write_to(None);
                 return (loss, welcomed);
             }
         }

@@ -179,7 +179,7 @@ fn an_engine_that_falls_silent_is_asked_and_then_left() {
     let engine = FakeEngine::new();
     let (worker, mut changes) = start(&engine);
     let mut line = engine.accept();
-    line.welcome(1, 20, 200);
+    line.welcome(1, 100, 1000);
     line.board(&["a"]);
     line.accept_until_ready();
     let asked = line.next().unwrap();
@@ -189,7 +189,7 @@ fn an_engine_that_falls_silent_is_asked_and_then_left() {
     ));
     assert_eq!(
         await_loss(&mut changes),
-        Loss::Silent(Duration::from_millis(200))
+        Loss::Silent(Duration::from_secs(1))
     );
     let mut line = engine.accept();
     assert_eq!(line.presented(), (Some(vec![1; 16]), Some(10)));

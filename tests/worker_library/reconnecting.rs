@@ -48,11 +48,7 @@ fn after_a_restart_of_the_engine_all_is_back_and_what_is_not_is_told_when_it_has
     engine.kill();
     engine.join().unwrap();
     goes.abort();
-    let settling = Limits {
-        settling: 2000,
-        ..Limits::default()
-    };
-    let engine = serve_again(&address, settling);
+    let engine = serve_again(&address, Limits::default());
     assert!(await_connected(&mut changes).settling > Duration::ZERO);
     // Nobody flaps: the only step is that of what did not come back.
     let step = next_step(&mut changes);
