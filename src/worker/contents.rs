@@ -54,6 +54,8 @@ pub(super) struct Own {
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
+    /// Of the engine that they come from.
+    epoch: u64,
     pub(super) functions: Shelf<Arc<str>, Arc<Function>>,
     pub(super) workers: Shelf<u64, WorkerInfo>,
     pub(super) bindings: Shelf<Arc<BindingName>, Binding>,
@@ -167,6 +169,14 @@ impl From<&WorkerEntry<'_>> for WorkerLine {
 }
 
 impl Contents {
+    /// Nothing yet, of an engine's epoch.
+    pub(super) fn of(epoch: u64) -> Self {
+        Self {
+            epoch,
+            ..Self::default()
+        }
+    }
+
     /// Applies the lines of a whole step, or none of them.
     pub(super) fn apply(
         &mut self,
@@ -246,6 +256,7 @@ impl Contents {
         let known = self.workers.slots().get(&line.id);
         let mut info = known.map_or_else(
             || WorkerInfo {
+                epoch: self.epoch,
                 id: line.id,
                 name: line.name.clone(),
                 metadata: Arc::default(),

@@ -75,6 +75,7 @@ impl Entry {
 /// A worker that provides or binds something, as the section `workers` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerInfo {
+    pub(super) epoch: u64,
     pub(super) id: u64,
     pub(super) name: Arc<str>,
     pub(super) metadata: Arc<[u8]>,
@@ -84,10 +85,17 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// Unique within an engine's epoch.
+    /// Unique within an engine's epoch. While an engine that was restarted settles, workers of two epochs
+    /// may be on the board: tell them apart by [`WorkerInfo::key`].
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Epoch and id: never of two workers.
+    #[must_use]
+    pub fn key(&self) -> (u64, u64) {
+        (self.epoch, self.id)
     }
 
     /// Its name; several workers may bear the same.

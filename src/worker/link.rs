@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::registrations::Registrations;
+use super::registrations::{Desk, Registrations};
 use super::requests::Requests;
 pub use super::requests::Ticket;
 use super::view::{Origin, View, ViewError};
@@ -195,7 +195,6 @@ impl Link {
     pub fn handle_time(&mut self, now: Instant) -> Result<(), Loss> {
         let step = self.view.settle(now);
         self.notices.extend(step.map(Notice::Step));
-        let (requests, notices) = (&mut self.requests, &mut self.notices);
         match &mut self.phase {
             Phase::Greeting { until, .. } if *until <= now => {
                 return Err(self.lose(Loss::NoWelcome, now));
@@ -203,8 +202,12 @@ impl Link {
             Phase::Leaving { until } if *until <= now => return Err(self.lose(Loss::Closed, now)),
             Phase::Closed | Phase::Greeting { .. } | Phase::Leaving { .. } => {}
             Phase::Up(heartbeat) => {
-                self.registrations
-                    .retry(now, requests, &mut self.view, notices);
+                let desk = Desk {
+                    requests: &mut self.requests,
+                    view: &mut self.view,
+                    notices: &mut self.notices,
+                };
+                self.registrations.retry(now, desk);
                 let silent = now.saturating_duration_since(heartbeat.heard);
                 if silent >= heartbeat.silence {
                     let loss = Loss::Silent(heartbeat.silence);
@@ -216,7 +219,7 @@ impl Link {
                         revision: bookmark(&self.view),
                         ext: NoExtensions {},
                     };
-                    ping.encode(&mut requests.out);
+                    ping.encode(&mut self.requests.out);
                 }
             }
         }
@@ -281,15 +284,15 @@ impl Link {
     /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
     pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (requests, view) = (&mut self.requests, &mut self.view);
-        Ok(self.registrations.register(functions, requests, view))
+        let (registrations, desk) = self.desk();
+        Ok(registrations.register(functions, desk))
     }
 
     /// Orders the opposite.
     pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (requests, view) = (&mut self.requests, &mut self.view);
-        Ok(self.registrations.unregister(names, requests, view))
+        let (registrations, desk) = self.desk();
+        Ok(registrations.unregister(names, desk))
     }
 
     fn check_not_over(&self) -> Result<(), RequestError> {
@@ -496,9 +499,8 @@ impl Link {
             self.notices.push(Notice::Synced { revision });
         }
         self.requests.begin(&ext.limits);
-        let (requests, view) = (&mut self.requests, &mut self.view);
-        self.registrations
-            .restore(requests, view, &mut self.notices);
+        let (registrations, desk) = self.desk();
+        registrations.restore(desk);
         Ok(())
     }
 
@@ -509,9 +511,22 @@ impl Link {
         };
         self.answers += 1;
         let answer = answer.map(|revision| revision.unwrap_or(0));
-        let rest = (&mut self.requests, &mut self.view, &mut self.notices);
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
         self.registrations
-            .answered((id, asked), answer, now, &mut self.random, rest);
+            .answered(asked, answer, now, &mut self.random, desk);
+    }
+
+    fn desk(&mut self) -> (&mut Registrations, Desk<'_>) {
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
+        (&mut self.registrations, desk)
     }
 
     fn loss_by(&self, goodbye: &Goodbye<'_>) -> Loss {

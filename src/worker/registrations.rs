@@ -1,8 +1,11 @@
 //! What this worker wants to provide, and how that stands with the engine: the application's orders
 //! until they end, and after every reconnect the registration of all that was accepted before. It
 //! decides what to ask next; it neither reads nor writes.
+//!
+//! One request is open at a time. So it is always known what the engine has when the next one is made,
+//! and only the one that a lost connection left unanswered is in doubt.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +24,6 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Order {
     what: What,
-    /// It was sent over an earlier connection: perhaps it had its effect already.
-    sent: bool,
     /// Nobody waits for its end any more.
     abandoned: bool,
 }
@@ -39,6 +40,18 @@ struct Wanted {
     standing: Standing,
 }
 
+/// How far registering with the present connection's engine has come.
+#[derive(Debug, Default, PartialEq)]
+enum Stage {
+    /// There is no connection that was welcomed, or its engine is about to stop.
+    #[default]
+    Down,
+    /// READY is still to be said.
+    Restoring,
+    /// It was said.
+    Ready,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Registrations {
     /// What the engine accepted, and may have to accept again.
@@ -46,13 +59,22 @@ pub(super) struct Registrations {
     orders: BTreeMap<Ticket, Order>,
     ended: HashMap<Ticket, Result<Registered, RequestError>>,
     last_ticket: u64,
-    /// There is a connection that was welcomed.
-    up: bool,
-    /// Requests that must end before READY.
-    awaited: BTreeSet<u64>,
-    ready_sent: bool,
+    stage: Stage,
+    /// Batches to be registered again, before any order.
+    to_restore: VecDeque<Vec<Arc<str>>>,
+    /// A request is open.
+    busy: bool,
+    /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
+    in_doubt: Option<Ticket>,
     retry_at: Option<Instant>,
     retry_pause: Option<Duration>,
+}
+
+/// What registering works with.
+pub(super) struct Desk<'a> {
+    pub(super) requests: &'a mut Requests,
+    pub(super) view: &'a mut View,
+    pub(super) notices: &'a mut Vec<Notice>,
 }
 
 impl Wanted {
@@ -61,102 +83,41 @@ impl Wanted {
     }
 
     /// The engine accepted it before, and refuses it now.
-    fn refuse(&mut self, refusal: Refusal, view: &mut View, notices: &mut Vec<Notice>) {
+    fn refuse(&mut self, refusal: Refusal, desk: &mut Desk<'_>) {
         let name = self.function.shared_name().clone();
-        view.set_own(&name, false);
+        desk.view.set_own(&name, false);
         let standing = Standing::Refused(refusal.clone());
         if self.standing != standing {
             self.standing = standing;
-            notices.push(Notice::NotRestored { name, refusal });
+            desk.notices.push(Notice::NotRestored { name, refusal });
         }
     }
 }
 
 impl Registrations {
-    fn ticket(&mut self) -> Ticket {
-        self.last_ticket += 1;
-        Ticket(self.last_ticket)
-    }
-
-    pub(super) fn register(
-        &mut self,
-        functions: Vec<Function>,
-        requests: &mut Requests,
-        view: &mut View,
-    ) -> Ticket {
+    pub(super) fn register(&mut self, functions: Vec<Function>, mut desk: Desk<'_>) -> Ticket {
         // Of several definitions of one name the last one holds.
         let by_name: BTreeMap<Arc<str>, Arc<Function>> = functions
             .into_iter()
             .map(|function| (function.shared_name().clone(), Arc::new(function)))
             .collect();
         for name in by_name.keys() {
-            view.set_own(name, true);
+            desk.view.set_own(name, true);
         }
-        self.order(
-            What::Register(by_name.into_values().collect()),
-            requests,
-            view,
-        )
+        self.order(What::Register(by_name.into_values().collect()), &mut desk)
     }
 
-    pub(super) fn unregister(
-        &mut self,
-        names: Vec<Arc<str>>,
-        requests: &mut Requests,
-        view: &mut View,
-    ) -> Ticket {
-        self.order(What::Unregister(names), requests, view)
+    pub(super) fn unregister(&mut self, names: Vec<Arc<str>>, mut desk: Desk<'_>) -> Ticket {
+        self.order(What::Unregister(names), &mut desk)
     }
 
-    fn order(&mut self, what: What, requests: &mut Requests, view: &mut View) -> Ticket {
-        let ticket = self.ticket();
-        let order = Order {
-            what,
-            sent: false,
-            abandoned: false,
-        };
-        self.orders.insert(ticket, order);
-        if self.up {
-            self.send(ticket, requests, view);
-        }
+    fn order(&mut self, what: What, desk: &mut Desk<'_>) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let abandoned = false;
+        self.orders.insert(ticket, Order { what, abandoned });
+        self.ask_next(desk);
         ticket
-    }
-
-    /// Sends an order, unless its end is known already. Returns the request's id.
-    fn send(&mut self, ticket: Ticket, requests: &mut Requests, view: &mut View) -> Option<u64> {
-        let order = self.orders.get_mut(&ticket)?;
-        let wanted = &self.wanted;
-        let known = match &order.what {
-            What::Register(functions) => {
-                let new = functions
-                    .iter()
-                    .filter(|it| !wanted.contains_key(it.shared_name()));
-                let count = wanted.len() + new.count();
-                let too_large = functions.iter().find_map(|it| requests.entry_refusal(it));
-                too_large.or_else(|| requests.count_refusal(count)).map(Err)
-            }
-            What::Unregister(names) => {
-                let refused = |name| wanted.get(name).is_some_and(Wanted::is_refused);
-                let all_refused = !names.is_empty() && names.iter().all(refused);
-                let too_many = requests.names_refusal(names).map(Err);
-                too_many.or_else(|| all_refused.then(|| Ok(view.revision())))
-            }
-        };
-        if let Some(end) = known {
-            self.end_order(ticket, end, view);
-            return None;
-        }
-        order.sent = true;
-        Some(match &order.what {
-            What::Register(functions) => requests.register(functions, Asked::Order(ticket)),
-            What::Unregister(names) => {
-                // The engine has not what it refused, and would refuse the batch for it.
-                let there = names.iter();
-                let there = there.filter(|&name| !wanted.get(name).is_some_and(Wanted::is_refused));
-                let there: Vec<Arc<str>> = there.cloned().collect();
-                requests.unregister(&there, Asked::Order(ticket))
-            }
-        })
     }
 
     /// Nobody waits for this order's end any more. It is carried out nevertheless.
@@ -172,79 +133,107 @@ impl Registrations {
         self.ended.remove(&ticket)
     }
 
-    /// WELCOME came: registers again what was accepted before, then what was ordered meanwhile.
-    pub(super) fn restore(
-        &mut self,
-        requests: &mut Requests,
-        view: &mut View,
-        notices: &mut Vec<Notice>,
-    ) {
-        self.up = true;
-        self.ready_sent = false;
-        self.retry_at = None;
+    /// WELCOME came: registers again what was accepted before, in one batch: one revision step for all
+    /// who watch.
+    pub(super) fn restore(&mut self, mut desk: Desk<'_>) {
+        self.stage = Stage::Restoring;
         self.retry_pause = None;
-        let names = self.wanted.keys().cloned().collect();
-        self.ask_again(names, requests, view, notices);
-        for ticket in self.orders.keys().copied().collect::<Vec<_>>() {
-            let id = self.send(ticket, requests, view);
-            self.awaited.extend(id);
-        }
-        self.maybe_ready(requests);
+        // What was just being unregistered shall not come back for a moment.
+        let leaving = match self.in_doubt.and_then(|ticket| self.orders.get(&ticket)) {
+            Some(Order {
+                what: What::Unregister(names),
+                ..
+            }) if names.iter().all(|name| self.wanted.contains_key(name)) => &names[..],
+            _ => &[],
+        };
+        let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
+        self.to_restore = VecDeque::from([staying.cloned().collect()]);
+        self.ask_next(&mut desk);
     }
 
-    /// Registers wanted functions again, in one batch: one revision step for all who watch.
-    fn ask_again(
-        &mut self,
-        names: Vec<Arc<str>>,
-        requests: &mut Requests,
-        view: &mut View,
-        notices: &mut Vec<Notice>,
-    ) {
-        // What is about to be unregistered shall not come back.
-        let leaving: BTreeSet<&Arc<str>> = (self.orders.values())
-            .filter_map(|order| match &order.what {
-                What::Unregister(names) if order.sent => Some(names),
-                _ => None,
-            })
-            .flatten()
-            .collect();
+    /// Asks the next thing, unless something is open.
+    fn ask_next(&mut self, desk: &mut Desk<'_>) {
+        while !self.busy && self.stage != Stage::Down {
+            if let Some(names) = self.to_restore.pop_front() {
+                self.ask_again(names, desk);
+            } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
+                // READY says that all is registered again: what one refusal took down with it has had its
+                // second chance, and so has the order whose answer was lost.
+                self.stage = Stage::Ready;
+                desk.requests.ready();
+            } else if let Some((&ticket, _)) = self.orders.first_key_value() {
+                self.send(ticket, desk);
+            } else {
+                self.in_doubt = None;
+                if self.stage == Stage::Ready {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn ask_again(&mut self, names: Vec<Arc<str>>, desk: &mut Desk<'_>) {
         let mut functions = Vec::with_capacity(names.len());
         let mut asked = Vec::with_capacity(names.len());
         for name in names {
             let Some(wanted) = self.wanted.get_mut(&name) else {
                 continue;
             };
-            if leaving.contains(&name) {
-                continue;
-            }
-            if let Some(refusal) = requests.entry_refusal(&wanted.function) {
-                wanted.refuse(refusal, view, notices);
+            if let Some(refusal) = desk.requests.entry_refusal(&wanted.function) {
+                wanted.refuse(refusal, desk);
                 continue;
             }
             functions.push(wanted.function.clone());
             asked.push(name);
         }
         if !functions.is_empty() {
-            let id = requests.register(&functions, Asked::Restore(asked));
-            if !self.ready_sent {
-                self.awaited.insert(id);
-            }
+            self.busy = true;
+            desk.requests.register(&functions, Asked::Restore(asked));
         }
     }
 
-    /// READY says that all is registered again, so it waits until that is known: what one refusal took
-    /// down with it must have had its second chance.
-    fn maybe_ready(&mut self, requests: &mut Requests) {
-        if self.up && !self.ready_sent && self.awaited.is_empty() {
-            self.ready_sent = true;
-            requests.ready();
+    /// Sends an order, unless its end is known already.
+    fn send(&mut self, ticket: Ticket, desk: &mut Desk<'_>) {
+        let (wanted, requests) = (&self.wanted, &mut *desk.requests);
+        let known = match &self.orders[&ticket].what {
+            What::Register(functions) => {
+                let new = (functions.iter()).filter(|it| !wanted.contains_key(it.shared_name()));
+                let count = wanted.len() + new.count();
+                let too_large = functions.iter().find_map(|it| requests.entry_refusal(it));
+                let refusal = too_large.or_else(|| requests.count_refusal(count));
+                if refusal.is_none() {
+                    requests.register(functions, Asked::Order(ticket));
+                }
+                refusal.map(Err)
+            }
+            What::Unregister(names) => {
+                // The engine has not what it refused, and would refuse the batch for it.
+                let refused = |name| wanted.get(name).is_some_and(Wanted::is_refused);
+                let there = names.iter().filter(|name| !refused(*name)).cloned();
+                let there: Vec<Arc<str>> = there.collect();
+                if there.is_empty() && !names.is_empty() {
+                    Some(Ok(desk.view.revision()))
+                } else if let Some(refusal) = requests.names_refusal(&there) {
+                    Some(Err(refusal))
+                } else {
+                    requests.unregister(&there, Asked::Order(ticket));
+                    None
+                }
+            }
+        };
+        if let Some(end) = known {
+            self.end_order(ticket, end, desk.view);
+        } else {
+            self.busy = true;
+            self.in_doubt = Some(ticket);
         }
     }
 
     /// The connection ended: what was open is asked again over the next.
     pub(super) fn disconnected(&mut self) {
-        self.up = false;
-        self.awaited.clear();
+        self.stage = Stage::Down;
+        self.busy = false;
+        self.to_restore.clear();
         self.retry_at = None;
         for wanted in self.wanted.values_mut() {
             if wanted.standing == Standing::Listed {
@@ -256,33 +245,31 @@ impl Registrations {
     /// A request of ours was answered.
     pub(super) fn answered(
         &mut self,
-        (id, asked): (u64, Asked),
+        asked: Asked,
         answer: Result<u64, Refusal>,
         now: Instant,
         random: &mut impl Rng,
-        (requests, view, notices): (&mut Requests, &mut View, &mut Vec<Notice>),
+        mut desk: Desk<'_>,
     ) {
-        self.awaited.remove(&id);
+        self.busy &= asked == Asked::Ready;
         match (asked, answer) {
-            // The engine stops. All this is asked again of the next one.
-            (Asked::Order(_) | Asked::Restore(_), Err(refusal))
-                if *refusal.code == *Code::Draining.as_str() => {}
             (Asked::Ready, Ok(_)) => {}
             (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
-            (Asked::Order(ticket), answer) => {
-                let unlisted = self.end_order(ticket, answer, view);
-                self.ask_again(unlisted, requests, view, notices);
+            // The engine stops. All this is asked again of the next one.
+            (_, Err(refusal)) if *refusal.code == *Code::Draining.as_str() => {
+                self.stage = Stage::Down;
             }
+            (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
             (Asked::Restore(names), Ok(_)) => {
                 for name in names {
                     if let Some(wanted) = self.wanted.get_mut(&name) {
                         wanted.standing = Standing::Listed;
-                        view.set_own(&name, true);
+                        desk.view.set_own(&name, true);
                     }
                 }
             }
             (Asked::Restore(names), Err(refusal)) => {
-                self.not_restored(names, &refusal, (requests, view, notices));
+                self.not_restored(names, &refusal, &mut desk);
                 if refusal.retryable && self.retry_at.is_none() {
                     let pause = self.retry_pause;
                     let pause = pause.map_or(FIRST_RETRY, |pause| (pause * 2).min(LAST_RETRY));
@@ -291,26 +278,21 @@ impl Registrations {
                 }
             }
         }
-        self.maybe_ready(requests);
+        self.ask_next(&mut desk);
     }
 
     /// A batch that was registered before is refused. One of them is to blame; halve until it is found.
-    fn not_restored(
-        &mut self,
-        mut names: Vec<Arc<str>>,
-        refusal: &Refusal,
-        (requests, view, notices): (&mut Requests, &mut View, &mut Vec<Notice>),
-    ) {
+    fn not_restored(&mut self, mut names: Vec<Arc<str>>, refusal: &Refusal, desk: &mut Desk<'_>) {
         let whole = *refusal.code == *Code::TooManyWorkers.as_str();
         if names.len() > 1 && !whole {
             let half = names.split_off(names.len() / 2);
-            self.ask_again(names, requests, view, notices);
-            self.ask_again(half, requests, view, notices);
+            self.to_restore.push_front(half);
+            self.to_restore.push_front(names);
             return;
         }
         for name in names {
             if let Some(wanted) = self.wanted.get_mut(&name) {
-                wanted.refuse(refusal.clone(), view, notices);
+                wanted.refuse(refusal.clone(), desk);
             }
         }
     }
@@ -320,13 +302,7 @@ impl Registrations {
     }
 
     /// Tries again what was refused, if it is time.
-    pub(super) fn retry(
-        &mut self,
-        now: Instant,
-        requests: &mut Requests,
-        view: &mut View,
-        notices: &mut Vec<Notice>,
-    ) {
+    pub(super) fn retry(&mut self, now: Instant, mut desk: Desk<'_>) {
         if self.retry_at.is_none_or(|at| now < at) {
             return;
         }
@@ -335,26 +311,25 @@ impl Registrations {
             |(_, it)| matches!(&it.standing, Standing::Refused(refusal) if refusal.retryable),
         );
         let names = refused.map(|(name, _)| name.clone()).collect();
-        self.ask_again(names, requests, view, notices);
+        self.to_restore.push_back(names);
+        self.ask_next(&mut desk);
     }
 
-    /// Returns wanted functions that the engine has not, because the order that failed kept them from
-    /// being registered again.
-    fn end_order(
-        &mut self,
-        ticket: Ticket,
-        answer: Result<u64, Refusal>,
-        view: &mut View,
-    ) -> Vec<Arc<str>> {
-        let mut unlisted = Vec::new();
+    fn end_order(&mut self, ticket: Ticket, answer: Result<u64, Refusal>, view: &mut View) {
+        self.in_doubt.take_if(|it| *it == ticket);
         let Some(order) = self.orders.remove(&ticket) else {
-            return unlisted;
+            return;
+        };
+        let gone = |name| {
+            self.wanted
+                .get(name)
+                .is_some_and(|it| it.standing != Standing::Listed)
         };
         let answer = match (&order.what, answer) {
-            // An earlier connection's UNREGISTER had its effect, and only its answer was lost.
+            // An earlier connection's UNREGISTER had its effect, and only its answer was lost. Or its engine
+            // died, and this one never had them.
             (What::Unregister(names), Err(refusal))
-                if *refusal.code == *Code::NotRegistered.as_str()
-                    && names.iter().all(|name| self.wanted.contains_key(name)) =>
+                if *refusal.code == *Code::NotRegistered.as_str() && names.iter().all(gone) =>
             {
                 Ok(view.revision())
             }
@@ -382,9 +357,10 @@ impl Registrations {
                 }
             }
             (What::Unregister(mut names), false) => {
+                // If they were kept from being registered again, they are due now.
                 let pending = |it: &Wanted| it.standing == Standing::Pending;
                 names.retain(|name| self.wanted.get(name).is_some_and(pending));
-                unlisted = names;
+                self.to_restore.push_back(names);
             }
         }
         if !order.abandoned {
@@ -392,7 +368,6 @@ impl Registrations {
             self.ended
                 .insert(ticket, end.map_err(RequestError::Refused));
         }
-        unlisted
     }
 
     /// The worker is over: so are its orders.

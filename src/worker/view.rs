@@ -142,7 +142,7 @@ impl View {
         self.parts = None;
         self.stale_since.get_or_insert(now);
         self.phase = Phase::Staging(Box::new(Staging {
-            contents: Contents::default(),
+            contents: Contents::of(self.current.epoch),
             revision,
             reason: reason.into(),
         }));
