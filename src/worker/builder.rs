@@ -1,12 +1,20 @@
-//! What a worker is made with.
+//! What a worker is made with, and the ways to begin it.
 
-use std::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::function::pack;
-use super::{ConnectError, FunctionError, Watch, Worker};
+use super::link::{Identity, Link};
+use super::shell::Shell;
+use super::{ConnectError, End, FunctionError, WaitError, Watch, Worker};
 use crate::address::{Address, AddressError};
+use crate::protocol::{check_event_name, check_worker_name};
+
+/// What an engine reads of a stranger's HELLO.
+const HELLO_BYTES: usize = 16 * 1024;
 
 /// Makes a [`Worker`].
 #[derive(Debug, Clone)]
@@ -75,13 +83,51 @@ impl Builder {
     /// Connects, and waits until the board is there. Each address is tried once; if none works, this
     /// says why, address by address. After that the worker reconnects by itself, for ever.
     pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
-        let _ = timeout;
-        unimplemented!()
+        let shell = self.launch(true)?;
+        // From here on, the worker's drop ends its threads.
+        let worker = Worker::new(shell.clone());
+        match worker.wait_synced(timeout) {
+            Ok(_) => Ok(worker),
+            Err(WaitError::Timeout(_)) => Err(ConnectError::Timeout(shell.attempts())),
+            Err(WaitError::Ended(End::Unconnected | End::Refused(_))) => {
+                Err(ConnectError::Failed(shell.attempts()))
+            }
+            Err(WaitError::Ended(end)) => Err(ConnectError::Ended(end)),
+        }
     }
 
     /// Returns at once and connects in the background, for ever. The board is empty and stale until
     /// then; what is registered waits.
     pub fn start(self) -> Result<Worker, ConnectError> {
-        unimplemented!()
+        self.launch(false).map(Worker::new)
+    }
+
+    fn launch(self, once: bool) -> Result<Arc<Shell>, ConnectError> {
+        if self.addresses.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        let invalid = |name: &str, error| ConnectError::InvalidName {
+            name: name.into(),
+            error,
+        };
+        check_worker_name(&self.name).map_err(|error| invalid(&self.name, error))?;
+        check_event_name(&self.namespace).map_err(|error| invalid(&self.namespace, error))?;
+        let identity = Identity {
+            name: self.name,
+            namespace: self.namespace,
+            watch: self.watch,
+            metadata: self.metadata,
+        };
+        let bytes = Link::new(identity.clone(), [0; 32], Instant::now()).hello_bytes();
+        if bytes > HELLO_BYTES {
+            return Err(ConnectError::HelloTooLarge { bytes });
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| {
+            let code = error.raw_os_error().map(io::Error::from_raw_os_error);
+            ConnectError::System(code.unwrap_or_else(|| io::ErrorKind::Other.into()).into())
+        })?;
+        Shell::start(identity, self.addresses, self.request_timeout, seed, once)
+            .map_err(|error| ConnectError::System(error.into()))
     }
 }

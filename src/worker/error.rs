@@ -29,6 +29,36 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// An error of the operating system, to be cloned and compared. Two are equal if they are of one kind.
+#[derive(Debug, Clone)]
+pub struct OsError(Arc<io::Error>);
+
+impl OsError {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.0.kind()
+    }
+}
+
+impl From<io::Error> for OsError {
+    fn from(error: io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl PartialEq for OsError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
+impl fmt::Display for OsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Why [`Builder::connect`](super::Builder::connect) gave up.
 #[derive(Debug, Clone)]
 pub enum ConnectError {
@@ -54,7 +84,7 @@ pub enum ConnectError {
     /// The engine ended the session for good while the board was still on its way.
     Ended(End),
     /// The operating system gives no thread or no randomness.
-    System(Arc<io::Error>),
+    System(OsError),
 }
 
 impl fmt::Display for ConnectError {
@@ -109,14 +139,14 @@ impl fmt::Display for Attempt {
 }
 
 /// Why there is no connection: it could not be made, or it ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Loss {
     /// The host's name means nothing.
-    Resolve(Arc<io::Error>),
+    Resolve(OsError),
     /// Nobody listens there: the connection was refused, or the socket's file does not exist.
     NobodyListens,
     /// The host did not answer in time.
-    Unreachable(Arc<io::Error>),
+    Unreachable(OsError),
     /// Somebody accepted the connection and did not say WELCOME in time.
     NoWelcome,
     /// Whoever listens there does not speak this protocol: these are no frames.
@@ -139,7 +169,7 @@ pub enum Loss {
     /// The connection was closed without a word: the engine died.
     Closed,
     /// Reading or writing failed.
-    Broken(Arc<io::Error>),
+    Broken(OsError),
     /// Nothing was heard from the engine for this long.
     Silent(Duration),
     /// What the engine sent contradicts what it sent before.
@@ -155,35 +185,6 @@ impl Loss {
         match self {
             Self::Goodbye { refusal, .. } => Some(&refusal.code),
             _ => None,
-        }
-    }
-}
-
-impl PartialEq for Loss {
-    /// Errors of the operating system are equal if they are of the same kind.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Resolve(a), Self::Resolve(b))
-            | (Self::Unreachable(a), Self::Unreachable(b))
-            | (Self::Broken(a), Self::Broken(b)) => a.kind() == b.kind(),
-            (Self::NotAnEngine(a), Self::NotAnEngine(b)) => a == b,
-            (Self::Garbled(a), Self::Garbled(b)) => a == b,
-            (Self::Unexpected(a), Self::Unexpected(b)) => a == b,
-            (Self::Silent(a), Self::Silent(b)) => a == b,
-            (Self::Inconsistent(a), Self::Inconsistent(b)) => a == b,
-            (
-                Self::Goodbye {
-                    refusal: a,
-                    retry_after: x,
-                    before_welcome: m,
-                },
-                Self::Goodbye {
-                    refusal: b,
-                    retry_after: y,
-                    before_welcome: n,
-                },
-            ) => a == b && x == y && m == n,
-            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
 }

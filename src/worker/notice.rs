@@ -84,10 +84,13 @@ pub enum Change {
     WorkerJoined(WorkerInfo),
     /// A worker provides and binds nothing any more; here is what it had.
     WorkerLeft(WorkerInfo),
-    /// A worker provides something else.
+    /// A worker provides something else. Or the engine restarted and the worker came back to it: it has
+    /// another id then, and may well provide the same as before.
     WorkerUpdated {
+        /// As it was.
+        old: WorkerInfo,
         /// As it is now.
-        worker: WorkerInfo,
+        new: WorkerInfo,
         /// Functions that it provides now and did not before, in order.
         added: Vec<Arc<str>>,
         /// Functions that it no longer provides, in order.
