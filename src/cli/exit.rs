@@ -43,7 +43,7 @@ impl Exit {
             Self::Usage => "wrong use: unknown command, option or value; nothing was done",
             Self::NoEngine => "no engine there, no connection to it, or no answer in time",
             Self::Refused => "the engine refused, and said why",
-            Self::CannotListen => "cannot listen: address in use, no permission, not of this host",
+            Self::CannotListen => "cannot listen there: in use, no permission, --insecure needed",
         }
     }
 }

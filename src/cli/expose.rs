@@ -124,10 +124,8 @@ fn run(options: &Options) -> Result<(), Failure> {
 
 fn back(connection: &Connection) -> String {
     let engine = text::visible(&connection.engine);
-    format!(
-        "back at {} (engine \"{engine}\"): registering again",
-        connection.address
-    )
+    let address = &connection.address;
+    format!("the engine is back (\"{engine}\" at {address}); registering again")
 }
 
 /// The functions to register, by name; a name given twice counts once.

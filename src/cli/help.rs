@@ -28,7 +28,7 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
         );
     }
     out.push_str(
-        "\nOptions:\n  -h, --help      this text; `callboard COMMAND --help` tells all about a command\n  \
+        "\nOptions:\n  -h, --help      this text; `callboard COMMAND --help` explains a command\n  \
          -V, --version   the version\n\nEnvironment:\n  \
          CALLBOARD_ADDR  where the engine is, unless --connect says it (127.0.0.1:4747)\n  \
          NO_COLOR        if it is set to anything, no colours\n  \

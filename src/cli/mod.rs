@@ -49,6 +49,9 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             show(concat!("callboard ", env!("CARGO_PKG_VERSION"), "\n")),
         ),
         Some("help") => ("", show_help_of(arguments.next().as_ref())),
+        Some(option) if option.starts_with('-') => {
+            ("", Err(UsageError::UnknownOption(option.to_owned()).into()))
+        }
         Some(name) => match find(name) {
             Some(command) => (command.name, run_command(command, arguments)),
             None => ("", Err(unknown(name).into())),

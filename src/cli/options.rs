@@ -217,6 +217,8 @@ pub(super) enum UsageError {
     NoCommand,
     /// A command that does not exist, and one that it may have been meant for.
     UnknownCommand(String, Option<&'static str>),
+    /// An option in front of the command that does not exist.
+    UnknownOption(String),
     /// An option that does not exist, lacks its value, has one too much, or comes twice.
     Option(getopts::Fail),
     /// A value is not of its kind.
@@ -271,6 +273,7 @@ impl fmt::Display for UsageError {
             Self::UnknownCommand(given, Some(meant)) => {
                 write!(f, "there is no command `{given}`; is `{meant}` meant?")
             }
+            Self::UnknownOption(given) => write!(f, "there is no option {given}"),
             Self::Option(fail) => match fail {
                 getopts::Fail::ArgumentMissing(name) => write!(f, "--{name} needs a value"),
                 getopts::Fail::UnrecognizedOption(name) => {

@@ -90,6 +90,31 @@ trait Reporter {
     fn flush(&mut self) -> Result<(), Failure>;
 }
 
+/// What a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Worker,
+    /// A function that is gone.
+    Removed,
+    /// A function that is there, new or different.
+    Present,
+    /// Not watched.
+    Binding,
+}
+
+fn sort(change: &Change) -> Sort {
+    match change {
+        Change::Removed(_) => Sort::Removed,
+        Change::Added(_) | Change::Updated { .. } => Sort::Present,
+        Change::WorkerJoined(_) | Change::WorkerLeft(_) | Change::WorkerUpdated { .. } => {
+            Sort::Worker
+        }
+        Change::BindingAdded(_) | Change::BindingRemoved(_) | Change::BindingUpdated { .. } => {
+            Sort::Binding
+        }
+    }
+}
+
 /// A change with the names of those who provide the function now, or did before it was removed.
 struct Shown<'a> {
     change: &'a Change,
@@ -178,24 +203,25 @@ impl Follower {
             return Ok(());
         }
         // Who provided what is gone was known before this step, who provides what is new after it.
-        let gone: Vec<Shown<'_>> = step
+        let removed = step
             .changes
             .iter()
-            .filter(|change| matches!(change, Change::Removed(_)))
-            .map(|change| self.shown(change))
-            .collect();
+            .filter(|change| sort(change) == Sort::Removed);
+        let removed: Vec<Shown<'_>> = removed.map(|change| self.shown(change)).collect();
         for change in &step.changes {
             self.providers.apply(change);
         }
-        let rest = step.changes.iter().filter(|change| match change {
-            Change::Added(_) | Change::Updated { .. } => true,
-            Change::WorkerJoined(_) | Change::WorkerLeft(_) | Change::WorkerUpdated { .. } => {
-                self.with_workers
-            }
-            _ => false,
-        });
-        let rest = rest.map(|change| self.shown(change));
-        let shown: Vec<Shown<'_>> = gone.into_iter().chain(rest).collect();
+        let of_sort = |wanted| {
+            let changes = step.changes.iter();
+            changes.filter(move |change| sort(change) == wanted)
+        };
+        // A worker that comes or goes is why functions do.
+        let mut shown: Vec<Shown<'_>> = Vec::new();
+        if self.with_workers {
+            shown.extend(of_sort(Sort::Worker).map(|change| self.shown(change)));
+        }
+        shown.extend(removed);
+        shown.extend(of_sort(Sort::Present).map(|change| self.shown(change)));
         if shown.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use callboard::worker::{Cause, Change, Connection, Entry, Loss, Snapshot, Step, WorkerInfo};
 
 use super::providers::Providers;
-use super::{Reporter, Shown};
+use super::{Reporter, Shown, Sort, sort};
 use crate::cli::clock::time_of_day;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Colour, Output};
@@ -64,6 +64,27 @@ impl People {
         format!("{name} {who}{note}").trim_end().to_owned()
     }
 
+    /// Shows changes of one sort, the first ones if there are many.
+    fn some(&mut self, changes: &[&Shown<'_>], what: &str, revision: u64) -> Result<(), Failure> {
+        // A line more than the limit costs no more room than the line that would say so.
+        let shown = match changes.len() {
+            few if few <= CHANGES_SHOWN + 1 => few,
+            _ => CHANGES_SHOWN,
+        };
+        for change in &changes[..shown] {
+            self.change(change)?;
+        }
+        if shown < changes.len() {
+            let line = format!(
+                "and {} more {what} at once: {} in revision {revision}",
+                text::grouped(changes.len() - shown),
+                tally(changes),
+            );
+            self.event('…', &line)?;
+        }
+        Ok(())
+    }
+
     fn change(&mut self, shown: &Shown<'_>) -> Result<(), Failure> {
         let who = text::shortened(shown.workers.iter().map(String::as_str), NAMES_SHOWN);
         match shown.change {
@@ -76,7 +97,7 @@ impl People {
                 self.event('-', &line)
             }
             Change::Updated { old, new } => {
-                let note = format!("  {}", difference(old, new));
+                let note = format!("  changed: {}", difference(old, new));
                 let line = self.named(new.name(), &who, &note);
                 self.event('~', &line)
             }
@@ -212,24 +233,10 @@ impl Reporter for People {
                 self.event('!', "different since the connection was lost:")?;
             }
         }
-        // A line more than the limit costs less room than the line that would say so.
-        let shown = match changes.len() {
-            few if few <= CHANGES_SHOWN + 1 => few,
-            _ => CHANGES_SHOWN,
-        };
-        for change in &changes[..shown] {
-            self.change(change)?;
-        }
-        if shown < changes.len() {
-            let line = format!(
-                "and {} more at once, in all {} (revision {})",
-                text::grouped(changes.len() - shown),
-                tally(changes),
-                step.to,
-            );
-            self.event('…', &line)?;
-        }
-        Ok(())
+        let is_worker = |shown: &&Shown<'_>| sort(shown.change) == Sort::Worker;
+        let (workers, functions): (Vec<_>, Vec<_>) = changes.iter().partition(is_worker);
+        self.some(&workers, "workers", step.to)?;
+        self.some(&functions, "functions", step.to)
     }
 
     fn synced(&mut self, revision: u64) -> Result<(), Failure> {
@@ -280,11 +287,14 @@ fn difference(old: &Entry, new: &Entry) -> String {
     if parts.is_empty() && old.is_stale() != new.is_stale() {
         parts.push(if new.is_stale() { "stale" } else { "confirmed" });
     }
+    if parts.is_empty() {
+        parts.push("its first provider");
+    }
     parts.join(", ")
 }
 
 /// How many changes of which sort: `+9,990 -3`.
-fn tally(changes: &[Shown<'_>]) -> String {
+fn tally(changes: &[&Shown<'_>]) -> String {
     let (mut added, mut removed, mut updated) = (0, 0, 0);
     for shown in changes {
         match shown.change {
