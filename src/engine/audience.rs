@@ -9,6 +9,7 @@ use crate::protocol::Watch;
 
 use super::ConnId;
 use super::chance::Keyed;
+use super::outbox::{Position, Within};
 use super::part::Section;
 
 /// A watch in its normal form: prefixes sorted, without any that a shorter one covers. An empty list
@@ -82,6 +83,16 @@ impl Cover {
     }
 }
 
+/// What a reader has when a fold of several steps reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Reader {
+    /// Exactly the board of a revision: what came and went since need not be mentioned.
+    #[default]
+    Exact,
+    /// Chunks of later revisions: it may have what came and went since, so each removal counts.
+    Fuzzy,
+}
+
 /// A change of an audience, encoded: good for every reader at a revision in `from..first`.
 #[derive(Debug)]
 pub(super) struct Encoded {
@@ -91,8 +102,16 @@ pub(super) struct Encoded {
     pub(super) first: u64,
     /// The revision that the frames lead to.
     pub(super) to: u64,
+    /// Several steps in one: who reads it must have begun as the fold assumes.
+    pub(super) folded: Option<Reader>,
     /// The frames; more than one when the change is large.
     pub(super) parts: Vec<Rc<[u8]>>,
+}
+
+impl Encoded {
+    fn suits(&self, position: &Position) -> bool {
+        self.folded.is_none_or(|reader| reader == position.reader)
+    }
 }
 
 /// Encoded changes kept for those who are not far behind. The rest comes out of the log again.
@@ -127,20 +146,18 @@ impl Audience {
         self.last = revision;
     }
 
-    /// Frames for a reader at revision `at`, if some are kept.
-    pub(super) fn encoded_for(&self, at: u64) -> Option<&Encoded> {
-        self.encoded
-            .iter()
-            .rev()
-            .find(|encoded| encoded.from <= at && at < encoded.first)
+    /// Frames that lead a reader on, if some are kept.
+    pub(super) fn encoded_for(&self, position: &Position) -> Option<&Encoded> {
+        self.encoded.iter().rev().find(|encoded| {
+            encoded.suits(position) && encoded.from <= position.told && position.at < encoded.first
+        })
     }
 
-    /// Frames that lead from `from` to `to` exactly, if they are kept.
-    pub(super) fn encoded_between(&self, from: u64, to: u64) -> Option<&Encoded> {
-        self.encoded
-            .iter()
-            .rev()
-            .find(|encoded| encoded.from == from && encoded.to == to)
+    /// The frames in whose midst a reader is, if they are kept.
+    pub(super) fn encoded_between(&self, position: &Position, within: Within) -> Option<&Encoded> {
+        self.encoded.iter().rev().find(|encoded| {
+            encoded.suits(position) && encoded.from == within.from && encoded.to == within.to
+        })
     }
 
     pub(super) fn keep(&mut self, encoded: Encoded) -> &Encoded {

@@ -5,7 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::audience::{Cover, Encoded};
+use super::audience::{Cover, Encoded, Reader};
+use super::outbox::Position;
 use super::part::{Op, PART_BYTES, Part, Section};
 
 /// Steps that one look into the log may take. Bounds a turn's work for a reader far behind.
@@ -117,10 +118,17 @@ impl ChangeLog {
             .is_some_and(|step| step.covered(cover).next().is_some())
     }
 
-    /// What leads a reader at `at` further, put together for `cover`. With `to`, exactly to that revision
+    /// What leads a reader further, put together for `cover`. With `to`, exactly to that revision
     /// (the same bytes as the first time); otherwise as far as one look reaches. `from` is what the
     /// frames call their beginning.
-    pub(super) fn encode(&self, cover: &Cover, at: u64, from: u64, to: Option<u64>) -> Encoded {
+    pub(super) fn encode(
+        &self,
+        cover: &Cover,
+        position: &Position,
+        from: u64,
+        to: Option<u64>,
+    ) -> Encoded {
+        let at = position.at;
         let begin = self.steps.len() - (self.revision - at) as usize;
         if to.unwrap_or(self.revision) == at + 1 {
             // The common case: one step, whose items are its net effect already.
@@ -139,10 +147,14 @@ impl ChangeLog {
                 from,
                 first,
                 to,
+                folded: None,
                 parts,
             };
         }
-        let mut fold = Fold::default();
+        let mut fold = Fold {
+            reader: position.reader,
+            ..Fold::default()
+        };
         let (mut first, mut last, mut looked_at) = (None, at, at);
         for (index, step) in self.steps.range(begin..).enumerate() {
             if to.map_or(index >= STEPS_AT_ONCE || fold.bytes >= PART_BYTES, |to| {
@@ -160,18 +172,22 @@ impl ChangeLog {
         }
         // Nothing of what was looked at concerns this reader: it stands at the end of the look.
         let Some(first) = first else {
+            let (first, to) = (looked_at + 1, looked_at);
             return Encoded {
                 from,
-                first: looked_at + 1,
-                to: looked_at,
+                first,
+                to,
+                folded: None,
                 parts: Vec::new(),
             };
         };
         let to = to.unwrap_or(last);
+        let folded = (first < to).then_some(position.reader);
         Encoded {
             from,
             first,
             to,
+            folded,
             parts: parts(&fold.finish(), from, to),
         }
     }
@@ -195,6 +211,7 @@ fn parts(items: &[(Op, &Item)], from: u64, to: u64) -> Vec<Rc<[u8]>> {
 /// The net effect of several steps, entry by entry.
 #[derive(Debug, Default)]
 struct Fold<'a> {
+    reader: Reader,
     entries: Vec<Net<'a>>,
     /// Where an entry stands in `entries`.
     index: HashMap<(Section, &'a str, u64), usize>,
@@ -246,20 +263,22 @@ impl<'a> Fold<'a> {
     fn finish(self) -> Vec<(Op, &'a Item)> {
         let mut out = Vec::with_capacity(self.entries.len());
         for net in self.entries {
+            // A fuzzy reader may have an entry that came after its snapshot began.
+            let may_have = net.existed || self.reader == Reader::Fuzzy;
+            let removed = net
+                .removed
+                .filter(|_| may_have)
+                .map(|item| (Op::Removed, item));
             let Some((head, tail)) = net.after.split_first() else {
-                // Came and went: the reader never knew. Otherwise: gone.
-                out.extend(
-                    net.removed
-                        .filter(|_| net.existed)
-                        .map(|item| (Op::Removed, item)),
-                );
+                // Came and went: an exact reader never knew. Otherwise: gone.
+                out.extend(removed);
                 continue;
             };
-            match (head.section, net.existed, net.removed) {
-                (Section::Functions, true, _) => out.push((Op::Updated, *head)),
-                (Section::Functions, false, _) => out.push((Op::Added, *head)),
-                (Section::Workers, existed, removed) => {
-                    out.extend(removed.filter(|_| existed).map(|item| (Op::Removed, item)));
+            match head.section {
+                Section::Functions if net.existed => out.push((Op::Updated, *head)),
+                Section::Functions => out.push((Op::Added, *head)),
+                Section::Workers => {
+                    out.extend(removed);
                     out.push((head.op, *head));
                     out.extend(tail.iter().map(|item| (item.op, *item)));
                 }

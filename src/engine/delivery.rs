@@ -5,6 +5,7 @@ use std::io::IoSlice;
 
 use crate::protocol::{NoExtensions, Resync, Synced, Text};
 
+use super::audience::Reader;
 use super::connection::{Connection, Phase};
 use super::namespace::Namespace;
 use super::outbox::{ANY_TIME, Outbox, Piece, Position, Stream, Within};
@@ -233,7 +234,7 @@ impl Watching<'_> {
                 start,
                 cursor: Cursor::End,
             } => {
-                *stream = Stream::Changes(Position::new(*start));
+                *stream = Stream::Changes(Position::new(*start, Reader::Fuzzy));
                 Next::Moved
             }
             Stream::Snapshot { cursor, .. } => {
@@ -257,7 +258,7 @@ impl Watching<'_> {
                     let revision = namespace.revision();
                     *position = Position {
                         synced: true,
-                        ..Position::new(revision)
+                        ..Position::new(revision, Reader::Exact)
                     };
                     let synced = Synced {
                         revision,
@@ -279,10 +280,8 @@ impl Watching<'_> {
     fn next_change(&mut self, position: &mut Position) -> Next {
         let audience = &self.namespace.audiences[self.audience];
         let kept = match position.within {
-            Some(within) => audience.encoded_between(within.from, within.to).is_some(),
-            None => audience
-                .encoded_for(position.at)
-                .is_some_and(|encoded| encoded.from <= position.told),
+            Some(within) => audience.encoded_between(position, within).is_some(),
+            None => audience.encoded_for(position).is_some(),
         };
         if !kept {
             // Frames begin at the last revision that concerned the audience, unless the reader was last
@@ -294,7 +293,7 @@ impl Watching<'_> {
             let encoded = self
                 .namespace
                 .log
-                .encode(&audience.cover, position.at, from, to);
+                .encode(&audience.cover, position, from, to);
             if encoded.parts.is_empty() {
                 position.at = encoded.to;
                 return Next::Looked;
@@ -305,8 +304,8 @@ impl Watching<'_> {
         }
         let audience = &self.namespace.audiences[self.audience];
         let encoded = match position.within {
-            Some(within) => audience.encoded_between(within.from, within.to),
-            None => audience.encoded_for(position.at),
+            Some(within) => audience.encoded_between(position, within),
+            None => audience.encoded_for(position),
         };
         let encoded = encoded.expect("kept, or encoded just now");
         let part = position.within.map_or(0, |within| within.part);
@@ -321,7 +320,7 @@ impl Watching<'_> {
         } else {
             *position = Position {
                 synced: position.synced,
-                ..Position::new(to)
+                ..Position::new(to, position.reader)
             };
         }
         Next::Frame(frame)

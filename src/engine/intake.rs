@@ -155,7 +155,7 @@ impl Engine {
                 Message::Hello(hello) => self.handle_hello(id, &hello, now),
                 Message::Goodbye(_) => self.handle_goodbye(id, now),
                 other => {
-                    let message = format!("{} came before HELLO", other.kind_name());
+                    let message = format!("{} came before HELLO", other.wire_name());
                     self.refuse(id, Code::ProtocolError, &message, now);
                 }
             };
@@ -203,7 +203,7 @@ impl Engine {
             | Message::Changes(_)
             | Message::Resync(_)
             | Message::Invoke(_) => {
-                let message = format!("{} is the engine's to send", message.kind_name());
+                let message = format!("{} is the engine's to send", message.wire_name());
                 self.refuse(id, Code::ProtocolError, &message, now);
             }
         }

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::audience::Reader;
 use super::snapshot::Cursor;
 
 /// The stamp of a frame that may go at any time: greetings, heartbeats, farewells.
-pub(super) const ANY_TIME: u64 = 0;
+pub(super) const ANY_TIME: u64 = u64::MAX - 1;
 /// The stamp of a frame whose turn is not sealed yet.
 const UNSEALED: u64 = u64::MAX;
 
@@ -48,6 +49,8 @@ pub(super) struct Position {
     pub(super) at: u64,
     /// The revision that the reader has been told: its own idea of where it stands.
     pub(super) told: u64,
+    /// What the reader has.
+    pub(super) reader: Reader,
     /// SYNCED was sent.
     pub(super) synced: bool,
     /// In the midst of a change of several parts.
@@ -64,10 +67,11 @@ pub(super) struct Within {
 
 impl Position {
     /// At `revision`, having been told so.
-    pub(super) fn new(revision: u64) -> Self {
+    pub(super) fn new(revision: u64, reader: Reader) -> Self {
         Self {
             at: revision,
             told: revision,
+            reader,
             synced: false,
             within: None,
         }
@@ -146,7 +150,6 @@ impl Outbox {
 
     /// The turn is sealed with `revision`: stamps what was added in it.
     pub(super) fn seal(&mut self, revision: u64, registered: impl Fn(u64) -> Vec<u8>) {
-        // 0 is the stamp of "any time"; before the first revision there is nothing to overtake.
         let behind = self
             .own
             .iter_mut()
@@ -262,7 +265,7 @@ mod tests {
     fn shared(bytes: &[u8], at: u64) -> Piece {
         Piece::Shared {
             frame: bytes.into(),
-            after: Stream::Changes(Position::new(at)),
+            after: Stream::Changes(Position::new(at, Reader::Exact)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::protocol::{
     Welcome, WelcomeOptions, WorkerLimits, check_event_name, check_worker_name,
 };
 
-use super::audience::Cover;
+use super::audience::{Cover, Reader};
 use super::connection::{Connection, Identity, Phase};
 use super::namespace::Namespace;
 use super::outbox::{OwnFrame, Position, Stream};
@@ -463,7 +463,7 @@ fn where_to_begin(resume: Option<&Resume<'_>>, namespace: &Namespace, digest: [u
         Some(resume) if resume.epoch != namespace.epoch => Stream::Begin("foreign_epoch"),
         Some(resume) if *resume.digest != digest => Stream::Begin("other_watch"),
         Some(resume) if !namespace.log.reaches(resume.revision) => Stream::Begin("log_trimmed"),
-        Some(resume) => Stream::Changes(Position::new(resume.revision)),
+        Some(resume) => Stream::Changes(Position::new(resume.revision, Reader::Exact)),
     }
 }
 

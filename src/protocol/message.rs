@@ -124,7 +124,7 @@ macro_rules! messages {
                 }
             }
 
-            /// The kind's name as the documentation writes it.
+            /// The name of the kind's struct.
             #[must_use]
             pub fn kind_name(&self) -> &'static str {
                 match self {
@@ -178,6 +178,19 @@ macro_rules! messages {
 pub(super) use messages;
 
 pub use super::kinds::Message;
+
+impl Message<'_> {
+    /// The kind's name as the specification writes it.
+    #[must_use]
+    pub fn wire_name(&self) -> String {
+        match self {
+            // `Result` is taken in Rust.
+            Self::Outcome(_) => "RESULT".to_owned(),
+            Self::Unknown { kind, .. } => format!("kind {kind}"),
+            _ => self.kind_name().to_uppercase(),
+        }
+    }
+}
 
 /// The next positional field, or an error that names it.
 pub(super) fn field<'de, T, A>(

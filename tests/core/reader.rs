@@ -1,0 +1,372 @@
+//! A reader of the protocol, written from its specification and not from the library: it builds a view,
+//! and panics over everything that the specification rules out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use callboard::protocol::{Definition, Inbox, Message, Sections};
+
+/// Name to a digest of everything else the entry says.
+pub(crate) type Functions = BTreeMap<String, u64>;
+/// Id to name and functions.
+pub(crate) type Workers = BTreeMap<u64, (String, BTreeSet<String>)>;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub functions: Functions,
+    pub workers: Workers,
+}
+
+/// What a reader watches: prefixes per section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cover {
+    pub functions: Vec<String>,
+    pub workers: Vec<String>,
+}
+
+impl Cover {
+    pub(crate) fn new(functions: &[&str], workers: &[&str]) -> Self {
+        let own = |list: &[&str]| list.iter().map(|&prefix| prefix.to_owned()).collect();
+        Self {
+            functions: own(functions),
+            workers: own(workers),
+        }
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.functions.is_empty() && self.workers.is_empty()
+    }
+
+    pub(crate) fn project(&self, view: &View) -> View {
+        let covers = |list: &[String], name: &str| list.iter().any(|p| name.starts_with(p));
+        let functions = view
+            .functions
+            .iter()
+            .filter(|(name, _)| covers(&self.functions, name));
+        let workers = view
+            .workers
+            .iter()
+            .filter(|(_, (name, _))| covers(&self.workers, name));
+        View {
+            functions: functions
+                .map(|(name, rest)| (name.clone(), *rest))
+                .collect(),
+            workers: workers.map(|(id, it)| (*id, it.clone())).collect(),
+        }
+    }
+}
+
+/// What the reader has been told by WELCOME.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Welcome {
+    pub worker: u64,
+    pub epoch: u64,
+    pub session: Vec<u8>,
+    pub digest: Vec<u8>,
+    pub resumed: bool,
+    pub taken_over: bool,
+    pub settling_ms: u64,
+}
+
+/// The end of a request: its revision, or its error code and message.
+pub(crate) type Ending = Result<u64, (String, String)>;
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub cover: Cover,
+    pub welcome: Option<Welcome>,
+    pub view: View,
+    /// Between RESYNC (or a resume) and SYNCED.
+    pub syncing: bool,
+    staging: Option<View>,
+    parts: Vec<Parts>,
+    pub mine: u64,
+    pub endings: BTreeMap<u64, Ending>,
+    pub goodbye: Option<(String, String, Option<u64>)>,
+    pub drain: Option<u64>,
+    pub resyncs: Vec<String>,
+    pub snapshot_frames: u64,
+    pub change_frames: u64,
+    pub pings: u64,
+    pub pongs: u64,
+    pub unsupported: u64,
+    /// (from, to) of each change that was applied.
+    pub steps: Vec<(u64, u64)>,
+    inbox: Inbox,
+}
+
+/// A part of a change, by value.
+#[derive(Debug)]
+struct Parts {
+    from: u64,
+    to: u64,
+    frame: Vec<u8>,
+}
+
+impl Reader {
+    pub(crate) fn new(cover: Cover) -> Self {
+        Self {
+            cover,
+            welcome: None,
+            view: View::default(),
+            syncing: false,
+            staging: None,
+            parts: Vec::new(),
+            mine: 0,
+            endings: BTreeMap::new(),
+            goodbye: None,
+            drain: None,
+            resyncs: Vec::new(),
+            snapshot_frames: 0,
+            change_frames: 0,
+            pings: 0,
+            pongs: 0,
+            unsupported: 0,
+            steps: Vec::new(),
+            inbox: Inbox::default(),
+        }
+    }
+
+    /// Ready for another connection, with the view of this one.
+    pub(crate) fn reconnected(self) -> Self {
+        Self {
+            view: self.view,
+            mine: self.mine,
+            ..Self::new(self.cover)
+        }
+    }
+
+    /// Whether the view is complete.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.welcome.is_some() && !self.syncing
+    }
+
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        while let Some(frame) = inbox
+            .next(&mut bytes, 1 << 21)
+            .expect("a frame of the engine")
+        {
+            assert!(self.goodbye.is_none(), "a frame came after GOODBYE");
+            let frame = frame.to_vec();
+            let message = Message::decode(&frame).expect("a message of the engine");
+            self.take(message, &frame);
+        }
+        self.inbox = inbox;
+    }
+
+    #[allow(clippy::too_many_lines)] // One arm for each kind, most of them a line.
+    fn take(&mut self, message: Message<'_>, frame: &[u8]) {
+        if self.welcome.is_none() {
+            assert!(
+                matches!(message, Message::Welcome(_) | Message::Goodbye(_)),
+                "{message:?}"
+            );
+        }
+        match message {
+            Message::Welcome(it) => {
+                assert!(self.welcome.is_none(), "a second WELCOME");
+                self.syncing = !self.cover.is_nothing();
+                self.welcome = Some(Welcome {
+                    worker: it.worker,
+                    epoch: it.epoch,
+                    session: it.session.to_vec(),
+                    digest: it.digest.to_vec(),
+                    resumed: it.ext.resumed,
+                    taken_over: it.ext.taken_over,
+                    settling_ms: it.ext.settling_ms,
+                });
+            }
+            Message::Goodbye(it) => {
+                let retry = it.ext.retry_after_ms;
+                self.goodbye = Some((it.code.to_string(), it.message.to_string(), retry));
+            }
+            Message::Drain(it) => self.drain = it.ext.retry_after_ms,
+            Message::Ping(it) => {
+                self.pings += 1;
+                self.bookmark(it.revision);
+            }
+            Message::Pong(it) => {
+                self.pongs += 1;
+                self.bookmark(it.revision);
+            }
+            Message::Resync(it) => {
+                assert!(
+                    !self.cover.is_nothing(),
+                    "a snapshot for one who watches nothing"
+                );
+                self.resyncs.push(it.reason.to_string());
+                self.staging = Some(View::default());
+                self.parts.clear();
+                self.syncing = true;
+                self.mine = it.revision;
+            }
+            Message::Snapshot(it) => {
+                self.snapshot_frames += 1;
+                let staging = self
+                    .staging
+                    .as_mut()
+                    .expect("SNAPSHOT outside of a snapshot");
+                apply(staging, &it.sections, &self.cover, false);
+            }
+            Message::Changes(it) => {
+                self.change_frames += 1;
+                assert!(it.from < it.to, "an empty step: {it:?}");
+                assert!(
+                    it.from <= self.mine,
+                    "a gap: from {} but mine is {}",
+                    it.from,
+                    self.mine
+                );
+                assert!(
+                    it.to > self.mine,
+                    "a change twice: to {}, mine is {}",
+                    it.to,
+                    self.mine
+                );
+                if let Some(first) = self.parts.first() {
+                    assert_eq!(
+                        (first.from, first.to),
+                        (it.from, it.to),
+                        "parts of different steps"
+                    );
+                }
+                self.parts.push(Parts {
+                    from: it.from,
+                    to: it.to,
+                    frame: frame.to_vec(),
+                });
+                if !it.more {
+                    self.apply_parts();
+                }
+            }
+            Message::Synced(it) => {
+                assert!(self.syncing, "SYNCED twice");
+                assert!(self.parts.is_empty(), "SYNCED within a change");
+                assert!(it.revision >= self.mine);
+                if let Some(staging) = self.staging.take() {
+                    self.view = staging;
+                }
+                self.mine = it.revision;
+                self.syncing = false;
+            }
+            Message::Outcome(it) => {
+                let revision = it.ext.revision.expect("a registry's RESULT has a revision");
+                if !self.cover.is_nothing() {
+                    assert!(!self.syncing, "a reply overtook the snapshot");
+                    assert!(self.parts.is_empty(), "a reply came within a change");
+                }
+                let before = self.endings.insert(it.id, Ok(revision));
+                assert!(before.is_none(), "request {} ended twice", it.id);
+            }
+            Message::Failure(it) => {
+                self.unsupported += u64::from(it.code.0 == "unsupported");
+                let error = (it.code.to_string(), it.message.to_string());
+                let before = self.endings.insert(it.id, Err(error));
+                assert!(before.is_none(), "request {} ended twice", it.id);
+            }
+            other => panic!("not the engine's to send: {other:?}"),
+        }
+    }
+
+    fn bookmark(&mut self, revision: u64) {
+        if !self.syncing && revision > self.mine {
+            assert!(
+                self.parts.is_empty(),
+                "a bookmark beyond a change that is not complete"
+            );
+            self.mine = revision;
+        }
+    }
+
+    fn apply_parts(&mut self) {
+        let strict = self.staging.is_none();
+        let view = self.staging.as_mut().unwrap_or(&mut self.view);
+        let parts = std::mem::take(&mut self.parts);
+        self.mine = parts[0].to;
+        self.steps.push((parts[0].from, parts[0].to));
+        for part in &parts {
+            let Ok(Message::Changes(it)) = Message::decode(&part.frame) else {
+                unreachable!()
+            };
+            apply(view, &it.sections, &self.cover, strict);
+        }
+        let hollow = view
+            .workers
+            .values()
+            .find(|(_, functions)| functions.is_empty());
+        assert!(
+            hollow.is_none() || !strict,
+            "a worker without functions is listed"
+        );
+    }
+}
+
+/// Stands for all that a definition says beside its name.
+pub(crate) fn digest(it: &Definition<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let opaque = (&*it.request, &*it.response, &*it.metadata);
+    (it.description.0, opaque, it.exclusive).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Applies sections to a view. `strict`: what is removed or updated must be there, what is added must not.
+fn apply(view: &mut View, sections: &Sections<'_>, cover: &Cover, strict: bool) {
+    let covers = |list: &[String], name: &str| {
+        assert!(
+            list.iter().any(|p| name.starts_with(p)),
+            "{name:?} is not covered by {list:?}"
+        );
+    };
+    for name in &sections.functions.removed {
+        covers(&cover.functions, name);
+        let was = view.functions.remove(name.0);
+        assert!(was.is_some() || !strict, "{name} was removed but not there");
+    }
+    let added = sections.functions.added.iter().map(|it| (it, false));
+    let updated = sections.functions.updated.iter().map(|it| (it, true));
+    for (it, is_update) in added.chain(updated) {
+        covers(&cover.functions, &it.name);
+        let was = view.functions.insert(it.name.to_string(), digest(it));
+        assert!(
+            was.is_some() == is_update || !strict,
+            "{}: added or updated?",
+            it.name
+        );
+    }
+    for it in &sections.workers.removed {
+        covers(&cover.workers, &it.name);
+        let was = view.workers.remove(&it.id);
+        assert!(
+            was.is_some() || !strict,
+            "worker {} was removed but not there",
+            it.id
+        );
+    }
+    let added = sections.workers.added.iter().map(|it| (it, false));
+    let updated = sections.workers.updated.iter().map(|it| (it, true));
+    for (it, is_update) in added.chain(updated) {
+        covers(&cover.workers, &it.name);
+        let known = view.workers.contains_key(&it.id);
+        assert!(
+            known == is_update || !strict,
+            "worker {}: added or updated?",
+            it.id
+        );
+        let (name, functions) = view.workers.entry(it.id).or_default();
+        *name = it.name.to_string();
+        for function in &it.removed {
+            let was = functions.remove(function.0);
+            assert!(was || !strict, "worker {}: {function} was not there", it.id);
+        }
+        for function in &it.added {
+            let is_new = functions.insert(function.to_string());
+            assert!(is_new || !strict, "worker {}: {function} was there", it.id);
+        }
+    }
+    if !strict {
+        // Replayed over chunks of a later revision, a worker's changes may leave nothing of it.
+        view.workers
+            .retain(|_, (_, functions)| !functions.is_empty());
+    }
+}

@@ -1,0 +1,378 @@
+//! A shell without sockets: the engine, a clock that the test moves, and links whose every byte the test
+//! sees. Links take what the test lets them take, so that stalled readers and half-written frames occur.
+
+use std::collections::VecDeque;
+
+use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
+use callboard::limits::Limits;
+use callboard::protocol::{
+    Bin, Definition, Hello, HelloOptions, Ready, Register, Resume, Text, Unregister, Watch,
+};
+
+use crate::reader::{Cover, Reader};
+
+/// A connection, seen from the peer's side.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts about a socket.
+pub(crate) struct Link {
+    pub id: ConnId,
+    /// The shell still has the socket.
+    pub open: bool,
+    /// The engine closed its sending half.
+    pub half_closed: bool,
+    /// Bytes on their way to the engine.
+    pub up: VecDeque<u8>,
+    /// Bytes on their way to the peer: the kernel's buffers.
+    pub down: Vec<u8>,
+    /// How many bytes `down` takes before a write would block.
+    pub capacity: usize,
+    blocked: bool,
+    /// The peer has lost interest: what comes is thrown away.
+    pub deaf: bool,
+    /// Calls of `write` that the engine made, and the slices it offered in the largest.
+    pub writes: u64,
+    pub reader: Reader,
+    next_request: u64,
+}
+
+pub(crate) struct World {
+    pub engine: Engine,
+    pub now: Time,
+    pub links: Vec<Link>,
+    generation: u32,
+    free: Vec<u32>,
+    keys: u32,
+}
+
+impl World {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self::seeded(limits, 1)
+    }
+
+    pub(crate) fn seeded(limits: Limits, seed: u64) -> Self {
+        limits.check().unwrap();
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let now = Time(1_000_000);
+        let config = Config {
+            limits,
+            name: "test".into(),
+            seed: bytes,
+        };
+        Self {
+            engine: Engine::new(config, now),
+            now,
+            links: Vec::new(),
+            generation: 0,
+            free: Vec::new(),
+            keys: 0,
+        }
+    }
+
+    /// Opens a connection that has said nothing yet. Returns its index in `links`.
+    pub(crate) fn open(&mut self, reader: Reader) -> usize {
+        self.generation += 1;
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.keys += 1;
+            self.keys - 1
+        });
+        let id = ConnId::new(self.generation, key);
+        self.engine.handle_open(
+            id,
+            Peer::Unix {
+                pid: None,
+                uid: None,
+            },
+            self.now,
+        );
+        self.links.push(Link {
+            id,
+            open: true,
+            half_closed: false,
+            up: VecDeque::new(),
+            down: Vec::new(),
+            capacity: usize::MAX,
+            blocked: false,
+            deaf: false,
+            writes: 0,
+            reader,
+            next_request: 0,
+        });
+        self.links.len() - 1
+    }
+
+    /// Opens a connection and says HELLO; the turn is still to come.
+    pub(crate) fn hello(&mut self, name: &str, cover: &Cover) -> usize {
+        let link = self.open(Reader::new(cover.clone()));
+        let frame = hello(name, "default", cover, None, None);
+        self.say(link, &frame);
+        link
+    }
+
+    /// As `hello`, with the turn.
+    pub(crate) fn join(&mut self, name: &str, cover: &Cover) -> usize {
+        let link = self.hello(name, cover);
+        self.turn();
+        assert!(
+            self.links[link].reader.is_synced(),
+            "{:?}",
+            self.links[link].reader.goodbye
+        );
+        link
+    }
+
+    /// Sends bytes to the engine; they arrive in the next turn.
+    pub(crate) fn say(&mut self, link: usize, bytes: &[u8]) {
+        self.links[link].up.extend(bytes);
+    }
+
+    /// Sends a REGISTER in one frame; returns the request's id.
+    pub(crate) fn register(&mut self, link: usize, names: &[&str]) -> u64 {
+        let functions = names.iter().map(|&name| plain(name)).collect();
+        self.register_definitions(link, functions)
+    }
+
+    pub(crate) fn register_definitions(
+        &mut self,
+        link: usize,
+        functions: Vec<Definition<'_>>,
+    ) -> u64 {
+        let id = self.request(link);
+        let frame = Register {
+            id,
+            functions,
+            ..Register::default()
+        }
+        .to_frame();
+        self.say(link, &frame);
+        id
+    }
+
+    pub(crate) fn unregister(&mut self, link: usize, names: &[&str]) -> u64 {
+        let id = self.request(link);
+        let names = names.iter().map(|&name| Text(name)).collect();
+        self.say(
+            link,
+            &Unregister {
+                id,
+                names,
+                ..Unregister::default()
+            }
+            .to_frame(),
+        );
+        id
+    }
+
+    pub(crate) fn ready(&mut self, link: usize) -> u64 {
+        let id = self.request(link);
+        self.say(
+            link,
+            &Ready {
+                id,
+                ..Ready::default()
+            }
+            .to_frame(),
+        );
+        id
+    }
+
+    /// A fresh request id.
+    pub(crate) fn request(&mut self, link: usize) -> u64 {
+        self.links[link].next_request += 1;
+        self.links[link].next_request
+    }
+
+    /// Moves the clock.
+    pub(crate) fn wait(&mut self, milliseconds: u64) {
+        self.now.0 += milliseconds * 1000;
+    }
+
+    /// One turn as the server makes it: all that was said arrives, all that is due is written and read.
+    pub(crate) fn turn(&mut self) {
+        for link in 0..self.links.len() {
+            self.arrive(link, usize::MAX);
+        }
+        self.finish_turn(usize::MAX);
+        for link in 0..self.links.len() {
+            self.receive(link, usize::MAX);
+        }
+    }
+
+    /// Up to `most` of the bytes that were said arrive.
+    pub(crate) fn arrive(&mut self, link: usize, most: usize) {
+        let it = &mut self.links[link];
+        if it.open && !it.up.is_empty() && self.engine.wants_read(it.id) {
+            let bytes: Vec<u8> = it.up.drain(..most.min(it.up.len())).collect();
+            self.engine.handle_bytes(it.id, &bytes, self.now);
+        }
+    }
+
+    /// The turn behind the reads: deadlines, seal, at most `writes` writes, closes.
+    pub(crate) fn finish_turn(&mut self, writes: usize) {
+        while let Some(id) = self.engine.poll_expired(self.now) {
+            // The server reads once more before it expires anybody.
+            if let Some(link) = self
+                .links
+                .iter()
+                .position(|link| link.open && link.id == id)
+            {
+                self.arrive(link, usize::MAX);
+            }
+            self.engine.handle_expired(id, self.now);
+        }
+        self.engine.seal(self.now);
+        self.flush(writes);
+    }
+
+    /// At most `writes` writes, and what is to be closed and read again.
+    pub(crate) fn flush(&mut self, writes: usize) {
+        for _ in 0..writes {
+            let Some(id) = self.engine.poll_flush() else {
+                break;
+            };
+            let it = self
+                .links
+                .iter_mut()
+                .find(|link| link.open && link.id == id)
+                .unwrap();
+            let mut wrote = 0;
+            let (down, blocked) = (&mut it.down, &mut it.blocked);
+            let capacity = it.capacity;
+            self.engine.flush(id, self.now, |slices| {
+                assert!(
+                    slices.iter().all(|slice| !slice.is_empty()),
+                    "an empty slice"
+                );
+                wrote += 1;
+                let room = capacity.saturating_sub(down.len());
+                if room == 0 {
+                    *blocked = true;
+                    return Written::Blocked;
+                }
+                let before = down.len();
+                down.extend(slices.iter().flat_map(|slice| slice.iter()).take(room));
+                Written::Bytes(down.len() - before)
+            });
+            it.writes += wrote;
+        }
+        while let Some(close) = self.engine.poll_close() {
+            let (Close::SendingHalf(id) | Close::Socket(id)) = close;
+            let it = self
+                .links
+                .iter_mut()
+                .find(|link| link.open && link.id == id)
+                .unwrap();
+            match close {
+                Close::SendingHalf(_) => it.half_closed = true,
+                Close::Socket(_) => {
+                    it.open = false;
+                    self.free.push(id.key() as u32);
+                }
+            }
+        }
+        while self.engine.poll_resume().is_some() {}
+    }
+
+    /// The peer reads up to `most` bytes.
+    pub(crate) fn receive(&mut self, link: usize, most: usize) {
+        let it = &mut self.links[link];
+        let n = most.min(it.down.len());
+        let bytes: Vec<u8> = it.down.drain(..n).collect();
+        if !it.deaf {
+            it.reader.read(&bytes);
+        }
+        if it.blocked && it.open && it.down.len() < it.capacity {
+            it.blocked = false;
+            self.engine.handle_writable(it.id);
+        }
+    }
+
+    /// The peer closes its sending half.
+    pub(crate) fn eof(&mut self, link: usize) {
+        if self.links[link].open {
+            self.engine.handle_eof(self.links[link].id, self.now);
+        }
+    }
+
+    /// The connection breaks.
+    pub(crate) fn reset(&mut self, link: usize) {
+        if self.links[link].open {
+            self.engine
+                .handle_reset(self.links[link].id, "reset by the test", self.now);
+        }
+    }
+
+    /// Turns until nothing is under way any more.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            for link in &mut self.links {
+                link.capacity = usize::MAX;
+            }
+            self.turn();
+            self.wait(10);
+            let quiet = self
+                .links
+                .iter()
+                .all(|link| !link.open || link.up.is_empty() && link.down.is_empty());
+            if quiet && !self.engine.has_more() {
+                return;
+            }
+        }
+        panic!("no end of turns");
+    }
+
+    pub(crate) fn reader(&self, link: usize) -> &Reader {
+        &self.links[link].reader
+    }
+
+    /// How the request ended.
+    pub(crate) fn ending(&self, link: usize, request: u64) -> &crate::reader::Ending {
+        self.reader(link)
+            .endings
+            .get(&request)
+            .expect("the request has ended")
+    }
+}
+
+pub(crate) fn plain(name: &str) -> Definition<'_> {
+    Definition {
+        name: Text(name),
+        ..Definition::default()
+    }
+}
+
+fn texts(prefixes: &[String]) -> Option<Vec<Text<'_>>> {
+    (!prefixes.is_empty()).then(|| prefixes.iter().map(|prefix| Text(prefix)).collect())
+}
+
+/// A HELLO as a frame.
+pub(crate) fn hello(
+    name: &str,
+    namespace: &str,
+    cover: &Cover,
+    session: Option<&[u8]>,
+    resume: Option<(u64, u64, &[u8])>,
+) -> Vec<u8> {
+    let watch = Watch {
+        functions: texts(&cover.functions),
+        workers: texts(&cover.workers),
+        bindings: None,
+    };
+    let resume = resume.map(|(epoch, revision, digest)| Resume {
+        epoch,
+        revision,
+        digest: Bin(digest),
+    });
+    Hello {
+        versions: vec![1],
+        name: Text(name),
+        namespace: Text(namespace),
+        ext: HelloOptions {
+            watch: Some(watch),
+            session: session.map(Bin),
+            resume,
+            ..HelloOptions::default()
+        },
+    }
+    .to_frame()
+}
