@@ -24,7 +24,16 @@ pub struct Builder {
     pub(super) addresses: Vec<Address>,
     pub(super) watch: Watch,
     pub(super) metadata: Vec<u8>,
+    pub(super) pace: Pace,
+}
+
+/// Times that the application may choose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// How long a request may wait for its answer.
     pub(super) request_timeout: Duration,
+    /// About how often to look for engines that come before the present one.
+    pub(super) probe_interval: Duration,
 }
 
 impl Builder {
@@ -35,7 +44,10 @@ impl Builder {
             addresses: Vec::new(),
             watch: Watch::default(),
             metadata: Vec::new(),
-            request_timeout: Duration::from_secs(30),
+            pace: Pace {
+                request_timeout: Duration::from_secs(30),
+                probe_interval: Duration::from_secs(5),
+            },
         }
     }
 
@@ -73,10 +85,19 @@ impl Builder {
         Ok(self)
     }
 
-    /// How long a request may wait for its answer, reconnects included. 30 s unless said.
+    /// How long a request may wait for its answer, reconnects included. 30 s unless said. An engine that
+    /// reads nothing any more can hold it up for 10 s more, until writing to it is given up.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.pace.request_timeout = timeout;
+        self
+    }
+
+    /// Connected to an engine that is not the first of the list: about how often to look whether one
+    /// that comes before is back, and to move there. 5 s unless said; never less than 10 ms.
+    #[must_use]
+    pub fn probe_interval(mut self, interval: Duration) -> Self {
+        self.pace.probe_interval = interval.max(Duration::from_millis(10));
         self
     }
 
@@ -127,7 +148,7 @@ impl Builder {
             let code = error.raw_os_error().map(io::Error::from_raw_os_error);
             ConnectError::System(code.unwrap_or_else(|| io::ErrorKind::Other.into()).into())
         })?;
-        Shell::start(identity, self.addresses, self.request_timeout, seed, once)
+        Shell::start(identity, self.addresses, self.pace, seed, once)
             .map_err(|error| ConnectError::System(error.into()))
     }
 }

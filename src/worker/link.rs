@@ -7,7 +7,7 @@
 //! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
 //!    that returns a [`Loss`] has ended the connection: close the transport;
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
-//! 4. [`Link::poll_notice`] and [`Link::take_end`] for what came of it.
+//! 4. [`Link::take_notices`] and [`Link::take_end`] for what came of it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -94,6 +94,8 @@ pub struct Link {
     view: View,
     connection: Option<Connection>,
     notices: Vec<Notice>,
+    /// Requests that were answered.
+    answers: u64,
     end: Option<End>,
 }
 
@@ -113,6 +115,7 @@ impl Link {
             registrations: Registrations::default(),
             connection: None,
             notices: Vec::new(),
+            answers: 0,
             end: None,
         }
     }
@@ -264,10 +267,10 @@ impl Link {
         !into.is_empty()
     }
 
-    /// Whether [`Link::take_output`] has something.
+    /// How many bytes [`Link::take_output`] has.
     #[must_use]
-    pub fn has_output(&self) -> bool {
-        !self.requests.out.is_empty()
+    pub fn output_bytes(&self) -> usize {
+        self.requests.out.len()
     }
 
     /// The news since the last call, in order.
@@ -300,10 +303,11 @@ impl Link {
         self.registrations.take_end(ticket)
     }
 
-    /// Whether [`Link::take_end`] has something for somebody.
+    /// Where the view stands and how much was answered: what somebody may wait for without there being
+    /// a notice of it.
     #[must_use]
-    pub fn has_ends(&self) -> bool {
-        self.registrations.has_ends()
+    pub fn progress(&self) -> (u64, u64) {
+        (self.view.revision(), self.answers)
     }
 
     /// Nobody will ask for this order's end. It is carried out nevertheless.
@@ -503,6 +507,7 @@ impl Link {
             log::warn!("the engine answered request {id}, which is not open");
             return;
         };
+        self.answers += 1;
         let answer = answer.map(|revision| revision.unwrap_or(0));
         let rest = (&mut self.requests, &mut self.view, &mut self.notices);
         self.registrations
@@ -556,3 +561,6 @@ fn or_default(milliseconds: u64, default: Duration) -> Duration {
 fn is_default(watch: &WireWatch<'_>) -> bool {
     *watch == Watch::all().to_wire()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,30 @@
 //! The worker library: one connection to an engine over which a worker publishes its functions and sees
 //! the live board of everyone's. Blocking, with threads from std; no async runtime.
 //!
-//! ```no_run
+//! ```
 //! use std::time::Duration;
 //! use callboard::worker::{Change, Function, Notice, Worker};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let engine = callboard::server::Server::spawn(callboard::server::ServerConfig {
+//! #     listen: vec!["127.0.0.1:0".parse()?],
+//! #     ..Default::default()
+//! # })?;
+//! # let address = &engine.addresses()[0].to_string();
+//! # /*
+//! let address = "127.0.0.1:4747";
+//! # */
 //! let worker = Worker::builder("orders-1")
-//!     .engine("127.0.0.1:4747")?
+//!     .engine(address)?
 //!     .connect(Duration::from_secs(5))?;
+//! let changes = worker.changes();
 //!
 //! worker.register([Function::new("orders::create").description("Takes an order")])?;
 //!
 //! let board = worker.board();
-//! println!("{} functions, one of them: {:?}", board.len(), board.get("orders::create"));
+//! assert!(board.contains("orders::create"));
 //!
-//! for notice in worker.changes() {
+//! for notice in changes {
 //!     if let Notice::Step(step) = notice {
 //!         for change in step.changes {
 //!             match change {
@@ -25,6 +34,7 @@
 //!                 _ => {}
 //!             }
 //!         }
+//! #       break;
 //!     }
 //! }
 //! # Ok(())
@@ -58,6 +68,7 @@ mod error;
 mod function;
 pub mod link;
 mod notice;
+mod probe;
 mod registrations;
 mod requests;
 mod route;

@@ -172,10 +172,6 @@ impl Registrations {
         self.ended.remove(&ticket)
     }
 
-    pub(super) fn has_ends(&self) -> bool {
-        !self.ended.is_empty()
-    }
-
     /// WELCOME came: registers again what was accepted before, then what was ordered meanwhile.
     pub(super) fn restore(
         &mut self,
@@ -268,6 +264,9 @@ impl Registrations {
     ) {
         self.awaited.remove(&id);
         match (asked, answer) {
+            // The engine stops. All this is asked again of the next one.
+            (Asked::Order(_) | Asked::Restore(_), Err(refusal))
+                if *refusal.code == *Code::Draining.as_str() => {}
             (Asked::Ready, Ok(_)) => {}
             (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
             (Asked::Order(ticket), answer) => {

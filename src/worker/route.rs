@@ -19,9 +19,6 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that held for so long was a good one: the pauses begin anew.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
-/// Before an address that comes first is looked at again.
-const PROBE_PAUSE: Duration = Duration::from_secs(5);
-
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Turn {
@@ -190,11 +187,6 @@ impl Route {
             _ => None,
         };
         place.last = Some(loss);
-    }
-
-    /// When to look whether an address before the present one is back.
-    pub(super) fn probe_at(now: Instant, random: &mut impl Rng) -> Instant {
-        now + PROBE_PAUSE.mul_f64(random.random_range(0.8..1.2))
     }
 }
 

@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
+use super::builder::Pace;
 use super::changes::{Changes, Queue};
 use super::link::{Identity, Link, Ticket};
+use super::probe::Probe;
 use super::route::{Route, Turn, is_takeover};
 use super::transport::{Received, Transport};
 use super::{
@@ -21,6 +23,10 @@ use crate::address::Address;
 
 /// What one read takes at the most.
 const READ_BYTES: usize = 64 * 1024;
+
+/// What an application's thread writes by itself. More would not fit into the kernel's buffer at once,
+/// and the thread shall be able to give up in time.
+const DIRECT_BYTES: usize = 64 * 1024;
 
 /// After GOODBYE: how long the engine may take to close, before the socket is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,22 +42,22 @@ pub(super) struct Shell {
     /// Whoever holds it writes; so frames are written in the order of their making. Never taken while
     /// the state is held.
     pen: Mutex<Option<Arc<Transport>>>,
-    request_timeout: Duration,
+    pub(super) pace: Pace,
 }
 
 #[derive(Debug)]
-struct State {
-    link: Link,
+pub(super) struct State {
+    pub(super) link: Link,
     /// Counts what `changed` announced.
     version: u64,
     attempts: Vec<Attempt>,
     subscribers: Vec<Weak<Queue>>,
-    transport: Option<Arc<Transport>>,
+    pub(super) transport: Option<Arc<Transport>>,
     /// Counts connections; so a probe knows when it is out of date.
-    connections: u64,
-    stop: bool,
+    pub(super) connections: u64,
+    pub(super) stop: bool,
     /// An address that comes first is back: the epoch of the engine there.
-    move_to: Option<u64>,
+    pub(super) move_to: Option<u64>,
 }
 
 impl Shell {
@@ -59,14 +65,14 @@ impl Shell {
     pub(super) fn start(
         identity: Identity,
         addresses: Vec<Address>,
-        request_timeout: Duration,
+        pace: Pace,
         seed: [u8; 32],
         once: bool,
     ) -> std::io::Result<Arc<Self>> {
         let now = Instant::now();
         let mut random = StdRng::from_seed(seed);
         let route = Route::new(addresses, once, now);
-        let link = Link::new(identity.clone(), rand::RngExt::random(&mut random), now);
+        let link = Link::new(identity.clone(), random.random(), now);
         let shell = Arc::new(Self {
             state: Mutex::new(State {
                 link,
@@ -81,7 +87,7 @@ impl Shell {
             changed: Condvar::new(),
             ink: Condvar::new(),
             pen: Mutex::new(None),
-            request_timeout,
+            pace,
         });
         let writer = shell.clone();
         thread::Builder::new()
@@ -104,7 +110,7 @@ impl Shell {
         Ok(shell)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,23 +150,33 @@ impl Shell {
         &self,
         order: impl FnOnce(&mut Link) -> Result<Ticket, RequestError>,
     ) -> Result<Registered, RequestError> {
-        let deadline = deadline_after(self.request_timeout);
-        let ticket = order(&mut self.state().link)?;
-        self.flush();
+        let deadline = deadline_after(self.pace.request_timeout);
         let mut state = self.state();
+        let ticket = order(&mut state.link)?;
+        if state.link.output_bytes() > DIRECT_BYTES {
+            self.ink.notify_one();
+        } else {
+            drop(state);
+            self.flush();
+            state = self.state();
+        }
         loop {
             if let Some(end) = state.link.take_end(ticket) {
                 return end;
             }
             if Instant::now() >= deadline {
                 state.link.abandon(ticket);
-                return Err(RequestError::Timeout(self.request_timeout));
+                return Err(RequestError::Timeout(self.pace.request_timeout));
             }
             state = self.wait(state, deadline);
         }
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Instant) -> MutexGuard<'a, State> {
+    pub(super) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        deadline: Instant,
+    ) -> MutexGuard<'a, State> {
         let left = deadline.saturating_duration_since(Instant::now());
         self.changed
             .wait_timeout(state, left)
@@ -214,11 +230,16 @@ impl Shell {
         }
     }
 
+    /// Waits for whoever is writing.
+    fn write_to(&self, transport: Option<Arc<Transport>>) {
+        *self.pen.lock().unwrap_or_else(PoisonError::into_inner) = transport;
+    }
+
     /// The thread that writes what the reader has to say.
     fn write(&self) {
         loop {
             let mut state = self.state();
-            while !state.link.has_output() {
+            while state.link.output_bytes() == 0 {
                 if state.link.ended().is_some() {
                     return;
                 }
@@ -230,11 +251,9 @@ impl Shell {
     }
 
     /// Tells everybody what the link did.
-    fn publish(&self, mut state: MutexGuard<'_, State>, revision: u64) {
+    fn publish(&self, mut state: MutexGuard<'_, State>, before: (u64, u64)) {
         let notices = state.link.take_notices();
-        let news = !notices.is_empty()
-            || state.link.has_ends()
-            || state.link.view().revision() != revision;
+        let news = !notices.is_empty() || state.link.progress() != before;
         if !notices.is_empty() {
             state.subscribers.retain(|it| it.strong_count() > 0);
         }
@@ -243,7 +262,7 @@ impl Shell {
                 queue.push(notice.clone());
             }
         }
-        let output = state.link.has_output();
+        let output = state.link.output_bytes() > 0;
         let over = state.link.ended().is_some();
         if news {
             state.version += 1;
@@ -259,10 +278,10 @@ impl Shell {
 
     fn finish(&self, end: End) {
         let mut state = self.state();
-        let revision = state.link.view().revision();
+        let before = state.link.progress();
         state.link.finish(end, Instant::now());
         state.transport = None;
-        self.publish(state, revision);
+        self.publish(state, before);
     }
 
     /// Ends the worker; `gently` with a GOODBYE. Returns when it is over.
@@ -348,6 +367,8 @@ impl Reader {
         };
         log::debug!("worker `{}`: {end}", self.identity.name.escape_debug());
         self.shell.finish(end);
+        // A board may be kept for long; the socket is not.
+        self.shell.write_to(None);
     }
 
     /// Connects and stays connected for as long as it goes. Says whether the worker is over then.
@@ -383,7 +404,7 @@ impl Reader {
         transport: &Arc<Transport>,
     ) -> (Loss, Option<Instant>) {
         let shell = self.shell.clone();
-        *shell.pen.lock().unwrap_or_else(PoisonError::into_inner) = Some(transport.clone());
+        shell.write_to(Some(transport.clone()));
         let mut state = shell.state();
         let epoch = state.move_to;
         if state.stop {
@@ -402,7 +423,7 @@ impl Reader {
             let received = transport.read(&mut buffer, deadline);
             let now = Instant::now();
             let mut state = shell.state();
-            let revision = state.link.view().revision();
+            let before = state.link.progress();
             let moving = state.move_to.is_some();
             let link = &mut state.link;
             let result = match received {
@@ -417,7 +438,7 @@ impl Reader {
             if result.is_err() {
                 state.transport = None;
             }
-            shell.publish(state, revision);
+            shell.publish(state, before);
             if connected && welcomed.is_none() {
                 welcomed = Some(now);
                 shell.state().move_to = None;
@@ -433,7 +454,7 @@ impl Reader {
                 } else {
                     transport.shut();
                 }
-                *shell.pen.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                shell.write_to(None);
                 return (loss, welcomed);
             }
         }
@@ -456,106 +477,18 @@ impl Reader {
         if addresses.is_empty() {
             return;
         }
-        let probe = Probe {
-            shell: self.shell.clone(),
-            identity: Identity {
-                watch: super::Watch::nothing(),
-                metadata: Vec::new(),
-                ..self.identity.clone()
-            },
+        let identity = self.identity.clone();
+        let probe = Probe::new(
+            self.shell.clone(),
+            identity,
             addresses,
-            connection: self.shell.state().connections,
-            random: StdRng::from_seed(rand::RngExt::random(&mut self.random)),
-        };
+            self.random.random(),
+        );
         let spawned = thread::Builder::new()
             .name("callboard-probe".to_owned())
             .spawn(move || probe.run());
         if let Err(error) = spawned {
             log::warn!("no thread to look for the engines that come first: {error}");
         }
-    }
-}
-
-/// The thread that looks for engines which come before the present one.
-struct Probe {
-    shell: Arc<Shell>,
-    identity: Identity,
-    addresses: Vec<Address>,
-    /// The connection that it looks on behalf of.
-    connection: u64,
-    random: StdRng,
-}
-
-impl Probe {
-    fn run(mut self) {
-        while self.pause() {
-            for address in &self.addresses {
-                match self.look(address) {
-                    Ok(epoch) => {
-                        if self.move_there(epoch) {
-                            return;
-                        }
-                        break;
-                    }
-                    Err(loss) => log::debug!("{address} is not back: {loss}"),
-                }
-            }
-        }
-    }
-
-    /// Waits; says whether the connection is still the same then.
-    fn pause(&mut self) -> bool {
-        let until = Route::probe_at(Instant::now(), &mut self.random);
-        let mut state = self.shell.state();
-        loop {
-            if state.stop || state.connections != self.connection || state.transport.is_none() {
-                return false;
-            }
-            if Instant::now() >= until {
-                return true;
-            }
-            state = self.shell.wait(state, until);
-        }
-    }
-
-    /// A whole HELLO, for a host that accepts connections need not have an engine that serves. Returns
-    /// the engine's epoch.
-    fn look(&self, address: &Address) -> Result<u64, Loss> {
-        let transport = Transport::dial(address)?;
-        let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
-        link.open(address.clone(), None, Instant::now());
-        let mut buffer = vec![0; 4096];
-        loop {
-            let mut bytes = Vec::new();
-            link.take_output(&mut bytes);
-            let wrote = transport.write(&bytes);
-            wrote.map_err(|error| Loss::Broken(error.into()))?;
-            if let Some(connection) = link.connection() {
-                // If the engine is gone already, it needs no goodbye.
-                let _ = transport.write(&super::link::farewell());
-                return Ok(connection.epoch);
-            }
-            let received = transport.read(&mut buffer, link.next_deadline());
-            let now = Instant::now();
-            match received.map_err(|error| Loss::Broken(error.into()))? {
-                Received::Bytes(n) => link.handle_bytes(&buffer[..n], now)?,
-                Received::Nothing => link.handle_time(now)?,
-                Received::End => return Err(link.handle_end(None, now)),
-            }
-        }
-    }
-
-    /// Makes the reader move, unless a request is open: that waits for the next look.
-    fn move_there(&self, epoch: u64) -> bool {
-        let mut state = self.shell.state();
-        if state.connections != self.connection || !state.link.is_idle() {
-            return false;
-        }
-        let Some(transport) = state.transport.clone() else {
-            return false;
-        };
-        state.move_to = Some(epoch);
-        transport.stop_reading();
-        true
     }
 }

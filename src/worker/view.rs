@@ -443,3 +443,6 @@ impl fmt::Display for ViewError {
 }
 
 impl std::error::Error for ViewError {}
+
+#[cfg(test)]
+mod tests;

@@ -62,10 +62,11 @@ impl Watch {
         self
     }
 
-    /// Whether no section is watched.
+    /// Whether it matches nothing: an engine sends no board then, not even an empty one.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.functions.is_none() && self.workers.is_none() && self.bindings.is_none()
+        let sections = [&self.functions, &self.workers, &self.bindings];
+        sections.into_iter().flatten().all(Vec::is_empty)
     }
 
     /// Whether the section `workers` is watched.
@@ -95,4 +96,16 @@ impl Default for Watch {
 
 fn list<P: Into<String>>(prefixes: impl IntoIterator<Item = P>) -> Vec<String> {
     prefixes.into_iter().map(Into::into).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_lists_are_nothing() {
+        let empty: [&str; 0] = [];
+        assert!(Watch::functions(empty).workers(empty).is_nothing());
+        assert!(!Watch::functions(empty).bindings(["cron::"]).is_nothing());
+    }
 }
