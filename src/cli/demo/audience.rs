@@ -20,14 +20,23 @@ pub(super) type Sign = (char, String);
 
 /// The watching workers.
 pub(super) struct Audience {
-    members: BTreeMap<&'static str, Worker>,
+    members: BTreeMap<&'static str, Member>,
+    /// How many have joined so far.
+    joined: usize,
     news: Receiver<News>,
     tell: Sender<News>,
+}
+
+struct Member {
+    worker: Worker,
+    number: usize,
 }
 
 /// What one worker was told, and when.
 struct News {
     worker: &'static str,
+    /// A worker that comes back is another one: what its predecessor is told late does not count.
+    number: usize,
     at: Instant,
     notice: Notice,
 }
@@ -46,6 +55,7 @@ impl Audience {
         let (tell, news) = channel();
         Self {
             members: BTreeMap::new(),
+            joined: 0,
             news,
             tell,
         }
@@ -61,11 +71,13 @@ impl Audience {
             .addresses([engine.clone()])
             .connect(PATIENCE)?;
         let (board, changes) = worker.board_and_changes();
-        let tell = self.tell.clone();
+        self.joined += 1;
+        let (tell, number) = (self.tell.clone(), self.joined);
         let listen = move || {
             for notice in changes {
                 let news = News {
                     worker: name,
+                    number,
                     at: Instant::now(),
                     notice,
                 };
@@ -79,21 +91,22 @@ impl Audience {
             .name(format!("demo-{name}"))
             .spawn(listen)
             .map_err(DemoError::System)?;
-        self.members.insert(name, worker);
+        self.members.insert(name, Member { worker, number });
         Ok(board)
     }
 
     /// Takes a worker out: what it is told from now on does not count.
     pub(super) fn take(&mut self, name: &'static str) -> Option<Worker> {
-        self.members.remove(name)
+        self.members.remove(name).map(|member| member.worker)
     }
 
     pub(super) fn worker(&self, name: &'static str) -> &Worker {
-        &self.members[name]
+        &self.members[name].worker
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = (&'static str, &Worker)> {
-        self.members.iter().map(|(name, worker)| (*name, worker))
+        let members = self.members.iter();
+        members.map(|(name, member)| (*name, &member.worker))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -160,13 +173,18 @@ impl Audience {
         }
     }
 
+    fn is_member(&self, news: &News) -> bool {
+        let member = self.members.get(news.worker);
+        member.is_some_and(|member| member.number == news.number)
+    }
+
     /// The next news of a member.
     fn next(&self, who: &'static str, awaited: &'static str) -> Result<News, DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.news.recv_timeout(left) {
-                Ok(news) if self.members.contains_key(news.worker) => return Ok(news),
+                Ok(news) if self.is_member(&news) => return Ok(news),
                 // Of one that left.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
