@@ -121,16 +121,18 @@ impl Engine {
             conn.timer = None;
             match conn.next_due(limits) {
                 Some((at, due)) if at <= now => match due {
-                    Due::End(_) | Due::Drop => return Some(id),
+                    Due::End(_) | Due::Drop | Due::Confirm => return Some(id),
                     Due::Ping => {
                         conn.pinged = true;
+                        // An engine that stalled asks late: the answer may take as long as ever.
+                        let asked = now.0.saturating_sub(limits.ping_after * 1000);
+                        conn.heard = conn.heard.max(Time(asked));
                         let ping = Ping {
                             revision: self.bookmark(id),
                             ext: NoExtensions {},
                         };
                         self.send_any_time(id, ping.to_frame());
                     }
-                    Due::Confirm => self.confirm(id),
                     Due::Unpause => {
                         conn.pause.budget = false;
                         self.unpause(id, now);
@@ -151,6 +153,10 @@ impl Engine {
         let limits = &self.config.limits;
         match conn.next_due(limits) {
             Some((at, Due::Drop)) if at <= now => self.remove(id),
+            Some((at, Due::Confirm)) if at <= now => {
+                self.confirm(id);
+                self.arm(id, now);
+            }
             Some((at, Due::End(code))) if at <= now => {
                 let message = match code {
                     Code::HelloTimeout => format!(

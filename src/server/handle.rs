@@ -88,12 +88,19 @@ impl Server {
     /// # Errors
     /// As [`Server::bind`].
     pub fn spawn(config: ServerConfig) -> Result<ServerHandle, BindError> {
-        let server = Self::bind(config)?;
-        let control = Arc::clone(&server.control);
-        let addresses = server.local_addresses();
+        Self::bind(config)?.start()
+    }
+
+    /// Runs on a thread of its own. Connections that were made since [`Server::bind`] wait for it.
+    ///
+    /// # Errors
+    /// [`BindError::System`] when no thread can be had.
+    pub fn start(self) -> Result<ServerHandle, BindError> {
+        let control = Arc::clone(&self.control);
+        let addresses = self.local_addresses();
         let thread = Builder::new()
             .name("callboard-engine".to_owned())
-            .spawn(move || server.run())
+            .spawn(move || self.run())
             .map_err(BindError::System)?;
         Ok(ServerHandle {
             control,

@@ -3,7 +3,20 @@
 //! about one.
 //!
 //! [`Server::bind`] and [`Server::run`] are the engine's process; [`Server::spawn`] puts one on a
-//! thread, for tests and for embedding.
+//! thread, for tests and for embedding:
+//!
+//! ```
+//! use callboard::server::{Server, ServerConfig};
+//!
+//! let server = Server::spawn(ServerConfig {
+//!     listen: vec!["127.0.0.1:0".parse()?],
+//!     ..ServerConfig::default()
+//! })?;
+//! println!("an engine listens on {}", server.addresses()[0]);
+//! server.shutdown();
+//! server.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod acceptor;
 mod counters;

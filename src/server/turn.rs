@@ -132,7 +132,7 @@ impl Shell {
             if self.control.is_killed() {
                 return Ok(());
             }
-            self.turn(&events);
+            self.turn(&mut events);
             if self.is_over() {
                 log::info!("stopped");
                 return Ok(());
@@ -140,12 +140,10 @@ impl Shell {
         }
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn turn(&mut self, events: &mut Events) {
         let now = self.now();
         self.control.counting.turns.add(1);
-        for event in events {
-            self.handle_event(event, now);
-        }
+        self.handle_events(events, now);
         for (id, error) in std::mem::take(&mut self.broken) {
             self.report_reset(id, &error, now);
         }
@@ -181,6 +179,26 @@ impl Shell {
     }
 
     // Events.
+
+    /// Handles what the wait brought. If a deadline has passed, the rest as well: after a stall of this
+    /// process, what saves a connection may stand behind more events than one wait brings.
+    fn handle_events(&mut self, events: &mut Events, now: Time) {
+        for _ in 0..=self.connections.len() / EVENTS_PER_TURN {
+            for event in &*events {
+                self.handle_event(event, now);
+            }
+            let more = events.iter().count() >= EVENTS_PER_TURN;
+            let due = self.engine.next_deadline().is_some_and(|at| at <= now);
+            if !(more && due) {
+                return;
+            }
+            if let Err(error) = self.poll.poll(events, Some(Duration::ZERO)) {
+                // The next wait meets it again, or it has passed.
+                log::debug!("asking for more events failed: {error}");
+                return;
+            }
+        }
+    }
 
     fn handle_event(&mut self, event: &Event, now: Time) {
         let Token(token) = event.token();
@@ -287,9 +305,8 @@ impl Shell {
         }
     }
 
-    /// Before a deadline ends anybody, its connection is read once more: after a stall of this process
-    /// the bytes that would have kept it alive wait in the kernel, perhaps behind more events than one
-    /// wait brings.
+    /// Before a deadline ends anybody, its connection is read once more: bytes that keep it alive may
+    /// have come after the wait, or wait behind the budget.
     fn expire(&mut self, now: Time) {
         while let Some(id) = self.engine.poll_expired(now) {
             if let Some(connection) = find(&mut self.connections, id) {
