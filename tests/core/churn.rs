@@ -2,6 +2,7 @@
 //! that read at all speeds. Every view is compared with the board at its revision.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Register, Text};
@@ -83,7 +84,7 @@ impl Churn {
             match self.dice.below(4) {
                 0 => Vec::new(),
                 1 => vec![String::new()],
-                _ => (0..1 + self.dice.below(3))
+                _ => (0..=self.dice.below(3))
                     .map(|_| {
                         let prefix = PREFIXES[self.dice.below(PREFIXES.len())];
                         if self.dice.one_in(4) {
@@ -370,15 +371,15 @@ impl Churn {
 fn difference(have: &View, want: &View) -> String {
     let mut out = String::new();
     for name in have.functions.keys().chain(want.functions.keys()) {
-        if have.functions.get(name) != want.functions.get(name) {
-            out += &format!("{name}: has {}, ", have.functions.contains_key(name));
-            out += &format!("wants {}\n", want.functions.contains_key(name));
+        let (have, want) = (have.functions.get(name), want.functions.get(name));
+        if have != want {
+            let _ = writeln!(out, "{name}: has {have:?}, wants {want:?}");
         }
     }
     for id in have.workers.keys().chain(want.workers.keys()) {
         let (have, want) = (have.workers.get(id), want.workers.get(id));
         if have != want {
-            out += &format!("worker {id}: has {have:?}, wants {want:?}\n");
+            let _ = writeln!(out, "worker {id}: has {have:?}, wants {want:?}");
         }
     }
     out

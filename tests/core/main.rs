@@ -2,6 +2,9 @@
 
 mod churn;
 mod deadlines;
+mod fleet;
 mod promises;
 mod reader;
+mod refusals;
+mod sessions;
 mod world;

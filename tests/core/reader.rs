@@ -7,25 +7,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use callboard::protocol::{Definition, Inbox, Message, Sections};
 
 /// Name to a digest of everything else the entry says.
-pub type Functions = BTreeMap<String, u64>;
+pub(crate) type Functions = BTreeMap<String, u64>;
 /// Id to name and functions.
-pub type Workers = BTreeMap<u64, (String, BTreeSet<String>)>;
+pub(crate) type Workers = BTreeMap<u64, (String, BTreeSet<String>)>;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct View {
+pub(crate) struct View {
     pub functions: Functions,
     pub workers: Workers,
 }
 
 /// What a reader watches: prefixes per section.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cover {
+pub(crate) struct Cover {
     pub functions: Vec<String>,
     pub workers: Vec<String>,
 }
 
 impl Cover {
-    pub fn new(functions: &[&str], workers: &[&str]) -> Self {
+    pub(crate) fn new(functions: &[&str], workers: &[&str]) -> Self {
         let own = |list: &[&str]| list.iter().map(|&prefix| prefix.to_owned()).collect();
         Self {
             functions: own(functions),
@@ -33,11 +33,11 @@ impl Cover {
         }
     }
 
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.functions.is_empty() && self.workers.is_empty()
     }
 
-    pub fn project(&self, view: &View) -> View {
+    pub(crate) fn project(&self, view: &View) -> View {
         let covers = |list: &[String], name: &str| list.iter().any(|p| name.starts_with(p));
         let functions = view
             .functions
@@ -58,7 +58,7 @@ impl Cover {
 
 /// What the reader has been told by WELCOME.
 #[derive(Debug, Clone, Default)]
-pub struct Welcome {
+pub(crate) struct Welcome {
     pub worker: u64,
     pub epoch: u64,
     pub revision: u64,
@@ -70,10 +70,10 @@ pub struct Welcome {
 }
 
 /// The end of a request: its revision, or its error code and message.
-pub type Ending = Result<u64, (String, String)>;
+pub(crate) type Ending = Result<u64, (String, String)>;
 
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     pub cover: Cover,
     pub welcome: Option<Welcome>,
     pub view: View,
@@ -105,7 +105,7 @@ struct Parts {
 }
 
 impl Reader {
-    pub fn new(cover: Cover) -> Self {
+    pub(crate) fn new(cover: Cover) -> Self {
         Self {
             cover,
             welcome: None,
@@ -129,7 +129,7 @@ impl Reader {
     }
 
     /// Ready for another connection, with the view of this one.
-    pub fn reconnected(self) -> Self {
+    pub(crate) fn reconnected(self) -> Self {
         Self {
             view: self.view,
             mine: self.mine,
@@ -138,11 +138,11 @@ impl Reader {
     }
 
     /// Whether the view is complete.
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.welcome.is_some() && !self.syncing
     }
 
-    pub fn read(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) {
         let mut inbox = std::mem::take(&mut self.inbox);
         while let Some(frame) = inbox
             .next(&mut bytes, 1 << 21)
@@ -156,6 +156,7 @@ impl Reader {
         self.inbox = inbox;
     }
 
+    #[allow(clippy::too_many_lines)] // One arm for each kind, most of them a line.
     fn take(&mut self, message: Message<'_>, frame: &[u8]) {
         if self.welcome.is_none() {
             assert!(
@@ -309,7 +310,7 @@ impl Reader {
 }
 
 /// Stands for all that a definition says beside its name.
-pub fn digest(it: &Definition<'_>) -> u64 {
+pub(crate) fn digest(it: &Definition<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let opaque = (&*it.request, &*it.response, &*it.metadata);
     (it.description.0, opaque, it.exclusive).hash(&mut hasher);

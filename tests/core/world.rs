@@ -13,7 +13,8 @@ use crate::reader::{Cover, Reader};
 
 /// A connection, seen from the peer's side.
 #[derive(Debug)]
-pub struct Link {
+#[allow(clippy::struct_excessive_bools)] // Independent facts about a socket.
+pub(crate) struct Link {
     pub id: ConnId,
     /// The shell still has the socket.
     pub open: bool,
@@ -34,7 +35,7 @@ pub struct Link {
     next_request: u64,
 }
 
-pub struct World {
+pub(crate) struct World {
     pub engine: Engine,
     pub now: Time,
     pub links: Vec<Link>,
@@ -44,11 +45,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self::seeded(limits, 1)
     }
 
-    pub fn seeded(limits: Limits, seed: u64) -> Self {
+    pub(crate) fn seeded(limits: Limits, seed: u64) -> Self {
         limits.check().unwrap();
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -69,7 +70,7 @@ impl World {
     }
 
     /// Opens a connection that has said nothing yet. Returns its index in `links`.
-    pub fn open(&mut self, reader: Reader) -> usize {
+    pub(crate) fn open(&mut self, reader: Reader) -> usize {
         self.generation += 1;
         let key = self.free.pop().unwrap_or_else(|| {
             self.keys += 1;
@@ -101,7 +102,7 @@ impl World {
     }
 
     /// Opens a connection and says HELLO; the turn is still to come.
-    pub fn hello(&mut self, name: &str, cover: &Cover) -> usize {
+    pub(crate) fn hello(&mut self, name: &str, cover: &Cover) -> usize {
         let link = self.open(Reader::new(cover.clone()));
         let frame = hello(name, "default", cover, None, None);
         self.say(link, &frame);
@@ -109,7 +110,7 @@ impl World {
     }
 
     /// As `hello`, with the turn.
-    pub fn join(&mut self, name: &str, cover: &Cover) -> usize {
+    pub(crate) fn join(&mut self, name: &str, cover: &Cover) -> usize {
         let link = self.hello(name, cover);
         self.turn();
         assert!(
@@ -121,17 +122,21 @@ impl World {
     }
 
     /// Sends bytes to the engine; they arrive in the next turn.
-    pub fn say(&mut self, link: usize, bytes: &[u8]) {
+    pub(crate) fn say(&mut self, link: usize, bytes: &[u8]) {
         self.links[link].up.extend(bytes);
     }
 
     /// Sends a REGISTER in one frame; returns the request's id.
-    pub fn register(&mut self, link: usize, names: &[&str]) -> u64 {
+    pub(crate) fn register(&mut self, link: usize, names: &[&str]) -> u64 {
         let functions = names.iter().map(|&name| plain(name)).collect();
         self.register_definitions(link, functions)
     }
 
-    pub fn register_definitions(&mut self, link: usize, functions: Vec<Definition<'_>>) -> u64 {
+    pub(crate) fn register_definitions(
+        &mut self,
+        link: usize,
+        functions: Vec<Definition<'_>>,
+    ) -> u64 {
         let id = self.request(link);
         let frame = Register {
             id,
@@ -143,7 +148,7 @@ impl World {
         id
     }
 
-    pub fn unregister(&mut self, link: usize, names: &[&str]) -> u64 {
+    pub(crate) fn unregister(&mut self, link: usize, names: &[&str]) -> u64 {
         let id = self.request(link);
         let names = names.iter().map(|&name| Text(name)).collect();
         self.say(
@@ -158,7 +163,7 @@ impl World {
         id
     }
 
-    pub fn ready(&mut self, link: usize) -> u64 {
+    pub(crate) fn ready(&mut self, link: usize) -> u64 {
         let id = self.request(link);
         self.say(
             link,
@@ -172,18 +177,18 @@ impl World {
     }
 
     /// A fresh request id.
-    pub fn request(&mut self, link: usize) -> u64 {
+    pub(crate) fn request(&mut self, link: usize) -> u64 {
         self.links[link].next_request += 1;
         self.links[link].next_request
     }
 
     /// Moves the clock.
-    pub fn wait(&mut self, milliseconds: u64) {
+    pub(crate) fn wait(&mut self, milliseconds: u64) {
         self.now.0 += milliseconds * 1000;
     }
 
     /// One turn as the server makes it: all that was said arrives, all that is due is written and read.
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         for link in 0..self.links.len() {
             self.arrive(link, usize::MAX);
         }
@@ -194,7 +199,7 @@ impl World {
     }
 
     /// Up to `most` of the bytes that were said arrive.
-    pub fn arrive(&mut self, link: usize, most: usize) {
+    pub(crate) fn arrive(&mut self, link: usize, most: usize) {
         let it = &mut self.links[link];
         if it.open && !it.up.is_empty() && self.engine.wants_read(it.id) {
             let bytes: Vec<u8> = it.up.drain(..most.min(it.up.len())).collect();
@@ -203,7 +208,7 @@ impl World {
     }
 
     /// The turn behind the reads: deadlines, seal, at most `writes` writes, closes.
-    pub fn finish_turn(&mut self, writes: usize) {
+    pub(crate) fn finish_turn(&mut self, writes: usize) {
         while let Some(id) = self.engine.poll_expired(self.now) {
             // The server reads once more before it expires anybody.
             if let Some(link) = self
@@ -220,7 +225,7 @@ impl World {
     }
 
     /// At most `writes` writes, and what is to be closed and read again.
-    pub fn flush(&mut self, writes: usize) {
+    pub(crate) fn flush(&mut self, writes: usize) {
         for _ in 0..writes {
             let Some(id) = self.engine.poll_flush() else {
                 break;
@@ -269,7 +274,7 @@ impl World {
     }
 
     /// The peer reads up to `most` bytes.
-    pub fn receive(&mut self, link: usize, most: usize) {
+    pub(crate) fn receive(&mut self, link: usize, most: usize) {
         let it = &mut self.links[link];
         let n = most.min(it.down.len());
         let bytes: Vec<u8> = it.down.drain(..n).collect();
@@ -283,14 +288,14 @@ impl World {
     }
 
     /// The peer closes its sending half.
-    pub fn eof(&mut self, link: usize) {
+    pub(crate) fn eof(&mut self, link: usize) {
         if self.links[link].open {
             self.engine.handle_eof(self.links[link].id, self.now);
         }
     }
 
     /// The connection breaks.
-    pub fn reset(&mut self, link: usize) {
+    pub(crate) fn reset(&mut self, link: usize) {
         if self.links[link].open {
             self.engine
                 .handle_reset(self.links[link].id, "reset by the test", self.now);
@@ -298,7 +303,7 @@ impl World {
     }
 
     /// Turns until nothing is under way any more.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
             for link in &mut self.links {
                 link.capacity = usize::MAX;
@@ -316,12 +321,12 @@ impl World {
         panic!("no end of turns");
     }
 
-    pub fn reader(&self, link: usize) -> &Reader {
+    pub(crate) fn reader(&self, link: usize) -> &Reader {
         &self.links[link].reader
     }
 
     /// How the request ended.
-    pub fn ending(&self, link: usize, request: u64) -> &crate::reader::Ending {
+    pub(crate) fn ending(&self, link: usize, request: u64) -> &crate::reader::Ending {
         self.reader(link)
             .endings
             .get(&request)
@@ -329,7 +334,7 @@ impl World {
     }
 }
 
-pub fn plain(name: &str) -> Definition<'_> {
+pub(crate) fn plain(name: &str) -> Definition<'_> {
     Definition {
         name: Text(name),
         ..Definition::default()
@@ -341,7 +346,7 @@ fn texts(prefixes: &[String]) -> Option<Vec<Text<'_>>> {
 }
 
 /// A HELLO as a frame.
-pub fn hello(
+pub(crate) fn hello(
     name: &str,
     namespace: &str,
     cover: &Cover,
