@@ -296,8 +296,11 @@ fn joins_under_churn(log_bytes: u64) {
     assert_eq!(board.functions.keys().collect::<BTreeSet<_>>(), names);
     assert_eq!(board.workers, workers);
 
-    let checking = churners.into_iter().map(|it| it.peer);
-    watchers.extend(checking.filter(|peer| !peer.reader.cover.is_nothing()));
+    // Those who watch nothing stay as well: their functions would leave with them.
+    let churning = churners.into_iter().map(|it| it.peer);
+    let (_blind, checking): (Vec<_>, Vec<_>) =
+        churning.partition(|peer| peer.reader.cover.is_nothing());
+    watchers.extend(checking);
     for watcher in &mut watchers {
         watcher.catch_up(revision);
         let cover = &watcher.reader.cover;

@@ -38,9 +38,11 @@ fn churn(at: &Address, mut meanwhile: impl FnMut()) -> (Peer, u64) {
         description: Text(&text),
         ..plain(name)
     };
-    let first = worker
-        .register_all(names.iter().map(|name| define(name)).collect())
-        .unwrap();
+    let mut first = 0;
+    for names in names.chunks(100) {
+        let definitions = names.iter().map(|name| define(name)).collect();
+        first = worker.register_all(definitions).unwrap();
+    }
     let mut revision = first;
     for round in 0.. {
         let name = &names[(round / 2) % FUNCTIONS];

@@ -211,7 +211,7 @@ impl Peer {
 
     /// Reads what is there, waiting for it if need be.
     pub(crate) fn read_on(&mut self) {
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = [0; 16 * 1024];
         match self.socket.read(&mut chunk) {
             Ok(0) => self.ended = true,
             Ok(n) => self.reader.read(&chunk[..n]),

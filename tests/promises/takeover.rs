@@ -167,10 +167,10 @@ fn without_ready_the_rest_leaves_in_one_change_as_well() {
     let greeting = Greeting::new("worker", &all()).with_session_of(&scene.worker);
     let mut bytes = greeting.frame();
     let functions = brought.iter().map(|name| crate::peer::plain(name));
-    bytes.extend(register_frame(1, false, functions.collect()));
+    bytes.extend(register_frame(100, false, functions.collect()));
     let mut newer = Peer::connect(&scene.at, Reader::new(all()));
     newer.send(&bytes);
-    assert_eq!(newer.ending(1), Ok(scene.revision));
+    assert_eq!(newer.ending(100), Ok(scene.revision));
     let revision = scene.revision + 1;
     for watcher in &mut scene.watchers {
         watcher.read_until("the rest leaves", |reader| reader.mine == revision);
