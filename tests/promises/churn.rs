@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use crate::peer::{
     Greeting, Peer, all, both, nothing, numbered, plain, register_frame, unregister_frame,
 };
-use crate::reader::{Cover, digest};
+use crate::reader::{Cover, Reader, digest};
 use crate::support::serve;
 
 /// Functions that stay; with the churned ones the board has about 10,000.
@@ -27,6 +27,8 @@ const SHARED: usize = 200;
 const CHURNERS: u64 = 4;
 /// Rounds that each makes at least.
 const ROUNDS: usize = 200;
+/// Rounds after which it stops even if the joiners are not done, so that these are done some day.
+const MOST_ROUNDS: usize = 10_000;
 const JOINERS: u64 = 3;
 /// Joins of each joiner.
 const JOINS: usize = 20;
@@ -156,23 +158,39 @@ impl Churner {
 
     /// Dies without a word and comes back as somebody new.
     fn crash(&mut self) {
-        let newer = Peer::connect(&self.at, crate::reader::Reader::new(self.cover.clone()));
-        std::mem::replace(&mut self.peer, newer).reset();
-        self.peer
-            .send(&Greeting::new(&self.name, &self.cover).frame());
+        let newer = Peer::connect(&self.at, Reader::new(self.cover.clone()));
+        let older = std::mem::replace(&mut self.peer, newer);
+        let name = self.name.clone();
+        let greeting = Greeting::new(&name, &self.cover);
+        let greeting = self.resume(greeting, &older);
+        older.reset();
+        self.peer.send(&greeting.frame());
         self.peer.sync();
         self.provide_again();
     }
 
-    /// Loses its connection, and is back before the engine knows; with a resume point.
+    /// Loses its connection, and is back before the engine knows.
     fn take_over(&mut self) {
-        let greeting = Greeting::new(&self.name, &self.cover).with_session_of(&self.peer);
-        let newer = Peer::greet(&self.at, &greeting);
+        let newer = Peer::connect(&self.at, Reader::new(self.cover.clone()));
         let older = std::mem::replace(&mut self.peer, newer);
+        let name = self.name.clone();
+        let greeting = Greeting::new(&name, &self.cover).with_session_of(&older);
+        let greeting = self.resume(greeting, &older);
+        self.peer.send(&greeting.frame());
         self.peer.sync();
         assert_eq!(self.peer.welcome().worker, older.welcome().worker);
         self.provide_again();
         self.peer.ready().unwrap();
+    }
+
+    /// Goes on with the view of the connection before, every second time.
+    fn resume<'a>(&mut self, greeting: Greeting<'a>, older: &Peer) -> Greeting<'a> {
+        if self.cover.is_nothing() || self.chance.random_bool(0.5) {
+            return greeting;
+        }
+        self.peer.reader.view = older.view().clone();
+        self.peer.reader.mine = older.reader.mine;
+        greeting.resuming(&older.reader)
     }
 
     fn provide_again(&mut self) {
@@ -241,7 +259,7 @@ fn joins_under_churn(log_bytes: u64) {
                 scope.spawn(move || {
                     let mut churner = Churner::new(at, number);
                     ready.fetch_add(1, Ordering::Release);
-                    for rounds in 0.. {
+                    for rounds in 0..MOST_ROUNDS {
                         if rounds >= ROUNDS && joiners_done.load(Ordering::Acquire) {
                             break;
                         }

@@ -204,3 +204,22 @@ fn the_older_key_is_good_until_ready_and_no_longer() {
     assert_ne!(stranger.welcome().worker, newer.welcome().worker);
     scene.nobody_heard_of_anything(&mut newer);
 }
+
+#[test]
+fn a_newcomer_that_dies_before_ready_takes_all_with_it_in_one_change() {
+    let limits = Limits {
+        ready_timeout: 120_000,
+        ..Limits::default()
+    };
+    let mut scene = Scene::new(10_000, limits);
+    let mut newer = scene.next_connection();
+    assert_eq!(newer.register(&scene.names[..3000]), Ok(scene.revision));
+    scene.older_is_told();
+    newer.reset();
+    let step = (scene.revision, scene.revision + 1);
+    for watcher in &mut scene.watchers {
+        watcher.read_until("the worker leaves", |reader| reader.mine > step.0);
+        assert_eq!(watcher.reader.steps, [step]);
+        assert!(watcher.view().functions.is_empty() && watcher.view().workers.is_empty());
+    }
+}
