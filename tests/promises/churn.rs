@@ -13,7 +13,7 @@ use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{RngExt, SeedableRng};
 
 use crate::peer::{
-    Greeting, Peer, all, both, nothing, numbered, plain, register_frame, unregister_frame,
+    Greeting, Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
 use crate::reader::{Cover, Reader, digest};
 use crate::support::serve;
@@ -26,9 +26,9 @@ const OWN: usize = 700;
 const SHARED: usize = 200;
 const CHURNERS: u64 = 4;
 /// Rounds that each makes at least.
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 300;
 /// Rounds after which it stops even if the joiners are not done, so that these are done some day.
-const MOST_ROUNDS: usize = 10_000;
+const MOST_ROUNDS: usize = 3000;
 const JOINERS: u64 = 3;
 /// Joins of each joiner.
 const JOINS: usize = 20;
@@ -221,9 +221,8 @@ fn join_again_and_again(at: &Address, number: u64) -> Vec<Peer> {
     let mut chance = StdRng::seed_from_u64(1000 + number);
     for round in 0..JOINS {
         let cover = &covers[(round + number as usize) % covers.len()];
-        let mut peer = Peer::greet(at, &Greeting::new("joiner", cover));
+        let peer = Peer::join_narrow(at, "joiner", cover);
         let revision = peer.welcome().revision;
-        peer.sync();
         assert!(peer.reader.mine >= revision, "SYNCED is older than WELCOME");
         if let Some(laggard) = kept.choose_mut(&mut chance) {
             laggard.catch_up(revision);
@@ -235,20 +234,22 @@ fn join_again_and_again(at: &Address, number: u64) -> Vec<Peer> {
     kept
 }
 
-fn joins_under_churn(log_bytes: u64) {
+/// Returns a watcher of everything that was there all the time and read nothing until the end.
+fn joins_under_churn(log_bytes: u64) -> Peer {
     let limits = Limits {
         changes_per_second: 0,
-        // Watchers that are kept do not read for a while.
-        write_deadline: 600_000,
-        silence: 600_000,
+        // What is not read shall stay with the engine and not with the kernel.
+        send_buffer: 16 * 1024,
         log_bytes,
-        ..Limits::default()
+        ..patient()
     };
     let server = serve(limits);
     let at = server.addresses()[0].clone();
     let mut steady = Peer::join(&at, "steady", &nothing());
     let stays = numbered("steady::", STEADY);
     steady.register(&stays).unwrap();
+
+    let sleeper = Peer::join_narrow(&at, "sleeper", &both());
 
     let joiners_done = AtomicBool::new(false);
     let ready = AtomicUsize::new(0);
@@ -319,6 +320,7 @@ fn joins_under_churn(log_bytes: u64) {
     let (_blind, checking): (Vec<_>, Vec<_>) =
         churning.partition(|peer| peer.reader.cover.is_nothing());
     watchers.extend(checking);
+    watchers.push(sleeper);
     for watcher in &mut watchers {
         watcher.catch_up(revision);
         let cover = &watcher.reader.cover;
@@ -328,15 +330,22 @@ fn joins_under_churn(log_bytes: u64) {
             "{cover:?} is wrong"
         );
     }
+    watchers.pop().unwrap()
 }
 
 #[test]
 fn joins_under_churn_have_the_right_view() {
-    joins_under_churn(Limits::default().log_bytes);
+    let sleeper = joins_under_churn(1 << 30);
+    // Whatever it missed was in the log, and much of it in one frame.
+    let reader = &sleeper.reader;
+    assert_eq!(reader.resyncs, ["joined"]);
+    assert!(reader.change_frames < reader.mine / 2);
 }
 
 /// Watchers fall off this log all the time, in the middle of snapshots too.
 #[test]
 fn joins_under_churn_have_the_right_view_with_a_short_log() {
-    joins_under_churn(256 * 1024);
+    let sleeper = joins_under_churn(256 * 1024);
+    let resyncs = &sleeper.reader.resyncs;
+    assert!(resyncs.len() > 1 && resyncs[1..].iter().all(|it| it == "log_trimmed"));
 }

@@ -1,10 +1,9 @@
 //! Gone is gone: what a worker provided leaves every board in one step, however the worker ended.
 
 use callboard::address::Address;
-use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig};
 
-use crate::peer::{Peer, all, both, numbered};
+use crate::peer::{Peer, all, both, numbered, patient};
 use crate::process::Process;
 use crate::reader::{Cover, Reader};
 use crate::support::serve;
@@ -27,6 +26,7 @@ fn a_killed_worker_process_leaves_in_one_step() {
     let path = Address::Unix(directory.path().join("board.sock"));
     let server = Server::spawn(ServerConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap(), path],
+        limits: patient(),
         ..ServerConfig::default()
     })
     .unwrap();
@@ -89,7 +89,7 @@ fn a_killed_worker_process_leaves_in_one_step() {
 
 #[test]
 fn gone_is_gone_after_goodbye_end_of_stream_and_reset() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut watcher = Peer::join(at, "watcher", &both());
     let names = numbered("brief::", 1000);

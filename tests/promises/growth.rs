@@ -1,10 +1,9 @@
 //! Room to grow: what a newer peer says beyond this version is skipped or answered with a type, never dropped
 //! in silence and never a reason to close.
 
-use callboard::limits::Limits;
 use rmpv::Value;
 
-use crate::peer::{Peer, all};
+use crate::peer::{Peer, all, patient};
 use crate::reader::Reader;
 use crate::support::{framed, serve};
 
@@ -43,7 +42,7 @@ fn definition(name: &str) -> Value {
 
 #[test]
 fn frames_with_further_elements_and_unknown_keys_are_read() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut watcher = Peer::join(at, "watcher", &all());
     let mut peer = Peer::connect(at, Reader::new(all()));
@@ -97,7 +96,7 @@ fn frames_with_further_elements_and_unknown_keys_are_read() {
 
 #[test]
 fn unknown_requests_are_answered_and_other_unknown_kinds_ignored() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let mut peer = Peer::join(&server.addresses()[0], "newer", &all());
     let known = |kind: u64| {
         callboard::protocol::Message::KINDS

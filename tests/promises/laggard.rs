@@ -5,11 +5,8 @@ use std::thread;
 use callboard::address::Address;
 use callboard::protocol::{Definition, Text};
 
-use crate::peer::{
-    Greeting, Peer, all, nothing, numbered, plain, register_frame, unregister_frame,
-};
+use crate::peer::{Peer, all, nothing, numbered, plain, register_frame, unregister_frame};
 use crate::process::Process;
-use crate::reader::Reader;
 
 const CHANGES: u64 = 100_000;
 const FUNCTIONS: usize = 1000;
@@ -18,15 +15,6 @@ const DESCRIPTION: usize = 2000;
 const LOG_BYTES: u64 = 16 << 20;
 /// What the engine may grow by beside the log: the other watchers' buffers, pages, the allocator's slack.
 const SLACK: u64 = 32 << 20;
-
-/// A watcher with a small window, so that little of what it misses hides in the kernel.
-fn join_with_a_small_window(at: &Address) -> Peer {
-    let prepare = |socket: &socket2::Socket| socket.set_recv_buffer_size(32 * 1024).unwrap();
-    let mut peer = Peer::connect_with(at, Reader::new(all()), prepare);
-    peer.send(&Greeting::new("laggard", &all()).frame());
-    peer.sync();
-    peer
-}
 
 /// Makes so many steps on the board, one after the other, and says after which revision it stopped.
 /// Between them it calls `meanwhile` from time to time.
@@ -73,14 +61,12 @@ fn churn(at: &Address, mut meanwhile: impl FnMut()) -> (Peer, u64) {
 
 #[test]
 fn a_watcher_that_stops_reading_for_100_000_changes_costs_little_and_delays_nobody() {
-    let flags = format!(
-        "changes-per-second=0 write-deadline=600000 log-bytes={LOG_BYTES} send-buffer=65536"
-    );
+    let flags = format!("changes-per-second=0 log-bytes={LOG_BYTES} send-buffer=65536");
     let (engine, at) = Process::engine(&flags);
     let mut steady = Peer::join(&at, "steady", &nothing());
     let stays = numbered("stays::", 1000);
     steady.register(&stays).unwrap();
-    let mut laggard = join_with_a_small_window(&at);
+    let mut laggard = Peer::join_narrow(&at, "laggard", &all());
     let read_before = laggard.reader.mine;
     let before = engine.resident();
 

@@ -1,13 +1,11 @@
 //! Namespaces are separate boards: nothing of one is seen, counted or taken over in another.
 
-use callboard::limits::Limits;
-
-use crate::peer::{Greeting, Peer, all, both, nothing};
+use crate::peer::{Greeting, Peer, all, both, nothing, patient};
 use crate::support::serve;
 
 #[test]
 fn namespaces_never_leak_into_one_another() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let spaces = ["default", "blue", "blue2", "green"];
     let join = |space: &'static str, name: &'static str, cover| {

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use callboard::address::Address;
+use callboard::limits::Limits;
 use callboard::protocol::{
     Bin, Definition, Hello, HelloOptions, Ping, Pong, Ready, Register, Resume, Text, Unregister,
     Watch,
@@ -89,6 +90,21 @@ fn as_texts(list: &[String]) -> Vec<Text<'_>> {
     list.iter().map(|prefix| Text(prefix)).collect()
 }
 
+/// The usual limits, but none of the engine's clocks: how quick this machine is shall decide nothing.
+pub(crate) fn patient() -> Limits {
+    let long = 600_000;
+    Limits {
+        hello_timeout: long,
+        frame_timeout: long,
+        ping_after: long,
+        silence: 2 * long,
+        write_deadline: long,
+        ready_timeout: long,
+        linger: long,
+        ..Limits::default()
+    }
+}
+
 /// Watches all functions.
 pub(crate) fn all() -> Cover {
     Cover::new(&[""], &[])
@@ -163,6 +179,15 @@ impl Peer {
         let mut peer = Self::connect(address, reader);
         peer.send(&greeting.frame());
         peer.read_until("WELCOME", |reader| reader.welcome.is_some());
+        peer
+    }
+
+    /// Joins with buffers that take little, so that what it does not read stays with the engine.
+    pub(crate) fn join_narrow(address: &Address, name: &str, cover: &Cover) -> Self {
+        let small = |socket: &Socket| socket.set_recv_buffer_size(16 * 1024).unwrap();
+        let mut peer = Self::connect_with(address, Reader::new(cover.clone()), small);
+        peer.send(&Greeting::new(name, cover).frame());
+        peer.sync();
         peer
     }
 

@@ -7,10 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use callboard::address::Address;
-use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig};
 
-use crate::peer::{Peer, nothing, numbered};
+use crate::peer::{Peer, nothing, numbered, patient};
 use crate::support::PATIENCE;
 
 /// Says what the process is to be: `engine FLAG=VALUE…` or `worker ADDRESS NAME PREFIX COUNT`.
@@ -41,7 +40,7 @@ fn process() {
 }
 
 fn be_engine(flags: &[&str]) {
-    let mut limits = Limits::default();
+    let mut limits = patient();
     for flag in flags {
         let (flag, value) = flag.split_once('=').unwrap();
         *limits.by_flag(flag).unwrap() = value.parse().unwrap();

@@ -1,10 +1,9 @@
 //! Several workers with the same function: shared ones stay while any provider lives, exclusive ones take no
 //! second.
 
-use callboard::limits::Limits;
 use callboard::protocol::{Definition, Text};
 
-use crate::peer::{Greeting, Peer, all, both, nothing, numbered, plain};
+use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient, plain};
 use crate::proxy::Proxy;
 use crate::reader::{Cover, Reader, digest};
 use crate::support::serve;
@@ -20,7 +19,7 @@ fn join_through(proxy: &mut Proxy, name: &str, cover: &Cover) -> Peer {
 
 #[test]
 fn without_a_session_key_functions_stay_while_either_provider_lives() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let names = numbered("twin::", 10_000);
     let mut watcher = Peer::join(at, "watcher", &all());
@@ -65,7 +64,7 @@ fn without_a_session_key_functions_stay_while_either_provider_lives() {
 
 #[test]
 fn the_longest_standing_providers_entry_is_shown() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut watcher = Peer::join(at, "watcher", &all());
     let described = |text: &'static str| Definition {
@@ -102,7 +101,7 @@ fn the_longest_standing_providers_entry_is_shown() {
 
 #[test]
 fn exclusive_is_refused_with_the_owner_named() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let exclusive = |name: &'static str| Definition {
         exclusive: true,

@@ -4,7 +4,7 @@ use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig};
 
-use crate::peer::{Greeting, Peer, all, both, nothing, numbered};
+use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient};
 use crate::reader::{Cover, Reader};
 use crate::support::serve;
 
@@ -18,7 +18,7 @@ fn resume(at: &Address, cover: &Cover, earlier: Reader) -> Peer {
 
 #[test]
 fn resume_after_ten_missed_changes_gets_those_and_no_snapshot() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
     let stays = numbered("stays::", 5000);
@@ -69,7 +69,7 @@ fn resume_after_ten_missed_changes_gets_those_and_no_snapshot() {
 
 #[test]
 fn resume_without_missed_changes_gets_synced_alone() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
     let revision = worker.register(&["a", "b"]).unwrap();
@@ -86,7 +86,7 @@ fn resume_without_missed_changes_gets_synced_alone() {
 
 #[test]
 fn a_foreign_epoch_gets_a_replacing_snapshot() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = server.addresses()[0].clone();
     let mut worker = Peer::join(&at, "worker", &nothing());
     worker.register(&["before", "both"]).unwrap();
@@ -97,6 +97,7 @@ fn a_foreign_epoch_gets_a_replacing_snapshot() {
 
     let config = ServerConfig {
         listen: vec![at.clone()],
+        limits: patient(),
         ..ServerConfig::default()
     };
     let _server = Server::spawn(config).unwrap();
@@ -116,7 +117,7 @@ fn a_foreign_epoch_gets_a_replacing_snapshot() {
 fn a_revision_that_fell_off_the_log_gets_a_replacing_snapshot() {
     let limits = Limits {
         log_bytes: 4096,
-        ..Limits::default()
+        ..patient()
     };
     let server = serve(limits);
     let at = &server.addresses()[0];
@@ -138,7 +139,7 @@ fn a_revision_that_fell_off_the_log_gets_a_replacing_snapshot() {
 
 #[test]
 fn another_watch_gets_a_replacing_snapshot() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
     worker.register(&["a::1", "b::1"]).unwrap();

@@ -1,10 +1,11 @@
 //! However the network cuts a stream of frames into pieces, or joins them, the answers are the same.
 
-use callboard::limits::Limits;
 use callboard::protocol::{Message, Ping};
 use callboard::server::ServerHandle;
 
-use crate::peer::{Greeting, Peer, all, plain, ready_frame, register_frame, unregister_frame};
+use crate::peer::{
+    Greeting, Peer, all, patient, plain, ready_frame, register_frame, unregister_frame,
+};
 use crate::reader::Reader;
 use crate::support::{serve, until};
 
@@ -66,7 +67,7 @@ fn say(server: &ServerHandle, pieces: &[&[u8]]) -> Answers {
 
 #[test]
 fn every_split_into_two_writes_and_none_give_the_same_answers() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let frames = session();
     let bytes = frames.concat();
     let whole = say(&server, &[&bytes]);
@@ -92,7 +93,7 @@ fn every_split_into_two_writes_and_none_give_the_same_answers() {
 
 #[test]
 fn a_large_frame_in_any_pieces_is_one_frame() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let names = crate::peer::numbered("large::", 10_000);
     let frame = register_frame(1, false, names.iter().map(|name| plain(name)).collect());
     assert!(matches!(

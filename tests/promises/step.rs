@@ -1,14 +1,14 @@
 //! One order, one step at a time: a turn's net effect is one revision, a batch is never seen by halves.
 
-use callboard::limits::Limits;
-
-use crate::peer::{Peer, all, both, nothing, numbered, plain, register_frame, unregister_frame};
+use crate::peer::{
+    Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
+};
 use crate::reader::Cover;
 use crate::support::serve;
 
 #[test]
 fn added_and_removed_in_one_turn_reaches_nobody() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &both());
     let revision = worker.register(&["there::already"]).unwrap();
@@ -53,7 +53,7 @@ fn added_and_removed_in_one_turn_reaches_nobody() {
 
 #[test]
 fn a_batch_of_10_000_is_one_step() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let names = numbered("batch::", 10_000);
     let mut worker = Peer::join(at, "worker", &both());
@@ -102,7 +102,7 @@ fn a_batch_of_10_000_is_one_step() {
 
 #[test]
 fn replies_come_after_the_change_that_they_name() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &both());
     let mut other = Peer::join(at, "other", &all());

@@ -5,7 +5,9 @@ use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::server::ServerHandle;
 
-use crate::peer::{Greeting, Peer, all, both, nothing, numbered, register_frame, unregister_frame};
+use crate::peer::{
+    Greeting, Peer, all, both, nothing, numbered, patient, register_frame, unregister_frame,
+};
 use crate::proxy::Proxy;
 use crate::reader::{Cover, Reader};
 use crate::support::{serve, until};
@@ -83,13 +85,7 @@ impl Scene {
 
 #[test]
 fn takeover_causes_no_change() {
-    let limits = Limits {
-        // Only READY shall decide here, not how quick this machine is.
-        ready_timeout: 120_000,
-        linger: 120_000,
-        ..Limits::default()
-    };
-    let mut scene = Scene::new(10_000, limits);
+    let mut scene = Scene::new(10_000, patient());
     let mut newer = scene.next_connection();
     assert_eq!(newer.names(), scene.names, "all stays listed meanwhile");
     assert_eq!(newer.register(&scene.names), Ok(scene.revision));
@@ -121,11 +117,7 @@ fn takeover_causes_no_change() {
 
 #[test]
 fn what_is_not_brought_along_leaves_in_one_change() {
-    let limits = Limits {
-        ready_timeout: 120_000,
-        ..Limits::default()
-    };
-    let mut scene = Scene::new(10_000, limits);
+    let mut scene = Scene::new(10_000, patient());
     let mut newer = scene.next_connection();
     let names = scene.names.clone();
     let (left, brought) = names.split_first().unwrap();
@@ -158,7 +150,7 @@ fn what_is_not_brought_along_leaves_in_one_change() {
 fn without_ready_the_rest_leaves_in_one_change_as_well() {
     let limits = Limits {
         ready_timeout: 300,
-        ..Limits::default()
+        ..patient()
     };
     let mut scene = Scene::new(20, limits);
     let names = scene.names.clone();
@@ -184,11 +176,7 @@ fn without_ready_the_rest_leaves_in_one_change_as_well() {
 
 #[test]
 fn the_older_key_is_good_until_ready_and_no_longer() {
-    let limits = Limits {
-        ready_timeout: 120_000,
-        ..Limits::default()
-    };
-    let mut scene = Scene::new(10, limits);
+    let mut scene = Scene::new(10, patient());
     let oldest = Greeting::new("worker", &nothing()).with_session_of(&scene.worker);
     // As if the first WELCOME had been lost.
     let lost = Peer::greet(&scene.at, &oldest);
@@ -207,11 +195,7 @@ fn the_older_key_is_good_until_ready_and_no_longer() {
 
 #[test]
 fn a_newcomer_that_dies_before_ready_takes_all_with_it_in_one_change() {
-    let limits = Limits {
-        ready_timeout: 120_000,
-        ..Limits::default()
-    };
-    let mut scene = Scene::new(10_000, limits);
+    let mut scene = Scene::new(10_000, patient());
     let mut newer = scene.next_connection();
     assert_eq!(newer.register(&scene.names[..3000]), Ok(scene.revision));
     scene.older_is_told();

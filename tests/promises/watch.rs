@@ -1,10 +1,9 @@
 //! Watches: a prefix shows what is under it and nothing else, a section shows what it is about, in snapshots
 //! and in changes alike.
 
-use callboard::limits::Limits;
 use callboard::protocol::{Definition, Hello, HelloOptions, Text};
 
-use crate::peer::{Peer, both, nothing, numbered, plain};
+use crate::peer::{Peer, both, nothing, numbered, patient, plain};
 use crate::reader::{Cover, Reader};
 use crate::support::serve;
 
@@ -26,7 +25,7 @@ fn covers() -> Vec<Cover> {
 
 #[test]
 fn prefix_watches_and_details_show_exactly_what_they_should() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut early: Vec<Peer> = covers()
         .iter()
@@ -97,7 +96,7 @@ fn prefix_watches_and_details_show_exactly_what_they_should() {
 
 #[test]
 fn without_a_watch_all_functions_are_shown_and_with_an_empty_one_nothing() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
     let mut revision = worker.register(&["a", "b"]).unwrap();
@@ -126,7 +125,7 @@ fn without_a_watch_all_functions_are_shown_and_with_an_empty_one_nothing() {
 
 #[test]
 fn watchers_of_one_thing_are_not_woken_by_another() {
-    let server = serve(Limits::default());
+    let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
     let mut aside = Peer::join(at, "aside", &Cover::new(&["aside::"], &["aside"]));
