@@ -85,8 +85,11 @@ impl Play {
             CAST.join(", ")
         );
         self.stage.line(&line)?;
+        self.stage.line(
+            "Each has one TCP connection, and the whole board before its eyes. It is empty.",
+        )?;
         self.stage
-            .line("Each has one TCP connection, and the whole board before its eyes. It is empty.")
+            .line("Times run from the call until the last of them had the change on its board.")
     }
 
     fn register_some(&mut self) -> Result<(), Failure> {
@@ -245,16 +248,16 @@ impl Play {
             return Ok(());
         };
         let line = format!(
-            "\n{} pushes; from the call to the last worker: median {}, worst {}.",
+            "{} pushes; from the call to the last worker: median {}, worst {}.",
             self.stage.pushes(),
             text::duration(*median.unwrap_or(worst)),
             text::duration(*worst),
         );
         let line = self.stage.paint().text(Colour::Bold, line);
-        self.stage.line(&line)?;
+        self.stage.line(&format!("\n{line}"))?;
         let counters = self.engine.counters();
         let line = format!(
-            "The engine, one thread, sent {} bytes in {} writes. Nobody polled.",
+            "The engine, one thread, sent {} bytes in {} writes.",
             text::grouped(counters.written_bytes as usize),
             text::grouped(counters.writes as usize),
         );

@@ -136,11 +136,14 @@ fn run(options: &Options) -> Result<(), Failure> {
     };
 
     let (snapshot, changes) = worker.board_and_changes();
-    if let Status::Connected(connection) = worker.status() {
+    let (board, status) = (worker.board(), worker.status());
+    // Before the first line: to write it may take as long as its reader likes.
+    let stop = Stop::on_signal(worker)?;
+    if let Status::Connected(connection) = status {
         reporter.connected(&connection)?;
     }
     let mut follower = Follower {
-        board: worker.board(),
+        board,
         providers: Providers::of(&snapshot),
         read_again: 0,
         with_workers,
@@ -150,7 +153,6 @@ fn run(options: &Options) -> Result<(), Failure> {
     follower.reporter.flush()?;
     drop(snapshot);
 
-    let stop = Stop::on_signal(worker)?;
     for notice in changes {
         if let Notice::Ended(end) = notice {
             stop.finish()?;

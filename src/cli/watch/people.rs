@@ -190,12 +190,18 @@ impl Reporter for People {
         };
         let after = text::duration(gone.elapsed());
         let address = &connection.address;
-        let mut line = format!("engine \"{engine}\" is back at {address} after {after}");
-        if !connection.settling.is_zero() {
-            let time = text::duration(connection.settling);
-            line = format!("{line}; its workers have {time} to come back");
+        self.event(
+            '!',
+            &format!("engine \"{engine}\" is back at {address} after {after}"),
+        )?;
+        if connection.settling.is_zero() {
+            return Ok(());
         }
-        self.event('!', &line)
+        let time = text::duration(connection.settling);
+        self.event(
+            '!',
+            &format!("it has just started; its workers have {time} to come back"),
+        )
     }
 
     fn board(&mut self, board: &Snapshot, providers: &Providers) -> Result<(), Failure> {
@@ -246,10 +252,7 @@ impl Reporter for People {
     fn disconnected(&mut self, loss: &Loss) -> Result<(), Failure> {
         self.gone.get_or_insert_with(Instant::now);
         let reason = loss.to_string();
-        let line = format!(
-            "the engine is gone ({}); waiting for it",
-            text::visible(&reason)
-        );
+        let line = format!("gone: {}; waiting", text::visible(&reason));
         self.event('!', &line)
     }
 
