@@ -1,10 +1,12 @@
 //! One order, one step at a time: a turn's net effect is one revision, a batch is never seen by halves.
 
+use callboard::protocol::Message;
+
 use crate::peer::{
     Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
 use crate::reader::Cover;
-use crate::support::serve;
+use crate::support::{Client, serve};
 
 #[test]
 fn added_and_removed_in_one_turn_reaches_nobody() {
@@ -104,18 +106,22 @@ fn a_batch_of_10_000_is_one_step() {
 fn replies_come_after_the_change_that_they_name() {
     let server = serve(patient());
     let at = &server.addresses()[0];
-    let mut worker = Peer::join(at, "worker", &both());
-    let mut other = Peer::join(at, "other", &all());
-    for round in 0..200 {
+    let mut worker = Client::join_all(at, "worker");
+    worker.next_where(|message| matches!(message, Message::Synced(_)));
+    for round in 1..=200 {
         let name = format!("f::{round}");
-        let revision = worker.register(&[&name]).unwrap();
-        // No further frame was waited for: the view has it already, as of that very revision.
-        assert!(worker.has(&name) && worker.reader.mine >= revision);
-        let (peer, reader) = (&mut other, &worker.reader);
-        let answer = peer.unregister(&[&name]);
-        let (code, _) = answer.unwrap_err();
+        let id = worker.new_id();
+        // A failure of the same turn overtakes the change as little as the good answer does.
+        let mut bytes = register_frame(id, false, vec![plain(&name)]);
+        bytes.extend(unregister_frame(id + 1000, &["nobody's"]));
+        worker.send(&bytes);
+        let frame = worker.next();
+        let Message::Changes(changes) = frame.message() else {
+            panic!("{:?} came first", frame.message());
+        };
+        assert_eq!((changes.from, changes.to), (round - 1, round));
+        assert_eq!(worker.answer(id), Ok(round));
+        let (code, _) = worker.answer(id + 1000).unwrap_err();
         assert_eq!(code, "not_registered");
-        assert!(peer.reader.mine >= reader.mine.min(revision));
-        assert!(peer.has(&name), "a failure overtakes no change either");
     }
 }
