@@ -179,3 +179,13 @@ fn a_heartbeat_costs_as_little_among_a_thousand_connections_as_alone() {
     };
     assert_eq!(cost(0), cost(1_000));
 }
+
+#[test]
+fn a_join_is_one_write() {
+    for functions in [0, 10] {
+        let mut fleet = Fleet::with(functions, 1);
+        let writes = fleet.writes;
+        fleet.join(&hello(true));
+        assert_eq!(fleet.writes - writes, 1, "{functions}");
+    }
+}
