@@ -96,7 +96,11 @@ impl ChangeLog {
     /// everyone is still to hear of it.
     pub(super) fn push(&mut self, mut items: Vec<Item>) -> u64 {
         items.sort_by(|a, b| (a.section, &a.key, a.worker).cmp(&(b.section, &b.key, b.worker)));
-        items.shrink_to_fit();
+        // A copy of its own size: shrinking in place would leave a hole behind each step that the next
+        // one's list does not fit into, and a log of small steps would weigh nearly twice its bytes.
+        let mut kept = Vec::with_capacity(items.len());
+        kept.append(&mut items);
+        let items = kept;
         let bytes = items
             .iter()
             .map(|item| item.body.len() + item.key.len() + ITEM_OVERHEAD)

@@ -39,25 +39,30 @@ impl Connection {
                 Due::End(Code::HelloTimeout),
             ));
         }
-        let mut dues = Vec::with_capacity(5);
+        // Asked with each read: the earliest is kept, not a list.
+        let mut earliest: Option<(Time, Due)> = None;
+        let mut consider = |at: Time, due| {
+            if earliest.is_none_or(|(earliest, _)| at < earliest) {
+                earliest = Some((at, due));
+            }
+        };
         if let Some(since) = self.blocked_since {
-            dues.push((after(since, limits.write_deadline), Due::End(Code::TooSlow)));
+            consider(after(since, limits.write_deadline), Due::End(Code::TooSlow));
         }
         if self.pause.budget {
-            dues.push((
-                Time(self.budget_even.0.saturating_sub(BURST / 2)),
-                Due::Unpause,
-            ));
+            let even = self.budget_even.0.saturating_sub(BURST / 2);
+            consider(Time(even), Due::Unpause);
         }
         // While the engine does not read, a peer can't be blamed for silence.
         if !self.pause.any() {
-            let asked = if self.pinged { None } else { Some(Due::Ping) };
-            dues.extend(asked.map(|due| (after(self.heard, limits.ping_after), due)));
-            dues.push((after(self.heard, limits.silence), Due::End(Code::Silent)));
+            if !self.pinged {
+                consider(after(self.heard, limits.ping_after), Due::Ping);
+            }
+            consider(after(self.heard, limits.silence), Due::End(Code::Silent));
             if self.inbox.held() > 0 {
                 let announced = self.inbox.announced().unwrap_or(0) as u64;
                 let wait = limits.frame_timeout + announced * 1000 / FRAME_BYTES_PER_SECOND;
-                dues.push((after(self.frame_since, wait), Due::End(Code::FrameTimeout)));
+                consider(after(self.frame_since, wait), Due::End(Code::FrameTimeout));
             }
         }
         if self
@@ -65,9 +70,9 @@ impl Connection {
             .as_ref()
             .is_some_and(|identity| identity.unconfirmed)
         {
-            dues.push((after(self.heard, limits.ready_timeout), Due::Confirm));
+            consider(after(self.heard, limits.ready_timeout), Due::Confirm);
         }
-        dues.into_iter().min_by_key(|(at, _)| *at)
+        earliest
     }
 }
 

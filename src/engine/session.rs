@@ -1,7 +1,7 @@
 //! Sessions: HELLO and WELCOME, the takeover of a session by its worker's next connection, READY, DRAIN,
 //! farewells. Clean-ups compare the connection, never a name.
 
-use log::{debug, info};
+use log::{Level, debug, info, log};
 
 use crate::protocol::{
     Code, Drain, DrainOptions, Goodbye, GoodbyeOptions, Hello, NameError, Resume, Text, VERSION,
@@ -371,15 +371,19 @@ impl Engine {
             self.cancel_made(id);
             self.end_running(id, now);
         }
+        // Somebody who only looked on and said goodbye is no news.
+        let level = if code == Code::Bye.as_str() && left == 0 {
+            Level::Debug
+        } else {
+            Level::Info
+        };
+        let message = message.escape_debug();
         match who {
-            Some((_, worker, name)) => info!(
-                "{peer} closed: {code}: {}; worker {worker} {name:?} leaves with {left} functions",
-                message.escape_debug()
+            Some((_, worker, name)) => log!(
+                level,
+                "{peer} closed: {code}: {message}; worker {worker} {name:?} leaves with {left} functions"
             ),
-            None => info!(
-                "{peer} closed before HELLO: {code}: {}",
-                message.escape_debug()
-            ),
+            None => log!(level, "{peer} closed before HELLO: {code}: {message}"),
         }
         self.arm(id, now);
         // It may have been the last whom a draining engine waited for.

@@ -2,15 +2,20 @@
 //! counted, ending it gently or as a crash would. For tests, demonstrations and embedding.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use mio::Waker;
 
 use super::counters::{Counters, Counting};
 use super::{BindError, RunError, Server, ServerConfig};
 use crate::address::Address;
+use crate::engine::Stats;
+
+/// How often one who waits for an answer looks whether the loop that would give it still runs.
+const STILL_THERE: Duration = Duration::from_millis(100);
 
 /// What the loop and its handle share.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(super) struct Control {
     waker: Waker,
     shutdowns: AtomicU32,
     killed: AtomicBool,
+    /// Those who want to know what the engine counts.
+    curious: Mutex<Vec<mpsc::Sender<Stats>>>,
     pub(super) counting: Counting,
 }
 
@@ -27,6 +34,7 @@ impl Control {
             waker,
             shutdowns: AtomicU32::new(0),
             killed: AtomicBool::new(false),
+            curious: Mutex::default(),
             counting: Counting::default(),
         }
     }
@@ -38,6 +46,24 @@ impl Control {
 
     pub(super) fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Acquire)
+    }
+
+    /// Answers those who asked since the last call, if any did.
+    pub(super) fn answer(&self, stats: impl FnOnce() -> Stats) {
+        let asking = std::mem::take(&mut *self.curious());
+        if asking.is_empty() {
+            return;
+        }
+        let stats = stats();
+        for one in asking {
+            // Whoever did not wait for it does not need it.
+            let _ = one.send(stats.clone());
+        }
+    }
+
+    fn curious(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::Sender<Stats>>> {
+        // A list is whole whoever panicked over it.
+        self.curious.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
@@ -97,6 +123,26 @@ impl ServerHandle {
         self.control.counting.snapshot()
     }
 
+    /// What its engine counts, as of a turn that began after the call. `None` once it has ended. Costs
+    /// the loop a walk over all connections.
+    #[must_use]
+    pub fn stats(&self) -> Option<Stats> {
+        let (sender, answer) = mpsc::channel();
+        self.control.curious().push(sender);
+        self.control.wake();
+        loop {
+            match answer.recv_timeout(STILL_THERE) {
+                Ok(stats) => return Some(stats),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+                        return answer.try_recv().ok();
+                    }
+                }
+            }
+        }
+    }
+
     /// Asks it to end as SIGTERM does: everyone is told, connections end within the grace period.
     /// A second time: at once. Does not wait; [`ServerHandle::join`] does.
     pub fn shutdown(&self) {
@@ -134,5 +180,32 @@ impl Drop for ServerHandle {
             // A panic was printed by its thread; a second one while dropping would abort.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_handle_tells_what_the_engine_counts_until_it_ends() {
+        let server = Server::spawn(ServerConfig {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..ServerConfig::default()
+        })
+        .unwrap();
+        assert_eq!(server.stats().unwrap().accepted, 0);
+        let _peer = TcpStream::connect(server.addresses()[0].to_string()).unwrap();
+        while server.counters().accepted == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.stats().unwrap().accepted, 1);
+        server.kill();
+        while server.stats().is_some() {
+            // It was asked before it heard of its end.
+        }
+        server.join().unwrap();
     }
 }

@@ -227,7 +227,10 @@ impl Shell {
     fn handle_own_event(&mut self, which: u32, now: Time) {
         let asked = match which {
             SIGNALS => self.signals.as_mut().map_or(0, SignalSource::take),
-            WAKER => self.control.take_shutdowns(),
+            WAKER => {
+                self.control.answer(|| self.engine.stats());
+                self.control.take_shutdowns()
+            }
             listener => return self.acceptor.handle_ready(listener as usize),
         };
         for _ in 0..asked {

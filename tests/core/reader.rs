@@ -61,6 +61,7 @@ impl Cover {
 pub(crate) struct Welcome {
     pub worker: u64,
     pub epoch: u64,
+    pub revision: u64,
     pub session: Vec<u8>,
     pub digest: Vec<u8>,
     pub resumed: bool,
@@ -220,6 +221,7 @@ impl Reader {
                 self.welcome = Some(Welcome {
                     worker: it.worker,
                     epoch: it.epoch,
+                    revision: it.revision,
                     session: it.session.to_vec(),
                     digest: it.digest.to_vec(),
                     resumed: it.ext.resumed,
@@ -294,6 +296,11 @@ impl Reader {
                 assert!(self.syncing, "SYNCED twice");
                 assert!(self.parts.is_empty(), "SYNCED within a change");
                 assert!(it.revision >= self.mine);
+                let welcomed = self.welcome.as_ref().map(|it| it.revision);
+                assert!(
+                    Some(it.revision) >= welcomed,
+                    "SYNCED is older than WELCOME"
+                );
                 if let Some(staging) = self.staging.take() {
                     self.view = staging;
                 }

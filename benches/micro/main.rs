@@ -1,0 +1,19 @@
+//! Micro benches: what one frame costs to encode and decode, and what one turn of the pure engine costs
+//! on boards of several sizes. `benches/README.md` says how to repeat them, `docs/COSTS.md` what came
+//! out. Holds no socket: the links take everything at once.
+
+#[path = "../../tests/fleet/mod.rs"]
+mod fleet;
+mod frames;
+mod turns;
+
+use criterion::{Criterion, criterion_main};
+
+fn benches() {
+    let mut criterion = Criterion::default().configure_from_args();
+    frames::bench(&mut criterion);
+    turns::bench(&mut criterion);
+    criterion.final_summary();
+}
+
+criterion_main!(benches);

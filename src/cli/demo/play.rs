@@ -1,0 +1,305 @@
+//! What happens in the demo, act by act. Each act changes one thing, waits until every worker was told,
+//! and would fail if one of them was told anything else.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use callboard::address::Address;
+use callboard::server::{Server, ServerConfig, ServerHandle};
+use callboard::worker::{Function, Watch, Worker};
+
+use super::DemoError;
+use super::audience::{Audience, Sign};
+use super::cable::Cable;
+use super::reports::{self, Process};
+use super::stage::Stage;
+use crate::cli::exit::Failure;
+use crate::cli::output::Colour;
+use crate::cli::text;
+
+/// Everybody who watches, in order of appearance.
+const CAST: [&str; 5] = ["web", "orders", "stock", "mail", "audit"];
+
+/// Functions with their descriptions.
+const ORDERS: [(&str, &str); 3] = [
+    ("orders::create", "Takes an order"),
+    ("orders::cancel", "Takes an order back"),
+    ("orders::list", "What was ordered"),
+];
+const STOCK: [(&str, &str); 2] = [
+    ("stock::count", "How many are left"),
+    ("stock::reserve", "Puts one aside"),
+];
+const MAIL: [(&str, &str); 1] = [("mail::send", "Sends a letter")];
+
+pub(super) fn run(stage: Stage) -> Result<(), Failure> {
+    let engine = Server::spawn(ServerConfig {
+        listen: vec![Address::Tcp("127.0.0.1:0".to_owned())],
+        name: "demo".to_owned(),
+        ..ServerConfig::default()
+    })?;
+    let address = engine.addresses()[0].clone();
+    let cable = Cable::to(&address.to_string()).map_err(DemoError::System)?;
+    let mut play = Play {
+        stage,
+        audience: Audience::new(),
+        engine,
+        address,
+        cable,
+    };
+    play.open()?;
+    play.register_some()?;
+    let process = play.start_process()?;
+    play.unregister_one()?;
+    play.kill_process(process)?;
+    play.crash()?;
+    play.pull_cable()?;
+    play.provide_twice()?;
+    play.close()
+}
+
+struct Play {
+    stage: Stage,
+    audience: Audience,
+    engine: ServerHandle,
+    address: Address,
+    cable: Cable,
+}
+
+impl Play {
+    fn open(&mut self) -> Result<(), Failure> {
+        let paint = self.stage.paint();
+        let title = paint.text(Colour::Bold, "Callboard: a live function board");
+        self.stage.line(&title)?;
+        for name in CAST {
+            // Its connection will be cut later on.
+            let engine = match name {
+                "orders" => self.cable.address(),
+                _ => &self.address,
+            };
+            self.audience.join(name, engine)?;
+        }
+        let line = format!(
+            "An engine at {}, five workers: {}.",
+            self.address,
+            CAST.join(", ")
+        );
+        self.stage.line(&line)?;
+        self.stage.line(
+            "Each has one TCP connection, and the whole board before its eyes. It is empty.",
+        )?;
+        self.stage
+            .line("Times run from the call until the last of them had the change on its board.")
+    }
+
+    fn register_some(&mut self) -> Result<(), Failure> {
+        self.stage
+            .act("orders registers three functions in one call.")?;
+        self.register("orders", &ORDERS)?;
+        self.stage.act("stock and mail register theirs.")?;
+        self.register("stock", &STOCK)?;
+        self.register("mail", &MAIL)?;
+        self.show_board()
+    }
+
+    fn start_process(&mut self) -> Result<Process, Failure> {
+        let line = format!(
+            "reports joins, a process of its own, with {} functions.",
+            reports::FUNCTIONS
+        );
+        self.stage.act(&line)?;
+        let began = Instant::now();
+        let process = Process::start(&self.address)?;
+        let signs: Vec<Sign> = reports::names().map(|name| ('+', name)).collect();
+        let push = self.audience.expect(&signs)?;
+        // Starting a process takes longer than telling of it.
+        self.stage.pushed(&signs, began, push, false)?;
+        let line = format!(
+            "(from the start of process {}; one step of the board: nobody sees half)",
+            process.id()
+        );
+        let line = self.stage.paint().text(Colour::Dim, line);
+        self.stage.remark(&line)?;
+        self.show_board()?;
+        Ok(process)
+    }
+
+    fn unregister_one(&mut self) -> Result<(), Failure> {
+        self.stage
+            .act("orders unregisters one function, and keeps the others.")?;
+        let began = Instant::now();
+        self.audience
+            .worker("orders")
+            .unregister(["orders::list"])?;
+        self.told(&[('-', "orders::list")], began)
+    }
+
+    fn kill_process(&mut self, mut process: Process) -> Result<(), Failure> {
+        let line = format!(
+            "kill -9 {}: reports is gone, without a goodbye.",
+            process.id()
+        );
+        self.stage.act(&line)?;
+        let signs: Vec<Sign> = reports::names().map(|name| ('-', name)).collect();
+        let began = Instant::now();
+        process.kill()?;
+        let push = self.audience.expect(&signs)?;
+        self.stage.pushed(&signs, began, push, true)?;
+        self.show_board()
+    }
+
+    fn crash(&mut self) -> Result<(), Failure> {
+        self.stage.act("mail crashes too: its socket is dropped.")?;
+        let began = Instant::now();
+        if let Some(mail) = self.audience.take("mail") {
+            mail.abort();
+        }
+        self.told(&[('-', "mail::send")], began)?;
+
+        self.stage
+            .act("mail is back: it sees the whole board first, then registers again.")?;
+        let began = Instant::now();
+        let board = self.audience.join("mail", &self.address)?;
+        let line = format!(
+            "  {} on its board {} after it began to connect",
+            text::count(board.functions.len(), "function"),
+            text::duration(began.elapsed()),
+        );
+        self.stage.remark(&line)?;
+        self.register("mail", &MAIL)
+    }
+
+    fn pull_cable(&mut self) -> Result<(), Failure> {
+        self.stage
+            .act("The cable of orders is pulled. The engine cannot know, and waits.")?;
+        self.cable.cut().map_err(DemoError::System)?;
+        let (lost, back) = self.audience.expect_takeover("orders")?;
+        let line = format!(
+            "  orders is back after {}, shows its session's key and takes its own",
+            text::duration(back.saturating_duration_since(lost)),
+        );
+        self.stage.remark(&line)?;
+        self.stage
+            .remark("  place: its functions never left a board, nobody was disturbed")
+    }
+
+    fn provide_twice(&mut self) -> Result<(), Failure> {
+        self.stage
+            .act("audit provides orders::create as well: nothing to tell, it is there.")?;
+        let function = Function::new(ORDERS[0].0).description(ORDERS[0].1);
+        self.audience.worker("audit").register([function])?;
+        self.stage
+            .act("orders says goodbye. What audit provides too stays.")?;
+        let began = Instant::now();
+        if let Some(orders) = self.audience.take("orders") {
+            orders.close();
+        }
+        self.told(&[('-', "orders::cancel")], began)
+    }
+
+    fn close(mut self) -> Result<(), Failure> {
+        self.stage.pause();
+        let newcomer = Worker::builder("newcomer")
+            .addresses([self.address.clone()])
+            .watch(Watch::all().workers([""]))
+            .connect(super::audience::PATIENCE)?;
+        let fresh = newcomer.board().snapshot();
+        for (name, worker) in self.audience.members() {
+            let board = worker.board().snapshot();
+            let same = board.functions.len() == fresh.functions.len()
+                && (board.functions.iter().zip(&fresh.functions))
+                    .all(|(mine, theirs)| mine.function() == theirs.function())
+                && board.revision == fresh.revision;
+            if !same || board.stale {
+                return Err(DemoError::WrongBoard { worker: name }.into());
+            }
+        }
+        let line = format!(
+            "\nThe board at the end, revision {}, the same for all {} and for a newcomer:",
+            fresh.revision,
+            self.audience.len(),
+        );
+        self.stage.line(&line)?;
+        for entry in &fresh.functions {
+            let who = fresh.workers.iter().filter(|it| it.provides(entry.name()));
+            let who: Vec<&str> = who.map(callboard::worker::WorkerInfo::name).collect();
+            let name = text::padded(entry.name(), 18);
+            let who = text::padded(&who.join(", "), 8);
+            let description = self.stage.paint().text(Colour::Dim, entry.description());
+            self.stage.remark(&format!("{name} {who} {description}"))?;
+        }
+        newcomer.close();
+        self.summarise()?;
+        for name in CAST {
+            if let Some(worker) = self.audience.take(name) {
+                worker.close();
+            }
+        }
+        self.cable.remove().map_err(DemoError::System)?;
+        self.engine.shutdown();
+        self.engine.join()?;
+        Ok(())
+    }
+
+    fn summarise(&mut self) -> Result<(), Failure> {
+        let mut times = self.stage.latencies().to_vec();
+        times.sort();
+        let (Some(worst), median) = (times.last(), times.get(times.len() / 2)) else {
+            return Ok(());
+        };
+        let line = format!(
+            "{} pushes; from the call to the last worker: median {}, worst {}.",
+            self.stage.pushes(),
+            text::duration(*median.unwrap_or(worst)),
+            text::duration(*worst),
+        );
+        let line = self.stage.paint().text(Colour::Bold, line);
+        self.stage.line(&format!("\n{line}"))?;
+        let counters = self.engine.counters();
+        let line = format!(
+            "The engine, one thread, sent {} bytes in {} writes.",
+            text::grouped(counters.written_bytes as usize),
+            text::grouped(counters.writes as usize),
+        );
+        self.stage.line(&line)?;
+        self.stage
+            .line("Next: `callboard serve`, and `callboard --help` for what to do with it.")
+    }
+
+    fn register(&mut self, who: &'static str, functions: &[(&str, &str)]) -> Result<(), Failure> {
+        let definitions = functions
+            .iter()
+            .map(|(name, description)| Function::new(*name).description(*description));
+        let began = Instant::now();
+        self.audience.worker(who).register(definitions)?;
+        let signs: Vec<(char, &str)> = functions.iter().map(|(name, _)| ('+', *name)).collect();
+        self.told(&signs, began)
+    }
+
+    /// Waits until everybody was told of these changes, and shows them.
+    fn told(&mut self, changes: &[(char, &str)], began: Instant) -> Result<(), Failure> {
+        let signs = changes
+            .iter()
+            .map(|(sign, name)| (*sign, (*name).to_owned()));
+        let signs: Vec<Sign> = signs.collect();
+        let push = self.audience.expect(&signs)?;
+        self.stage.pushed(&signs, began, push, true)
+    }
+
+    /// How many functions of which service are on the board of the first of the audience.
+    fn show_board(&mut self) -> Result<(), Failure> {
+        let board = self.audience.worker(CAST[0]).board().snapshot();
+        let mut services: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in &board.functions {
+            let service = entry.name().split("::").next().unwrap_or_default();
+            *services.entry(service).or_default() += 1;
+        }
+        let parts: Vec<String> = services
+            .iter()
+            .map(|(service, functions)| format!("{service} {functions}"))
+            .collect();
+        let line = format!("board: {}, revision {}", parts.join(", "), board.revision);
+        let line = self.stage.paint().text(Colour::Dim, line);
+        self.stage.remark(&line)
+    }
+}

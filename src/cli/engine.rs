@@ -1,0 +1,107 @@
+//! The engine that a client command talks to: the flags that name it, and the connection they lead to.
+
+use std::time::Duration;
+
+use callboard::address::{Address, DEFAULT_ADDRESS};
+use callboard::protocol::{check_event_name, check_worker_name};
+use callboard::worker::{Builder, Watch, Worker};
+
+use super::exit::Failure;
+use super::logging;
+use super::options::{self, Flag, Group, Options, UsageError, ValueError};
+
+/// Names the engine when no flag does.
+const VARIABLE: &str = "CALLBOARD_ADDR";
+
+/// For how long an engine may be waited for, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the engine is, which of its boards is meant, and for how long to wait for it.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) addresses: Vec<Address>,
+    pub(super) namespace: String,
+    pub(super) timeout: Duration,
+}
+
+/// The flags that every client command has.
+pub(super) fn flags() -> Vec<Flag> {
+    let flags = [
+        Flag::value(
+            "connect",
+            "ADDR[,ADDR]",
+            "host:port or unix:/path; several in order of preference. Without it, the variable \
+             CALLBOARD_ADDR.",
+        )
+        .default(DEFAULT_ADDRESS),
+        Flag::value("namespace", "NAME", "The board to look at.").default("default"),
+        Flag::value(
+            "timeout",
+            "TIME",
+            "For how long to wait for the engine: 500ms, 5s, 1m.",
+        )
+        .default("5s"),
+    ];
+    flags.map(|flag| flag.group(Group::Engine)).into()
+}
+
+impl Target {
+    pub(super) fn read(options: &Options) -> Result<Self, UsageError> {
+        // What matters to people a command says itself; RUST_LOG shows how it comes about.
+        logging::start(None, "off");
+        let named = options.parsed("connect", options::addresses)?;
+        let addresses = match named {
+            Some(addresses) => addresses,
+            None => from_environment()?,
+        };
+        let namespace = options.parsed("namespace", |text| match check_event_name(text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(error) => Err(ValueError::Name(error)),
+        })?;
+        Ok(Self {
+            addresses,
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            timeout: options
+                .parsed("timeout", options::duration)?
+                .unwrap_or(TIMEOUT),
+        })
+    }
+
+    /// A worker for this engine that is not connected yet.
+    pub(super) fn builder(&self, name: String, watch: Watch) -> Builder {
+        Worker::builder(name)
+            .addresses(self.addresses.clone())
+            .namespace(self.namespace.clone())
+            .request_timeout(self.timeout)
+            .watch(watch)
+    }
+
+    /// Connects to look at the board, and waits until it is there.
+    pub(super) fn look(&self, command: &str, watch: Watch) -> Result<Worker, Failure> {
+        let builder = self.builder(own_name(command), watch);
+        Ok(builder.connect(self.timeout)?)
+    }
+}
+
+fn from_environment() -> Result<Vec<Address>, UsageError> {
+    let value = std::env::var_os(VARIABLE).unwrap_or_default();
+    let value = match value.to_string_lossy() {
+        value if value.is_empty() => DEFAULT_ADDRESS.to_owned(),
+        value => value.into_owned(),
+    };
+    options::addresses(&value).map_err(|error| UsageError::Value {
+        place: VARIABLE.to_owned(),
+        value,
+        error,
+    })
+}
+
+/// What this process is called among the workers, unless told otherwise: the command and the host.
+pub(super) fn own_name(command: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = format!("{command}@{}", host.trim());
+    match check_worker_name(&name) {
+        Ok(()) if !host.trim().is_empty() => name,
+        _ => command.to_owned(),
+    }
+}

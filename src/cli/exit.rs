@@ -1,0 +1,269 @@
+//! How the program ends: the exit codes with their meaning, and every failure with the code it leads to
+//! and the words it is told in. Prints to stderr only, and never panics when nobody reads that.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use callboard::address::Address;
+use callboard::server::{BindError, RunError};
+use callboard::worker::{Attempt, ConnectError, End, Loss, RequestError};
+
+use super::demo::DemoError;
+use super::options::UsageError;
+use super::text;
+
+/// An exit code and what it means; `--help` and `docs/CLI.md` show them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done,
+    Failed,
+    Usage,
+    NoEngine,
+    Refused,
+    CannotListen,
+}
+
+impl Exit {
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NoEngine => 3,
+            Self::Refused => 4,
+            Self::CannotListen => 5,
+        }
+    }
+
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done; also when stopped by Ctrl-C or SIGTERM, or by a closed pipe",
+            Self::Failed => "something else failed; the message says what",
+            Self::Usage => "wrong use: unknown command, option or value; nothing was done",
+            Self::NoEngine => "no engine there, no connection to it, or no answer in time",
+            Self::Refused => "the engine refused, and said why",
+            Self::CannotListen => "cannot listen there: in use, no permission, --insecure needed",
+        }
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The command line makes no sense.
+    Usage(UsageError),
+    /// The server could not be bound.
+    Bind(BindError),
+    /// The address can be reached from other hosts, and nobody said that this is wanted.
+    NotLoopback(Address),
+    /// The server's loop failed.
+    Run(RunError),
+    /// No connection to an engine.
+    Connect(ConnectError),
+    /// The engine, or the library in its place, refused a request.
+    Request(RequestError),
+    /// The library gave the connection up for good.
+    Ended(End),
+    /// Standard input could not be read.
+    Input(io::Error),
+    /// Standard output could not be written. A closed pipe ends quietly.
+    Output(io::Error),
+    /// The system gives no signal handler or no thread.
+    System(io::Error),
+    /// The demo did not come out as it should.
+    Demo(DemoError),
+}
+
+impl Failure {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Bind(BindError::Limits(_)) => Exit::Usage,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Bind(BindError::System(_))
+            | Self::Run(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::System(_)
+            | Self::Demo(_) => Exit::Failed,
+            Self::Bind(_) | Self::NotLoopback(_) => Exit::CannotListen,
+            Self::Connect(error) => of_connect(error),
+            Self::Request(error) => match error {
+                RequestError::InvalidName { .. } => Exit::Usage,
+                RequestError::Refused(_) => Exit::Refused,
+                RequestError::Timeout(_) | RequestError::ConnectionLost => Exit::NoEngine,
+                RequestError::Ended(end) => of_end(end),
+            },
+            Self::Ended(end) => of_end(end),
+        }
+    }
+
+    /// What can be done about it, where that is not in the message already.
+    fn hint(&self, command: &str) -> Option<String> {
+        match self {
+            Self::Usage(_) | Self::Bind(BindError::Limits(_)) if command.is_empty() => {
+                Some("`callboard --help` lists the commands".to_owned())
+            }
+            Self::Usage(_) | Self::Bind(BindError::Limits(_)) => {
+                Some(format!("`callboard {command} --help` explains"))
+            }
+            Self::Connect(ConnectError::Failed(_) | ConnectError::Timeout(_))
+                if self.exit() == Exit::NoEngine =>
+            {
+                Some(
+                    "`callboard serve` starts an engine; --connect or CALLBOARD_ADDR says where \
+                     one is"
+                        .to_owned(),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells it on stderr, unless there is nothing to tell.
+    pub(super) fn report(&self, command: &str) -> ExitCode {
+        let exit = self.exit();
+        if exit != Exit::Done {
+            let place = match command {
+                "" => "callboard".to_owned(),
+                command => format!("callboard {command}"),
+            };
+            // An engine's words are among these.
+            let message = self.to_string();
+            let message = text::visible(&message);
+            let mut stderr = io::stderr().lock();
+            // When nobody reads stderr there is nobody to tell.
+            let _ = writeln!(stderr, "{place}: {message}");
+            if let Some(hint) = self.hint(command) {
+                let _ = writeln!(stderr, "{hint}");
+            }
+        }
+        ExitCode::from(exit.code())
+    }
+}
+
+fn of_connect(error: &ConnectError) -> Exit {
+    match error {
+        ConnectError::NoAddress
+        | ConnectError::InvalidName { .. }
+        | ConnectError::HelloTooLarge { .. } => Exit::Usage,
+        ConnectError::Failed(attempts) | ConnectError::Timeout(attempts) => {
+            if attempts.iter().any(was_refused) {
+                Exit::Refused
+            } else {
+                Exit::NoEngine
+            }
+        }
+        ConnectError::Ended(end) => of_end(end),
+        ConnectError::System(_) => Exit::Failed,
+    }
+}
+
+/// An engine that is about to stop counts as none there.
+fn was_refused(attempt: &Attempt) -> bool {
+    matches!(&attempt.loss, Loss::Goodbye { refusal, .. } if &*refusal.code != "shutting_down")
+}
+
+fn of_end(end: &End) -> Exit {
+    match end {
+        End::TakenOver | End::Refused(_) => Exit::Refused,
+        End::Unconnected => Exit::NoEngine,
+        End::Closed => Exit::Done,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => error.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::NotLoopback(address) => write!(
+                f,
+                "{address} can be reached from other hosts, and whoever reaches it may register \
+                 and see everything. Listen on 127.0.0.1, [::1] or unix:/path, or add --insecure \
+                 if the network in between is trusted"
+            ),
+            Self::Run(error) => error.fmt(f),
+            Self::Connect(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Ended(end) => end.fmt(f),
+            Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
+            Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
+            Self::System(error) => write!(f, "the system refuses what this needs: {error}"),
+            Self::Demo(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Usage(error) => Some(error),
+            Self::Bind(error) => Some(error),
+            Self::Run(error) => Some(error),
+            Self::Connect(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Ended(error) => Some(error),
+            Self::Demo(error) => Some(error),
+            Self::Input(error) | Self::Output(error) | Self::System(error) => Some(error),
+            Self::NotLoopback(_) => None,
+        }
+    }
+}
+
+macro_rules! from {
+    ($( $error:ty => $variant:ident; )*) => {
+        $( impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        } )*
+    };
+}
+
+from! {
+    UsageError => Usage;
+    BindError => Bind;
+    RunError => Run;
+    ConnectError => Connect;
+    RequestError => Request;
+    DemoError => Demo;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(loss: Loss) -> Failure {
+        let address = "127.0.0.1:1".parse().unwrap();
+        Failure::Connect(ConnectError::Failed(vec![Attempt { address, loss }]))
+    }
+
+    fn goodbye(code: &str) -> Loss {
+        Loss::Goodbye {
+            refusal: callboard::worker::Refusal {
+                code: code.into(),
+                message: "\u{1b}[31mno".into(),
+                retryable: false,
+                executed: callboard::protocol::Executed::No,
+            },
+            retry_after: None,
+            before_welcome: true,
+        }
+    }
+
+    #[test]
+    fn nobody_there_and_a_refusal_have_codes_of_their_own() {
+        assert_eq!(attempt(Loss::NobodyListens).exit().code(), 3);
+        assert_eq!(attempt(goodbye("too_many_audiences")).exit().code(), 4);
+        assert_eq!(attempt(goodbye("shutting_down")).exit().code(), 3);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let closed = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(closed.exit().code(), 0);
+        let full = Failure::Output(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.exit().code(), 1);
+    }
+}

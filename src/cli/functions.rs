@@ -1,0 +1,149 @@
+//! `callboard functions`: the board, once.
+
+use std::collections::HashMap;
+
+use callboard::worker::{Snapshot, Watch, WorkerInfo};
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Flag, Options};
+use super::output::{Colour, Output};
+use super::record;
+use super::table::Table;
+use super::text;
+
+/// Providers of a function that are shown by name.
+const NAMES_SHOWN: usize = 3;
+
+pub(super) const COMMAND: Command = Command {
+    name: "functions",
+    arguments: "[PREFIX]",
+    summary: "list the functions on the board, and who provides them",
+    about: "Prints the board as it is now, sorted by name, and ends. With PREFIX, only the \
+            functions whose names begin with it.\n\n\
+            With --json, one object a line: name, description, exclusive, request, response, \
+            metadata, workers, stale. request, response and metadata are null if there are none; \
+            what is not MessagePack comes as {\"bin\": \"hex\"}.",
+    flags,
+    examples: &[
+        ("callboard functions", "all of them, as a table"),
+        ("callboard functions orders::", "those of one service"),
+        (
+            "callboard functions --json | jq -r .name",
+            "the names, for a script",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
+    flags.extend(engine::flags());
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let prefix = options.one_argument()?.unwrap_or_default();
+    let target = Target::read(options)?;
+    let watch = Watch::functions([prefix]).workers([""]);
+    let worker = target.look(COMMAND.name, watch)?;
+    let board = worker.board().snapshot();
+    let mut out = Output::stdout();
+    let providers = providers(&board);
+    if options.has("json") {
+        for entry in &board.functions {
+            let names = providers.get(entry.name()).into_iter().flatten().copied();
+            let object = record::object(|object| record::function(object, entry, names));
+            out.json(&object)?;
+        }
+    } else if board.functions.is_empty() {
+        out.line(nothing(prefix))?;
+    } else {
+        print(&mut out, &board, &providers)?;
+    }
+    out.flush()?;
+    worker.close();
+    Ok(())
+}
+
+fn nothing(prefix: &str) -> String {
+    match prefix {
+        "" => "The board is empty: no worker provides a function.".to_owned(),
+        prefix => format!(
+            "No function's name begins with `{}`.",
+            text::visible(prefix)
+        ),
+    }
+}
+
+/// Function by function, the names of its providers by age.
+fn providers(board: &Snapshot) -> HashMap<&str, Vec<&str>> {
+    let mut providers: HashMap<&str, Vec<&str>> = HashMap::new();
+    for worker in &board.workers {
+        for function in worker.functions() {
+            providers.entry(function).or_default().push(worker.name());
+        }
+    }
+    providers
+}
+
+fn print(
+    out: &mut Output,
+    board: &Snapshot,
+    providers: &HashMap<&str, Vec<&str>>,
+) -> Result<(), Failure> {
+    let mut table = Table::new(["NAME", "PROVIDED BY", "DESCRIPTION"]);
+    for entry in &board.functions {
+        let empty = Vec::new();
+        let names = providers.get(entry.name()).unwrap_or(&empty);
+        let mut who = text::shortened(names.iter().copied(), NAMES_SHOWN);
+        if entry.is_exclusive() {
+            who.push_str(" (exclusive)");
+        }
+        if entry.is_stale() {
+            who.push_str(" (stale)");
+        }
+        table.row([
+            text::visible(entry.name()).into_owned(),
+            who,
+            text::visible(entry.description()).into_owned(),
+        ]);
+    }
+    let paint = out.paint();
+    for (i, line) in table.lines().enumerate() {
+        match i {
+            0 => out.line(paint.text(Colour::Dim, line))?,
+            _ => out.line(line)?,
+        }
+    }
+    let providing = board
+        .workers
+        .iter()
+        .filter(|worker| provides_any(worker, board));
+    out.line(paint.text(
+        Colour::Dim,
+        format_args!(
+            "{} by {}, revision {}",
+            text::count(board.functions.len(), "function"),
+            text::count(providing.count(), "worker"),
+            board.revision
+        ),
+    ))
+}
+
+/// Whether a worker provides something of what is shown.
+fn provides_any(worker: &WorkerInfo, board: &Snapshot) -> bool {
+    let listed = |name: &str| {
+        board
+            .functions
+            .binary_search_by(|entry| entry.name().cmp(name))
+    };
+    worker.functions().any(|name| listed(name).is_ok())
+}

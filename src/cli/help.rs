@@ -1,0 +1,151 @@
+//! What `--help` shows, made from the lists of commands and flags, in 80 columns. Knows no command by
+//! name.
+
+use std::fmt::Write;
+
+use super::exit::Exit;
+use super::options::{Command, Flag, Group};
+use super::text;
+
+/// Columns of a line.
+const COLUMNS: usize = 80;
+
+/// Where the texts of flags begin.
+const INDENT: usize = 26;
+
+/// The help of the program.
+pub(super) fn of_program(commands: &[&Command]) -> String {
+    let mut out = String::from(
+        "Callboard: a live function board for fleets of workers. Each worker keeps one\n\
+         connection to the engine; over it it publishes its functions, sees everyone\n\
+         else's, and hears of every change as it happens.\n\n\
+         Usage: callboard COMMAND [OPTIONS]\n\nCommands:\n",
+    );
+    for command in commands {
+        line(
+            &mut out,
+            &format!("  {:<11}{}", command.name, command.summary),
+        );
+    }
+    out.push_str(
+        "\nOptions:\n  -h, --help      this text; `callboard COMMAND --help` explains a command\n  \
+         -V, --version   the version\n\nEnvironment:\n  \
+         CALLBOARD_ADDR  where the engine is, unless --connect says it (127.0.0.1:4747)\n  \
+         NO_COLOR        if it is set to anything, no colours\n  \
+         RUST_LOG        what to log to stderr, e.g. debug (serve: info; others: off)\n\n\
+         First steps:\n  callboard demo                       an engine and workers, coming and going\n  \
+         callboard serve                      an engine for this host\n  \
+         callboard expose hello::world        in a second terminal: a function appears\n  \
+         callboard watch                      in a third: see it come and go\n",
+    );
+    exit_codes(
+        &mut out,
+        &[
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NoEngine,
+            Exit::Refused,
+            Exit::CannotListen,
+        ],
+    );
+    out
+}
+
+/// The help of one command.
+pub(super) fn of_command(command: &Command) -> String {
+    let mut out = format!("callboard {}: {}\n\n", command.name, command.summary);
+    let usage = format!(
+        "Usage: callboard {} [OPTIONS] {}",
+        command.name, command.arguments
+    );
+    line(&mut out, usage.trim_end());
+    for paragraph in command.about.split("\n\n") {
+        out.push('\n');
+        if paragraph.starts_with(' ') {
+            line(&mut out, paragraph);
+        } else {
+            wrap(&mut out, paragraph, 0, 0);
+        }
+    }
+    let flags = (command.flags)();
+    for (group, title) in [
+        (Group::Options, "Options"),
+        (Group::Engine, "The engine to talk to"),
+        (Group::Limits, "Limits (docs/LIMITS.md)"),
+    ] {
+        let mut of_group = flags.iter().filter(|flag| flag.group == group).peekable();
+        if of_group.peek().is_none() && group != Group::Options {
+            continue;
+        }
+        line(&mut out, &format!("\n{title}:"));
+        for flag in of_group {
+            describe(&mut out, flag);
+        }
+        if group == Group::Options {
+            line(&mut out, &format!("{:<INDENT$}this text", "  -h, --help"));
+        }
+    }
+    line(&mut out, "\nExamples:");
+    for (example, effect) in command.examples {
+        line(&mut out, &format!("  {example}"));
+        out.push_str("      ");
+        wrap(&mut out, effect, 6, 6);
+    }
+    exit_codes(&mut out, command.exits);
+    out
+}
+
+fn exit_codes(out: &mut String, exits: &[Exit]) {
+    line(out, "\nExit codes:");
+    for exit in exits {
+        line(out, &format!("  {}  {}", exit.code(), exit.meaning()));
+    }
+}
+
+fn describe(out: &mut String, flag: &Flag) {
+    let mut head = format!("  --{}", flag.long);
+    if let Some(value) = flag.value {
+        let _ = write!(head, " {value}");
+    }
+    let mut told = flag.text.to_owned();
+    if flag.many {
+        told.push_str(" May be given several times.");
+    }
+    if let Some(default) = &flag.default {
+        let _ = write!(told, " [{default}]");
+    }
+    let column = text::width(&head);
+    out.push_str(&head);
+    if column + 2 > INDENT {
+        out.push('\n');
+        out.push_str(&" ".repeat(INDENT));
+    } else {
+        out.push_str(&" ".repeat(INDENT - column));
+    }
+    wrap(out, &told, INDENT, INDENT);
+}
+
+/// Appends words, the first of them at column `at`, the lines after it indented.
+fn wrap(out: &mut String, words: &str, at: usize, indent: usize) {
+    let mut column = at;
+    for (i, word) in words.split_whitespace().enumerate() {
+        let width = text::width(word);
+        if i > 0 && column + 1 + width > COLUMNS {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if i > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out.push('\n');
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}

@@ -1,0 +1,25 @@
+//! The log: lines on stderr with time and level, for the level that a flag or RUST_LOG names. Results
+//! never go there.
+
+use env_logger::{Builder, Env};
+use log::LevelFilter;
+
+use super::options::ValueError;
+
+/// Reads a level.
+pub(super) fn level(text: &str) -> Result<LevelFilter, ValueError> {
+    text.parse().map_err(|_| ValueError::Level)
+}
+
+/// Starts the log: with this level, or else with what RUST_LOG says, or else with the default.
+pub(super) fn start(level: Option<LevelFilter>, default: &str) {
+    let mut log = match level {
+        Some(level) => {
+            let mut log = Builder::new();
+            log.filter_level(level);
+            log
+        }
+        None => Builder::from_env(Env::default().default_filter_or(default)),
+    };
+    log.format_target(false).format_timestamp_millis().init();
+}

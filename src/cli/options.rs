@@ -1,0 +1,346 @@
+//! Commands and their flags as data: what getopts reads and what the help shows come from the same
+//! list. Knows the shapes of values (numbers, durations, addresses), not what they are good for.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use callboard::address::{Address, AddressError};
+use callboard::protocol::NameError;
+
+use super::exit::{Exit, Failure};
+
+/// One command of `callboard`.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    /// What follows the name in the usage line, flags aside.
+    pub(super) arguments: &'static str,
+    /// One line for the list of commands.
+    pub(super) summary: &'static str,
+    /// Paragraphs; lines that start with a space stay as they are.
+    pub(super) about: &'static str,
+    pub(super) flags: fn() -> Vec<Flag>,
+    /// A command line and what it does.
+    pub(super) examples: &'static [(&'static str, &'static str)],
+    /// The exit codes that it can end with.
+    pub(super) exits: &'static [Exit],
+    pub(super) run: fn(&Options) -> Result<(), Failure>,
+}
+
+/// One flag of a command.
+#[derive(Debug, Clone)]
+pub(super) struct Flag {
+    pub(super) long: &'static str,
+    /// What stands for its value in the help; a flag without is a switch.
+    pub(super) value: Option<&'static str>,
+    pub(super) default: Option<String>,
+    pub(super) text: &'static str,
+    /// May be given more than once.
+    pub(super) many: bool,
+    pub(super) group: Group,
+}
+
+/// Where the help lists a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Options,
+    Engine,
+    Limits,
+    /// Nowhere: between the program and itself.
+    Hidden,
+}
+
+impl Flag {
+    pub(super) fn switch(long: &'static str, text: &'static str) -> Self {
+        Self {
+            long,
+            value: None,
+            default: None,
+            text,
+            many: false,
+            group: Group::Options,
+        }
+    }
+
+    pub(super) fn value(long: &'static str, value: &'static str, text: &'static str) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::switch(long, text)
+        }
+    }
+
+    pub(super) fn default(mut self, default: impl Into<String>) -> Self {
+        self.default = Some(default.into());
+        self
+    }
+
+    pub(super) fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
+
+    pub(super) fn group(mut self, group: Group) -> Self {
+        self.group = group;
+        self
+    }
+}
+
+/// The command line of one command, read.
+#[derive(Debug)]
+pub(super) struct Options {
+    matches: getopts::Matches,
+    before_dashes: usize,
+}
+
+impl Options {
+    /// Reads the arguments that follow the command's name; `None` if they ask for help.
+    pub(super) fn read(
+        command: &Command,
+        arguments: impl Iterator<Item = OsString>,
+    ) -> Result<Option<Self>, UsageError> {
+        let mut known = getopts::Options::new();
+        known.optflag("h", "help", "");
+        for flag in (command.flags)() {
+            match (flag.value, flag.many) {
+                (None, _) => known.optflag("", flag.long, ""),
+                (Some(_), false) => known.optopt("", flag.long, "", ""),
+                (Some(_), true) => known.optmulti("", flag.long, "", ""),
+            };
+        }
+        let matches = known.parse(arguments)?;
+        if matches.opt_present("help") {
+            return Ok(None);
+        }
+        let before_dashes = matches.free_trailing_start().unwrap_or(matches.free.len());
+        Ok(Some(Self {
+            matches,
+            before_dashes,
+        }))
+    }
+
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.matches.opt_present(flag)
+    }
+
+    pub(super) fn value(&self, flag: &str) -> Option<String> {
+        self.matches.opt_str(flag)
+    }
+
+    pub(super) fn values(&self, flag: &str) -> Vec<String> {
+        self.matches.opt_strs(flag)
+    }
+
+    /// The arguments that belong to no flag, up to `--`.
+    pub(super) fn arguments(&self) -> &[String] {
+        &self.matches.free[..self.before_dashes]
+    }
+
+    /// The arguments behind `--`.
+    pub(super) fn behind_dashes(&self) -> &[String] {
+        &self.matches.free[self.before_dashes..]
+    }
+
+    /// The only argument, if there is one; for commands that take no more.
+    pub(super) fn one_argument(&self) -> Result<Option<&str>, UsageError> {
+        match &self.matches.free[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            [_, surplus, ..] => Err(UsageError::Surplus(surplus.clone())),
+        }
+    }
+
+    /// For commands that take no arguments.
+    pub(super) fn no_arguments(&self) -> Result<(), UsageError> {
+        match self.matches.free.first() {
+            None => Ok(()),
+            Some(surplus) => Err(UsageError::Surplus(surplus.clone())),
+        }
+    }
+
+    /// A flag's value, read by `parse`.
+    pub(super) fn parsed<T>(
+        &self,
+        flag: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    ) -> Result<Option<T>, UsageError> {
+        let Some(value) = self.value(flag) else {
+            return Ok(None);
+        };
+        match parse(&value) {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(error) => Err(UsageError::Value {
+                place: format!("--{flag}"),
+                value,
+                error,
+            }),
+        }
+    }
+}
+
+/// Reads a duration: a whole number of `ms`, `s` or `m`, above zero.
+pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| ValueError::Duration)?;
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err(ValueError::Duration),
+    };
+    match number.checked_mul(factor) {
+        None | Some(0) => Err(ValueError::Duration),
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+    }
+}
+
+/// Reads a plain number.
+pub(super) fn number(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::Number)
+}
+
+/// Reads an address.
+pub(super) fn address(text: &str) -> Result<Address, ValueError> {
+    text.parse().map_err(ValueError::Address)
+}
+
+/// Reads addresses separated by commas.
+pub(super) fn addresses(text: &str) -> Result<Vec<Address>, ValueError> {
+    Address::parse_list(text).map_err(ValueError::Address)
+}
+
+/// Why a command line makes no sense.
+#[derive(Debug)]
+pub(super) enum UsageError {
+    /// No command at all.
+    NoCommand,
+    /// A command that does not exist, and one that it may have been meant for.
+    UnknownCommand(String, Option<&'static str>),
+    /// An option in front of the command that does not exist.
+    UnknownOption(String),
+    /// An option that does not exist, lacks its value, has one too much, or comes twice.
+    Option(getopts::Fail),
+    /// A value is not of its kind.
+    Value {
+        /// The flag or the variable that it was given by.
+        place: String,
+        value: String,
+        error: ValueError,
+    },
+    /// An argument too much.
+    Surplus(String),
+    /// `expose` without a name.
+    NoNames,
+    /// A name is against the grammar.
+    Name(String, NameError),
+    /// `expose … -- COMMAND`: not there yet.
+    CommandGiven,
+}
+
+/// Why a value is not of its kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ValueError {
+    /// No duration.
+    Duration,
+    /// No number.
+    Number,
+    /// No address.
+    Address(AddressError),
+    /// No level of logging.
+    Level,
+    /// No name.
+    Name(NameError),
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duration => f.write_str("it must be a time such as 500ms, 5s or 1m"),
+            Self::Number => f.write_str("it must be a whole number"),
+            Self::Address(error) => error.fmt(f),
+            Self::Level => f.write_str("it must be off, error, warn, info, debug or trace"),
+            Self::Name(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCommand => f.write_str("a command is missing"),
+            Self::UnknownCommand(given, None) => write!(f, "there is no command `{given}`"),
+            Self::UnknownCommand(given, Some(meant)) => {
+                write!(f, "there is no command `{given}`; is `{meant}` meant?")
+            }
+            Self::UnknownOption(given) => write!(f, "there is no option {given}"),
+            Self::Option(fail) => match fail {
+                getopts::Fail::ArgumentMissing(name) => write!(f, "--{name} needs a value"),
+                getopts::Fail::UnrecognizedOption(name) => {
+                    write!(f, "there is no option {}", dashed(name))
+                }
+                getopts::Fail::OptionMissing(name) => write!(f, "--{name} is missing"),
+                getopts::Fail::OptionDuplicated(name) => write!(f, "--{name} is given twice"),
+                getopts::Fail::UnexpectedArgument(name) => write!(f, "--{name} takes no value"),
+            },
+            Self::Value {
+                place,
+                value,
+                error,
+            } => match error {
+                // These quote the value themselves.
+                ValueError::Address(error) => write!(f, "{place}: {error}"),
+                error => write!(f, "{place}: `{value}`: {error}"),
+            },
+            Self::Surplus(argument) => write!(f, "`{argument}` is one argument too many"),
+            Self::NoNames => f.write_str("there is no name to expose"),
+            Self::Name(name, error) => write!(f, "`{name}`: {error}"),
+            Self::CommandGiven => f.write_str(
+                "a command cannot be run for calls yet, because calls are not there yet; without \
+                 `-- COMMAND` the names are held on the board",
+            ),
+        }
+    }
+}
+
+/// getopts tells single letters and long names without their dashes.
+fn dashed(name: &str) -> String {
+    match name.chars().count() {
+        1 => format!("-{name}"),
+        _ => format!("--{name}"),
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl From<getopts::Fail> for UsageError {
+    fn from(fail: getopts::Fail) -> Self {
+        Self::Option(fail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_and_are_above_zero() {
+        for (text, milliseconds) in [("500ms", 500), ("5s", 5000), ("1m", 60_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)));
+        }
+        for text in [
+            "",
+            "5",
+            "s",
+            "0s",
+            "-1s",
+            "1.5s",
+            "5 s",
+            "5h",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(duration(text), Err(ValueError::Duration), "{text}");
+        }
+        assert_eq!(duration("18446744073709551615m"), Err(ValueError::Duration));
+    }
+}

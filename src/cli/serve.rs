@@ -1,0 +1,152 @@
+//! `callboard serve`: the engine as a process of its own. Reads the flags, sets up the log, and hands
+//! over to the server; everything after that is the server's.
+
+use std::net::ToSocketAddrs;
+
+use callboard::address::{Address, DEFAULT_ADDRESS};
+use callboard::limits::Limits;
+use callboard::protocol::check_worker_name;
+use callboard::server::{BindError, Server, ServerConfig};
+
+use super::exit::{Exit, Failure};
+use super::logging;
+use super::options::{self, Command, Flag, Group, Options, UsageError, ValueError};
+
+pub(super) const COMMAND: Command = Command {
+    name: "serve",
+    arguments: "",
+    summary: "run an engine",
+    about: "Runs the engine: one process, one thread. Workers connect to it, and it keeps the board. \
+            Nothing is stored: after a restart the workers come back by themselves and the board \
+            with them.\n\n\
+            It logs to stderr, and says where it listens once it does. SIGTERM or Ctrl-C ends it: \
+            every worker is told, calls in flight may end within --grace, exit code 0. A second \
+            signal ends it at once.\n\n\
+            There are no credentials yet: whoever reaches a port may register and see everything. \
+            So it refuses addresses that other hosts can reach, unless --insecure is given.",
+    flags,
+    examples: &[
+        ("callboard serve", "listens on 127.0.0.1:4747"),
+        (
+            "callboard serve --listen 127.0.0.1:4747 --listen unix:/run/callboard.sock",
+            "listens on both; unix sockets are a little faster, and file permissions guard them",
+        ),
+        (
+            "callboard serve --listen 127.0.0.1:0 --log debug",
+            "takes a free port, says which, and logs every connection",
+        ),
+    ],
+    exits: &[Exit::Done, Exit::Failed, Exit::Usage, Exit::CannotListen],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![
+        Flag::value(
+            "listen",
+            "ADDR",
+            "host:port (port 0: a free one) or unix:/path.",
+        )
+        .default(DEFAULT_ADDRESS)
+        .many(),
+        Flag::value(
+            "name",
+            "NAME",
+            "What it calls itself when it greets workers.",
+        )
+        .default("callboard"),
+        Flag::switch(
+            "insecure",
+            "Listen on addresses that other hosts can reach although there are no credentials.",
+        ),
+        Flag::value(
+            "log",
+            "LEVEL",
+            "off, error, warn, info, debug or trace. Without it, the variable RUST_LOG.",
+        )
+        .default("info"),
+    ];
+    flags.extend(Limits::ALL.iter().map(|limit| {
+        let value = match limit.unit {
+            "bytes" => "BYTES",
+            "ms" => "MS",
+            _ => "N",
+        };
+        Flag::value(limit.flag, value, limit.reason)
+            .default(format!("{} {}", limit.default, limit.unit).trim_end())
+            .group(Group::Limits)
+    }));
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    options.no_arguments()?;
+    let level = options.parsed("log", logging::level)?;
+    let config = ServerConfig {
+        listen: listen(options)?,
+        limits: limits(options)?,
+        name: name(options)?,
+        seed: None,
+        handle_signals: true,
+    };
+    if !options.has("insecure") {
+        config.listen.iter().try_for_each(check_loopback)?;
+    }
+    logging::start(level, "info");
+    log::info!(
+        "callboard {}, engine {:?}",
+        env!("CARGO_PKG_VERSION"),
+        config.name
+    );
+    Server::bind(config)?.run()?;
+    Ok(())
+}
+
+fn listen(options: &Options) -> Result<Vec<Address>, UsageError> {
+    let given = options.values("listen");
+    if given.is_empty() {
+        return Ok(ServerConfig::default().listen);
+    }
+    let parsed = given.into_iter().map(|value| {
+        options::address(&value).map_err(|error| UsageError::Value {
+            place: "--listen".to_owned(),
+            value,
+            error,
+        })
+    });
+    parsed.collect()
+}
+
+fn name(options: &Options) -> Result<String, UsageError> {
+    let name = options.parsed("name", |text| match check_worker_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(ValueError::Name(error)),
+    })?;
+    Ok(name.unwrap_or_else(|| ServerConfig::default().name))
+}
+
+fn limits(options: &Options) -> Result<Limits, Failure> {
+    let mut limits = Limits::default();
+    for spec in Limits::ALL {
+        if let Some(value) = options.parsed(spec.flag, options::number)?
+            && let Some(limit) = limits.by_flag(spec.flag)
+        {
+            *limit = value;
+        }
+    }
+    limits.check().map_err(BindError::Limits)?;
+    Ok(limits)
+}
+
+/// A host that does not resolve passes: binding it says so better.
+fn check_loopback(address: &Address) -> Result<(), Failure> {
+    let Address::Tcp(text) = address else {
+        return Ok(());
+    };
+    let mut resolved = text.to_socket_addrs().into_iter().flatten();
+    if resolved.all(|at| at.ip().to_canonical().is_loopback()) {
+        Ok(())
+    } else {
+        Err(Failure::NotLoopback(address.clone()))
+    }
+}

@@ -1,0 +1,67 @@
+//! SIGINT and SIGTERM for the commands that run until they are stopped: the worker says goodbye, and its
+//! stream of changes ends, which is how the command learns of it. `serve` handles its signals itself.
+
+use std::io;
+use std::process;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use callboard::worker::Worker;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::exit::{Exit, Failure};
+
+/// How long the command may take to end after a signal. It may be stuck in writing to a pipe that
+/// nobody reads.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Holds a worker, and closes it when a signal comes.
+#[derive(Debug)]
+pub(super) struct Stop {
+    signals: Handle,
+    /// Dropped when the command is over.
+    over: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Stop {
+    /// From here on signals close this worker instead of ending the process.
+    pub(super) fn on_signal(worker: Worker) -> Result<Self, Failure> {
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::System)?;
+        let handle = signals.handle();
+        let (over, watchdog) = channel();
+        let wait = move || {
+            if signals.forever().next().is_none() {
+                // The command is over by itself.
+                return worker.close();
+            }
+            let closing = thread::spawn(move || worker.close());
+            if watchdog.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                process::exit(Exit::Done.code().into());
+            }
+            // A panic was told by its thread.
+            let _ = closing.join();
+        };
+        let thread = thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(wait)
+            .map_err(Failure::System)?;
+        Ok(Self {
+            signals: handle,
+            over,
+            thread,
+        })
+    }
+
+    /// Ends the worker, if no signal did, and waits for its goodbye.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        drop(self.over);
+        self.signals.close();
+        match self.thread.join() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Failure::System(io::Error::other("a thread panicked"))),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Text for people: what peers chose is made harmless for a terminal, numbers get their thousands
+//! apart, long lists are cut, durations are written short. Prints nothing itself.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::time::Duration;
+
+use unicode_width::UnicodeWidthStr;
+
+/// Whether a terminal would act on a character instead of showing it: control characters, marks that
+/// reverse the direction of writing, and whatever else is not seen. Spaces and combining marks pass.
+pub(super) fn is_hidden(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    // The standard library knows what is printable, but says so only by escaping. Behind a letter,
+    // because a combining mark that has nothing to combine with would be escaped.
+    let mut buffer = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut buffer[1..]).len();
+    match std::str::from_utf8(&buffer[..length]) {
+        Ok(text) => text.escape_debug().nth(1) != Some(c),
+        Err(_) => true,
+    }
+}
+
+/// The text with everything hidden written as `\u{…}`.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Columns of a terminal that a text without hidden characters takes.
+pub(super) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Cut to this many columns, with `…` at the end if something is missing.
+pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if width(&out) + width(c.encode_utf8(&mut [0; 4])) + 1 > columns {
+            break;
+        }
+        out.push(c);
+    }
+    out.push('…');
+    Cow::Owned(out)
+}
+
+/// Followed by spaces up to this many columns.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(width(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// With commas between the thousands.
+pub(super) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 function`, `2,000 functions`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
+/// The first few of a list and how many more there are, hidden characters written out.
+pub(super) fn shortened<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    let mut out = String::new();
+    for name in names.take(most) {
+        if !out.is_empty() {
+            out.push_str(", ");
+        }
+        out.push_str(&visible(name));
+    }
+    if more > 0 {
+        // Writing to memory does not fail.
+        let _ = write!(out, ", +{}", grouped(more));
+    }
+    out
+}
+
+/// A short time in milliseconds with as many digits as mean something, a longer one in seconds.
+pub(super) fn duration(time: Duration) -> String {
+    match time.as_secs_f64() * 1000.0 {
+        ms if ms < 10.0 => format!("{ms:.2} ms"),
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        for (text, shown) in [
+            (
+                "plain text, 'quoted' \\ \"so\"",
+                "plain text, 'quoted' \\ \"so\"",
+            ),
+            ("größe 名前 e\u{301}", "größe 名前 e\u{301}"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\r\n\tb\u{7f}", "a\\u{d}\\u{a}\\u{9}b\\u{7f}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+            ("a\u{2066}b\u{200f}", "a\\u{2066}b\\u{200f}"),
+            ("zero\u{200b}width\u{feff}", "zero\\u{200b}width\\u{feff}"),
+            ("line\u{2028}end", "line\\u{2028}end"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn columns_are_counted_as_a_terminal_does() {
+        assert_eq!(width("名前"), 4);
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut("abcd", 4), "abcd");
+        assert_eq!(cut("名前名前", 4), "名…");
+        assert_eq!(padded("名", 4), "名  ");
+    }
+
+    #[test]
+    fn lists_and_numbers_stay_short() {
+        let names = ["a", "b", "c", "\u{7}"];
+        assert_eq!(shortened(names.iter().copied(), 2), "a, b, +2");
+        assert_eq!(shortened(names.iter().copied(), 4), "a, b, c, \\u{7}");
+        assert_eq!(count(1, "function"), "1 function");
+        assert_eq!(count(10_000, "function"), "10,000 functions");
+        assert_eq!(duration(Duration::from_micros(412)), "0.41 ms");
+        assert_eq!(duration(Duration::from_millis(1500)), "1.5 s");
+    }
+}

@@ -1,0 +1,242 @@
+//! `callboard watch`: the board, then each change as it happens. Follows the stream of changes and
+//! knows who provides what; how that looks is the business of its two reporters.
+
+mod lines;
+mod people;
+mod providers;
+
+use callboard::worker::{Board, Change, Connection, Loss, Notice, Snapshot, Status, Step, Watch};
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Flag, Options};
+use super::output::Output;
+use super::signals::Stop;
+use lines::Lines;
+use people::People;
+use providers::Providers;
+
+pub(super) const COMMAND: Command = Command {
+    name: "watch",
+    arguments: "[PREFIX]",
+    summary: "show the board, then each change as it happens",
+    about: "Prints the board and then, the moment they happen, its changes:\n\n  \
+            + a function is there    - it is gone    ~ it looks different\n\n\
+            with the time (UTC), and who provides or provided it. With PREFIX, only functions whose \
+            names begin with it. Of a change that concerns many functions at once, the first ten \
+            are shown.\n\n\
+            It ends by Ctrl-C, SIGTERM or a closed pipe only, with exit code 0. When the engine \
+            goes away it says so, waits, comes back by itself, and shows what has become different \
+            meanwhile. Only the first connection must succeed within --timeout.\n\n\
+            With --json, one object a line, at once. A line has either `change`: added, removed or \
+            updated, with name, description, exclusive, request, response, metadata, workers, stale \
+            and revision; or `status`: connected, synced, settled, disconnected, missed. The board \
+            as it was at first comes as added with \"snapshot\": true, then status synced. Changes \
+            of workers (--workers) have \"section\": \"workers\", those of functions \"functions\".",
+    flags,
+    examples: &[
+        ("callboard watch", "the whole board"),
+        (
+            "callboard watch orders:: --workers",
+            "one service; also each worker that joins, leaves or provides something else",
+        ),
+        (
+            "callboard watch --json | jq -r 'select(.change == \"removed\") | .name'",
+            "the names of the functions that leave",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![
+        Flag::switch("json", "One JSON object a line."),
+        Flag::switch(
+            "workers",
+            "Also show workers: who joins, leaves, provides what.",
+        ),
+    ];
+    flags.extend(engine::flags());
+    flags
+}
+
+/// Shows what happens.
+trait Reporter {
+    /// The connection stands, for the first time or again.
+    fn connected(&mut self, connection: &Connection) -> Result<(), Failure>;
+
+    /// The board as it is, all of it.
+    fn board(&mut self, board: &Snapshot, providers: &Providers) -> Result<(), Failure>;
+
+    /// A step of the board. `changes` holds what is to be shown of it, never nothing.
+    fn step(&mut self, step: &Step, changes: &[Shown<'_>]) -> Result<(), Failure>;
+
+    /// The board is right as of this revision, after a reconnect.
+    fn synced(&mut self, revision: u64) -> Result<(), Failure>;
+
+    fn disconnected(&mut self, loss: &Loss) -> Result<(), Failure>;
+
+    /// Changes were dropped because they were not read in time; the board follows.
+    fn missed(&mut self) -> Result<(), Failure>;
+
+    /// Nothing more is at hand: show what was written.
+    fn flush(&mut self) -> Result<(), Failure>;
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Worker,
+    /// A function that is gone.
+    Removed,
+    /// A function that is there, new or different.
+    Present,
+    /// Not watched.
+    Binding,
+}
+
+fn sort(change: &Change) -> Sort {
+    match change {
+        Change::Removed(_) => Sort::Removed,
+        Change::Added(_) | Change::Updated { .. } => Sort::Present,
+        Change::WorkerJoined(_) | Change::WorkerLeft(_) | Change::WorkerUpdated { .. } => {
+            Sort::Worker
+        }
+        Change::BindingAdded(_) | Change::BindingRemoved(_) | Change::BindingUpdated { .. } => {
+            Sort::Binding
+        }
+    }
+}
+
+/// A change with the names of those who provide the function now, or did before it was removed.
+struct Shown<'a> {
+    change: &'a Change,
+    workers: Vec<String>,
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let prefix = options.one_argument()?.unwrap_or_default();
+    let target = Target::read(options)?;
+    let with_workers = options.has("workers");
+    // All workers, because whoever provides a function is shown with it.
+    let watch = Watch::functions([prefix]).workers([""]);
+    let worker = target.look(COMMAND.name, watch)?;
+    let out = Output::stdout();
+    let mut reporter: Box<dyn Reporter> = if options.has("json") {
+        Box::new(Lines::new(out, with_workers))
+    } else {
+        Box::new(People::new(out, with_workers))
+    };
+
+    let (snapshot, changes) = worker.board_and_changes();
+    let (board, status) = (worker.board(), worker.status());
+    // Before the first line: to write it may take as long as its reader likes.
+    let stop = Stop::on_signal(worker)?;
+    if let Status::Connected(connection) = status {
+        reporter.connected(&connection)?;
+    }
+    let mut follower = Follower {
+        board,
+        providers: Providers::of(&snapshot),
+        read_again: 0,
+        with_workers,
+        reporter,
+    };
+    follower.reporter.board(&snapshot, &follower.providers)?;
+    follower.reporter.flush()?;
+    drop(snapshot);
+
+    for notice in changes {
+        if let Notice::Ended(end) = notice {
+            stop.finish()?;
+            return match Failure::Ended(end) {
+                done if done.exit() == Exit::Done => Ok(()),
+                failure => Err(failure),
+            };
+        }
+        follower.notice(&notice)?;
+        follower.reporter.flush()?;
+    }
+    stop.finish()
+}
+
+/// What is known of the board while following it.
+struct Follower {
+    board: Board,
+    providers: Providers,
+    /// The revision of the board that was read after something was missed: what comes up to there is
+    /// in it already.
+    read_again: u64,
+    with_workers: bool,
+    reporter: Box<dyn Reporter>,
+}
+
+impl Follower {
+    fn notice(&mut self, notice: &Notice) -> Result<(), Failure> {
+        match notice {
+            Notice::Step(step) => self.step(step),
+            Notice::Connected(connection) => {
+                self.read_again = 0;
+                self.reporter.connected(connection)
+            }
+            Notice::Synced { revision } => self.reporter.synced(*revision),
+            Notice::Disconnected(loss) => self.reporter.disconnected(loss),
+            Notice::Missed => {
+                let board = self.board.snapshot();
+                self.providers = Providers::of(&board);
+                self.read_again = board.revision;
+                self.reporter.missed()?;
+                self.reporter.board(&board, &self.providers)
+            }
+            // A watch provides nothing, and its end is seen by the caller.
+            Notice::NotRestored { .. } | Notice::Ended(_) => Ok(()),
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        if step.from < step.to && step.to <= self.read_again {
+            return Ok(());
+        }
+        // Who provided what is gone was known before this step, who provides what is new after it.
+        let removed = step
+            .changes
+            .iter()
+            .filter(|change| sort(change) == Sort::Removed);
+        let removed: Vec<Shown<'_>> = removed.map(|change| self.shown(change)).collect();
+        for change in &step.changes {
+            self.providers.apply(change);
+        }
+        let of_sort = |wanted| {
+            let changes = step.changes.iter();
+            changes.filter(move |change| sort(change) == wanted)
+        };
+        // A worker that comes or goes is why functions do.
+        let mut shown: Vec<Shown<'_>> = Vec::new();
+        if self.with_workers {
+            shown.extend(of_sort(Sort::Worker).map(|change| self.shown(change)));
+        }
+        shown.extend(removed);
+        shown.extend(of_sort(Sort::Present).map(|change| self.shown(change)));
+        if shown.is_empty() {
+            return Ok(());
+        }
+        self.reporter.step(step, &shown)
+    }
+
+    fn shown<'a>(&self, change: &'a Change) -> Shown<'a> {
+        let workers = match change {
+            Change::Added(entry) | Change::Removed(entry) | Change::Updated { new: entry, .. } => {
+                self.providers.names(entry.name())
+            }
+            _ => Vec::new(),
+        };
+        Shown { change, workers }
+    }
+}

@@ -1,0 +1,112 @@
+//! `callboard workers`: who provides something, once.
+
+use callboard::worker::{Watch, WorkerInfo};
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::json;
+use super::options::{Command, Flag, Options};
+use super::output::{Colour, Output};
+use super::record;
+use super::table::Table;
+use super::text;
+
+/// Functions of a worker that are shown by name.
+const NAMES_SHOWN: usize = 3;
+
+/// Columns of a worker's metadata that are shown.
+const METADATA_SHOWN: usize = 40;
+
+pub(super) const COMMAND: Command = Command {
+    name: "workers",
+    arguments: "[PREFIX]",
+    summary: "list the workers that provide something",
+    about: "Prints the workers that provide functions now, by id, and ends. With PREFIX, only \
+            those whose names begin with it. Workers that only look on are not listed. An id is \
+            unique until the engine restarts; names need not be.\n\n\
+            With --json, one object a line: name, id, metadata, functions, stale. metadata is null \
+            if there is none; what is not MessagePack comes as {\"bin\": \"hex\"}.",
+    flags,
+    examples: &[
+        ("callboard workers", "all of them, as a table"),
+        (
+            "callboard workers --json | jq -r '[.id, .name, (.functions | length)] | @tsv'",
+            "what a script needs",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
+    flags.extend(engine::flags());
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let prefix = options.one_argument()?.unwrap_or_default();
+    let target = Target::read(options)?;
+    let watch = Watch::nothing().workers([prefix]);
+    let worker = target.look(COMMAND.name, watch)?;
+    let workers = worker.board().workers();
+    let mut out = Output::stdout();
+    if options.has("json") {
+        for info in &workers {
+            out.json(&record::object(|object| record::worker(object, info)))?;
+        }
+    } else if workers.is_empty() {
+        out.line(nothing(prefix))?;
+    } else {
+        print(&mut out, &workers)?;
+    }
+    out.flush()?;
+    worker.close();
+    Ok(())
+}
+
+fn nothing(prefix: &str) -> String {
+    match prefix {
+        "" => "No worker provides a function.".to_owned(),
+        prefix => format!(
+            "No worker that provides a function has a name that begins with `{}`.",
+            text::visible(prefix)
+        ),
+    }
+}
+
+fn print(out: &mut Output, workers: &[WorkerInfo]) -> Result<(), Failure> {
+    let heading = ["ID", "NAME", "FUNCTIONS", "WHICH", "METADATA"];
+    let mut table = Table::new(heading).right(0).right(2);
+    for worker in workers {
+        let mut name = text::visible(worker.name()).into_owned();
+        if worker.is_stale() {
+            name.push_str(" (stale)");
+        }
+        let metadata = match json::from_messagepack(worker.raw_metadata()) {
+            serde_json::Value::Null => String::new(),
+            value => json::to_text(&value),
+        };
+        table.row([
+            worker.id().to_string(),
+            name,
+            text::grouped(worker.functions().len()),
+            text::shortened(worker.functions(), NAMES_SHOWN),
+            text::cut(&metadata, METADATA_SHOWN).into_owned(),
+        ]);
+    }
+    let paint = out.paint();
+    for (i, line) in table.lines().enumerate() {
+        match i {
+            0 => out.line(paint.text(Colour::Dim, line))?,
+            _ => out.line(line)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What a worker is made with, and the ways to begin it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::function::pack;
+use super::link::{Identity, Link};
+use super::shell::Shell;
+use super::{ConnectError, End, FunctionError, WaitError, Watch, Worker};
+use crate::address::{Address, AddressError};
+use crate::protocol::{check_event_name, check_worker_name};
+
+/// What an engine reads of a stranger's HELLO.
+const HELLO_BYTES: usize = 16 * 1024;
+
+/// Makes a [`Worker`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) addresses: Vec<Address>,
+    pub(super) watch: Watch,
+    pub(super) metadata: Vec<u8>,
+    pub(super) pace: Pace,
+}
+
+/// Times that the application may choose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// How long a request may wait for its answer.
+    pub(super) request_timeout: Duration,
+    /// About how often to look for engines that come before the present one.
+    pub(super) probe_interval: Duration,
+}
+
+impl Builder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            namespace: "default".to_owned(),
+            addresses: Vec::new(),
+            watch: Watch::default(),
+            metadata: Vec::new(),
+            pace: Pace {
+                request_timeout: Duration::from_secs(30),
+                probe_interval: Duration::from_secs(5),
+            },
+        }
+    }
+
+    /// Where the engine listens: `host:port` or `unix:/path`, several separated by commas, in order of
+    /// preference.
+    pub fn engine(mut self, addresses: &str) -> Result<Self, AddressError> {
+        self.addresses = Address::parse_list(addresses)?;
+        Ok(self)
+    }
+
+    /// Where the engine listens, in order of preference.
+    #[must_use]
+    pub fn addresses(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
+        self.addresses = addresses.into_iter().collect();
+        self
+    }
+
+    /// The board to be on; `default` unless said.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What to see of the board; all functions unless said.
+    #[must_use]
+    pub fn watch(mut self, watch: Watch) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// What to show about this worker in the section `workers`, sent as MessagePack; at most 4 KiB.
+    pub fn metadata(mut self, value: &impl Serialize) -> Result<Self, FunctionError> {
+        self.metadata = pack(value)?;
+        Ok(self)
+    }
+
+    /// How long a request may wait for its answer, reconnects included. 30 s unless said. An engine that
+    /// reads nothing any more can hold it up for 10 s more, until writing to it is given up.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.pace.request_timeout = timeout;
+        self
+    }
+
+    /// Connected to an engine that is not the first of the list: about how often to look whether one
+    /// that comes before is back, and to move there. 5 s unless said; never less than 10 ms.
+    #[must_use]
+    pub fn probe_interval(mut self, interval: Duration) -> Self {
+        self.pace.probe_interval = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Connects, and waits until the board is there. Each address is tried once; if none works, this
+    /// says why, address by address. After that the worker reconnects by itself, for ever.
+    pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
+        let shell = self.launch(true)?;
+        // From here on, the worker's drop ends its threads.
+        let worker = Worker::new(shell.clone());
+        match worker.wait_synced(timeout) {
+            Ok(_) => Ok(worker),
+            Err(WaitError::Timeout(_)) => Err(ConnectError::Timeout(shell.attempts())),
+            Err(WaitError::Ended(End::Unconnected | End::Refused(_))) => {
+                Err(ConnectError::Failed(shell.attempts()))
+            }
+            Err(WaitError::Ended(end)) => Err(ConnectError::Ended(end)),
+        }
+    }
+
+    /// Returns at once and connects in the background, for ever. The board is empty and stale until
+    /// then; what is registered waits.
+    pub fn start(self) -> Result<Worker, ConnectError> {
+        self.launch(false).map(Worker::new)
+    }
+
+    fn launch(self, once: bool) -> Result<Arc<Shell>, ConnectError> {
+        if self.addresses.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        let invalid = |name: &str, error| ConnectError::InvalidName {
+            name: name.into(),
+            error,
+        };
+        check_worker_name(&self.name).map_err(|error| invalid(&self.name, error))?;
+        check_event_name(&self.namespace).map_err(|error| invalid(&self.namespace, error))?;
+        let identity = Identity {
+            name: self.name,
+            namespace: self.namespace,
+            watch: self.watch,
+            metadata: self.metadata,
+        };
+        let bytes = Link::new(identity.clone(), [0; 32], Instant::now()).hello_bytes();
+        if bytes > HELLO_BYTES {
+            return Err(ConnectError::HelloTooLarge { bytes });
+        }
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| {
+            let code = error.raw_os_error().map(io::Error::from_raw_os_error);
+            ConnectError::System(code.unwrap_or_else(|| io::ErrorKind::Other.into()).into())
+        })?;
+        Shell::start(identity, self.addresses, self.pace, seed, once)
+            .map_err(|error| ConnectError::System(error.into()))
+    }
+}

@@ -1,0 +1,186 @@
+//! A stream of news about the board, bounded: who does not read it costs no more than its bound, and
+//! delays nobody.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::{Notice, deadline_after};
+
+/// Changes that one stream holds for its reader. One step is held whatever its size.
+const HELD_CHANGES: usize = 65_536;
+
+/// The news since it was asked for. An iterator that waits for the next piece, and ends when the
+/// worker is over. It holds 65,536 changes for a slow reader; beyond that all of it is replaced by one
+/// [`Notice::Missed`].
+#[derive(Debug)]
+pub struct Changes {
+    queue: Arc<Queue>,
+}
+
+/// Nothing came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecvTimeout;
+
+impl std::fmt::Display for RecvTimeout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nothing came in time")
+    }
+}
+
+impl std::error::Error for RecvTimeout {}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    held: Mutex<Held>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    notices: VecDeque<Notice>,
+    changes: usize,
+    /// Nothing comes any more.
+    over: bool,
+}
+
+impl Queue {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, notice: Notice) {
+        let mut held = self.held();
+        let changes = changes_in(&notice);
+        held.over |= matches!(notice, Notice::Ended(_));
+        if held.changes + changes > HELD_CHANGES && !held.notices.is_empty() {
+            held.notices.clear();
+            held.notices.push_back(Notice::Missed);
+            held.changes = 1;
+            if !held.over {
+                return;
+            }
+        }
+        held.changes += changes;
+        held.notices.push_back(notice);
+        drop(held);
+        self.more.notify_one();
+    }
+
+    /// Says that nothing comes.
+    pub(super) fn close(&self) {
+        self.held().over = true;
+    }
+}
+
+fn changes_in(notice: &Notice) -> usize {
+    match notice {
+        Notice::Step(step) => step.changes.len(),
+        _ => 1,
+    }
+}
+
+impl Held {
+    fn take(&mut self) -> Option<Notice> {
+        let notice = self.notices.pop_front()?;
+        self.changes -= changes_in(&notice);
+        Some(notice)
+    }
+}
+
+impl Changes {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue }
+    }
+
+    /// The next piece, waiting for it at most this long. `Ok(None)` is the end.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Notice>, RecvTimeout> {
+        let deadline = deadline_after(timeout);
+        let mut held = self.queue.held();
+        loop {
+            match held.take() {
+                Some(notice) => return Ok(Some(notice)),
+                None if held.over => return Ok(None),
+                None => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(RecvTimeout);
+            }
+            let waited = self.queue.more.wait_timeout(held, left);
+            held = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+
+    /// The next piece, if there is one.
+    pub fn try_recv(&mut self) -> Option<Notice> {
+        self.queue.held().take()
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Notice;
+
+    fn next(&mut self) -> Option<Notice> {
+        let mut held = self.queue.held();
+        loop {
+            match held.take() {
+                Some(notice) => return Some(notice),
+                None if held.over => return None,
+                None => {}
+            }
+            let waited = self.queue.more.wait(held);
+            held = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::End;
+
+    fn synced(revision: u64) -> Notice {
+        Notice::Synced { revision }
+    }
+
+    #[test]
+    fn a_stream_that_is_not_read_holds_a_bounded_number_and_says_what_it_dropped() {
+        let queue = Arc::new(Queue::default());
+        let mut changes = Changes::new(queue.clone());
+        for revision in 0..=HELD_CHANGES as u64 {
+            queue.push(synced(revision));
+        }
+        queue.push(synced(7));
+        queue.push(Notice::Ended(End::Closed));
+        let told: Vec<Notice> = changes.by_ref().collect();
+        assert_eq!(
+            told,
+            [Notice::Missed, synced(7), Notice::Ended(End::Closed)]
+        );
+        assert_eq!(changes.recv_timeout(Duration::ZERO), Ok(None));
+    }
+
+    #[test]
+    fn the_end_is_told_even_to_who_missed_the_rest() {
+        let queue = Arc::new(Queue::default());
+        for revision in 0..HELD_CHANGES as u64 {
+            queue.push(synced(revision));
+        }
+        queue.push(Notice::Ended(End::Closed));
+        let told: Vec<Notice> = Changes::new(queue).collect();
+        assert_eq!(told, [Notice::Missed, Notice::Ended(End::Closed)]);
+    }
+
+    #[test]
+    fn waiting_ends_with_the_time() {
+        let mut changes = Changes::new(Arc::default());
+        assert_eq!(
+            changes.recv_timeout(Duration::from_millis(1)),
+            Err(RecvTimeout)
+        );
+        assert_eq!(changes.try_recv(), None);
+    }
+}

@@ -1,0 +1,458 @@
+//! What is on a board: functions, workers, bindings, and how a part of a change applies to them. It
+//! knows no revisions; in what order parts come, and whether one is missing, is the view's business.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::entry::BindingName;
+use super::shelf::{Difference, Shelf, Slot};
+use super::view::ViewError;
+use super::{Binding, Change, Entry, Function, WorkerInfo};
+use crate::protocol::{BindingKey, Sections, WorkerEntry};
+
+/// One line of a change, owned, so that it can wait for the rest of its step.
+#[derive(Debug, Clone)]
+pub(super) enum Line {
+    FunctionGone(Arc<str>),
+    FunctionAdded(Arc<Function>),
+    FunctionUpdated(Arc<Function>),
+    WorkerGone(u64, Arc<str>),
+    WorkerAdded(WorkerLine),
+    WorkerUpdated(WorkerLine),
+    BindingGone(Arc<BindingName>),
+    BindingAdded(Binding),
+    BindingUpdated(Binding),
+}
+
+/// A worker, or a part of what changed about it.
+#[derive(Debug, Clone)]
+pub(super) struct WorkerLine {
+    id: u64,
+    name: Arc<str>,
+    metadata: Arc<[u8]>,
+    added: Vec<Arc<str>>,
+    removed: Vec<Arc<str>>,
+}
+
+/// How closely a line must fit what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// The view was right before: only what is there can be removed.
+    Exact,
+    /// A snapshot is under way, whose chunks are of different ages: lines set and unset.
+    Loose,
+}
+
+/// Which entries are this worker's own.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Own {
+    /// Functions that it provides, or is just registering.
+    pub(super) functions: HashSet<Arc<str>>,
+    /// Its id.
+    pub(super) worker: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct Contents {
+    /// Of the engine that they come from.
+    epoch: u64,
+    pub(super) functions: Shelf<Arc<str>, Arc<Function>>,
+    pub(super) workers: Shelf<u64, WorkerInfo>,
+    pub(super) bindings: Shelf<Arc<BindingName>, Binding>,
+    /// Workers of an earlier epoch that are not back yet. Their ids mean nothing in this epoch; they
+    /// are known again by their names.
+    pub(super) ghosts: Vec<WorkerInfo>,
+    /// Ghosts that came back in the step under way, each with its new id.
+    reborn: Vec<(u64, WorkerInfo)>,
+}
+
+impl Line {
+    /// The lines of a part, in the order in which they apply.
+    pub(super) fn all_of(sections: &Sections<'_>) -> Vec<Self> {
+        let (functions, workers, bindings) =
+            (&sections.functions, &sections.workers, &sections.bindings);
+        let function = |definition| Arc::new(Function::from_definition(definition));
+        let binding_name = |key: &BindingKey<'_>| {
+            Arc::new(BindingName {
+                event: key.event.0.into(),
+                function: key.function.0.into(),
+                id: key.id.0.into(),
+            })
+        };
+        let mut lines = Vec::new();
+        lines.extend(
+            functions
+                .removed
+                .iter()
+                .map(|name| Self::FunctionGone(name.0.into())),
+        );
+        lines.extend(
+            functions
+                .added
+                .iter()
+                .map(|entry| Self::FunctionAdded(function(entry))),
+        );
+        lines.extend(
+            functions
+                .updated
+                .iter()
+                .map(|entry| Self::FunctionUpdated(function(entry))),
+        );
+        lines.extend(
+            workers
+                .removed
+                .iter()
+                .map(|key| Self::WorkerGone(key.id, key.name.0.into())),
+        );
+        lines.extend(
+            workers
+                .added
+                .iter()
+                .map(|entry| Self::WorkerAdded(entry.into())),
+        );
+        lines.extend(
+            workers
+                .updated
+                .iter()
+                .map(|entry| Self::WorkerUpdated(entry.into())),
+        );
+        lines.extend(
+            bindings
+                .removed
+                .iter()
+                .map(|key| Self::BindingGone(binding_name(key))),
+        );
+        lines.extend(
+            bindings
+                .added
+                .iter()
+                .map(|it| Self::BindingAdded(Binding::from_wire(it))),
+        );
+        lines.extend(
+            bindings
+                .updated
+                .iter()
+                .map(|it| Self::BindingUpdated(Binding::from_wire(it))),
+        );
+        lines
+    }
+
+    /// What it is about, for messages.
+    fn subject(&self) -> String {
+        match self {
+            Self::FunctionGone(name) => name.to_string(),
+            Self::FunctionAdded(function) | Self::FunctionUpdated(function) => {
+                function.name().to_owned()
+            }
+            Self::WorkerGone(id, name) => format!("{name} ({id})"),
+            Self::WorkerAdded(line) | Self::WorkerUpdated(line) => {
+                format!("{} ({})", line.name, line.id)
+            }
+            Self::BindingGone(key) => format!("{} -> {}", key.event, key.function),
+            Self::BindingAdded(binding) | Self::BindingUpdated(binding) => {
+                format!("{} -> {}", binding.event(), binding.function())
+            }
+        }
+    }
+}
+
+impl From<&WorkerEntry<'_>> for WorkerLine {
+    fn from(entry: &WorkerEntry<'_>) -> Self {
+        Self {
+            id: entry.id,
+            name: entry.name.0.into(),
+            metadata: entry.metadata.0.into(),
+            added: entry.added.iter().map(|name| name.0.into()).collect(),
+            removed: entry.removed.iter().map(|name| name.0.into()).collect(),
+        }
+    }
+}
+
+impl Contents {
+    /// Nothing yet, of an engine's epoch.
+    pub(super) fn of(epoch: u64) -> Self {
+        Self {
+            epoch,
+            ..Self::default()
+        }
+    }
+
+    /// Applies the lines of a whole step, or none of them.
+    pub(super) fn apply(
+        &mut self,
+        lines: Vec<Line>,
+        fit: Fit,
+        revision: u64,
+    ) -> Result<(), ViewError> {
+        for line in lines {
+            if !self.apply_line(&line) && fit == Fit::Exact {
+                self.undo();
+                return Err(ViewError::Mismatch {
+                    name: line.subject(),
+                    revision,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies a line whether it fits or not, and says whether it did.
+    fn apply_line(&mut self, line: &Line) -> bool {
+        match line {
+            Line::FunctionGone(name) => {
+                let fits = self.functions.has(name);
+                self.functions.take(name);
+                fits
+            }
+            Line::FunctionAdded(function) => {
+                let fits = !self.functions.has(function.shared_name());
+                self.functions
+                    .put(function.shared_name().clone(), function.clone());
+                fits
+            }
+            Line::FunctionUpdated(function) => {
+                let fits = self.functions.has(function.shared_name());
+                self.functions
+                    .put(function.shared_name().clone(), function.clone());
+                fits
+            }
+            Line::WorkerGone(id, _) => {
+                let fits = self.workers.has(id);
+                self.workers.take(id);
+                fits
+            }
+            Line::WorkerAdded(line) => {
+                let fits = !self.workers.has(&line.id) && line.removed.is_empty();
+                if fits {
+                    self.lay_ghost(line);
+                }
+                self.change_worker(line);
+                fits
+            }
+            Line::WorkerUpdated(line) => {
+                let known = self.workers.has(&line.id);
+                self.change_worker(line) && known
+            }
+            Line::BindingGone(key) => {
+                let fits = self.bindings.has(key);
+                self.bindings.take(key);
+                fits
+            }
+            Line::BindingAdded(binding) => {
+                let fits = !self.bindings.has(&binding.key);
+                self.bindings.put(binding.key.clone(), binding.clone());
+                fits
+            }
+            Line::BindingUpdated(binding) => {
+                let fits = self.bindings.has(&binding.key);
+                self.bindings.put(binding.key.clone(), binding.clone());
+                fits
+            }
+        }
+    }
+
+    /// Says whether all that it removes was there and all that it adds was not.
+    fn change_worker(&mut self, line: &WorkerLine) -> bool {
+        let known = self.workers.slots().get(&line.id);
+        let mut info = known.map_or_else(
+            || WorkerInfo {
+                epoch: self.epoch,
+                id: line.id,
+                name: line.name.clone(),
+                metadata: Arc::default(),
+                functions: Arc::default(),
+                own: false,
+                stale: false,
+            },
+            |slot| slot.value.clone(),
+        );
+        info.name = line.name.clone();
+        if !line.metadata.is_empty() {
+            info.metadata = line.metadata.clone();
+        }
+        let mut fits = true;
+        let set = Arc::make_mut(&mut info.functions);
+        for name in &line.removed {
+            fits &= set.remove(name);
+        }
+        for name in &line.added {
+            // One copy of a name for both sections, where both are watched.
+            let shared = self.functions.slots().get_key_value(name);
+            fits &= set.insert(shared.map_or(name, |(name, _)| name).clone());
+        }
+        self.workers.put(line.id, info);
+        fits
+    }
+
+    /// A worker joins: if one of its name is missed since an earlier epoch, it is that one.
+    fn lay_ghost(&mut self, line: &WorkerLine) {
+        if let Some(at) = self.ghosts.iter().position(|ghost| ghost.name == line.name) {
+            self.reborn.push((line.id, self.ghosts.swap_remove(at)));
+        }
+    }
+
+    fn undo(&mut self) {
+        self.functions.undo();
+        self.workers.undo();
+        self.bindings.undo();
+        self.ghosts
+            .extend(self.reborn.drain(..).map(|(_, ghost)| ghost));
+    }
+
+    /// The step is whole: what it made different.
+    pub(super) fn commit(&mut self, own: &Own) -> Vec<Change> {
+        let mut workers = self.workers.commit();
+        for (id, ghost) in self.reborn.drain(..) {
+            let same = |it: &&mut Difference<WorkerInfo>| matches!(&**it, Difference::Added(info) if info.id == id);
+            match workers.iter_mut().find(same) {
+                Some(found) => *found = returned(ghost, found),
+                // It came and went within one step.
+                None => workers.push(Difference::Removed(stale(ghost))),
+            }
+        }
+        own.changes(self.functions.commit(), workers, self.bindings.commit())
+    }
+
+    /// Takes the place of `old`: what that makes different. What only `old` had is kept, marked stale,
+    /// if `keep`; but what was not stale and is of the same epoch is known to be gone.
+    pub(super) fn replace(
+        &mut self,
+        mut old: Self,
+        keep: bool,
+        other_epoch: bool,
+        own: &Own,
+    ) -> Vec<Change> {
+        let (functions, bindings) = (std::mem::take(&mut old.functions), old.bindings);
+        let functions = self
+            .functions
+            .replace(functions, |slot| keep && (other_epoch || slot.stale));
+        let bindings = self
+            .bindings
+            .replace(bindings, |slot| keep && (other_epoch || slot.stale));
+        let mut ghosts = old.ghosts;
+        let mut workers = if other_epoch {
+            ghosts.extend(old.workers.slots().values().map(|slot| slot.value.clone()));
+            self.workers.replace(Shelf::default(), |_| false)
+        } else {
+            self.workers.replace(old.workers, |_| false)
+        };
+        let mut by_name: BTreeMap<Arc<str>, Vec<WorkerInfo>> = BTreeMap::new();
+        for ghost in ghosts {
+            by_name.entry(ghost.name.clone()).or_default().push(ghost);
+        }
+        for difference in &mut workers {
+            if let Difference::Added(info) = difference
+                && let Some(ghost) = by_name.get_mut(&info.name).and_then(Vec::pop)
+            {
+                *difference = returned(ghost, difference);
+            }
+        }
+        let missing = by_name.into_values().flatten();
+        if keep {
+            self.ghosts = missing.collect();
+        } else {
+            workers.extend(missing.map(|ghost| Difference::Removed(stale(ghost))));
+        }
+        own.changes(functions, workers, bindings)
+    }
+
+    /// Takes away all that is stale.
+    pub(super) fn drop_stale(&mut self, own: &Own) -> Vec<Change> {
+        let ghosts = self.ghosts.drain(..);
+        let workers = ghosts
+            .map(|ghost| Difference::Removed(stale(ghost)))
+            .collect();
+        own.changes(
+            self.functions.drop_stale(),
+            workers,
+            self.bindings.drop_stale(),
+        )
+    }
+
+    pub(super) fn any_stale(&self) -> bool {
+        !self.ghosts.is_empty() || self.functions.any_stale() || self.bindings.any_stale()
+    }
+}
+
+fn stale(ghost: WorkerInfo) -> Slot<WorkerInfo> {
+    Slot {
+        value: ghost,
+        stale: true,
+    }
+}
+
+/// A worker of an earlier epoch is back: with another id, so that this is a difference in any case.
+fn returned(ghost: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<WorkerInfo> {
+    match added {
+        Difference::Added(info) => Difference::Updated(stale(ghost), info.clone()),
+        other => other.clone(),
+    }
+}
+
+impl Own {
+    /// A slot as the board shows it.
+    pub(super) fn entry(&self, slot: &Slot<Arc<Function>>, stale: bool) -> Entry {
+        Entry {
+            own: self.functions.contains(slot.value.shared_name()),
+            function: slot.value.clone(),
+            stale: stale || slot.stale,
+        }
+    }
+
+    /// A worker as the board shows it.
+    pub(super) fn worker(&self, info: &WorkerInfo, stale: bool) -> WorkerInfo {
+        WorkerInfo {
+            own: !stale && self.worker == Some(info.id),
+            stale,
+            ..info.clone()
+        }
+    }
+
+    fn fresh(&self, function: Arc<Function>) -> Entry {
+        let slot = Slot {
+            value: function,
+            stale: false,
+        };
+        self.entry(&slot, false)
+    }
+
+    fn changes(
+        &self,
+        functions: Vec<Difference<Arc<Function>>>,
+        workers: Vec<Difference<WorkerInfo>>,
+        bindings: Vec<Difference<Binding>>,
+    ) -> Vec<Change> {
+        let functions = functions.into_iter().map(|difference| match difference {
+            Difference::Added(new) => Change::Added(self.fresh(new)),
+            Difference::Removed(old) => Change::Removed(self.entry(&old, false)),
+            Difference::Updated(old, new) => Change::Updated {
+                old: self.entry(&old, false),
+                new: self.fresh(new),
+            },
+        });
+        let workers = workers.into_iter().map(|difference| match difference {
+            Difference::Added(new) => Change::WorkerJoined(self.worker(&new, false)),
+            Difference::Removed(old) => Change::WorkerLeft(self.worker(&old.value, old.stale)),
+            Difference::Updated(old, new) => Change::WorkerUpdated {
+                added: missing_from(&old.value.functions, &new.functions),
+                removed: missing_from(&new.functions, &old.value.functions),
+                old: self.worker(&old.value, old.stale),
+                new: self.worker(&new, false),
+            },
+        });
+        let bindings = bindings.into_iter().map(|difference| match difference {
+            Difference::Added(new) => Change::BindingAdded(new),
+            Difference::Removed(old) => Change::BindingRemoved(old.value),
+            Difference::Updated(old, new) => Change::BindingUpdated {
+                old: old.value,
+                new,
+            },
+        });
+        workers.chain(functions).chain(bindings).collect()
+    }
+}
+
+/// What `set` lacks of `other`.
+fn missing_from(set: &BTreeSet<Arc<str>>, other: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
+    other.difference(set).cloned().collect()
+}

@@ -1,0 +1,233 @@
+//! What the board shows, as values of one's own: an entry, a worker, a binding. Cheap to clone; a copy
+//! does not follow the board.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::function::unpack;
+use super::{Function, FunctionError};
+use crate::protocol::{Bin, BindingEntry, Text};
+
+/// A function on the board, as it was when one asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub(super) function: Arc<Function>,
+    pub(super) own: bool,
+    pub(super) stale: bool,
+}
+
+impl Entry {
+    /// The function's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    /// What it does, for people; empty if nobody said.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        self.function.text()
+    }
+
+    /// The definition: schemas and metadata as they travel.
+    #[must_use]
+    pub fn function(&self) -> &Function {
+        &self.function
+    }
+
+    /// The metadata, read as MessagePack of some type; `None` if there are none.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        maybe(self.function.raw_metadata())
+    }
+
+    /// The schema of the arguments, read as MessagePack of some type; `None` if there is none.
+    pub fn request<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        maybe(self.function.raw_request())
+    }
+
+    /// The schema of the result, read as MessagePack of some type; `None` if there is none.
+    pub fn response<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        maybe(self.function.raw_response())
+    }
+
+    /// Whether it has one provider only.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.function.is_exclusive()
+    }
+
+    /// Whether this worker provides it, or is just registering it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Whether the board may be wrong about it: the worker was not connected, or the engine had just
+    /// restarted and the provider was not back yet.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+}
+
+/// A worker that provides or binds something, as the section `workers` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerInfo {
+    pub(super) epoch: u64,
+    pub(super) id: u64,
+    pub(super) name: Arc<str>,
+    pub(super) metadata: Arc<[u8]>,
+    pub(super) functions: Arc<BTreeSet<Arc<str>>>,
+    pub(super) own: bool,
+    pub(super) stale: bool,
+}
+
+impl WorkerInfo {
+    /// Unique within an engine's epoch. While an engine that was restarted settles, workers of two epochs
+    /// may be on the board: tell them apart by [`WorkerInfo::key`].
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Epoch and id: never of two workers.
+    #[must_use]
+    pub fn key(&self) -> (u64, u64) {
+        (self.epoch, self.id)
+    }
+
+    /// Its name; several workers may bear the same.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says about itself, as it travels; empty if it says nothing.
+    #[must_use]
+    pub fn raw_metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    /// What it says about itself, read as MessagePack of some type; `None` if it says nothing.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        maybe(&self.metadata)
+    }
+
+    /// Names of the functions it provides, in order.
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.functions.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether it provides this function.
+    #[must_use]
+    pub fn provides(&self, function: &str) -> bool {
+        self.functions.contains(function)
+    }
+
+    /// Whether it is this worker itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// See [`Entry::is_stale`].
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+}
+
+/// A function tied to an event, as the section `bindings` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    pub(super) key: Arc<BindingName>,
+    pub(super) config: Arc<[u8]>,
+    pub(super) deliver_all: bool,
+    pub(super) stale: bool,
+}
+
+/// What names a binding: event, function and id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BindingName {
+    pub(super) event: Box<str>,
+    pub(super) function: Box<str>,
+    pub(super) id: Box<str>,
+}
+
+impl Binding {
+    /// The event's name.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        &self.key.event
+    }
+
+    /// The function that the event is cast to.
+    #[must_use]
+    pub fn function(&self) -> &str {
+        &self.key.function
+    }
+
+    /// Tells several bindings of one function to one event apart.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.key.id
+    }
+
+    /// For the event's source, as it travels; empty if there is none.
+    #[must_use]
+    pub fn raw_config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// For the event's source, read as MessagePack of some type; `None` if there is none.
+    pub fn config<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        maybe(&self.config)
+    }
+
+    /// Cast to every provider, not to one of them.
+    #[must_use]
+    pub fn delivers_to_all(&self) -> bool {
+        self.deliver_all
+    }
+
+    /// See [`Entry::is_stale`].
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// As it travels.
+    #[must_use]
+    pub fn to_wire(&self) -> BindingEntry<'_> {
+        BindingEntry {
+            event: Text(&self.key.event),
+            function: Text(&self.key.function),
+            id: Text(&self.key.id),
+            config: Bin(&self.config),
+            deliver_all: self.deliver_all,
+        }
+    }
+
+    pub(super) fn from_wire(entry: &BindingEntry<'_>) -> Self {
+        Self {
+            key: Arc::new(BindingName {
+                event: entry.event.0.into(),
+                function: entry.function.0.into(),
+                id: entry.id.0.into(),
+            }),
+            config: entry.config.0.into(),
+            deliver_all: entry.deliver_all,
+            stale: false,
+        }
+    }
+}
+
+fn maybe<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, FunctionError> {
+    if bytes.is_empty() {
+        Ok(None)
+    } else {
+        unpack(bytes).map(Some)
+    }
+}

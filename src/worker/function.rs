@@ -1,0 +1,244 @@
+//! A function as its provider describes it: the value that one registers and that the board shows.
+//! It does not know who provides it, and it is never changed once it is on a board.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::protocol::{Bin, Definition, Text};
+
+/// A function's definition.
+///
+/// ```
+/// use callboard::worker::Function;
+///
+/// let create = Function::new("orders::create")
+///     .description("Takes an order, answers with its number")
+///     .metadata(&serde_json::json!({"team": "sales"}))?
+///     .exclusive();
+/// assert_eq!(create.name(), "orders::create");
+/// # Ok::<(), callboard::worker::FunctionError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Function {
+    name: Arc<str>,
+    description: Box<str>,
+    request: Box<[u8]>,
+    response: Box<[u8]>,
+    metadata: Box<[u8]>,
+    exclusive: bool,
+}
+
+/// Why a value cannot be metadata or a schema, or cannot be read back as what one wants.
+#[derive(Debug)]
+pub enum FunctionError {
+    /// The value cannot be written as MessagePack.
+    Encode(rmp_serde::encode::Error),
+    /// The bytes are not MessagePack of the wanted type.
+    Decode(rmp_serde::decode::Error),
+}
+
+impl fmt::Display for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encode(error) => write!(f, "this cannot be written as MessagePack: {error}"),
+            Self::Decode(error) => write!(f, "this is not MessagePack of that type: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FunctionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) => Some(error),
+            Self::Decode(error) => Some(error),
+        }
+    }
+}
+
+/// As opaque bytes travel by convention: MessagePack, structs as maps.
+pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>, FunctionError> {
+    rmp_serde::to_vec_named(value).map_err(FunctionError::Encode)
+}
+
+/// Reads opaque bytes as MessagePack.
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FunctionError> {
+    rmp_serde::from_slice(bytes).map_err(FunctionError::Decode)
+}
+
+impl Function {
+    /// A function of this name, 1 to 255 bytes of visible ASCII, by convention `service::function`.
+    /// The name is checked when the function is registered.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            description: Box::default(),
+            request: Box::default(),
+            response: Box::default(),
+            metadata: Box::default(),
+            exclusive: false,
+        }
+    }
+
+    /// What it does, for people.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<Box<str>>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// Anything else, sent as MessagePack. Description, schemas and metadata together may have 32 KiB
+    /// (the engine's `--max-entry`); what is longer is refused when it is registered.
+    pub fn metadata(self, value: &impl Serialize) -> Result<Self, FunctionError> {
+        Ok(self.metadata_bytes(pack(value)?))
+    }
+
+    /// The schema of the arguments, by convention JSON Schema, sent as MessagePack.
+    pub fn request(self, schema: &impl Serialize) -> Result<Self, FunctionError> {
+        Ok(self.request_bytes(pack(schema)?))
+    }
+
+    /// The schema of the result, by convention JSON Schema, sent as MessagePack.
+    pub fn response(self, schema: &impl Serialize) -> Result<Self, FunctionError> {
+        Ok(self.response_bytes(pack(schema)?))
+    }
+
+    /// Metadata as bytes of whatever format; [`metadata`](Self::metadata) is the convention.
+    #[must_use]
+    pub fn metadata_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
+        self.metadata = bytes.into();
+        self
+    }
+
+    /// The schema of the arguments as bytes of whatever format.
+    #[must_use]
+    pub fn request_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
+        self.request = bytes.into();
+        self
+    }
+
+    /// The schema of the result as bytes of whatever format.
+    #[must_use]
+    pub fn response_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
+        self.response = bytes.into();
+        self
+    }
+
+    /// Be the only provider: while somebody provides the function, or if somebody else does already,
+    /// the later one is refused, with the owner named.
+    #[must_use]
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name, shared.
+    pub(super) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it does, for people; empty if nobody said.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.description
+    }
+
+    /// The schema of the arguments as it travels; empty if there is none.
+    #[must_use]
+    pub fn raw_request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// The schema of the result as it travels; empty if there is none.
+    #[must_use]
+    pub fn raw_response(&self) -> &[u8] {
+        &self.response
+    }
+
+    /// The metadata as they travel; empty if there are none.
+    #[must_use]
+    pub fn raw_metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    /// Whether it has one provider only.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// What the engine's `--max-entry` bounds: bytes of description, schemas and metadata.
+    pub(super) fn entry_size(&self) -> usize {
+        self.description.len() + self.request.len() + self.response.len() + self.metadata.len()
+    }
+
+    /// As it travels.
+    pub(super) fn definition(&self) -> Definition<'_> {
+        Definition {
+            name: Text(&self.name),
+            description: Text(&self.description),
+            request: Bin(&self.request),
+            response: Bin(&self.response),
+            metadata: Bin(&self.metadata),
+            exclusive: self.exclusive,
+        }
+    }
+
+    /// As it came.
+    pub(super) fn from_definition(definition: &Definition<'_>) -> Self {
+        Self {
+            name: definition.name.0.into(),
+            description: definition.description.0.into(),
+            request: definition.request.0.into(),
+            response: definition.response.0.into(),
+            metadata: definition.metadata.0.into(),
+            exclusive: definition.exclusive,
+        }
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .field("description", &self.description)
+            .field("exclusive", &self.exclusive)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&str> for Function {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_comes_back_as_it_was_sent() {
+        let function = Function::new("a::b")
+            .description("text")
+            .metadata(&("x", 1))
+            .unwrap()
+            .request_bytes([1, 2])
+            .response_bytes([3])
+            .exclusive();
+        assert_eq!(Function::from_definition(&function.definition()), function);
+        assert_eq!(
+            unpack::<(String, u8)>(function.raw_metadata()).unwrap(),
+            ("x".to_owned(), 1)
+        );
+    }
+}

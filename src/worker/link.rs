@@ -1,0 +1,581 @@
+//! One worker's side of the protocol, connection after connection: HELLO with the session's key and
+//! the resume point, WELCOME, the view, registering again, READY, the heartbeat, GOODBYE. It is a state
+//! machine without socket, clock, thread or chance of its own: bytes and the time come in, bytes and a
+//! deadline go out. The shell around it (the library's, or a simulation) calls
+//!
+//! 1. [`Link::open`] once a transport is there;
+//! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
+//!    that returns a [`Loss`] has ended the connection: close the transport;
+//! 3. [`Link::take_output`] after each of those and after each request, and writes it;
+//! 4. [`Link::take_notices`] and [`Link::take_end`] for what came of it.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::registrations::{Desk, Registrations};
+use super::requests::Requests;
+pub use super::requests::Ticket;
+use super::view::{Origin, View, ViewError};
+use super::{
+    Connection, End, Function, Loss, Notice, Offer, Refusal, Registered, RequestError, Watch,
+};
+use crate::address::Address;
+use crate::protocol::{
+    Bin, Code, Executed, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions, Inbox,
+    MAX_FRAME_CEILING, Message, NoExtensions, Ping, Pong, Resume, Text, VERSION,
+    Watch as WireWatch, Welcome,
+};
+
+/// From the transport's start until WELCOME.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From our GOODBYE until the engine's close.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The heartbeat of an engine that does not tell its own.
+const DEFAULT_PING: Duration = Duration::from_secs(5);
+const DEFAULT_SILENCE: Duration = Duration::from_secs(15);
+
+/// Session keys that are kept: one for each engine that was met lately.
+const KEPT_KEYS: usize = 4;
+
+/// Who a worker is, for its HELLO.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What it watches.
+    pub watch: Watch,
+    /// What it says about itself, opaque.
+    pub metadata: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No transport.
+    Closed,
+    /// HELLO is on its way.
+    Greeting { address: Address, until: Instant },
+    /// WELCOME came.
+    Up(Heartbeat),
+    /// We said GOODBYE; the engine closes.
+    Leaving { until: Instant },
+}
+
+#[derive(Debug)]
+struct Heartbeat {
+    ping_after: Duration,
+    silence: Duration,
+    heard: Instant,
+    /// We asked, and nothing came since.
+    asked: bool,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Link {
+    identity: Identity,
+    random: StdRng,
+    phase: Phase,
+    inbox: Inbox,
+    /// Bytes of a frame that the engine may send.
+    max_frame: usize,
+    /// Keys of sessions with their epochs, the newest last.
+    keys: VecDeque<(u64, Box<[u8]>)>,
+    requests: Requests,
+    registrations: Registrations,
+    view: View,
+    connection: Option<Connection>,
+    notices: Vec<Notice>,
+    /// Requests that were answered.
+    answers: u64,
+    end: Option<End>,
+}
+
+impl Link {
+    /// A link without a transport. All its chance comes from `seed`.
+    #[must_use]
+    pub fn new(identity: Identity, seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            view: View::new(!identity.watch.is_nothing(), now),
+            identity,
+            random: StdRng::from_seed(seed),
+            phase: Phase::Closed,
+            inbox: Inbox::default(),
+            max_frame: MAX_FRAME_CEILING - 1,
+            keys: VecDeque::new(),
+            requests: Requests::default(),
+            registrations: Registrations::default(),
+            connection: None,
+            notices: Vec::new(),
+            answers: 0,
+            end: None,
+        }
+    }
+
+    /// Bytes of the body of the longest HELLO that this link will send; an engine reads 16 KiB.
+    #[must_use]
+    pub fn hello_bytes(&self) -> usize {
+        let resume = Resume {
+            epoch: u64::MAX,
+            revision: u64::MAX,
+            digest: Bin(&[0; 32]),
+        };
+        self.hello(Some(&[0; 32]), Some(resume)).len() - HEADER_LEN
+    }
+
+    fn hello(&self, session: Option<&[u8]>, resume: Option<Resume<'_>>) -> Vec<u8> {
+        Hello {
+            versions: vec![VERSION],
+            name: Text(&self.identity.name),
+            namespace: Text(&self.identity.namespace),
+            ext: HelloOptions {
+                watch: Some(self.identity.watch.to_wire()).filter(|it| !is_default(it)),
+                session: session.map(Bin),
+                resume,
+                metadata: Bin(&self.identity.metadata),
+                client: Text(concat!("callboard-rust/", env!("CARGO_PKG_VERSION"))),
+                ..HelloOptions::default()
+            },
+        }
+        .to_frame()
+    }
+
+    /// A transport to `address` is there: says HELLO. `epoch` is that of the engine there, if it is
+    /// known: of several session keys, that engine's is presented then, else the newest.
+    pub fn open(&mut self, address: Address, epoch: Option<u64>, now: Instant) {
+        self.inbox = Inbox::default();
+        self.max_frame = MAX_FRAME_CEILING - 1;
+        self.requests.clear();
+        let of_epoch = self.keys.iter().find(|(it, _)| Some(*it) == epoch);
+        let key = of_epoch.or_else(|| self.keys.back()).map(|(_, key)| &**key);
+        let resume = self.view.resume_point().map(|(origin, revision)| Resume {
+            epoch: origin.epoch,
+            revision,
+            digest: Bin(&origin.digest),
+        });
+        self.requests.out = self.hello(key, resume);
+        let until = now + WELCOME_TIMEOUT;
+        self.phase = Phase::Greeting { address, until };
+    }
+
+    /// Bytes came, split in whatever way. All are taken.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Loss> {
+        if let Phase::Up(heartbeat) = &mut self.phase {
+            heartbeat.heard = now;
+            heartbeat.asked = false;
+        }
+        // The frames borrow from the inbox while they change everything else.
+        let mut inbox = mem::take(&mut self.inbox);
+        let end = loop {
+            match inbox.next(&mut bytes, self.max_frame) {
+                Ok(Some(body)) => {
+                    let message = Message::decode(body).map_err(Loss::Garbled);
+                    if let Err(loss) = message.and_then(|it| self.handle_message(&it, now)) {
+                        break Err(loss);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(Loss::NotAnEngine(error)),
+            }
+        };
+        self.inbox = inbox;
+        end.map_err(|loss| self.lose(loss, now))?;
+        self.handle_time(now)
+    }
+
+    /// The time went on.
+    pub fn handle_time(&mut self, now: Instant) -> Result<(), Loss> {
+        let step = self.view.settle(now);
+        self.notices.extend(step.map(Notice::Step));
+        match &mut self.phase {
+            Phase::Greeting { until, .. } if *until <= now => {
+                return Err(self.lose(Loss::NoWelcome, now));
+            }
+            Phase::Leaving { until } if *until <= now => return Err(self.lose(Loss::Closed, now)),
+            Phase::Closed | Phase::Greeting { .. } | Phase::Leaving { .. } => {}
+            Phase::Up(heartbeat) => {
+                let desk = Desk {
+                    requests: &mut self.requests,
+                    view: &mut self.view,
+                    notices: &mut self.notices,
+                };
+                self.registrations.retry(now, desk);
+                let silent = now.saturating_duration_since(heartbeat.heard);
+                if silent >= heartbeat.silence {
+                    let loss = Loss::Silent(heartbeat.silence);
+                    return Err(self.lose(loss, now));
+                }
+                if silent >= heartbeat.ping_after && !heartbeat.asked {
+                    heartbeat.asked = true;
+                    let ping = Ping {
+                        revision: bookmark(&self.view),
+                        ext: NoExtensions {},
+                    };
+                    ping.encode(&mut self.requests.out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The transport ended: by the engine's close, or as `why` says.
+    pub fn handle_end(&mut self, why: Option<Loss>, now: Instant) -> Loss {
+        let loss = why.unwrap_or(match self.phase {
+            Phase::Greeting { .. } => Loss::ClosedBeforeWelcome,
+            _ => Loss::Closed,
+        });
+        self.lose(loss, now)
+    }
+
+    /// When [`Link::handle_time`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Greeting { until, .. } | Phase::Leaving { until } => Some(*until),
+            Phase::Up(heartbeat) => {
+                let wait = if heartbeat.asked {
+                    heartbeat.silence
+                } else {
+                    heartbeat.ping_after
+                };
+                let others = [
+                    self.view.next_deadline(),
+                    self.registrations.next_deadline(),
+                ];
+                others
+                    .into_iter()
+                    .flatten()
+                    .chain([heartbeat.heard + wait])
+                    .min()
+            }
+        }
+    }
+
+    /// Moves the bytes that are to be written to the end of `into`; says whether there were any.
+    pub fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
+        if into.is_empty() {
+            mem::swap(into, &mut self.requests.out);
+        } else {
+            into.append(&mut self.requests.out);
+        }
+        !into.is_empty()
+    }
+
+    /// How many bytes [`Link::take_output`] has.
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.requests.out.len()
+    }
+
+    /// The news since the last call, in order.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        mem::take(&mut self.notices)
+    }
+
+    /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
+    pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.register(functions, desk))
+    }
+
+    /// Orders the opposite.
+    pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.unregister(names, desk))
+    }
+
+    fn check_not_over(&self) -> Result<(), RequestError> {
+        self.end
+            .clone()
+            .map_or(Ok(()), |end| Err(RequestError::Ended(end)))
+    }
+
+    /// How an order ended, if it has; told once.
+    pub fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
+        self.registrations.take_end(ticket)
+    }
+
+    /// Where the view stands and how much was answered: what somebody may wait for without there being
+    /// a notice of it.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.view.revision(), self.answers)
+    }
+
+    /// Nobody will ask for this order's end. It is carried out nevertheless.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.registrations.abandon(ticket);
+    }
+
+    /// What this worker wants to provide.
+    #[must_use]
+    pub fn offers(&self) -> Vec<Offer> {
+        self.registrations.offers()
+    }
+
+    /// The view.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The connection, from WELCOME until it ends.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
+    /// Whether nothing is open that a change of the connection would disturb.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.requests.is_idle()
+    }
+
+    /// Why the worker is over, once it is.
+    #[must_use]
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Says GOODBYE. The engine closes then; [`Link::next_deadline`] says how long that may take.
+    pub fn leave(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Up(_) | Phase::Greeting { .. } => {
+                self.requests.out.extend(farewell());
+                let until = now + LEAVE_TIMEOUT;
+                self.phase = Phase::Leaving { until };
+            }
+            Phase::Closed | Phase::Leaving { .. } => {}
+        }
+    }
+
+    /// The worker is over: its orders end, nothing new is taken. Says so once.
+    pub fn finish(&mut self, end: End, now: Instant) {
+        if self.end.is_none() {
+            if !matches!(self.phase, Phase::Closed) {
+                self.lose(Loss::Closed, now);
+            }
+            self.registrations.end(&end);
+            self.notices.push(Notice::Ended(end.clone()));
+            self.end = Some(end);
+        }
+    }
+
+    fn lose(&mut self, loss: Loss, now: Instant) -> Loss {
+        self.phase = Phase::Closed;
+        self.requests.clear();
+        self.registrations.disconnected();
+        self.view.lose(now);
+        if let Loss::Inconsistent(error) = &loss {
+            log::error!("the board is fetched anew: {error}");
+            self.view.distrust();
+        }
+        if self.connection.take().is_some() {
+            self.notices.push(Notice::Disconnected(loss.clone()));
+        }
+        loss
+    }
+
+    fn handle_message(&mut self, message: &Message<'_>, now: Instant) -> Result<(), Loss> {
+        match (&self.phase, message) {
+            (Phase::Closed | Phase::Leaving { .. }, _) => Ok(()),
+            (_, Message::Goodbye(goodbye)) => Err(self.loss_by(goodbye)),
+            (Phase::Greeting { .. }, Message::Welcome(welcome)) => self.welcomed(welcome, now),
+            (Phase::Greeting { .. }, other) => Err(Loss::Unexpected(other.kind_name())),
+            (Phase::Up(_), other) => self.handle_while_up(other, now),
+        }
+    }
+
+    fn handle_while_up(&mut self, message: &Message<'_>, now: Instant) -> Result<(), Loss> {
+        match message {
+            Message::Changes(it) => {
+                let step = self.view.changes(it.from, it.to, it.more, &it.sections);
+                self.notices.extend(step?.map(Notice::Step));
+            }
+            Message::Snapshot(chunk) => self.view.snapshot(&chunk.sections)?,
+            Message::Resync(it) => self.view.resync(it.revision, &it.reason, now)?,
+            Message::Synced(it) => {
+                let was_live = self.view.is_live();
+                let steps = self.view.synced(it.revision, now)?;
+                self.notices.extend(steps.into_iter().map(Notice::Step));
+                if !was_live {
+                    let revision = self.view.revision();
+                    self.notices.push(Notice::Synced { revision });
+                }
+            }
+            Message::Ping(it) => {
+                self.view.bookmark(it.revision);
+                let pong = Pong {
+                    revision: bookmark(&self.view),
+                    ext: NoExtensions {},
+                };
+                pong.encode(&mut self.requests.out);
+            }
+            Message::Pong(it) => self.view.bookmark(it.revision),
+            Message::Outcome(it) => self.answered(it.id, Ok(it.ext.revision), now),
+            Message::Failure(it) => {
+                let refusal = Refusal {
+                    code: it.code.0.into(),
+                    message: it.message.0.into(),
+                    retryable: it.retryable,
+                    executed: it.executed,
+                };
+                self.answered(it.id, Err(refusal), now);
+            }
+            Message::Drain(it) => {
+                log::info!(
+                    "the engine is about to stop (back in {:?} ms)",
+                    it.ext.retry_after_ms
+                );
+            }
+            Message::Invoke(it) => {
+                let message = "this worker serves no calls";
+                self.requests.answer_unsupported(it.id, message);
+            }
+            Message::Unknown { kind, id: Some(id) } => {
+                let message = format!("this worker does not know requests of kind {kind}");
+                self.requests.answer_unsupported(*id, &message);
+            }
+            Message::Cancel(_) | Message::Cast(_) | Message::Unknown { id: None, .. } => {}
+            other => return Err(Loss::Unexpected(other.kind_name())),
+        }
+        Ok(())
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome<'_>, now: Instant) -> Result<(), Loss> {
+        let Phase::Greeting { address, .. } = mem::replace(&mut self.phase, Phase::Closed) else {
+            return Err(Loss::Unexpected("Welcome"));
+        };
+        let ext = &welcome.ext;
+        let settling = Duration::from_millis(ext.settling_ms);
+        let ping_after = or_default(ext.ping_ms, DEFAULT_PING);
+        self.phase = Phase::Up(Heartbeat {
+            // A little later than the engine would ask: as long as it does, we need not.
+            ping_after: ping_after + ping_after / 5,
+            silence: or_default(ext.silence_ms, DEFAULT_SILENCE),
+            heard: now,
+            asked: false,
+        });
+        if ext.limits.max_frame != 0 {
+            self.max_frame = (ext.limits.max_frame as usize).min(MAX_FRAME_CEILING - 1);
+        }
+        self.keys.retain(|(epoch, _)| *epoch != welcome.epoch);
+        self.keys
+            .push_back((welcome.epoch, welcome.session.0.into()));
+        if self.keys.len() > KEPT_KEYS {
+            self.keys.pop_front();
+        }
+        let connection = Connection {
+            address,
+            worker: welcome.worker,
+            engine: welcome.engine.0.into(),
+            epoch: welcome.epoch,
+            revision: welcome.revision,
+            resumed: ext.resumed,
+            taken_over: ext.taken_over,
+            settling,
+        };
+        self.connection = Some(connection.clone());
+        self.notices.push(Notice::Connected(connection));
+        let origin = Origin {
+            epoch: welcome.epoch,
+            digest: welcome.digest.0.into(),
+        };
+        let (worker, revision) = (welcome.worker, welcome.revision);
+        self.view
+            .welcome(origin, worker, revision, ext.resumed, settling, now);
+        if self.view.is_live() {
+            self.notices.push(Notice::Synced { revision });
+        }
+        self.requests.begin(&ext.limits);
+        let (registrations, desk) = self.desk();
+        registrations.restore(desk);
+        Ok(())
+    }
+
+    fn answered(&mut self, id: u64, answer: Result<Option<u64>, Refusal>, now: Instant) {
+        let Some(asked) = self.requests.take(id) else {
+            log::warn!("the engine answered request {id}, which is not open");
+            return;
+        };
+        self.answers += 1;
+        let answer = answer.map(|revision| revision.unwrap_or(0));
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
+        self.registrations
+            .answered(asked, answer, now, &mut self.random, desk);
+    }
+
+    fn desk(&mut self) -> (&mut Registrations, Desk<'_>) {
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
+        (&mut self.registrations, desk)
+    }
+
+    fn loss_by(&self, goodbye: &Goodbye<'_>) -> Loss {
+        Loss::Goodbye {
+            refusal: Refusal {
+                code: goodbye.code.0.into(),
+                message: goodbye.message.0.into(),
+                // A code of a newer engine is read as the one that does not end a worker.
+                retryable: Code::parse(&goodbye.code).is_none_or(Code::retryable),
+                executed: Executed::No,
+            },
+            retry_after: goodbye.ext.retry_after_ms.map(Duration::from_millis),
+            before_welcome: matches!(self.phase, Phase::Greeting { .. }),
+        }
+    }
+}
+
+impl From<ViewError> for Loss {
+    fn from(error: ViewError) -> Self {
+        Self::Inconsistent(error)
+    }
+}
+
+/// GOODBYE as a worker says it that is done.
+pub(super) fn farewell() -> Vec<u8> {
+    Goodbye {
+        code: Text(Code::Bye.as_str()),
+        message: Text(""),
+        ext: GoodbyeOptions::default(),
+    }
+    .to_frame()
+}
+
+/// What PING and PONG carry: where the view stands.
+fn bookmark(view: &View) -> u64 {
+    if view.is_live() { view.revision() } else { 0 }
+}
+
+fn or_default(milliseconds: u64, default: Duration) -> Duration {
+    match milliseconds {
+        0 => default,
+        milliseconds => Duration::from_millis(milliseconds),
+    }
+}
+
+/// The watch that a HELLO need not spell out.
+fn is_default(watch: &WireWatch<'_>) -> bool {
+    *watch == Watch::all().to_wire()
+}
+
+#[cfg(test)]
+mod tests;

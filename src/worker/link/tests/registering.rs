@@ -1,0 +1,275 @@
+//! What becomes of registrations: answers, refusals, reconnects in between, batches over the limits of a
+//! frame.
+
+use super::*;
+
+#[test]
+fn a_registration_is_answered_and_registered_again_after_a_reconnect() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b"]);
+    assert_eq!(bench.standing("a"), Some(Standing::Listed));
+    bench.drop_connection();
+    assert_eq!(bench.standing("a"), Some(Standing::Pending));
+    bench.up(2);
+    let written = bench.written();
+    assert_eq!(written, ["register 3 a b"]);
+    // READY waits until it is known that all is registered again.
+    bench.hear(&outcome(3, 12).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["ready 4"]);
+    assert_eq!(bench.standing("a"), Some(Standing::Listed));
+}
+
+#[test]
+fn a_refused_registration_is_forgotten() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a"]);
+    let ticket = bench.register(&["a", "x"]);
+    assert_eq!(bench.written(), ["register 3 a x"]);
+    bench.hear(&failure(3, Code::Exclusive).to_frame()).unwrap();
+    let error = bench.link.take_end(ticket).unwrap().unwrap_err();
+    assert_eq!((error.code(), error.retryable()), ("exclusive", true));
+    assert_eq!(bench.standing("x"), None);
+    bench.drop_connection();
+    bench.up(2);
+    assert_eq!(bench.written(), ["register 4 a"]);
+}
+
+#[test]
+fn what_is_ordered_without_a_connection_or_unanswered_is_sent_with_the_next() {
+    let mut bench = bench(Watch::nothing());
+    let before = bench.register(&["a"]);
+    assert_eq!(bench.written(), Vec::<String>::new());
+    bench.up(1);
+    assert_eq!(bench.written(), ["ready 1", "register 2 a"]);
+    // One at a time: what the engine has when the next is asked is known then.
+    let meanwhile = bench.unregister(&["a"]);
+    assert_eq!(bench.written(), Vec::<String>::new());
+    bench.drop_connection();
+    bench.up(2);
+    // READY waits for what may have had its effect already.
+    assert_eq!(bench.written(), ["register 3 a"]);
+    bench.hear(&outcome(3, 12).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["ready 4", "unregister 5 a"]);
+    bench.hear(&outcome(5, 13).to_frame()).unwrap();
+    assert_eq!(
+        bench.link.take_end(before),
+        Some(Ok(Registered { revision: 12 }))
+    );
+    assert_eq!(
+        bench.link.take_end(meanwhile),
+        Some(Ok(Registered { revision: 13 }))
+    );
+    assert_eq!(bench.link.offers(), []);
+}
+
+#[test]
+fn what_is_being_unregistered_does_not_come_back_with_a_reconnect() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b"]);
+    let ticket = bench.unregister(&["a"]);
+    assert_eq!(bench.written(), ["unregister 3 a"]);
+    bench.drop_connection();
+    bench.up(2);
+    assert_eq!(bench.written(), ["register 4 b"]);
+    bench.hear(&outcome(4, 12).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["unregister 5 a"]);
+    // The engine before had carried it out, or this one never had it: both are what was wanted.
+    bench
+        .hear(&failure(5, Code::NotRegistered).to_frame())
+        .unwrap();
+    assert!(bench.link.take_end(ticket).unwrap().is_ok());
+    assert_eq!(bench.standing("a"), None);
+    assert_eq!(bench.written(), ["ready 6"]);
+    // What it never had is an error as ever.
+    let ticket = bench.unregister(&["x"]);
+    assert_eq!(bench.written(), ["unregister 7 x"]);
+    bench
+        .hear(&failure(7, Code::NotRegistered).to_frame())
+        .unwrap();
+    assert_eq!(
+        bench.link.take_end(ticket).unwrap().unwrap_err().code(),
+        "not_registered"
+    );
+}
+
+#[test]
+fn one_refusal_after_a_reconnect_does_not_take_the_others_down() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b", "c", "d"]);
+    bench.drop_connection();
+    bench.up(2);
+    bench.link.take_notices();
+    assert_eq!(bench.written(), ["register 3 a b c d"]);
+    bench.hear(&failure(3, Code::Exclusive).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 4 a b"]);
+    bench.hear(&outcome(4, 12).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 5 c d"]);
+    bench.hear(&failure(5, Code::Exclusive).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 6 c"]);
+    bench.hear(&failure(6, Code::Exclusive).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 7 d"]);
+    bench.hear(&outcome(7, 13).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["ready 8"]);
+    let notices = bench.link.take_notices();
+    assert!(
+        matches!(&notices[..], [Notice::NotRestored { name, .. }] if &**name == "c"),
+        "{notices:?}"
+    );
+    assert!(matches!(bench.standing("c"), Some(Standing::Refused(_))));
+    // It is retried after a jittered pause, ever longer, and told once.
+    let mut pauses = Vec::new();
+    for id in 9..20 {
+        // The heartbeat goes on meanwhile.
+        let mut pause = Duration::ZERO;
+        while bench
+            .written()
+            .iter()
+            .all(|it| *it != format!("register {id} c"))
+        {
+            pause += SECOND / 10;
+            bench.wait(SECOND / 10).unwrap();
+            bench.hear(&Pong::default().to_frame()).unwrap();
+            assert!(pause < 31 * SECOND);
+        }
+        pauses.push(pause);
+        bench
+            .hear(&failure(id, Code::Exclusive).to_frame())
+            .unwrap();
+    }
+    assert!(
+        pauses[0] <= 2 * SECOND && pauses[10] >= 14 * SECOND,
+        "{pauses:?}"
+    );
+    assert_eq!(bench.link.take_notices(), []);
+    // It is not unregistered with the others, for the engine has it not.
+    let ticket = bench.unregister(&["a", "c"]);
+    assert_eq!(bench.written(), ["unregister 20 a"]);
+    bench.hear(&outcome(20, 14).to_frame()).unwrap();
+    assert!(bench.link.take_end(ticket).unwrap().is_ok());
+    assert_eq!(
+        (bench.standing("c"), bench.standing("b")),
+        (None, Some(Standing::Listed))
+    );
+}
+
+#[test]
+fn an_engine_that_is_full_is_asked_again_for_the_whole_batch() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b"]);
+    bench.drop_connection();
+    bench.up(2);
+    assert_eq!(bench.written(), ["register 3 a b"]);
+    bench
+        .hear(&failure(3, Code::TooManyWorkers).to_frame())
+        .unwrap();
+    assert_eq!(bench.written(), ["ready 4"]);
+    bench.wait(SECOND).unwrap();
+    assert_eq!(bench.written(), ["register 5 a b"]);
+    bench.hear(&outcome(5, 12).to_frame()).unwrap();
+    assert_eq!(bench.standing("b"), Some(Standing::Listed));
+}
+
+#[test]
+fn what_an_engine_that_stops_refuses_waits_for_the_next() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    let ticket = bench.register(&["a"]);
+    assert_eq!(bench.written(), ["register 2 a"]);
+    bench.hear(&failure(2, Code::Draining).to_frame()).unwrap();
+    assert_eq!(bench.link.take_end(ticket), None);
+    let loss = bench
+        .hear(&goodbye(Code::ShuttingDown, Some(700)).to_frame())
+        .unwrap_err();
+    let Loss::Goodbye {
+        retry_after,
+        before_welcome,
+        ..
+    } = &loss
+    else {
+        panic!("{loss}")
+    };
+    assert_eq!(
+        (*retry_after, *before_welcome),
+        (Some(Duration::from_millis(700)), false)
+    );
+    bench.up(2);
+    assert_eq!(bench.written(), ["register 3 a"]);
+}
+
+#[test]
+fn batches_span_frames_within_the_limit() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    let function = |i: usize| Function::new(format!("f{i:02}")).metadata_bytes(vec![0; 1000]);
+    let mut entries: Vec<Function> = (0..50).map(function).collect();
+    let mut large = entries.clone();
+    large[0] = function(0).description("one byte more than the engine takes");
+    bench.link.register(entries.clone()).unwrap();
+    let frames = bench.frames();
+    assert!(frames.iter().all(|frame| frame.len() <= 100_000));
+    let texts: Vec<String> = frames
+        .iter()
+        .map(|it| brief(&Message::decode(it).unwrap()))
+        .collect();
+    assert_eq!(texts.len(), 1);
+    bench.drop_connection();
+    // An engine with smaller frames.
+    bench.link.open(address(), None, bench.now);
+    bench.written();
+    let mut small = welcome(2, &[2; 16]);
+    small.ext.limits.max_frame = 3000;
+    bench.hear(&small.to_frame()).unwrap();
+    let frames = bench.frames();
+    assert!(
+        frames.iter().all(|frame| frame.len() <= 3000),
+        "{}",
+        frames.len()
+    );
+    let texts: Vec<String> = frames
+        .iter()
+        .map(|it| brief(&Message::decode(it).unwrap()))
+        .collect();
+    assert!(
+        texts[0].starts_with("register 3 f00 f01") && texts[0].ends_with('…'),
+        "{texts:?}"
+    );
+    assert!(texts.last().unwrap().ends_with("f49"), "{texts:?}");
+    bench.hear(&outcome(3, 12).to_frame()).unwrap();
+    bench.written();
+    // What the engine would refuse is not sent.
+    let ticket = bench.link.register(large).unwrap();
+    assert_eq!(
+        bench.link.take_end(ticket).unwrap().unwrap_err().code(),
+        "entry_too_large"
+    );
+    entries.push(Function::new("f50"));
+    let ticket = bench.link.register(entries).unwrap();
+    assert_eq!(
+        bench.link.take_end(ticket).unwrap().unwrap_err().code(),
+        "too_many_functions"
+    );
+    let names: Vec<Arc<str>> = (0..40).map(|_| "x".repeat(200).into()).collect();
+    let ticket = bench.link.unregister(names).unwrap();
+    assert_eq!(
+        bench.link.take_end(ticket).unwrap().unwrap_err().code(),
+        "frame_too_large"
+    );
+    assert_eq!(bench.written(), Vec::<String>::new());
+}
+
+#[test]
+fn an_abandoned_order_is_carried_out_nevertheless() {
+    let mut bench = bench(Watch::nothing());
+    let ticket = bench.register(&["a"]);
+    bench.link.abandon(ticket);
+    bench.up(1);
+    assert_eq!(bench.written(), ["ready 1", "register 2 a"]);
+    bench.hear(&outcome(2, 11).to_frame()).unwrap();
+    assert_eq!(bench.link.take_end(ticket), None);
+    assert_eq!(bench.standing("a"), Some(Standing::Listed));
+}

@@ -1,0 +1,126 @@
+//! Looks for engines that come before the present one in the list of addresses, and makes the worker
+//! move when one is back. It is a thread of its own, because a host that does not answer takes its time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::link::{Identity, Link, farewell};
+use super::shell::Shell;
+use super::transport::{Received, Transport};
+use super::{Loss, Watch, deadline_after};
+use crate::address::Address;
+
+/// The thread that looks for engines which come before the present one.
+pub(super) struct Probe {
+    shell: Arc<Shell>,
+    identity: Identity,
+    addresses: Vec<Address>,
+    /// The connection that it looks on behalf of.
+    connection: u64,
+    random: StdRng,
+}
+
+impl Probe {
+    /// A probe on behalf of the present connection.
+    pub(super) fn new(
+        shell: Arc<Shell>,
+        identity: Identity,
+        addresses: Vec<Address>,
+        seed: [u8; 32],
+    ) -> Self {
+        let identity = Identity {
+            watch: Watch::nothing(),
+            metadata: Vec::new(),
+            ..identity
+        };
+        let connection = shell.state().connections;
+        Self {
+            shell,
+            identity,
+            addresses,
+            connection,
+            random: StdRng::from_seed(seed),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while self.pause() {
+            for address in &self.addresses {
+                match self.look(address) {
+                    Ok(epoch) => {
+                        if self.move_there(epoch) {
+                            return;
+                        }
+                        break;
+                    }
+                    Err(loss) => log::debug!("{address} is not back: {loss}"),
+                }
+            }
+        }
+    }
+
+    /// Not all workers of a fleet at once.
+    fn next_look(&mut self) -> Instant {
+        let jitter: f64 = self.random.random_range(0.8..1.2);
+        deadline_after(self.shell.pace.probe_interval.mul_f64(jitter))
+    }
+
+    /// Waits; says whether the connection is still the same then.
+    fn pause(&mut self) -> bool {
+        let until = self.next_look();
+        let mut state = self.shell.state();
+        loop {
+            if state.stop || state.connections != self.connection || state.transport.is_none() {
+                return false;
+            }
+            if Instant::now() >= until {
+                return true;
+            }
+            state = self.shell.wait(state, until);
+        }
+    }
+
+    /// A whole HELLO, for a host that accepts connections need not have an engine that serves. Returns
+    /// the engine's epoch.
+    fn look(&self, address: &Address) -> Result<u64, Loss> {
+        let transport = Transport::dial(address)?;
+        let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
+        link.open(address.clone(), None, Instant::now());
+        let mut buffer = vec![0; 4096];
+        loop {
+            let mut bytes = Vec::new();
+            link.take_output(&mut bytes);
+            let wrote = transport.write(&bytes);
+            wrote.map_err(|error| Loss::Broken(error.into()))?;
+            if let Some(connection) = link.connection() {
+                // If the engine is gone already, it needs no goodbye.
+                let _ = transport.write(&farewell());
+                return Ok(connection.epoch);
+            }
+            let received = transport.read(&mut buffer, link.next_deadline());
+            let now = Instant::now();
+            match received.map_err(|error| Loss::Broken(error.into()))? {
+                Received::Bytes(n) => link.handle_bytes(&buffer[..n], now)?,
+                Received::Nothing => link.handle_time(now)?,
+                Received::End => return Err(link.handle_end(None, now)),
+            }
+        }
+    }
+
+    /// Makes the reader move, unless a request is open: that waits for the next look.
+    fn move_there(&self, epoch: u64) -> bool {
+        let mut state = self.shell.state();
+        if state.connections != self.connection || !state.link.is_idle() {
+            return false;
+        }
+        let Some(transport) = state.transport.clone() else {
+            return false;
+        };
+        state.move_to = Some(epoch);
+        transport.stop_reading();
+        true
+    }
+}

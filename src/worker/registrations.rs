@@ -1,0 +1,404 @@
+//! What this worker wants to provide, and how that stands with the engine: the application's orders
+//! until they end, and after every reconnect the registration of all that was accepted before. It
+//! decides what to ask next; it neither reads nor writes.
+//!
+//! One request is open at a time. So it is always known what the engine has when the next one is made,
+//! and only the one that a lost connection left unanswered is in doubt.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+use super::requests::{Asked, Requests, Ticket};
+use super::view::View;
+use super::{End, Function, Notice, Offer, Refusal, Registered, RequestError, Standing};
+use crate::protocol::Code;
+
+/// The pause before what was refused after a reconnect is tried again; it doubles up to the last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Something that the application ordered and that has not ended.
+#[derive(Debug)]
+struct Order {
+    what: What,
+    /// Nobody waits for its end any more.
+    abandoned: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    Register(Vec<Arc<Function>>),
+    Unregister(Vec<Arc<str>>),
+}
+
+#[derive(Debug)]
+struct Wanted {
+    function: Arc<Function>,
+    standing: Standing,
+}
+
+/// How far registering with the present connection's engine has come.
+#[derive(Debug, Default, PartialEq)]
+enum Stage {
+    /// There is no connection that was welcomed, or its engine is about to stop.
+    #[default]
+    Down,
+    /// READY is still to be said.
+    Restoring,
+    /// It was said.
+    Ready,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Registrations {
+    /// What the engine accepted, and may have to accept again.
+    wanted: BTreeMap<Arc<str>, Wanted>,
+    orders: BTreeMap<Ticket, Order>,
+    ended: HashMap<Ticket, Result<Registered, RequestError>>,
+    last_ticket: u64,
+    stage: Stage,
+    /// Batches to be registered again, before any order.
+    to_restore: VecDeque<Vec<Arc<str>>>,
+    /// A request is open.
+    busy: bool,
+    /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
+    in_doubt: Option<Ticket>,
+    retry_at: Option<Instant>,
+    retry_pause: Option<Duration>,
+}
+
+/// What registering works with.
+pub(super) struct Desk<'a> {
+    pub(super) requests: &'a mut Requests,
+    pub(super) view: &'a mut View,
+    pub(super) notices: &'a mut Vec<Notice>,
+}
+
+impl Wanted {
+    fn is_refused(&self) -> bool {
+        matches!(self.standing, Standing::Refused(_))
+    }
+
+    /// The engine accepted it before, and refuses it now.
+    fn refuse(&mut self, refusal: Refusal, desk: &mut Desk<'_>) {
+        let name = self.function.shared_name().clone();
+        desk.view.set_own(&name, false);
+        let standing = Standing::Refused(refusal.clone());
+        if self.standing != standing {
+            self.standing = standing;
+            desk.notices.push(Notice::NotRestored { name, refusal });
+        }
+    }
+}
+
+impl Registrations {
+    pub(super) fn register(&mut self, functions: Vec<Function>, mut desk: Desk<'_>) -> Ticket {
+        // Of several definitions of one name the last one holds.
+        let by_name: BTreeMap<Arc<str>, Arc<Function>> = functions
+            .into_iter()
+            .map(|function| (function.shared_name().clone(), Arc::new(function)))
+            .collect();
+        for name in by_name.keys() {
+            desk.view.set_own(name, true);
+        }
+        self.order(What::Register(by_name.into_values().collect()), &mut desk)
+    }
+
+    pub(super) fn unregister(&mut self, names: Vec<Arc<str>>, mut desk: Desk<'_>) -> Ticket {
+        self.order(What::Unregister(names), &mut desk)
+    }
+
+    fn order(&mut self, what: What, desk: &mut Desk<'_>) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let abandoned = false;
+        self.orders.insert(ticket, Order { what, abandoned });
+        self.ask_next(desk);
+        ticket
+    }
+
+    /// Nobody waits for this order's end any more. It is carried out nevertheless.
+    pub(super) fn abandon(&mut self, ticket: Ticket) {
+        self.ended.remove(&ticket);
+        if let Some(order) = self.orders.get_mut(&ticket) {
+            order.abandoned = true;
+        }
+    }
+
+    /// How an order ended, if it has; told once.
+    pub(super) fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
+        self.ended.remove(&ticket)
+    }
+
+    /// WELCOME came: registers again what was accepted before, in one batch: one revision step for all
+    /// who watch.
+    pub(super) fn restore(&mut self, mut desk: Desk<'_>) {
+        self.stage = Stage::Restoring;
+        self.retry_pause = None;
+        // What was just being unregistered shall not come back for a moment.
+        let leaving = match self.in_doubt.and_then(|ticket| self.orders.get(&ticket)) {
+            Some(Order {
+                what: What::Unregister(names),
+                ..
+            }) if names.iter().all(|name| self.wanted.contains_key(name)) => &names[..],
+            _ => &[],
+        };
+        let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
+        self.to_restore = VecDeque::from([staying.cloned().collect()]);
+        self.ask_next(&mut desk);
+    }
+
+    /// Asks the next thing, unless something is open.
+    fn ask_next(&mut self, desk: &mut Desk<'_>) {
+        while !self.busy && self.stage != Stage::Down {
+            if let Some(names) = self.to_restore.pop_front() {
+                self.ask_again(names, desk);
+            } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
+                // READY says that all is registered again: what one refusal took down with it has had its
+                // second chance, and so has the order whose answer was lost.
+                self.stage = Stage::Ready;
+                desk.requests.ready();
+            } else if let Some((&ticket, _)) = self.orders.first_key_value() {
+                self.send(ticket, desk);
+            } else {
+                self.in_doubt = None;
+                if self.stage == Stage::Ready {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn ask_again(&mut self, names: Vec<Arc<str>>, desk: &mut Desk<'_>) {
+        let mut functions = Vec::with_capacity(names.len());
+        let mut asked = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(wanted) = self.wanted.get_mut(&name) else {
+                continue;
+            };
+            if let Some(refusal) = desk.requests.entry_refusal(&wanted.function) {
+                wanted.refuse(refusal, desk);
+                continue;
+            }
+            functions.push(wanted.function.clone());
+            asked.push(name);
+        }
+        if !functions.is_empty() {
+            self.busy = true;
+            desk.requests.register(&functions, Asked::Restore(asked));
+        }
+    }
+
+    /// Sends an order, unless its end is known already.
+    fn send(&mut self, ticket: Ticket, desk: &mut Desk<'_>) {
+        let (wanted, requests) = (&self.wanted, &mut *desk.requests);
+        let known = match &self.orders[&ticket].what {
+            What::Register(functions) => {
+                let new = (functions.iter()).filter(|it| !wanted.contains_key(it.shared_name()));
+                let count = wanted.len() + new.count();
+                let too_large = functions.iter().find_map(|it| requests.entry_refusal(it));
+                let refusal = too_large.or_else(|| requests.count_refusal(count));
+                if refusal.is_none() {
+                    requests.register(functions, Asked::Order(ticket));
+                }
+                refusal.map(Err)
+            }
+            What::Unregister(names) => {
+                // The engine has not what it refused, and would refuse the batch for it.
+                let refused = |name| wanted.get(name).is_some_and(Wanted::is_refused);
+                let there = names.iter().filter(|name| !refused(*name)).cloned();
+                let there: Vec<Arc<str>> = there.collect();
+                if there.is_empty() && !names.is_empty() {
+                    Some(Ok(desk.view.revision()))
+                } else if let Some(refusal) = requests.names_refusal(&there) {
+                    Some(Err(refusal))
+                } else {
+                    requests.unregister(&there, Asked::Order(ticket));
+                    None
+                }
+            }
+        };
+        if let Some(end) = known {
+            self.end_order(ticket, end, desk.view);
+        } else {
+            self.busy = true;
+            self.in_doubt = Some(ticket);
+        }
+    }
+
+    /// The connection ended: what was open is asked again over the next.
+    pub(super) fn disconnected(&mut self) {
+        self.stage = Stage::Down;
+        self.busy = false;
+        self.to_restore.clear();
+        self.retry_at = None;
+        for wanted in self.wanted.values_mut() {
+            if wanted.standing == Standing::Listed {
+                wanted.standing = Standing::Pending;
+            }
+        }
+    }
+
+    /// A request of ours was answered.
+    pub(super) fn answered(
+        &mut self,
+        asked: Asked,
+        answer: Result<u64, Refusal>,
+        now: Instant,
+        random: &mut impl Rng,
+        mut desk: Desk<'_>,
+    ) {
+        self.busy &= asked == Asked::Ready;
+        match (asked, answer) {
+            (Asked::Ready, Ok(_)) => {}
+            (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
+            // The engine stops. All this is asked again of the next one.
+            (_, Err(refusal)) if *refusal.code == *Code::Draining.as_str() => {
+                self.stage = Stage::Down;
+            }
+            (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
+            (Asked::Restore(names), Ok(_)) => {
+                for name in names {
+                    if let Some(wanted) = self.wanted.get_mut(&name) {
+                        wanted.standing = Standing::Listed;
+                        desk.view.set_own(&name, true);
+                    }
+                }
+            }
+            (Asked::Restore(names), Err(refusal)) => {
+                self.not_restored(names, &refusal, &mut desk);
+                if refusal.retryable && self.retry_at.is_none() {
+                    let pause = self.retry_pause;
+                    let pause = pause.map_or(FIRST_RETRY, |pause| (pause * 2).min(LAST_RETRY));
+                    self.retry_pause = Some(pause);
+                    self.retry_at = Some(now + pause.mul_f64(random.random_range(0.5..1.0)));
+                }
+            }
+        }
+        self.ask_next(&mut desk);
+    }
+
+    /// A batch that was registered before is refused. One of them is to blame; halve until it is found.
+    fn not_restored(&mut self, mut names: Vec<Arc<str>>, refusal: &Refusal, desk: &mut Desk<'_>) {
+        let whole = *refusal.code == *Code::TooManyWorkers.as_str();
+        if names.len() > 1 && !whole {
+            let half = names.split_off(names.len() / 2);
+            self.to_restore.push_front(half);
+            self.to_restore.push_front(names);
+            return;
+        }
+        for name in names {
+            if let Some(wanted) = self.wanted.get_mut(&name) {
+                wanted.refuse(refusal.clone(), desk);
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Tries again what was refused, if it is time.
+    pub(super) fn retry(&mut self, now: Instant, mut desk: Desk<'_>) {
+        if self.retry_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.retry_at = None;
+        let refused = self.wanted.iter().filter(
+            |(_, it)| matches!(&it.standing, Standing::Refused(refusal) if refusal.retryable),
+        );
+        let names = refused.map(|(name, _)| name.clone()).collect();
+        self.to_restore.push_back(names);
+        self.ask_next(&mut desk);
+    }
+
+    fn end_order(&mut self, ticket: Ticket, answer: Result<u64, Refusal>, view: &mut View) {
+        self.in_doubt.take_if(|it| *it == ticket);
+        let Some(order) = self.orders.remove(&ticket) else {
+            return;
+        };
+        let gone = |name| {
+            self.wanted
+                .get(name)
+                .is_some_and(|it| it.standing != Standing::Listed)
+        };
+        let answer = match (&order.what, answer) {
+            // An earlier connection's UNREGISTER had its effect, and only its answer was lost. Or its engine
+            // died, and this one never had them.
+            (What::Unregister(names), Err(refusal))
+                if *refusal.code == *Code::NotRegistered.as_str() && names.iter().all(gone) =>
+            {
+                Ok(view.revision())
+            }
+            (_, answer) => answer,
+        };
+        match (order.what, answer.is_ok()) {
+            (What::Register(functions), true) => {
+                for function in functions {
+                    view.set_own(function.shared_name(), true);
+                    let standing = Standing::Listed;
+                    let name = function.shared_name().clone();
+                    self.wanted.insert(name, Wanted { function, standing });
+                }
+            }
+            (What::Register(functions), false) => {
+                for function in functions {
+                    let name = function.shared_name();
+                    view.set_own(name, self.wanted.contains_key(name));
+                }
+            }
+            (What::Unregister(names), true) => {
+                for name in names {
+                    self.wanted.remove(&name);
+                    view.set_own(&name, false);
+                }
+            }
+            (What::Unregister(mut names), false) => {
+                // If they were kept from being registered again, they are due now.
+                let pending = |it: &Wanted| it.standing == Standing::Pending;
+                names.retain(|name| self.wanted.get(name).is_some_and(pending));
+                self.to_restore.push_back(names);
+            }
+        }
+        if !order.abandoned {
+            let end = answer.map(|revision| Registered { revision });
+            self.ended
+                .insert(ticket, end.map_err(RequestError::Refused));
+        }
+    }
+
+    /// The worker is over: so are its orders.
+    pub(super) fn end(&mut self, end: &End) {
+        self.disconnected();
+        for (ticket, order) in std::mem::take(&mut self.orders) {
+            if !order.abandoned {
+                self.ended
+                    .insert(ticket, Err(RequestError::Ended(end.clone())));
+            }
+        }
+    }
+
+    /// What is wanted, by name; orders that have not ended included.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        let mut offers: BTreeMap<&str, Offer> = BTreeMap::new();
+        for (name, wanted) in &self.wanted {
+            let (function, standing) = (wanted.function.clone(), wanted.standing.clone());
+            offers.insert(name, Offer { function, standing });
+        }
+        for order in self.orders.values() {
+            if let What::Register(functions) = &order.what {
+                for function in functions {
+                    let offer = Offer {
+                        function: function.clone(),
+                        standing: Standing::Pending,
+                    };
+                    offers.entry(function.name()).or_insert(offer);
+                }
+            }
+        }
+        offers.into_values().collect()
+    }
+}

@@ -1,0 +1,330 @@
+//! Which address to try next, and when: in order of preference, at once after a loss, then ever more
+//! slowly, and never before the time that an engine asked for. It has no clock and opens nothing.
+
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+use super::{Attempt, End, Loss};
+use crate::address::Address;
+use crate::protocol::Code;
+
+/// The first pause is up to this long: a thousand workers that lose one engine do not return in one
+/// moment, and each is back before its engine has settled.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// No pause is longer, jitter included.
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A connection that held for so long was a good one: the pauses begin anew.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Turn {
+    /// Try this address.
+    Try(usize),
+    /// Do nothing until then.
+    Wait(Instant),
+    /// Nothing will help.
+    Stop(End),
+}
+
+#[derive(Debug)]
+struct Place {
+    address: Address,
+    /// The engine there asked not to be tried before.
+    not_before: Option<Instant>,
+    /// What came of it last.
+    last: Option<Loss>,
+    /// It was tried in this round.
+    tried: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Route {
+    places: Vec<Place>,
+    cursor: usize,
+    round_at: Instant,
+    pause: Duration,
+    /// Give up after one round.
+    once: bool,
+}
+
+impl Route {
+    pub(super) fn new(addresses: Vec<Address>, once: bool, now: Instant) -> Self {
+        let places = addresses.into_iter().map(|address| Place {
+            address,
+            not_before: None,
+            last: None,
+            tried: false,
+        });
+        Self {
+            places: places.collect(),
+            cursor: 0,
+            round_at: now,
+            pause: FIRST_PAUSE,
+            once,
+        }
+    }
+
+    pub(super) fn address(&self, index: usize) -> &Address {
+        &self.places[index].address
+    }
+
+    /// What came of the latest attempts, in order of preference.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        let tried = self.places.iter().filter_map(|place| {
+            let (address, loss) = (place.address.clone(), place.last.clone()?);
+            Some(Attempt { address, loss })
+        });
+        tried.collect()
+    }
+
+    pub(super) fn next(&mut self, now: Instant, random: &mut impl Rng) -> Turn {
+        if now < self.round_at {
+            return Turn::Wait(self.round_at);
+        }
+        while let Some(place) = self.places.get_mut(self.cursor) {
+            if place.not_before.is_none_or(|at| at <= now) {
+                place.tried = true;
+                return Turn::Try(self.cursor);
+            }
+            self.cursor += 1;
+        }
+        if let Some(end) = self.end_of_round() {
+            return Turn::Stop(end);
+        }
+        // Who asked to be tried at a certain time is tried then, and not when the others are.
+        let asked = self
+            .places
+            .iter()
+            .filter(|it| !it.tried)
+            .filter_map(|it| it.not_before)
+            .min();
+        let any_tried = self.places.iter().any(|it| it.tried);
+        let at = match asked {
+            Some(at) if !any_tried => at,
+            Some(at) => at.min(now + self.next_pause(random)),
+            None => now + self.next_pause(random),
+        };
+        self.begin_round(at);
+        Turn::Wait(self.round_at)
+    }
+
+    fn begin_round(&mut self, at: Instant) {
+        self.round_at = at;
+        self.cursor = 0;
+        for place in &mut self.places {
+            place.tried = false;
+        }
+    }
+
+    fn next_pause(&mut self, random: &mut impl Rng) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LAST_PAUSE);
+        pause.mul_f64(random.random_range(0.5..1.0))
+    }
+
+    /// Each address was tried, and none is any good: is that for ever?
+    fn end_of_round(&self) -> Option<End> {
+        let mut last = None;
+        for place in &self.places {
+            match &place.last {
+                Some(Loss::Goodbye {
+                    refusal,
+                    before_welcome: true,
+                    ..
+                }) if place.tried && !refusal.retryable => {
+                    last = Some(End::Refused(refusal.clone()));
+                }
+                _ => return self.once.then_some(End::Unconnected),
+            }
+        }
+        last
+    }
+
+    /// An attempt came to nothing, or its connection ended before the board was there.
+    pub(super) fn failed(&mut self, index: usize, loss: Loss, now: Instant) {
+        self.note(index, loss, now);
+        self.cursor = index + 1;
+    }
+
+    /// WELCOME came: from now on the worker comes back for as long as it lives.
+    pub(super) fn welcomed(&mut self) {
+        self.once = false;
+    }
+
+    /// A connection ended that had held for `held`.
+    pub(super) fn lost(
+        &mut self,
+        index: usize,
+        loss: Loss,
+        held: Duration,
+        now: Instant,
+        random: &mut impl Rng,
+    ) {
+        let moved = loss == Loss::Moved;
+        self.note(index, loss, now);
+        if held >= GOOD_AFTER || moved {
+            self.pause = FIRST_PAUSE;
+        }
+        let pause = if moved {
+            Duration::ZERO
+        } else if self.pause == FIRST_PAUSE {
+            self.next_pause(random)
+                .mul_f64(random.random_range(0.0..1.0))
+        } else {
+            self.next_pause(random)
+        };
+        self.begin_round(now + pause);
+    }
+
+    fn note(&mut self, index: usize, loss: Loss, now: Instant) {
+        let place = &mut self.places[index];
+        place.not_before = match &loss {
+            Loss::Goodbye { retry_after, .. } => retry_after.map(|wait| now + wait),
+            _ => None,
+        };
+        place.last = Some(loss);
+    }
+}
+
+/// Whether this ends the worker for good, wherever it would connect next.
+pub(super) fn is_takeover(loss: &Loss) -> bool {
+    loss.code() == Some(Code::SessionTakenOver.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::requests::refusal;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn route(addresses: &str, once: bool, now: Instant) -> (Route, StdRng) {
+        let addresses = Address::parse_list(addresses).unwrap();
+        (Route::new(addresses, once, now), StdRng::from_seed([1; 32]))
+    }
+
+    fn goodbye(code: Code, retry_after: Option<Duration>) -> Loss {
+        Loss::Goodbye {
+            refusal: refusal(code, ""),
+            retry_after,
+            before_welcome: true,
+        }
+    }
+
+    fn wait(turn: &Turn, now: Instant) -> Duration {
+        match turn {
+            Turn::Wait(at) => *at - now,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_tried_in_order_and_then_after_growing_pauses() {
+        let mut now = Instant::now();
+        let (mut route, mut random) = route("a:1,b:1", false, now);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            for index in 0..2 {
+                assert_eq!(route.next(now, &mut random), Turn::Try(index));
+                route.failed(index, Loss::NobodyListens, now);
+            }
+            let pause = wait(&route.next(now, &mut random), now);
+            now += pause;
+            pauses.push(pause);
+        }
+        assert!(pauses[0] <= FIRST_PAUSE && pauses[0] >= FIRST_PAUSE / 2);
+        assert!(pauses[11] <= LAST_PAUSE && pauses[11] >= LAST_PAUSE / 2);
+        assert!(
+            pauses
+                .windows(3)
+                .all(|it| it[2] >= it[0] || it[2] >= LAST_PAUSE / 2)
+        );
+        assert_eq!(route.attempts().len(), 2);
+    }
+
+    #[test]
+    fn a_lost_connection_is_sought_again_within_50_ms() {
+        let now = Instant::now();
+        let (mut route, mut random) = route("a:1", false, now);
+        for seed in 0..100 {
+            let mut jitter = StdRng::seed_from_u64(seed);
+            route.lost(0, Loss::Closed, Duration::from_secs(60), now, &mut jitter);
+            let at_the_latest = now + FIRST_PAUSE;
+            assert_eq!(route.next(at_the_latest, &mut random), Turn::Try(0));
+        }
+    }
+
+    #[test]
+    fn connections_that_do_not_last_are_sought_ever_more_slowly() {
+        let now = Instant::now();
+        let (mut route, mut random) = route("a:1", false, now);
+        for _ in 0..10 {
+            route.lost(0, Loss::Closed, Duration::from_millis(10), now, &mut random);
+        }
+        assert!(wait(&route.next(now, &mut random), now) >= LAST_PAUSE / 2);
+    }
+
+    #[test]
+    fn an_engine_that_names_a_time_is_not_tried_before_and_others_are_tried_meanwhile() {
+        let now = Instant::now();
+        let later = Duration::from_secs(3);
+        let stopping = goodbye(Code::ShuttingDown, Some(later));
+        let (mut alone, mut random) = route("a:1", false, now);
+        alone.lost(
+            0,
+            stopping.clone(),
+            Duration::from_secs(60),
+            now,
+            &mut random,
+        );
+        let after_pause = now + FIRST_PAUSE;
+        let mut at = after_pause;
+        for _ in 0..100 {
+            match alone.next(at, &mut random) {
+                Turn::Wait(until) => at = until,
+                Turn::Try(_) => break,
+                Turn::Stop(end) => panic!("{end}"),
+            }
+        }
+        assert_eq!(at, now + later);
+        let (mut two, mut random) = route("a:1,b:1", false, now);
+        two.lost(0, stopping, Duration::from_secs(60), now, &mut random);
+        assert_eq!(two.next(after_pause, &mut random), Turn::Try(1));
+    }
+
+    #[test]
+    fn only_refusals_from_everywhere_that_waiting_does_not_change_are_final() {
+        let now = Instant::now();
+        let (mut first, mut random) = route("a:1,b:1", false, now);
+        let refused = goodbye(Code::UnsupportedVersion, None);
+        first.failed(0, refused.clone(), now);
+        assert_eq!(first.next(now, &mut random), Turn::Try(1));
+        first.failed(1, Loss::NobodyListens, now);
+        let next_round = now + wait(&first.next(now, &mut random), now);
+        for index in 0..2 {
+            assert_eq!(first.next(next_round, &mut random), Turn::Try(index));
+            first.failed(index, refused.clone(), next_round);
+        }
+        let end = End::Refused(refusal(Code::UnsupportedVersion, ""));
+        assert_eq!(first.next(next_round, &mut random), Turn::Stop(end));
+        let (mut busy, mut random) = route("a:1", false, now);
+        busy.next(now, &mut random);
+        busy.failed(0, goodbye(Code::TooManyConnections, None), now);
+        assert!(matches!(busy.next(now, &mut random), Turn::Wait(_)));
+    }
+
+    #[test]
+    fn one_round_is_enough_for_who_wants_one_only() {
+        let now = Instant::now();
+        let (mut route, mut random) = route("a:1,b:1", true, now);
+        for index in 0..2 {
+            assert_eq!(route.next(now, &mut random), Turn::Try(index));
+            route.failed(index, Loss::NobodyListens, now);
+        }
+        assert_eq!(route.next(now, &mut random), Turn::Stop(End::Unconnected));
+    }
+}

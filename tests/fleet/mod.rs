@@ -1,0 +1,158 @@
+//! The pure engine and a fleet of connections whose links take everything at once: what is left to
+//! measure is the engine's own work. For counting allocations and for the micro benches. Has no socket and
+//! no clock, and reads nothing of what the engine writes; only counts it.
+#![allow(dead_code, reason = "each user has its own part")]
+
+use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
+use callboard::limits::Limits;
+use callboard::protocol::{Definition, Hello, HelloOptions, Register, Text, Unregister, Watch};
+
+/// Functions that one of the fleet's own workers provides at most.
+const FUNCTIONS_PER_WORKER: usize = 10_000;
+
+pub(crate) struct Fleet {
+    pub(crate) engine: Engine,
+    now: Time,
+    generation: u32,
+    keys: u32,
+    free: Vec<u32>,
+    /// Calls of `write` that the engine made.
+    pub(crate) writes: u64,
+    /// Bytes that they took.
+    pub(crate) bytes: u64,
+}
+
+impl Fleet {
+    /// An empty board whose changes are not rationed.
+    pub(crate) fn new() -> Self {
+        let limits = Limits {
+            changes_per_second: 0,
+            ..Limits::default()
+        };
+        let (name, seed) = ("fleet".to_owned(), [7; 32]);
+        let now = Time(1_000_000);
+        let config = Config { limits, name, seed };
+        Self {
+            engine: Engine::new(config, now),
+            now,
+            generation: 0,
+            keys: 0,
+            free: Vec::new(),
+            writes: 0,
+            bytes: 0,
+        }
+    }
+
+    /// A board with this many functions, named by [`name`], and this many who watch all of them.
+    pub(crate) fn with(functions: usize, watchers: usize) -> Self {
+        let mut fleet = Self::new();
+        let names: Vec<String> = (0..functions).map(name).collect();
+        for names in names.chunks(FUNCTIONS_PER_WORKER) {
+            let worker = fleet.join(&hello(false));
+            fleet.say(worker, &register(names.iter().map(|name| &**name)));
+        }
+        for _ in 0..watchers {
+            fleet.join(&hello(true));
+        }
+        assert_eq!(fleet.engine.stats().functions, functions as u64);
+        fleet
+    }
+
+    /// A connection comes and says HELLO; all that it is owed is written.
+    pub(crate) fn join(&mut self, hello: &[u8]) -> ConnId {
+        self.generation += 1;
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.keys += 1;
+            self.keys - 1
+        });
+        let id = ConnId::new(self.generation, key);
+        let (pid, uid) = (None, None);
+        self.engine
+            .handle_open(id, Peer::Unix { pid, uid }, self.now);
+        self.say(id, hello);
+        id
+    }
+
+    /// A connection breaks.
+    pub(crate) fn lose(&mut self, id: ConnId) {
+        self.engine.handle_reset(id, "lost", self.now);
+        self.turn();
+    }
+
+    /// One turn of the loop in which these bytes came in.
+    pub(crate) fn say(&mut self, id: ConnId, bytes: &[u8]) {
+        self.engine.handle_bytes(id, bytes, self.now);
+        self.turn();
+    }
+
+    /// The turn behind the reads.
+    fn turn(&mut self) {
+        self.now.0 += 1;
+        while let Some(id) = self.engine.poll_expired(self.now) {
+            self.engine.handle_expired(id, self.now);
+        }
+        self.engine.seal(self.now);
+        let (writes, bytes) = (&mut self.writes, &mut self.bytes);
+        while let Some(id) = self.engine.poll_flush() {
+            self.engine.flush(id, self.now, |slices| {
+                let taken = slices.iter().map(|slice| slice.len()).sum();
+                *writes += 1;
+                *bytes += taken as u64;
+                Written::Bytes(taken)
+            });
+        }
+        while let Some(close) = self.engine.poll_close() {
+            if let Close::Socket(id) = close {
+                self.free.push(id.key() as u32);
+            }
+        }
+        while self.engine.poll_resume().is_some() {}
+    }
+}
+
+/// The name of the fleet's function of this number.
+pub(crate) fn name(number: usize) -> String {
+    format!("service{}::function{number}", number % 97)
+}
+
+/// A HELLO that watches all functions, or nothing.
+pub(crate) fn hello(watching: bool) -> Vec<u8> {
+    let watch = Watch {
+        functions: watching.then(|| vec![Text("")]),
+        ..Watch::default()
+    };
+    Hello {
+        versions: vec![1],
+        name: Text("one of the fleet"),
+        namespace: Text("default"),
+        ext: HelloOptions {
+            watch: Some(watch),
+            ..HelloOptions::default()
+        },
+    }
+    .to_frame()
+}
+
+/// A REGISTER of plain functions.
+pub(crate) fn register<'a>(names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let definition = |name| Definition {
+        name: Text(name),
+        ..Definition::default()
+    };
+    Register {
+        id: 1,
+        functions: names.map(definition).collect(),
+        ..Register::default()
+    }
+    .to_frame()
+}
+
+/// An UNREGISTER.
+pub(crate) fn unregister<'a>(names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    Unregister {
+        id: 1,
+        names: names.map(Text).collect(),
+        ..Unregister::default()
+    }
+    .to_frame()
+}
