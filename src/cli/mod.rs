@@ -12,6 +12,8 @@ mod json;
 mod logging;
 mod options;
 mod output;
+mod payload;
+mod program;
 mod record;
 mod serve;
 mod signals;

@@ -9,6 +9,7 @@ use callboard::address::{Address, AddressError};
 use callboard::protocol::NameError;
 
 use super::exit::{Exit, Failure};
+use super::payload::PayloadError;
 
 /// One command of `callboard`.
 #[derive(Debug)]
@@ -251,6 +252,8 @@ pub(super) enum ValueError {
     Level,
     /// No name.
     Name(NameError),
+    /// No payload.
+    Payload(PayloadError),
 }
 
 impl fmt::Display for ValueError {
@@ -261,6 +264,7 @@ impl fmt::Display for ValueError {
             Self::Address(error) => error.fmt(f),
             Self::Level => f.write_str("it must be off, error, warn, info, debug or trace"),
             Self::Name(error) => error.fmt(f),
+            Self::Payload(error) => error.fmt(f),
         }
     }
 }
