@@ -43,23 +43,23 @@ impl std::error::Error for PayloadError {}
 
 /// The payload that an argument stands for: JSON, `-` for JSON on standard input, nothing for null.
 pub(super) fn from_argument(argument: Option<&str>) -> Result<Vec<u8>, Failure> {
-    let (place, read) = match argument {
-        None => return Ok(vec![0xc0]),
-        Some("-") => ("standard input", from_bytes(&read_stdin()?)),
-        Some(text) => ("JSON", from_text(text)),
-    };
-    read.map_err(|error| {
-        // What came on standard input is not repeated: it may be long.
-        let value = argument.unwrap_or_default().to_owned();
-        let place = place.to_owned();
-        let error = ValueError::Payload(error);
-        UsageError::Value {
-            place,
-            value,
-            error,
+    match argument {
+        None => Ok(vec![0xc0]),
+        Some("-") => {
+            let json = read_stdin()?;
+            Ok(from_bytes(&json).map_err(|error| refused("standard input", error))?)
         }
-        .into()
-    })
+        Some(text) => Ok(from_text(text).map_err(|error| refused("JSON", error))?),
+    }
+}
+
+/// What was given is not repeated: it may be long.
+fn refused(place: &str, error: PayloadError) -> UsageError {
+    UsageError::Value {
+        place: place.to_owned(),
+        value: String::new(),
+        error: ValueError::Payload(error),
+    }
 }
 
 fn read_stdin() -> Result<Vec<u8>, Failure> {

@@ -108,13 +108,18 @@ enum Event {
 }
 
 impl Program {
-    /// `command` is the program and its arguments; it must not be empty.
+    /// `command` is the program and its arguments.
     pub(super) fn new(command: Vec<String>, max_output: usize) -> Self {
         Self {
             command,
             max_output,
             running: Mutex::default(),
         }
+    }
+
+    /// There is none.
+    pub(super) fn is_none(&self) -> bool {
+        self.command.is_empty()
     }
 
     /// Runs it to its end, or kills it. Returns what it printed.
