@@ -90,6 +90,8 @@ pub(super) struct Call {
     /// The deadline passed while the provider holds it.
     pub(super) overdue: bool,
     pub(super) timer: Option<TimerId>,
+    /// When it was parked: the lower, the earlier.
+    pub(super) ticket: u64,
     previous: u32,
     next: u32,
 }
@@ -124,7 +126,7 @@ impl Default for CallList {
 }
 
 impl CallList {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.head == NONE
     }
 }
@@ -162,6 +164,7 @@ impl Calls {
             tried: false,
             overdue: false,
             timer: None,
+            ticket: 0,
             previous: NONE,
             next: NONE,
         });
@@ -170,6 +173,11 @@ impl Calls {
 
     pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
         self.slab.get_mut(id.key()).filter(|call| call.id == id)
+    }
+
+    /// When a parked call was parked.
+    pub(super) fn ticket(&self, id: CallId) -> u64 {
+        self.slab[id.key()].ticket
     }
 
     /// Every call.
@@ -182,7 +190,7 @@ impl Calls {
         self.slab.remove(id.key())
     }
 
-    pub(super) fn first(&self, list: &CallList) -> Option<CallId> {
+    pub(super) fn first(&self, list: CallList) -> Option<CallId> {
         self.slab.get(list.head as usize).map(|call| call.id)
     }
 

@@ -1,10 +1,7 @@
-//! Calls: from CALL over INVOKE to exactly one ending, whatever happens in between. The caller's ending and
-//! the provider's slot are two things: a caller may have long gone its way while the provider still runs.
+//! Calls on their way in: from CALL to INVOKE, at once or after a wait for a provider that has room. Ends
+//! none but those that never begin.
 
-use crate::protocol::{
-    Bin, Call, Cancel, Code, Executed, Failure, FailureOptions, Invoke, InvokeOptions,
-    NoExtensions, Outcome, Text,
-};
+use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_name};
 
 use super::call::{Arguments, CallId, Caller, Place, Wishes};
 use super::outbox::OwnFrame;
@@ -17,59 +14,8 @@ use crate::limits::Limits;
 const TIMEOUT_DEFAULT: u64 = 30_000;
 /// The longest deadline, in milliseconds: a day.
 const TIMEOUT_MAX: u64 = 86_400_000;
-
-/// How a call ends for its caller.
-pub(super) enum Ending<'a> {
-    /// The function's result.
-    Result(&'a [u8]),
-    /// The function's own error, or what its worker says in its stead.
-    Failure(&'a Failure<'a>),
-    /// An error of the engine.
-    Engine {
-        code: Code,
-        message: &'a str,
-        executed: Executed,
-    },
-}
-
-impl Ending<'_> {
-    fn frame(&self, request: u64) -> Vec<u8> {
-        match self {
-            Ending::Result(payload) => Outcome {
-                id: request,
-                payload: Bin(payload),
-                ..Outcome::default()
-            }
-            .to_frame(),
-            Ending::Failure(failure) => {
-                let details = failure.ext.details;
-                let ext = FailureOptions {
-                    from_function: true,
-                    details,
-                };
-                Failure {
-                    id: request,
-                    ext,
-                    ..(*failure).clone()
-                }
-                .to_frame()
-            }
-            Ending::Engine {
-                code,
-                message,
-                executed,
-            } => Failure {
-                id: request,
-                code: Text(code.as_str()),
-                message: Text(message),
-                retryable: code.retryable(),
-                executed: *executed,
-                ..Failure::default()
-            }
-            .to_frame(),
-        }
-    }
-}
+/// Bytes of a frame that payload and headers leave to the rest of an INVOKE, names included.
+const INVOKE_REST: u64 = 1024;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -101,30 +47,7 @@ impl Engine {
             name: identity.name.clone(),
         };
         let namespace = identity.namespace;
-        let limits = &self.config.limits;
-        let refusal = if call.payload.len() as u64 > limits.max_payload {
-            let limit = limits.max_payload;
-            let bytes = call.payload.len();
-            let message =
-                format!("a payload of {bytes} bytes, the limit is {limit} (--max-payload)");
-            Some((Code::PayloadTooLarge, message))
-        } else if self.shutdown != Shutdown::No {
-            Some((Code::Draining, "the engine is about to stop".to_owned()))
-        } else if made as u64 >= limits.max_calls {
-            let limit = limits.max_calls;
-            Some((
-                Code::Overloaded,
-                format!("{limit} calls of yours are in flight (--max-calls)"),
-            ))
-        } else if self.calls.len() as u64 >= limits.max_calls_total {
-            let limit = limits.max_calls_total;
-            Some((
-                Code::Overloaded,
-                format!("{limit} calls are in flight (--max-calls-total)"),
-            ))
-        } else {
-            None
-        };
+        let refusal = self.check_call(call, made as u64);
         if let Some((code, message)) = refusal {
             return self.fail(id, call.id, code, &message);
         }
@@ -139,7 +62,13 @@ impl Engine {
             idempotent: call.ext.idempotent,
             worker: call.ext.worker,
         };
-        match self.route(namespace, &call.function, wishes.worker) {
+        let choice = self.route(namespace, &call.function, wishes.worker);
+        if let (Choice::Nobody, Err(error)) = (choice, check_event_name(&call.function)) {
+            // Nobody will ever provide it, and what waits must not be larger than a name.
+            let message = format!("function: {error}");
+            return self.fail(id, call.id, Code::InvalidName, &message);
+        }
+        match choice {
             Choice::To(provider) => {
                 let call_id = self.make(namespace, &call.function, caller, wishes);
                 if wishes.idempotent && !self.retain(call_id, &call.payload, &call.ext.headers) {
@@ -174,164 +103,37 @@ impl Engine {
         }
     }
 
-    /// A worker's answer to an INVOKE. One that is not owed is dropped and counted.
-    pub(super) fn handle_answer(&mut self, id: ConnId, wire: u64, ending: &Ending<'_>, now: Time) {
-        let call_id = CallId::from_wire(wire);
-        let owed = self
-            .calls
-            .get_mut(call_id)
-            .is_some_and(|call| call.place == Place::Running(id));
-        if !owed {
-            self.stats.dropped_frames += 1;
-            return;
-        }
-        let limit = self.config.limits.max_payload;
-        match ending {
-            Ending::Result(payload) if payload.len() as u64 > limit => {
-                let bytes = payload.len();
-                let message =
-                    format!("a result of {bytes} bytes, the limit is {limit} (--max-payload)");
-                self.end(
-                    call_id,
-                    &Ending::Engine {
-                        code: Code::PayloadTooLarge,
-                        message: &message,
-                        executed: Executed::Maybe,
-                    },
-                );
-            }
-            ending => self.end(call_id, ending),
-        }
-        self.forget(call_id);
-        self.serve(id, now);
-        self.stop_if_idle(now);
-    }
-
-    /// The caller's CANCEL: the call ends at once; the provider is told and keeps its slot until it answers.
-    pub(super) fn handle_cancel(&mut self, id: ConnId, request: u64, now: Time) {
-        let traffic = self.get(id).and_then(|conn| conn.traffic.as_ref());
-        let Some(&call_id) = traffic.and_then(|traffic| traffic.made.get(&request)) else {
-            self.stats.dropped_frames += 1;
-            return;
-        };
-        self.end_early(call_id, Code::Cancelled, "the caller cancelled");
-        self.stop_if_idle(now);
-    }
-
-    /// A call's deadline has passed.
-    pub(super) fn expire_call(&mut self, call_id: CallId, now: Time) {
-        let Some(call) = self.calls.get_mut(call_id) else {
-            return;
-        };
-        call.timer = None;
-        if let Place::Running(provider) = call.place {
-            call.overdue = true;
-            let traffic = live(&mut self.connections, provider).and_then(|it| it.traffic.as_mut());
-            if let Some(traffic) = traffic {
-                traffic.overdue += 1;
-            }
-        }
-        self.end_early(call_id, Code::DeadlineExceeded, "the deadline passed");
-        self.stop_if_idle(now);
-    }
-
-    /// Ends a call for its caller while the provider may still run it.
-    fn end_early(&mut self, call_id: CallId, code: Code, message: &str) {
-        let Some(call) = self.calls.get_mut(call_id) else {
-            return;
-        };
-        let (place, waits) = (call.place, call.caller.is_some());
-        let executed = call.executed();
-        self.end(
-            call_id,
-            &Ending::Engine {
-                code,
-                message,
-                executed,
-            },
-        );
-        match place {
-            Place::Running(provider) if waits => {
-                let cancel = Cancel {
-                    id: call_id.wire(),
-                    ext: NoExtensions {},
-                };
-                self.reply(provider, OwnFrame::Ready(cancel.to_frame()));
-            }
-            Place::Running(_) => {}
-            Place::Parked | Place::Nowhere => self.forget(call_id),
-        }
-    }
-
-    /// All calls that a connection made are of no use any more.
-    pub(super) fn cancel_made(&mut self, id: ConnId) {
-        let Some(conn) = live(&mut self.connections, id) else {
-            return;
-        };
-        let Some(traffic) = conn.traffic.as_deref_mut() else {
-            return;
-        };
-        let mut made: Vec<CallId> = traffic.made.drain().map(|(_, call)| call).collect();
-        // The order of a hash map is nobody's business.
-        made.sort_unstable_by_key(|call| call.wire());
-        for call_id in made {
-            let Some(call) = self.calls.get_mut(call_id) else {
-                continue;
-            };
-            call.caller = None;
-            self.waiting -= 1;
-            self.stats.count_ending("caller_gone");
-            match call.place {
-                Place::Running(provider) => {
-                    let cancel = Cancel {
-                        id: call_id.wire(),
-                        ext: NoExtensions {},
-                    };
-                    self.reply(provider, OwnFrame::Ready(cancel.to_frame()));
-                }
-                Place::Parked | Place::Nowhere => self.forget(call_id),
-            }
-        }
-    }
-
-    /// The worker on a connection runs nothing any more. Its functions have left the board before: what is
-    /// tried again goes to others.
-    pub(super) fn end_running(&mut self, id: ConnId, now: Time) {
-        loop {
-            let Some(conn) = live(&mut self.connections, id) else {
-                return;
-            };
-            let Some(traffic) = conn.traffic.as_deref_mut() else {
-                return;
-            };
-            let Some(call_id) = self.calls.first(&traffic.running) else {
-                return;
-            };
-            self.detach(call_id);
-            let Some(call) = self.calls.get_mut(call_id) else {
-                continue;
-            };
-            call.tried = true;
-            if call.caller.is_none() {
-                self.forget(call_id);
-                continue;
-            }
-            let (namespace, wishes) = (call.namespace, call.wishes);
-            let (function, again) = (call.function.clone(), call.arguments.take());
-            let Some(again) = again.filter(|_| wishes.idempotent && self.shutdown == Shutdown::No)
-            else {
-                self.end_early(call_id, Code::ProviderGone, GONE);
-                continue;
-            };
-            let choice = self.route(namespace, &function, wishes.worker);
-            if let Some(call) = self.calls.get_mut(call_id) {
-                call.arguments = Some(again);
-            }
-            match choice {
-                Choice::To(provider) => self.start_again(call_id, provider, now),
-                Choice::Full | Choice::Nobody if wishes.wait => self.park(call_id),
-                Choice::Full | Choice::Nobody => self.end_early(call_id, Code::ProviderGone, GONE),
-            }
+    /// What speaks against taking a call at all, of one who has `made` so many that wait.
+    fn check_call(&self, call: &Call<'_>, made: u64) -> Option<(Code, String)> {
+        let limits = &self.config.limits;
+        let carried = (call.payload.len() + call.ext.headers.len()) as u64;
+        if call.payload.len() as u64 > limits.max_payload {
+            let limit = limits.max_payload;
+            let bytes = call.payload.len();
+            let message =
+                format!("a payload of {bytes} bytes, the limit is {limit} (--max-payload)");
+            Some((Code::PayloadTooLarge, message))
+        } else if carried > limits.max_frame - INVOKE_REST {
+            // A frame that its provider had to refuse would cost the provider its connection.
+            let message =
+                format!("payload and headers of {carried} bytes leave no room (--max-frame)");
+            Some((Code::PayloadTooLarge, message))
+        } else if self.shutdown != Shutdown::No {
+            Some((Code::Draining, "the engine is about to stop".to_owned()))
+        } else if made >= limits.max_calls {
+            let limit = limits.max_calls;
+            Some((
+                Code::Overloaded,
+                format!("{limit} calls of yours are in flight (--max-calls)"),
+            ))
+        } else if self.calls.len() as u64 >= limits.max_calls_total {
+            let limit = limits.max_calls_total;
+            Some((
+                Code::Overloaded,
+                format!("{limit} calls are in flight (--max-calls-total)"),
+            ))
+        } else {
+            None
         }
     }
 
@@ -350,31 +152,56 @@ impl Engine {
             if !load.has_room() || identity.draining {
                 return;
             }
-            let Some(park) = traffic.next_park() else {
+            let Some((ticket, park)) = traffic.next_park() else {
                 return;
             };
-            let namespace = &mut self.namespaces[identity.namespace];
-            let Some(list) = namespace.parked.get(&park) else {
-                continue;
-            };
+            let namespace = &self.namespaces[identity.namespace];
             let roster = namespace.roster.get(identity.worker);
             if roster.is_none_or(|worker| worker.get(&park.function).is_none()) {
                 continue;
             }
-            let Some(call_id) = self.calls.first(list) else {
+            let list = namespace.parked.get(&park);
+            let Some(call_id) = list.and_then(|list| self.calls.first(*list)) else {
                 continue;
             };
-            self.detach(call_id);
-            self.start_again(call_id, id, now);
-            let namespace = self.get(id).and_then(|conn| conn.identity.as_deref());
-            let namespace = namespace.map(|identity| &self.namespaces[identity.namespace]);
-            if namespace.is_some_and(|namespace| namespace.parked.contains_key(&park)) {
-                let conn = live(&mut self.connections, id);
-                if let Some(traffic) = conn.and_then(|conn| conn.traffic.as_deref_mut()) {
-                    traffic.ask_for(park);
-                }
+            // If others took what stood first here, the next may have to wait behind another park's.
+            if self.calls.ticket(call_id) == ticket {
+                self.detach(call_id);
+                self.start_again(call_id, id, now);
             }
+            self.offer(id, park);
         }
+    }
+
+    /// Notes that a worker may take what is parked there, if anything is.
+    pub(super) fn offer(&mut self, id: ConnId, park: Park) {
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let namespace = identity.namespace;
+        let Some(list) = self.namespaces[namespace].parked.get(&park) else {
+            return;
+        };
+        let Some(first) = self.calls.first(*list) else {
+            return;
+        };
+        let ticket = self.calls.ticket(first);
+        self.traffic(id).ask_for(ticket, park);
+        let parked = &self.namespaces[namespace].parked;
+        if let Some(traffic) = live(&mut self.connections, id).and_then(|it| it.traffic.as_mut()) {
+            traffic.forget_all_but(parked);
+        }
+    }
+
+    /// What a worker might have taken on its older connection waits for its newer one.
+    pub(super) fn hand_over(&mut self, older: ConnId, newer: ConnId, now: Time) {
+        while let Some((_, park)) = live(&mut self.connections, older)
+            .and_then(|conn| conn.traffic.as_deref_mut())
+            .and_then(Traffic::next_park)
+        {
+            self.offer(newer, park);
+        }
+        self.serve(newer, now);
     }
 
     /// The load of the worker on a connection; `None` if there is none.
@@ -483,7 +310,7 @@ impl Engine {
     }
 
     /// Gives a call whose arguments were kept to a provider. They are kept on only for another try.
-    fn start_again(&mut self, call_id: CallId, provider: ConnId, now: Time) {
+    pub(super) fn start_again(&mut self, call_id: CallId, provider: ConnId, now: Time) {
         let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
@@ -508,11 +335,13 @@ impl Engine {
     }
 
     /// Has a call wait for a provider.
-    fn park(&mut self, call_id: CallId) {
+    pub(super) fn park(&mut self, call_id: CallId) {
         let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
         call.place = Place::Parked;
+        call.ticket = self.tickets;
+        self.tickets += 1;
         let park = Park {
             function: call.function.clone(),
             worker: call.wishes.worker,
@@ -534,12 +363,12 @@ impl Engine {
             .filter(|it| park.worker.is_none_or(|worker| worker == it.worker));
         let able: Vec<ConnId> = able.map(|provider| provider.conn).collect();
         for conn in able {
-            self.traffic(conn).ask_for(park.clone());
+            self.offer(conn, park.clone());
         }
     }
 
     /// Takes a call out of the list in which it stands.
-    fn detach(&mut self, call_id: CallId) {
+    pub(super) fn detach(&mut self, call_id: CallId) {
         let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
@@ -572,78 +401,8 @@ impl Engine {
             }
         }
     }
-
-    /// Tells the caller how its call ended, if it still waits for that.
-    fn end(&mut self, call_id: CallId, ending: &Ending<'_>) {
-        let Some(caller) = self
-            .calls
-            .get_mut(call_id)
-            .and_then(|call| call.caller.take())
-        else {
-            return;
-        };
-        self.waiting -= 1;
-        self.stats.count_ending(match ending {
-            Ending::Result(_) => "result",
-            Ending::Failure(_) => "failure",
-            Ending::Engine { code, .. } => code.as_str(),
-        });
-        let limit = self.config.limits.max_backlog as usize;
-        let Some(conn) = live(&mut self.connections, caller.conn) else {
-            return;
-        };
-        if let Some(traffic) = conn.traffic.as_deref_mut() {
-            traffic.made.remove(&caller.request);
-        }
-        let frame = ending.frame(caller.request);
-        let frame = if conn.outbox.bytes() + frame.len() > limit {
-            let message = "the caller does not read its answers (--max-backlog)";
-            let executed = Executed::Maybe;
-            Ending::Engine {
-                code: Code::Overloaded,
-                message,
-                executed,
-            }
-            .frame(caller.request)
-        } else {
-            frame
-        };
-        self.reply(caller.conn, OwnFrame::Ready(frame));
-    }
-
-    /// Forgets a call wherever it stands.
-    fn forget(&mut self, call_id: CallId) {
-        self.detach(call_id);
-        let call = self.calls.remove(call_id);
-        if let Some(timer) = call.timer {
-            self.wheel.remove(timer);
-        }
-        self.retained -= call.arguments.map_or(0, |arguments| arguments.bytes());
-    }
-
-    /// While draining: no call will be parked until a provider comes.
-    pub(super) fn fail_parked(&mut self) {
-        let parked = self.calls.all().filter(|call| call.place == Place::Parked);
-        let parked: Vec<CallId> = parked.map(|call| call.id).collect();
-        for call_id in parked {
-            self.end_early(call_id, Code::Draining, "the engine is about to stop");
-        }
-    }
-
-    /// The engine stops: whoever still waits is told that it waits in vain.
-    pub(super) fn fail_all(&mut self) {
-        let all: Vec<CallId> = self.calls.all().map(|call| call.id).collect();
-        for call_id in all {
-            self.end_early(
-                call_id,
-                Code::Draining,
-                "the engine stopped before the answer came",
-            );
-        }
-    }
 }
 
-const GONE: &str = "the provider went before it answered";
 const RETAINED: &str = "no room to keep the arguments (--max-retained)";
 
 /// What the worker on a connection carries.
@@ -655,18 +414,16 @@ fn load_of(
     let conn = connections
         .get(id.key())?
         .as_deref()
-        .filter(|conn| conn.id == id)?;
+        .filter(|conn| conn.id == id && !conn.is_leaving())?;
     let choked = conn.outbox.bytes() > max_outbound;
-    match &conn.traffic {
-        Some(traffic) => Some(traffic.load(choked)),
-        None => {
-            let capacity = conn.identity.as_ref()?.capacity;
-            Some(super::routing::Load {
-                in_flight: 0,
-                capacity,
-                overdue: false,
-                choked,
-            })
-        }
+    if let Some(traffic) = &conn.traffic {
+        return Some(traffic.load(choked));
     }
+    let capacity = conn.identity.as_ref()?.capacity;
+    Some(super::routing::Load {
+        in_flight: 0,
+        capacity,
+        overdue: false,
+        choked,
+    })
 }

@@ -85,7 +85,7 @@ impl Engine {
                     self.unpause(id, now);
                 }
                 self.finish_if_paid(id);
-                if all && hungry {
+                if hungry {
                     self.serve(id, now);
                 }
             }

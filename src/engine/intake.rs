@@ -5,8 +5,8 @@ use log::debug;
 
 use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
 
-use super::calling::Ending;
 use super::connection::{Connection, Phase};
+use super::ending::Ending;
 use super::outbox::{OwnFrame, Stream};
 use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
 

@@ -20,6 +20,7 @@ mod changelog;
 mod connection;
 mod deadline;
 mod delivery;
+mod ending;
 mod events;
 mod intake;
 mod namespace;
@@ -175,6 +176,8 @@ pub struct Engine {
     waiting: usize,
     /// How many of them wait for a provider.
     parked: usize,
+    /// How many were parked since the start.
+    tickets: u64,
     /// Bytes of arguments kept for another try.
     retained: usize,
     /// Who has something to write.
@@ -228,6 +231,7 @@ impl Engine {
             calls: Calls::default(),
             waiting: 0,
             parked: 0,
+            tickets: 0,
             retained: 0,
             flushable: VecDeque::new(),
             touched: Vec::new(),

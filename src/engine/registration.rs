@@ -69,7 +69,7 @@ impl Engine {
             Ok(awaited) => {
                 self.reply(id, OwnFrame::Registered(register.id));
                 for park in awaited {
-                    self.traffic(id).ask_for(park);
+                    self.offer(id, park);
                 }
                 self.serve(id, now);
             }

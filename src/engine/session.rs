@@ -67,10 +67,12 @@ impl Engine {
             .session
             .and_then(|key| <[u8; 16]>::try_from(key.0).ok());
         let taken = older.and_then(|older| self.take_session(older, key));
-        let worker = taken.map(|(worker, _)| worker).unwrap_or_else(|| {
+        let worker = if let Some((worker, _)) = taken {
+            worker
+        } else {
             self.next_worker += 1;
             self.next_worker
-        });
+        };
         let session = self.chance.key();
         let namespace = &mut self.namespaces[key];
         namespace.connections += 1;
@@ -127,6 +129,7 @@ impl Engine {
         if let Some((_, older)) = taken {
             let message = "another connection presented this session's key";
             self.say_goodbye(older, Code::SessionTakenOver, message, now);
+            self.hand_over(older, id, now);
         }
         Ok(())
     }
@@ -383,6 +386,8 @@ impl Engine {
             None => log!(level, "{peer} closed before HELLO: {code}: {message}"),
         }
         self.arm(id, now);
+        // It may have been the last whom a draining engine waited for.
+        self.stop_if_idle(now);
     }
 
     /// Drops the session keys of a connection. Returns whether it held a session.

@@ -1,7 +1,7 @@
 //! The calls of one connection: those it made, those it runs, and what it could take over when it has room.
 //! Made when the first of them is; an idle watcher has none.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::board::Name;
 use super::call::{CallId, CallList};
@@ -15,6 +15,9 @@ pub(super) struct Park {
     pub(super) worker: Option<u64>,
 }
 
+/// So many entries of what was once parked may stay without being looked at again.
+const STALE_MAX: usize = 64;
+
 /// See the top of this file.
 #[derive(Debug)]
 pub(super) struct Traffic {
@@ -26,8 +29,8 @@ pub(super) struct Traffic {
     pub(super) capacity: u32,
     /// How many of those it runs are past their deadline.
     pub(super) overdue: u32,
-    /// What calls are parked for that this worker could run: asked in turn when it has room.
-    hungry: VecDeque<Park>,
+    /// What calls are parked for that this worker could run, by when the first of them was parked.
+    hungry: BTreeMap<u64, Park>,
     /// The same, to have each once.
     hungry_for: HashSet<Park, Keyed>,
 }
@@ -40,7 +43,7 @@ impl Traffic {
             in_flight: 0,
             capacity,
             overdue: 0,
-            hungry: VecDeque::new(),
+            hungry: BTreeMap::new(),
             hungry_for: HashSet::with_hasher(keys),
         }
     }
@@ -54,18 +57,26 @@ impl Traffic {
         }
     }
 
-    /// Notes that calls are parked that this worker could run.
-    pub(super) fn ask_for(&mut self, park: Park) {
+    /// Notes that calls are parked that this worker could run, the first of them with this ticket.
+    pub(super) fn ask_for(&mut self, ticket: u64, park: Park) {
         if self.hungry_for.insert(park.clone()) {
-            self.hungry.push_back(park);
+            self.hungry.insert(ticket, park);
         }
     }
 
-    /// What to ask for next.
-    pub(super) fn next_park(&mut self) -> Option<Park> {
-        let park = self.hungry.pop_front()?;
+    /// What to ask for next, and the ticket of the call that was the first there.
+    pub(super) fn next_park(&mut self) -> Option<(u64, Park)> {
+        let (ticket, park) = self.hungry.pop_first()?;
         self.hungry_for.remove(&park);
-        Some(park)
+        Some((ticket, park))
+    }
+
+    /// Forgets where nobody is parked any more, if that is most of it.
+    pub(super) fn forget_all_but(&mut self, parked: &HashMap<Park, CallList, Keyed>) {
+        if self.hungry.len() > STALE_MAX && self.hungry.len() > 2 * parked.len() {
+            self.hungry.retain(|_, park| parked.contains_key(park));
+            self.hungry_for.retain(|park| parked.contains_key(park));
+        }
     }
 
     pub(super) fn is_hungry(&self) -> bool {

@@ -213,7 +213,7 @@ wire_map! {
         /// For requests of the registry: the revision that holds the effect. All changes up to it that
         /// the watch covers were sent before this frame.
         revision: Option<u64> = "revision",
-        /// For EMIT: how many bindings matched.
+        /// For EMIT: how many functions are bound to the event.
         matched: Option<u64> = "matched",
     }
 

@@ -6,25 +6,12 @@ use std::fmt::Write;
 
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Register, Text};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
+use crate::dice::{Dice, seeds};
 use crate::reader::{Cover, Reader, View};
 use crate::world::{World, hello};
 
 const PREFIXES: [&str; 4] = ["a::", "b::", "bb::", "c"];
-
-struct Dice(StdRng);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        (self.0.next_u64() % n as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
 
 struct Churn {
     world: World,
@@ -56,7 +43,7 @@ enum Asked {
 
 impl Churn {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice(StdRng::seed_from_u64(seed));
+        let mut dice = Dice::new(seed);
         let limits = Limits {
             log_bytes: [2_000, 20_000, 200_000, 16 << 20][dice.below(4)],
             changes_per_second: [0, 0, 50][dice.below(3)],
@@ -400,18 +387,9 @@ fn run(seed: u64) {
     churn.finish();
 }
 
-/// The seeds to run: a fixed few, or those that CALLBOARD_SEEDS names (`FROM..TO`).
-fn seeds() -> std::ops::Range<u64> {
-    let Ok(text) = std::env::var("CALLBOARD_SEEDS") else {
-        return 0..100;
-    };
-    let (from, to) = text.split_once("..").expect("CALLBOARD_SEEDS is FROM..TO");
-    from.parse().unwrap()..to.parse().unwrap()
-}
-
 #[test]
 fn every_view_equals_the_board_at_its_revision_whatever_happens() {
-    for seed in seeds() {
+    for seed in seeds(0..100) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed} (run it alone: `run({seed})`)");
     }

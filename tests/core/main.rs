@@ -1,10 +1,16 @@
 //! The engine's promises, held against the pure core: no socket, no clock, every interleaving repeatable.
 
+mod calls;
 mod churn;
 mod deadlines;
+mod departures;
+mod dice;
+mod endings;
 mod fleet;
+mod ledger;
 mod promises;
 mod reader;
 mod refusals;
+mod routing;
 mod sessions;
 mod world;

@@ -1,10 +1,10 @@
 //! A reader of the protocol, written from its specification and not from the library: it builds a view,
-//! and panics over everything that the specification rules out.
+//! takes down calls and their endings, and panics over everything that the specification rules out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use callboard::protocol::{Definition, Inbox, Message, Sections};
+use callboard::protocol::{Definition, Executed, Failure, Inbox, Invoke, Message, Sections};
 
 /// Name to a digest of everything else the entry says.
 pub(crate) type Functions = BTreeMap<String, u64>;
@@ -72,6 +72,49 @@ pub(crate) struct Welcome {
 /// The end of a request: its revision, or its error code and message.
 pub(crate) type Ending = Result<u64, (String, String)>;
 
+/// How a call ended for its caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallEnding {
+    Result(Vec<u8>),
+    Failure(CallFailure),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallFailure {
+    pub code: String,
+    pub message: String,
+    pub executed: Executed,
+    pub retryable: bool,
+    pub from_function: bool,
+    pub details: Vec<u8>,
+}
+
+/// What a provider was asked to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    pub id: u64,
+    pub function: String,
+    pub timeout_ms: u64,
+    pub payload: Vec<u8>,
+    pub caller: u64,
+    pub caller_name: String,
+    pub headers: Vec<u8>,
+    /// The revision at which the view stood when it came.
+    pub at: u64,
+}
+
+/// What came for this connection alone, in the order in which it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Invoke(Invocation),
+    /// The answer to this INVOKE is of no use any more.
+    Cancel(u64),
+    /// The call of this id ended.
+    CallEnded(u64, CallEnding),
+    /// The registry's request of this id ended.
+    Ended(u64),
+}
+
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub cover: Cover,
@@ -83,6 +126,10 @@ pub(crate) struct Reader {
     parts: Vec<Parts>,
     pub mine: u64,
     pub endings: BTreeMap<u64, Ending>,
+    /// Ids of requests that are calls.
+    pub calls: BTreeSet<u64>,
+    pub call_endings: BTreeMap<u64, CallEnding>,
+    pub events: Vec<Event>,
     pub goodbye: Option<(String, String, Option<u64>)>,
     pub drain: Option<u64>,
     pub resyncs: Vec<String>,
@@ -115,6 +162,9 @@ impl Reader {
             parts: Vec::new(),
             mine: 0,
             endings: BTreeMap::new(),
+            calls: BTreeSet::new(),
+            call_endings: BTreeMap::new(),
+            events: Vec::new(),
             goodbye: None,
             drain: None,
             resyncs: Vec::new(),
@@ -257,22 +307,86 @@ impl Reader {
                 self.mine = it.revision;
                 self.syncing = false;
             }
+            Message::Invoke(it) => self.invoke(&it),
+            Message::Cancel(it) => {
+                self.not_early();
+                let is_known = self.invocations().any(|invoke| invoke.id == it.id);
+                assert!(is_known, "CANCEL of what was never invoked");
+                let event = Event::Cancel(it.id);
+                assert!(!self.events.contains(&event), "a second CANCEL");
+                self.events.push(event);
+            }
+            Message::Outcome(it) if self.calls.contains(&it.id) => {
+                self.end_call(it.id, CallEnding::Result(it.payload.to_vec()));
+            }
+            Message::Failure(it) if self.calls.contains(&it.id) => {
+                self.end_call(it.id, CallEnding::Failure(failure(&it)));
+            }
             Message::Outcome(it) => {
                 let revision = it.ext.revision.expect("a registry's RESULT has a revision");
-                if !self.cover.is_nothing() {
-                    assert!(!self.syncing, "a reply overtook the snapshot");
-                    assert!(self.parts.is_empty(), "a reply came within a change");
-                }
+                self.not_early();
+                self.events.push(Event::Ended(it.id));
                 let before = self.endings.insert(it.id, Ok(revision));
                 assert!(before.is_none(), "request {} ended twice", it.id);
             }
             Message::Failure(it) => {
                 self.unsupported += u64::from(it.code.0 == "unsupported");
                 let error = (it.code.to_string(), it.message.to_string());
+                self.events.push(Event::Ended(it.id));
                 let before = self.endings.insert(it.id, Err(error));
                 assert!(before.is_none(), "request {} ended twice", it.id);
             }
             other => panic!("not the engine's to send: {other:?}"),
+        }
+    }
+
+    /// The INVOKEs that came.
+    pub(crate) fn invocations(&self) -> impl Iterator<Item = &Invocation> {
+        self.events.iter().filter_map(|event| match event {
+            Event::Invoke(invocation) => Some(invocation),
+            _ => None,
+        })
+    }
+
+    /// The ids of INVOKEs that were cancelled.
+    pub(crate) fn cancels(&self) -> Vec<u64> {
+        let cancel = |event: &Event| match event {
+            Event::Cancel(id) => Some(*id),
+            _ => None,
+        };
+        self.events.iter().filter_map(cancel).collect()
+    }
+
+    fn invoke(&mut self, it: &Invoke<'_>) {
+        self.not_early();
+        assert!(
+            self.invocations().all(|invoke| invoke.id != it.id),
+            "an INVOKE's id twice"
+        );
+        self.events.push(Event::Invoke(Invocation {
+            id: it.id,
+            function: it.function.to_string(),
+            timeout_ms: it.timeout_ms,
+            payload: it.payload.to_vec(),
+            caller: it.ext.caller,
+            caller_name: it.ext.caller_name.to_string(),
+            headers: it.ext.headers.to_vec(),
+            at: self.mine,
+        }));
+    }
+
+    fn end_call(&mut self, id: u64, ending: CallEnding) {
+        self.not_early();
+        self.events.push(Event::CallEnded(id, ending.clone()));
+        let before = self.call_endings.insert(id, ending);
+        assert!(before.is_none(), "call {id} ended twice");
+    }
+
+    /// What belongs to this connection alone came behind the changes before it.
+    fn not_early(&self) {
+        if !self.cover.is_nothing() {
+            assert!(!self.syncing, "a reply overtook the snapshot");
+            assert!(self.parts.is_empty(), "a reply came within a change");
         }
     }
 
@@ -306,6 +420,17 @@ impl Reader {
             hollow.is_none() || !strict,
             "a worker without functions is listed"
         );
+    }
+}
+
+fn failure(it: &Failure<'_>) -> CallFailure {
+    CallFailure {
+        code: it.code.to_string(),
+        message: it.message.to_string(),
+        executed: it.executed,
+        retryable: it.retryable,
+        from_function: it.ext.from_function,
+        details: it.ext.details.to_vec(),
     }
 }
 

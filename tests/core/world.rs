@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Definition, Hello, HelloOptions, Ready, Register, Resume, Text, Unregister, Watch,
+    Bin, Call, CallOptions, Cancel, Definition, Failure, Hello, HelloOptions, NoExtensions,
+    Outcome, Ready, Register, Resume, Text, Unregister, Watch,
 };
 
-use crate::reader::{Cover, Reader};
+use crate::reader::{CallEnding, CallFailure, Cover, Reader};
 
 /// A connection, seen from the peer's side.
 #[derive(Debug)]
@@ -176,6 +177,82 @@ impl World {
         id
     }
 
+    /// Opens a connection, says HELLO with a capacity, and has its turn.
+    pub(crate) fn join_with_capacity(&mut self, name: &str, capacity: u64) -> usize {
+        let link = self.open(Reader::new(Cover::new(&[], &[])));
+        let frame = Hello {
+            versions: vec![1],
+            name: Text(name),
+            namespace: Text(""),
+            ext: HelloOptions {
+                watch: Some(Watch::default()),
+                capacity: Some(capacity),
+                ..HelloOptions::default()
+            },
+        };
+        self.say(link, &frame.to_frame());
+        self.turn();
+        link
+    }
+
+    /// A provider of `names` that takes `capacity` calls at once.
+    pub(crate) fn provider(&mut self, names: &[&str], capacity: u64) -> usize {
+        let link = self.join_with_capacity("provider", capacity);
+        self.register(link, names);
+        self.turn();
+        link
+    }
+
+    /// Sends a CALL; returns its id.
+    pub(crate) fn call(
+        &mut self,
+        link: usize,
+        function: &str,
+        payload: &[u8],
+        ext: CallOptions<'_>,
+    ) -> u64 {
+        let id = self.request(link);
+        self.links[link].reader.calls.insert(id);
+        let (function, payload) = (Text(function), Bin(payload));
+        let call = Call {
+            id,
+            function,
+            payload,
+            ext,
+        };
+        self.say(link, &call.to_frame());
+        id
+    }
+
+    /// Answers an INVOKE with a RESULT.
+    pub(crate) fn answer(&mut self, link: usize, invoke: u64, payload: &[u8]) {
+        let outcome = Outcome {
+            id: invoke,
+            payload: Bin(payload),
+            ..Outcome::default()
+        };
+        self.say(link, &outcome.to_frame());
+    }
+
+    /// Answers an INVOKE with the function's own FAILURE.
+    pub(crate) fn answer_failure(&mut self, link: usize, invoke: u64, code: &str, message: &str) {
+        let failure = Failure {
+            id: invoke,
+            code: Text(code),
+            message: Text(message),
+            ..Failure::default()
+        };
+        self.say(link, &failure.to_frame());
+    }
+
+    pub(crate) fn cancel(&mut self, link: usize, id: u64) {
+        let cancel = Cancel {
+            id,
+            ext: NoExtensions {},
+        };
+        self.say(link, &cancel.to_frame());
+    }
+
     /// A fresh request id.
     pub(crate) fn request(&mut self, link: usize) -> u64 {
         self.links[link].next_request += 1;
@@ -331,6 +408,19 @@ impl World {
             .endings
             .get(&request)
             .expect("the request has ended")
+    }
+
+    /// How the call ended, if it did.
+    pub(crate) fn call_ending(&self, link: usize, call: u64) -> Option<&CallEnding> {
+        self.reader(link).call_endings.get(&call)
+    }
+
+    /// How the call failed.
+    pub(crate) fn call_failure(&self, link: usize, call: u64) -> &CallFailure {
+        match self.call_ending(link, call) {
+            Some(CallEnding::Failure(failure)) => failure,
+            other => panic!("the call ended with {other:?}"),
+        }
     }
 }
 

@@ -1,0 +1,310 @@
+//! How calls end: by an answer, by the caller, by the clock, by a death, by the engine's own end. Each ends once
+//! for its caller; its provider's slot is free only when the provider has answered, or is gone.
+
+use crate::protocol::{
+    Bin, Cancel, Code, Executed, Failure, FailureOptions, NoExtensions, Outcome, Text,
+};
+
+use super::call::{CallId, Place};
+use super::outbox::OwnFrame;
+use super::routing::Choice;
+use super::{ConnId, Engine, Shutdown, Time, live};
+
+const GONE: &str = "the provider went before it answered";
+
+/// How a call ends for its caller.
+pub(super) enum Ending<'a> {
+    /// The function's result.
+    Result(&'a [u8]),
+    /// The function's own error, or what its worker says in its stead.
+    Failure(&'a Failure<'a>),
+    /// An error of the engine.
+    Engine {
+        code: Code,
+        message: &'a str,
+        executed: Executed,
+    },
+}
+
+impl Ending<'_> {
+    /// Bytes of what the peer chose.
+    fn bytes(&self) -> usize {
+        match self {
+            Ending::Result(payload) => payload.len(),
+            Ending::Failure(it) => it.code.len() + it.message.len() + it.ext.details.len(),
+            Ending::Engine { message, .. } => message.len(),
+        }
+    }
+
+    /// Under what it is counted.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Ending::Result(_) => "result",
+            Ending::Failure(_) => "failure",
+            Ending::Engine { code, .. } => code.as_str(),
+        }
+    }
+
+    fn frame(&self, request: u64) -> Vec<u8> {
+        match self {
+            Ending::Result(payload) => Outcome {
+                id: request,
+                payload: Bin(payload),
+                ..Outcome::default()
+            }
+            .to_frame(),
+            Ending::Failure(failure) => {
+                let details = failure.ext.details;
+                let ext = FailureOptions {
+                    from_function: true,
+                    details,
+                };
+                Failure {
+                    id: request,
+                    ext,
+                    ..(*failure).clone()
+                }
+                .to_frame()
+            }
+            Ending::Engine {
+                code,
+                message,
+                executed,
+            } => Failure {
+                id: request,
+                code: Text(code.as_str()),
+                message: Text(message),
+                retryable: code.retryable(),
+                executed: *executed,
+                ..Failure::default()
+            }
+            .to_frame(),
+        }
+    }
+}
+
+impl Engine {
+    /// A worker's answer to an INVOKE. One that is not owed is dropped and counted.
+    pub(super) fn handle_answer(&mut self, id: ConnId, wire: u64, ending: &Ending<'_>, now: Time) {
+        let call_id = CallId::from_wire(wire);
+        let owed = self
+            .calls
+            .get_mut(call_id)
+            .is_some_and(|call| call.place == Place::Running(id));
+        if !owed {
+            self.stats.dropped_frames += 1;
+            return;
+        }
+        let limit = self.config.limits.max_payload;
+        let bytes = ending.bytes();
+        if bytes as u64 > limit {
+            let message =
+                format!("an answer of {bytes} bytes, the limit is {limit} (--max-payload)");
+            let code = Code::PayloadTooLarge;
+            let executed = Executed::Maybe;
+            let message = &message;
+            self.end(
+                call_id,
+                &Ending::Engine {
+                    code,
+                    message,
+                    executed,
+                },
+            );
+        } else {
+            self.end(call_id, ending);
+        }
+        self.forget(call_id);
+        self.serve(id, now);
+        self.stop_if_idle(now);
+    }
+
+    /// The caller's CANCEL: the call ends at once; the provider is told and keeps its slot until it answers.
+    pub(super) fn handle_cancel(&mut self, id: ConnId, request: u64, now: Time) {
+        let traffic = self.get(id).and_then(|conn| conn.traffic.as_ref());
+        let Some(&call_id) = traffic.and_then(|traffic| traffic.made.get(&request)) else {
+            self.stats.dropped_frames += 1;
+            return;
+        };
+        self.end_early(call_id, Code::Cancelled, "the caller cancelled");
+        self.stop_if_idle(now);
+    }
+
+    /// A call's deadline has passed.
+    pub(super) fn expire_call(&mut self, call_id: CallId, now: Time) {
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return;
+        };
+        call.timer = None;
+        if let Place::Running(provider) = call.place {
+            call.overdue = true;
+            let traffic = live(&mut self.connections, provider).and_then(|it| it.traffic.as_mut());
+            if let Some(traffic) = traffic {
+                traffic.overdue += 1;
+            }
+        }
+        self.end_early(call_id, Code::DeadlineExceeded, "the deadline passed");
+        self.stop_if_idle(now);
+    }
+
+    /// Ends a call for its caller while the provider may still run it.
+    pub(super) fn end_early(&mut self, call_id: CallId, code: Code, message: &str) {
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return;
+        };
+        let (place, waits) = (call.place, call.caller.is_some());
+        let executed = call.executed();
+        self.end(
+            call_id,
+            &Ending::Engine {
+                code,
+                message,
+                executed,
+            },
+        );
+        match place {
+            Place::Running(provider) if waits => {
+                let cancel = Cancel {
+                    id: call_id.wire(),
+                    ext: NoExtensions {},
+                };
+                self.reply(provider, OwnFrame::Ready(cancel.to_frame()));
+            }
+            Place::Running(_) => {}
+            Place::Parked | Place::Nowhere => self.forget(call_id),
+        }
+    }
+
+    /// All calls that a connection made are of no use any more.
+    pub(super) fn cancel_made(&mut self, id: ConnId) {
+        let Some(conn) = live(&mut self.connections, id) else {
+            return;
+        };
+        let Some(traffic) = conn.traffic.as_deref_mut() else {
+            return;
+        };
+        let mut made: Vec<CallId> = traffic.made.drain().map(|(_, call)| call).collect();
+        // The order of a hash map is nobody's business.
+        made.sort_unstable_by_key(|call| call.wire());
+        for call_id in made {
+            let Some(call) = self.calls.get_mut(call_id) else {
+                continue;
+            };
+            call.caller = None;
+            self.waiting -= 1;
+            self.stats.count_ending("caller_gone");
+            match call.place {
+                Place::Running(provider) => {
+                    let cancel = Cancel {
+                        id: call_id.wire(),
+                        ext: NoExtensions {},
+                    };
+                    self.reply(provider, OwnFrame::Ready(cancel.to_frame()));
+                }
+                Place::Parked | Place::Nowhere => self.forget(call_id),
+            }
+        }
+    }
+
+    /// The worker on a connection runs nothing any more. Its functions have left the board before: what is
+    /// tried again goes to others.
+    pub(super) fn end_running(&mut self, id: ConnId, now: Time) {
+        loop {
+            let Some(conn) = live(&mut self.connections, id) else {
+                return;
+            };
+            let Some(traffic) = conn.traffic.as_deref_mut() else {
+                return;
+            };
+            let Some(call_id) = self.calls.first(traffic.running) else {
+                return;
+            };
+            self.detach(call_id);
+            let Some(call) = self.calls.get_mut(call_id) else {
+                continue;
+            };
+            call.tried = true;
+            if call.caller.is_none() {
+                self.forget(call_id);
+                continue;
+            }
+            let (namespace, wishes) = (call.namespace, call.wishes);
+            let again = wishes.idempotent && call.arguments.is_some();
+            if !again || self.shutdown == Shutdown::Done {
+                self.end_early(call_id, Code::ProviderGone, GONE);
+                continue;
+            }
+            let function = call.function.clone();
+            // An engine that drains lets it end elsewhere too, but waits for nobody new to come.
+            let may_wait = wishes.wait && self.shutdown == Shutdown::No;
+            match self.route(namespace, &function, wishes.worker) {
+                Choice::To(provider) => self.start_again(call_id, provider, now),
+                Choice::Full | Choice::Nobody if may_wait => self.park(call_id),
+                Choice::Full | Choice::Nobody => self.end_early(call_id, Code::ProviderGone, GONE),
+            }
+        }
+    }
+
+    /// Tells the caller how its call ended, if it still waits for that.
+    fn end(&mut self, call_id: CallId, ending: &Ending<'_>) {
+        let Some(caller) = self
+            .calls
+            .get_mut(call_id)
+            .and_then(|call| call.caller.take())
+        else {
+            return;
+        };
+        self.waiting -= 1;
+        let limit = self.config.limits.max_backlog as usize;
+        let Some(conn) = live(&mut self.connections, caller.conn) else {
+            return;
+        };
+        if let Some(traffic) = conn.traffic.as_deref_mut() {
+            traffic.made.remove(&caller.request);
+        }
+        let mut frame = ending.frame(caller.request);
+        let mut outcome = ending.outcome();
+        if conn.outbox.bytes() + frame.len() > limit {
+            let instead = Ending::Engine {
+                code: Code::Overloaded,
+                message: "the caller does not read its answers (--max-backlog)",
+                executed: Executed::Maybe,
+            };
+            frame = instead.frame(caller.request);
+            outcome = instead.outcome();
+        }
+        self.stats.count_ending(outcome);
+        self.reply(caller.conn, OwnFrame::Ready(frame));
+    }
+
+    /// Forgets a call wherever it stands.
+    fn forget(&mut self, call_id: CallId) {
+        self.detach(call_id);
+        let call = self.calls.remove(call_id);
+        if let Some(timer) = call.timer {
+            self.wheel.remove(timer);
+        }
+        self.retained -= call.arguments.map_or(0, |arguments| arguments.bytes());
+    }
+
+    /// While draining: no call will be parked until a provider comes.
+    pub(super) fn fail_parked(&mut self) {
+        let parked = self.calls.all().filter(|call| call.place == Place::Parked);
+        let parked: Vec<CallId> = parked.map(|call| call.id).collect();
+        for call_id in parked {
+            self.end_early(call_id, Code::Draining, "the engine is about to stop");
+        }
+    }
+
+    /// The engine stops: whoever still waits is told that it waits in vain.
+    pub(super) fn fail_all(&mut self) {
+        let all: Vec<CallId> = self.calls.all().map(|call| call.id).collect();
+        for call_id in all {
+            self.end_early(
+                call_id,
+                Code::Draining,
+                "the engine stopped before the answer came",
+            );
+        }
+    }
+}
