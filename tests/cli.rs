@@ -11,7 +11,19 @@ use callboard::worker::Function;
 use running::{Engine, Running, finished, lines_of};
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 6] = ["serve", "functions", "workers", "watch", "expose", "demo"];
+const COMMANDS: [&str; 11] = [
+    "serve",
+    "functions",
+    "workers",
+    "watch",
+    "call",
+    "cast",
+    "emit",
+    "bind",
+    "expose",
+    "stats",
+    "demo",
+];
 
 /// Runs `callboard` with these arguments to its end. Returns code, stdout and stderr.
 fn run(arguments: &[&str]) -> (i32, String, String) {
@@ -59,7 +71,7 @@ fn the_page_about_the_command_line_names_every_flag_and_exit_code() {
             );
         }
     }
-    for code in 0..=5 {
+    for code in 0..=7 {
         assert!(page.contains(&format!("\n| {code} | ")), "{code}");
     }
 }
@@ -96,7 +108,22 @@ fn wrong_use_is_told_in_one_line_with_a_hint_and_exit_code_2() {
         (&["expose", "-"], "no name"),
         (&["expose", "engine::x"], "belong to the engine"),
         (&["expose", "a b"], "no spaces"),
-        (&["expose", "a", "--", "cat"], "not there yet"),
+        (&["expose", "a", "--jobs", "2"], "of no use without"),
+        (&["expose", "a", "--jobs", "0", "--", "cat"], "from 1 to"),
+        (&["call"], "NAME is missing"),
+        (&["call", "a", "{"], "JSON: it is no JSON"),
+        (&["call", "a", "1", "2"], "`2` is one argument too many"),
+        (&["call", "a b"], "no spaces"),
+        (&["call", "a", "--worker", "x"], "a whole number"),
+        (&["cast", "a", "nonsense"], "JSON: it is no JSON"),
+        (&["emit"], "EVENT is missing"),
+        (&["bind", "e"], "FUNCTION is missing"),
+        (
+            &["bind", "e", "f", "--config", "x"],
+            "--config: it is no JSON",
+        ),
+        (&["bind", "e", "engine::f"], "belong to the engine"),
+        (&["stats", "x"], "`x` is one argument too many"),
         (&["demo", "--json"], "no option --json"),
     ] {
         let (code, stdout, stderr) = run(arguments);
@@ -152,6 +179,11 @@ fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
         &["workers"],
         &["watch"],
         &["expose", "a"],
+        &["call", "a"],
+        &["cast", "a"],
+        &["emit", "a"],
+        &["bind", "a", "b"],
+        &["stats"],
     ] {
         let arguments = [command, &["--connect", &nobody]].concat();
         let (code, stdout, stderr) = run(&arguments);
@@ -211,8 +243,8 @@ fn functions_and_workers_show_the_board_to_people_and_to_programs() {
     assert_eq!(
         lines[1..3],
         [
-            "jobs::leader    evil\\u{1b}[31m\\u{202e} (exclusive)  a\\u{a}b",
-            "orders::create  orders-1, evil\\u{1b}[31m\\u{202e}    Takes an order",
+            "jobs::leader    evil\\u{1b}[31m\\u{202e} (exclusive)    0/1,000  a\\u{a}b",
+            "orders::create  orders-1, evil\\u{1b}[31m\\u{202e}      0/2,000  Takes an order",
         ]
     );
     assert!(lines[3].starts_with("2 functions by 2 workers"), "{table}");
@@ -225,7 +257,7 @@ fn functions_and_workers_show_the_board_to_people_and_to_programs() {
             "name": "orders::create", "description": "Takes an order", "exclusive": false,
             "request": {"type": "object"}, "response": {"bin": "c1"},
             "metadata": {"team": "sales"}, "workers": ["orders-1", "evil\u{1b}[31m\u{202e}"],
-            "stale": false,
+            "stale": false, "in_flight": 0, "capacity": 2000,
         })]
     );
 
@@ -235,11 +267,17 @@ fn functions_and_workers_show_the_board_to_people_and_to_programs() {
     let (_, lines, _) = engine.run(&["workers", "orders", "--json"]);
     let mut workers = json_lines(&lines);
     assert!(workers[0]["id"].take().is_u64());
+    let peer = workers[0]["peer"].take();
+    assert!(
+        peer.as_str()
+            .is_some_and(|peer| peer.starts_with("127.0.0.1:")),
+        "{peer}"
+    );
     assert_eq!(
         workers,
         [json!({
             "name": "orders-1", "id": null, "metadata": null, "functions": ["orders::create"],
-            "stale": false,
+            "stale": false, "in_flight": 0, "capacity": 1000, "peer": null,
         })]
     );
 
@@ -459,8 +497,11 @@ fn the_demo_checks_itself_and_ends() {
         "and 497 more, in the same step",
         "kill -9",
         "its functions never left a board",
-        "the same for all 4 and for a newcomer",
-        "9 pushes; from the call to the last worker: median ",
+        "answered by: audit 5, orders 5;",
+        "one call of web: no_such_function; another one waits",
+        "the call that waited is answered by orders",
+        "the same for all 5 and for a newcomer",
+        "11 pushes; from the call to the last worker: median ",
     ] {
         assert!(shown.contains(part), "{part}:\n{shown}");
     }

@@ -153,6 +153,7 @@ impl World {
             namespace: "default".to_owned(),
             watch,
             metadata: Vec::new(),
+            capacity: None,
         };
         self.peers.push(Peer {
             link: Link::new(identity, self.dice.random(), self.instant()),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callboard::address::{Address, DEFAULT_ADDRESS};
-use callboard::protocol::{check_event_name, check_worker_name};
-use callboard::worker::{Builder, Watch, Worker};
+use callboard::protocol::{NameError, check_event_name, check_function_name, check_worker_name};
+use callboard::worker::{Builder, CallError, CallOptions, Watch, Worker};
 
 use super::exit::Failure;
 use super::logging;
@@ -15,6 +15,9 @@ const VARIABLE: &str = "CALLBOARD_ADDR";
 
 /// For how long an engine may be waited for, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For how long a call may wait for its answer, unless told otherwise.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the engine is, which of its boards is meant, and for how long to wait for it.
 #[derive(Debug)]
@@ -47,6 +50,11 @@ pub(super) fn flags() -> Vec<Flag> {
 
 impl Target {
     pub(super) fn read(options: &Options) -> Result<Self, UsageError> {
+        Self::read_waiting(options, TIMEOUT)
+    }
+
+    /// As [`read`](Self::read), with another timeout unless one is given.
+    pub(super) fn read_waiting(options: &Options, timeout: Duration) -> Result<Self, UsageError> {
         // What matters to people a command says itself; RUST_LOG shows how it comes about.
         logging::start(None, "off");
         let named = options.parsed("connect", options::addresses)?;
@@ -63,7 +71,7 @@ impl Target {
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             timeout: options
                 .parsed("timeout", options::duration)?
-                .unwrap_or(TIMEOUT),
+                .unwrap_or(timeout),
         })
     }
 
@@ -80,6 +88,25 @@ impl Target {
     pub(super) fn look(&self, command: &str, watch: Watch) -> Result<Worker, Failure> {
         let builder = self.builder(own_name(command), watch);
         Ok(builder.connect(self.timeout)?)
+    }
+}
+
+/// Calls one of the engine's own functions, which answers at once.
+pub(super) fn ask(worker: &Worker, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, CallError> {
+    let how = CallOptions::new().timeout(TIMEOUT);
+    worker.client().call_raw(function, payload, &how)
+}
+
+/// Checks the name of an event.
+pub(super) fn event_name(name: &str) -> Result<(), UsageError> {
+    check_event_name(name).map_err(|error| UsageError::Name(name.to_owned(), error))
+}
+
+/// Checks a name that is to be called: the engine's own are among those.
+pub(super) fn callable_name(name: &str) -> Result<(), UsageError> {
+    match check_function_name(name) {
+        Err(error) if error != NameError::Reserved => Err(UsageError::Name(name.to_owned(), error)),
+        _ => Ok(()),
     }
 }
 

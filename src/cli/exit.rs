@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use callboard::address::Address;
+use callboard::protocol::Executed;
 use callboard::server::{BindError, RunError};
-use callboard::worker::{Attempt, ConnectError, End, Loss, RequestError};
+use callboard::worker::{Attempt, CallError, ConnectError, End, Loss, RequestError};
 
 use super::demo::DemoError;
 use super::options::UsageError;
@@ -22,6 +23,8 @@ pub(super) enum Exit {
     NoEngine,
     Refused,
     CannotListen,
+    Function,
+    Unanswered,
 }
 
 impl Exit {
@@ -33,6 +36,8 @@ impl Exit {
             Self::NoEngine => 3,
             Self::Refused => 4,
             Self::CannotListen => 5,
+            Self::Function => 6,
+            Self::Unanswered => 7,
         }
     }
 
@@ -44,6 +49,8 @@ impl Exit {
             Self::NoEngine => "no engine there, no connection to it, or no answer in time",
             Self::Refused => "the engine refused, and said why",
             Self::CannotListen => "cannot listen there: in use, no permission, --insecure needed",
+            Self::Function => "the function was called, and failed itself",
+            Self::Unanswered => "the call ended without the function's answer: nobody, too late",
         }
     }
 }
@@ -63,6 +70,8 @@ pub(super) enum Failure {
     Connect(ConnectError),
     /// The engine, or the library in its place, refused a request.
     Request(RequestError),
+    /// A call did not come to its result.
+    Call(CallError),
     /// The library gave the connection up for good.
     Ended(End),
     /// Standard input could not be read.
@@ -94,6 +103,11 @@ impl Failure {
                 RequestError::Timeout(_) | RequestError::ConnectionLost => Exit::NoEngine,
                 RequestError::Ended(end) => of_end(end),
             },
+            Self::Call(error) => match error {
+                CallError::InvalidName { .. } => Exit::Usage,
+                CallError::Function(_) => Exit::Function,
+                _ => Exit::Unanswered,
+            },
             Self::Ended(end) => of_end(end),
         }
     }
@@ -116,6 +130,7 @@ impl Failure {
                         .to_owned(),
                 )
             }
+            Self::Call(error) if self.exit() == Exit::Unanswered => Some(of_call(error)),
             _ => None,
         }
     }
@@ -159,6 +174,21 @@ fn of_connect(error: &ConnectError) -> Exit {
     }
 }
 
+/// Whether it has an effect, and whether the same is worth another try.
+fn of_call(error: &CallError) -> String {
+    let executed = match error.executed() {
+        Executed::No => "it was not executed",
+        Executed::Maybe => "it may have been executed",
+    };
+    let next = match error.code() {
+        "no_such_function" => "; --wait waits for somebody who provides it",
+        "overloaded" => "; --wait waits until somebody has room",
+        _ if error.retryable() => "; the same call may succeed later",
+        _ => "",
+    };
+    format!("{executed}{next}")
+}
+
 /// An engine that is about to stop counts as none there.
 fn was_refused(attempt: &Attempt) -> bool {
     matches!(&attempt.loss, Loss::Goodbye { refusal, .. } if &*refusal.code != "shutting_down")
@@ -186,6 +216,7 @@ impl fmt::Display for Failure {
             Self::Run(error) => error.fmt(f),
             Self::Connect(error) => error.fmt(f),
             Self::Request(error) => error.fmt(f),
+            Self::Call(error) => error.fmt(f),
             Self::Ended(end) => end.fmt(f),
             Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
@@ -203,6 +234,7 @@ impl std::error::Error for Failure {
             Self::Run(error) => Some(error),
             Self::Connect(error) => Some(error),
             Self::Request(error) => Some(error),
+            Self::Call(error) => Some(error),
             Self::Ended(error) => Some(error),
             Self::Demo(error) => Some(error),
             Self::Input(error) | Self::Output(error) | Self::System(error) => Some(error),
@@ -227,6 +259,7 @@ from! {
     RunError => Run;
     ConnectError => Connect;
     RequestError => Request;
+    CallError => Call;
     DemoError => Demo;
 }
 
@@ -245,7 +278,7 @@ mod tests {
                 code: code.into(),
                 message: "\u{1b}[31mno".into(),
                 retryable: false,
-                executed: callboard::protocol::Executed::No,
+                executed: Executed::No,
             },
             retry_after: None,
             before_welcome: true,

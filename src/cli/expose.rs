@@ -1,37 +1,59 @@
-//! `callboard expose`: names on the board for as long as the command runs. Runs nothing when they are
-//! called: calls are not there yet.
+//! `callboard expose`: names on the board for as long as the command runs, and a program that is run
+//! for each call. How a program is run is in `program`, what its ends mean to a caller in `trade`.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use callboard::protocol::{check_function_name, check_worker_name};
-use callboard::worker::{Connection, Function, Notice, Watch};
+use callboard::worker::{Function, Service, Watch};
 
 use super::engine::{self, Target, own_name};
 use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options, UsageError, ValueError};
-use super::output::Output;
-use super::signals::Stop;
+use super::hold;
+use super::options::{self, Command, Flag, Options, UsageError, ValueError};
+use super::program::Program;
+use super::signals::{self, Stop};
 use super::text;
+use super::trade;
+
+/// After a signal: how long calls may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that a program may print: no payload is larger.
+const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// Runs at once at the most; each costs a process and a few threads.
+const MAX_JOBS: usize = 10_000;
 
 pub(super) const COMMAND: Command = Command {
     name: "expose",
-    arguments: "NAME...",
-    summary: "put functions on the board for as long as the command runs",
+    arguments: "NAME... [-- COMMAND...]",
+    summary: "any program as a function on the board",
     about: "Registers the names, all or none, as one change of the board, and holds them there \
-            until Ctrl-C or SIGTERM; then it says goodbye and they leave together. However it ends, \
-            by kill -9 too, they leave. When the engine restarts, it comes back and registers them \
-            again.\n\n\
+            until Ctrl-C or SIGTERM; then they leave together. However it ends, by kill -9 too, \
+            they leave. When the engine restarts, it comes back and registers them again.\n\n\
             NAME is 1 to 255 bytes of visible ASCII, by convention service::function. With - in \
             place of names they are read from standard input, one a line.\n\n\
-            What a caller gets is not there yet: an engine of this version answers calls with \
-            `unsupported`. NAME... -- COMMAND, which will run COMMAND for each call, is refused \
-            until then.",
+            For each call COMMAND is started: the argument is JSON on its standard input, and what \
+            it prints, JSON too, is the result. Another exit code than 0 is a failure that tells \
+            the end of standard error. When the caller cancels or the deadline passes, COMMAND and \
+            all it started is killed. It has CALLBOARD_FUNCTION, CALLBOARD_CALLER, \
+            CALLBOARD_CALLER_ID, CALLBOARD_TIMEOUT_MS and CALLBOARD_EVENT. After the first signal, \
+            calls that run may end within 10 s.\n\n\
+            Without COMMAND the names are only held: who calls them is told so.",
     flags,
     examples: &[
         (
-            "callboard expose hello::world --description 'Says hello'",
-            "one function; `callboard functions` lists it",
+            "callboard expose echo -- cat",
+            "one function; `callboard call echo '{\"a\":1}'` calls it",
+        ),
+        (
+            "callboard expose disk::free --jobs 1 -- ./disk-free.sh",
+            "a shell script as a function, one run at a time",
         ),
         (
             "seq -f 'load::f%g' 10000 | callboard expose - --name load",
@@ -57,75 +79,75 @@ fn flags() -> Vec<Flag> {
         Flag::value("name", "WORKER", "What others see as the provider.").default("expose@HOST"),
         Flag::value("description", "TEXT", "What the functions do, for people."),
         Flag::switch("exclusive", "Be the only provider, or fail."),
+        Flag::value("jobs", "N", "Runs of COMMAND at once.").default("the processors"),
     ];
     flags.extend(engine::flags());
     flags
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    if !options.behind_dashes().is_empty() {
-        return Err(UsageError::CommandGiven.into());
-    }
     let target = Target::read(options)?;
     let name = options.parsed("name", |text| match check_worker_name(text) {
         Ok(()) => Ok(text.to_owned()),
         Err(error) => Err(ValueError::Name(error)),
     })?;
     let name = name.unwrap_or_else(|| own_name(COMMAND.name));
+    let jobs = options.parsed("jobs", jobs)?;
+    let command = options.behind_dashes().to_vec();
+    if command.is_empty() && jobs.is_some() {
+        return Err(UsageError::NoCommandFor("jobs").into());
+    }
     let functions = functions(options)?;
     let names: Vec<String> = functions.keys().cloned().collect();
 
-    let builder = target.builder(name.clone(), Watch::nothing());
+    let mut builder = target.builder(name.clone(), Watch::nothing());
+    if !command.is_empty() {
+        let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+        // The engine keeps further calls from us, where others or their callers can make use of them.
+        builder = builder.threads(jobs).capacity(jobs).drain_timeout(PATIENCE);
+    }
     let worker = builder.connect(target.timeout)?;
     let changes = worker.changes();
-    let registered = worker.register(functions.into_values())?;
+    let program = Arc::new(Program::new(command, MAX_OUTPUT));
+    let services = functions
+        .into_values()
+        .map(|function| service(function, &program));
+    let registered = worker.register(services)?;
 
-    let mut out = Output::stdout();
-    let stop = Stop::on_signal(worker)?;
-    out.line(format_args!(
+    let (patience, ended) = (patience(&program), Arc::clone(&program));
+    let stop = Stop::on_signal(worker, patience, move || ended.end())?;
+    let first = format!(
         "{} on the board as \"{}\", revision {}: {}",
         text::count(names.len(), "function"),
         text::visible(&name),
         registered.revision,
         text::shortened(names.iter().map(String::as_str), 3),
-    ))?;
-    out.flush()?;
-    for notice in changes {
-        match notice {
-            Notice::Disconnected(loss) => {
-                let reason = loss.to_string();
-                out.line(format_args!(
-                    "the engine is gone ({}); waiting for it",
-                    text::visible(&reason)
-                ))?;
-            }
-            Notice::Connected(connection) => out.line(back(&connection))?,
-            Notice::NotRestored { name, refusal } => {
-                let reason = refusal.to_string();
-                out.line(format_args!(
-                    "{} is not back on the board: {}",
-                    text::visible(&name),
-                    text::visible(&reason)
-                ))?;
-            }
-            Notice::Ended(end) => {
-                stop.finish()?;
-                return match Failure::Ended(end) {
-                    done if done.exit() == Exit::Done => Ok(()),
-                    failure => Err(failure),
-                };
-            }
-            Notice::Step(_) | Notice::Synced { .. } | Notice::Missed => {}
-        }
-        out.flush()?;
-    }
-    stop.finish()
+    );
+    hold::until_stopped(changes, stop, &first)
 }
 
-fn back(connection: &Connection) -> String {
-    let engine = text::visible(&connection.engine);
-    let address = &connection.address;
-    format!("the engine is back (\"{engine}\" at {address}); registering again")
+/// A function with its program; without one, the library tells callers that it is only held.
+fn service(function: Function, program: &Arc<Program>) -> Service {
+    if program.is_none() {
+        return function.into();
+    }
+    let program = Arc::clone(program);
+    function.raw_handler(move |call, argument| trade::ply(&program, call, argument))
+}
+
+fn patience(program: &Program) -> Duration {
+    if program.is_none() {
+        signals::PATIENCE
+    } else {
+        PATIENCE + signals::PATIENCE
+    }
+}
+
+fn jobs(text: &str) -> Result<usize, ValueError> {
+    match options::number(text)?.try_into() {
+        Ok(jobs @ 1..=MAX_JOBS) => Ok(jobs),
+        _ => Err(ValueError::Range(1, MAX_JOBS)),
+    }
 }
 
 /// The functions to register, by name; a name given twice counts once.

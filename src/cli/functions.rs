@@ -6,6 +6,7 @@ use callboard::worker::{Snapshot, Watch, WorkerInfo};
 
 use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
+use super::load::{self, Load};
 use super::options::{Command, Flag, Options};
 use super::output::{Colour, Output};
 use super::record;
@@ -21,8 +22,9 @@ pub(super) const COMMAND: Command = Command {
     summary: "list the functions on the board, and who provides them",
     about: "Prints the board as it is now, sorted by name, and ends. With PREFIX, only the \
             functions whose names begin with it.\n\n\
+            IN FLIGHT is what its providers are at, of what they take at once.\n\n\
             With --json, one object a line: name, description, exclusive, request, response, \
-            metadata, workers, stale. request, response and metadata are null if there are none; \
+            metadata, workers, stale, in_flight, capacity. request, response and metadata are null if there are none; \
             what is not MessagePack comes as {\"bin\": \"hex\"}.",
     flags,
     examples: &[
@@ -55,18 +57,24 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::functions([prefix]).workers([""]);
     let worker = target.look(COMMAND.name, watch)?;
     let board = worker.board().snapshot();
+    let loads = load::by_worker(&worker);
     let mut out = Output::stdout();
     let providers = providers(&board);
     if options.has("json") {
         for entry in &board.functions {
-            let names = providers.get(entry.name()).into_iter().flatten().copied();
-            let object = record::object(|object| record::function(object, entry, names));
+            let who = providers.get(entry.name()).map_or(&[][..], Vec::as_slice);
+            let names = who.iter().map(|worker| worker.name());
+            let busy = busy(who, &loads);
+            let object = record::object(|object| {
+                record::function(object, entry, names);
+                load::record(object, busy.as_ref());
+            });
             out.json(&object)?;
         }
     } else if board.functions.is_empty() {
         out.line(nothing(prefix))?;
     } else {
-        print(&mut out, &board, &providers)?;
+        print(&mut out, &board, &providers, &loads)?;
     }
     out.flush()?;
     worker.close();
@@ -83,27 +91,34 @@ fn nothing(prefix: &str) -> String {
     }
 }
 
-/// Function by function, the names of its providers by age.
-fn providers(board: &Snapshot) -> HashMap<&str, Vec<&str>> {
-    let mut providers: HashMap<&str, Vec<&str>> = HashMap::new();
+/// Function by function, its providers by age.
+fn providers(board: &Snapshot) -> HashMap<&str, Vec<&WorkerInfo>> {
+    let mut providers: HashMap<&str, Vec<&WorkerInfo>> = HashMap::new();
     for worker in &board.workers {
         for function in worker.functions() {
-            providers.entry(function).or_default().push(worker.name());
+            providers.entry(function).or_default().push(worker);
         }
     }
     providers
 }
 
+/// What a function's providers have in flight together; `None` if the engine does not tell.
+fn busy(who: &[&WorkerInfo], loads: &HashMap<u64, Load>) -> Option<Load> {
+    Load::sum(who.iter().map(|worker| loads.get(&worker.id())))
+}
+
 fn print(
     out: &mut Output,
     board: &Snapshot,
-    providers: &HashMap<&str, Vec<&str>>,
+    providers: &HashMap<&str, Vec<&WorkerInfo>>,
+    loads: &HashMap<u64, Load>,
 ) -> Result<(), Failure> {
-    let mut table = Table::new(["NAME", "PROVIDED BY", "DESCRIPTION"]);
+    let heading = ["NAME", "PROVIDED BY", "IN FLIGHT", "DESCRIPTION"];
+    let mut table = Table::new(heading).right(2);
     for entry in &board.functions {
-        let empty = Vec::new();
-        let names = providers.get(entry.name()).unwrap_or(&empty);
-        let mut who = text::shortened(names.iter().copied(), NAMES_SHOWN);
+        let workers = providers.get(entry.name()).map_or(&[][..], Vec::as_slice);
+        let names = workers.iter().map(|worker| worker.name());
+        let mut who = text::shortened(names, NAMES_SHOWN);
         if entry.is_exclusive() {
             who.push_str(" (exclusive)");
         }
@@ -113,6 +128,9 @@ fn print(
         table.row([
             text::visible(entry.name()).into_owned(),
             who,
+            busy(workers, loads)
+                .as_ref()
+                .map_or_else(String::new, Load::shown),
             text::visible(entry.description()).into_owned(),
         ]);
     }

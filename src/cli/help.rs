@@ -35,8 +35,9 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
          RUST_LOG        what to log to stderr, e.g. debug (serve: info; others: off)\n\n\
          First steps:\n  callboard demo                       an engine and workers, coming and going\n  \
          callboard serve                      an engine for this host\n  \
-         callboard expose hello::world        in a second terminal: a function appears\n  \
-         callboard watch                      in a third: see it come and go\n",
+         callboard watch                      in a second terminal: see what is there\n  \
+         callboard expose echo -- cat         in a third: a program as a function\n  \
+         callboard call echo '{\"a\":1}'        call it, from anywhere\n",
     );
     exit_codes(
         &mut out,
@@ -47,6 +48,8 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
             Exit::NoEngine,
             Exit::Refused,
             Exit::CannotListen,
+            Exit::Function,
+            Exit::Unanswered,
         ],
     );
     out

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, json};
 use super::text::is_hidden;
 
 /// Values nested deeper than this are shown as bytes: peers choose them, and recursion costs stack.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Writes a value as one line. Characters that a terminal would obey are escaped, which JSON allows
 /// for any character.

@@ -1,22 +1,32 @@
 //! The command line: finds the command, reads its options, runs it, and ends with its exit code. What
 //! a command does is in the file of its name.
 
+mod bind;
+mod call;
+mod cast;
 mod clock;
 mod demo;
+mod emit;
 mod engine;
 mod exit;
 mod expose;
 mod functions;
 mod help;
+mod hold;
 mod json;
+mod load;
 mod logging;
 mod options;
 mod output;
+mod payload;
+mod program;
 mod record;
 mod serve;
 mod signals;
+mod stats;
 mod table;
 mod text;
+mod trade;
 mod watch;
 mod workers;
 
@@ -33,7 +43,12 @@ const COMMANDS: &[&Command] = &[
     &functions::COMMAND,
     &workers::COMMAND,
     &watch::COMMAND,
+    &call::COMMAND,
+    &cast::COMMAND,
+    &emit::COMMAND,
+    &bind::COMMAND,
     &expose::COMMAND,
+    &stats::COMMAND,
     &demo::COMMAND,
 ];
 
@@ -103,6 +118,11 @@ fn unknown(name: &str) -> UsageError {
         "list" | "ls" | "function" | "fn" => Some("functions"),
         "worker" | "ps" => Some("workers"),
         "register" | "provide" => Some("expose"),
+        "invoke" | "request" | "req" => Some("call"),
+        "send" => Some("cast"),
+        "publish" | "pub" | "event" => Some("emit"),
+        "on" | "subscribe" | "sub" => Some("bind"),
+        "info" | "status" | "metrics" => Some("stats"),
         // The start of a command's name.
         _ => COMMANDS
             .iter()

@@ -9,6 +9,7 @@ use callboard::address::{Address, AddressError};
 use callboard::protocol::NameError;
 
 use super::exit::{Exit, Failure};
+use super::payload::PayloadError;
 
 /// One command of `callboard`.
 #[derive(Debug)]
@@ -150,6 +151,23 @@ impl Options {
         }
     }
 
+    /// Between so many and so many arguments; `names` says what they are, in order.
+    pub(super) fn few_arguments<const N: usize>(
+        &self,
+        least: usize,
+        names: [&'static str; N],
+    ) -> Result<[Option<&str>; N], UsageError> {
+        let given = &self.matches.free;
+        if let Some(surplus) = given.get(N) {
+            return Err(UsageError::Surplus(surplus.clone()));
+        }
+        if given.len() < least {
+            return Err(UsageError::Missing(names[given.len()]));
+        }
+        let mut given = given.iter().map(String::as_str);
+        Ok([(); N].map(|()| given.next()))
+    }
+
     /// For commands that take no arguments.
     pub(super) fn no_arguments(&self) -> Result<(), UsageError> {
         match self.matches.free.first() {
@@ -234,8 +252,10 @@ pub(super) enum UsageError {
     NoNames,
     /// A name is against the grammar.
     Name(String, NameError),
-    /// `expose … -- COMMAND`: not there yet.
-    CommandGiven,
+    /// This argument is missing.
+    Missing(&'static str),
+    /// A flag that makes no sense without `-- COMMAND`.
+    NoCommandFor(&'static str),
 }
 
 /// Why a value is not of its kind.
@@ -251,6 +271,10 @@ pub(super) enum ValueError {
     Level,
     /// No name.
     Name(NameError),
+    /// No payload.
+    Payload(PayloadError),
+    /// Not within these bounds.
+    Range(usize, usize),
 }
 
 impl fmt::Display for ValueError {
@@ -261,6 +285,10 @@ impl fmt::Display for ValueError {
             Self::Address(error) => error.fmt(f),
             Self::Level => f.write_str("it must be off, error, warn, info, debug or trace"),
             Self::Name(error) => error.fmt(f),
+            Self::Payload(error) => error.fmt(f),
+            Self::Range(least, most) => {
+                write!(f, "it must be a whole number from {least} to {most}")
+            }
         }
     }
 }
@@ -290,15 +318,17 @@ impl fmt::Display for UsageError {
             } => match error {
                 // These quote the value themselves.
                 ValueError::Address(error) => write!(f, "{place}: {error}"),
+                // A payload may be long.
+                ValueError::Payload(error) => write!(f, "{place}: {error}"),
                 error => write!(f, "{place}: `{value}`: {error}"),
             },
             Self::Surplus(argument) => write!(f, "`{argument}` is one argument too many"),
             Self::NoNames => f.write_str("there is no name to expose"),
             Self::Name(name, error) => write!(f, "`{name}`: {error}"),
-            Self::CommandGiven => f.write_str(
-                "a command cannot be run for calls yet, because calls are not there yet; without \
-                 `-- COMMAND` the names are held on the board",
-            ),
+            Self::Missing(argument) => write!(f, "{argument} is missing"),
+            Self::NoCommandFor(flag) => {
+                write!(f, "--{flag} is of no use without `-- COMMAND`")
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! SIGINT and SIGTERM for the commands that run until they are stopped: the worker says goodbye, and its
 //! stream of changes ends, which is how the command learns of it. `serve` handles its signals itself.
 
+use std::fmt;
 use std::io;
 use std::process;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard::worker::Worker;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,12 +14,14 @@ use signal_hook::iterator::{Handle, Signals};
 
 use super::exit::{Exit, Failure};
 
-/// How long the command may take to end after a signal. It may be stuck in writing to a pipe that
-/// nobody reads.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command that has nothing to finish may take to end after a signal. It may be stuck in
+/// writing to a pipe that nobody reads.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a second signal is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Holds a worker, and closes it when a signal comes.
-#[derive(Debug)]
 pub(super) struct Stop {
     signals: Handle,
     /// Dropped when the command is over.
@@ -27,8 +30,13 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// From here on signals close this worker instead of ending the process.
-    pub(super) fn on_signal(worker: Worker) -> Result<Self, Failure> {
+    /// From here on signals close this worker instead of ending the process. If that takes longer than
+    /// `patience`, or at a second signal, `last` is done and the process ends.
+    pub(super) fn on_signal(
+        worker: Worker,
+        patience: Duration,
+        last: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, Failure> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::System)?;
         let handle = signals.handle();
         let (over, watchdog) = channel();
@@ -38,7 +46,8 @@ impl Stop {
                 return worker.close();
             }
             let closing = thread::spawn(move || worker.close());
-            if watchdog.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if !is_over(&watchdog, &mut signals, patience) {
+                last();
                 process::exit(Exit::Done.code().into());
             }
             // A panic was told by its thread.
@@ -63,5 +72,24 @@ impl Stop {
             Ok(()) => Ok(()),
             Err(_) => Err(Failure::System(io::Error::other("a thread panicked"))),
         }
+    }
+}
+
+/// Waits for the command's end; `false` if it does not come in time, or if a further signal does.
+fn is_over(watchdog: &Receiver<()>, signals: &mut Signals, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if watchdog.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
+            return true;
+        }
+        if Instant::now() >= deadline || signals.pending().next().is_some() {
+            return false;
+        }
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stop").finish_non_exhaustive()
     }
 }

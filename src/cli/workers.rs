@@ -1,10 +1,13 @@
 //! `callboard workers`: who provides something, once.
 
+use std::collections::HashMap;
+
 use callboard::worker::{Watch, WorkerInfo};
 
 use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
 use super::json;
+use super::load::{self, Load};
 use super::options::{Command, Flag, Options};
 use super::output::{Colour, Output};
 use super::record;
@@ -24,7 +27,9 @@ pub(super) const COMMAND: Command = Command {
     about: "Prints the workers that provide functions now, by id, and ends. With PREFIX, only \
             those whose names begin with it. Workers that only look on are not listed. An id is \
             unique until the engine restarts; names need not be.\n\n\
-            With --json, one object a line: name, id, metadata, functions, stale. metadata is null \
+            IN FLIGHT is what it is at, of what it takes at once.\n\n\
+            With --json, one object a line: name, id, metadata, functions, stale, in_flight, \
+            capacity, peer. metadata is null \
             if there is none; what is not MessagePack comes as {\"bin\": \"hex\"}.",
     flags,
     examples: &[
@@ -56,15 +61,23 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::nothing().workers([prefix]);
     let worker = target.look(COMMAND.name, watch)?;
     let workers = worker.board().workers();
+    let loads = load::by_worker(&worker);
     let mut out = Output::stdout();
     if options.has("json") {
         for info in &workers {
-            out.json(&record::object(|object| record::worker(object, info)))?;
+            let load = loads.get(&info.id());
+            let object = record::object(|object| {
+                record::worker(object, info);
+                load::record(object, load);
+                let peer = load.map(|load| &*load.peer).filter(|peer| !peer.is_empty());
+                object.insert("peer".to_owned(), peer.into());
+            });
+            out.json(&object)?;
         }
     } else if workers.is_empty() {
         out.line(nothing(prefix))?;
     } else {
-        print(&mut out, &workers)?;
+        print(&mut out, &workers, &loads)?;
     }
     out.flush()?;
     worker.close();
@@ -81,9 +94,13 @@ fn nothing(prefix: &str) -> String {
     }
 }
 
-fn print(out: &mut Output, workers: &[WorkerInfo]) -> Result<(), Failure> {
-    let heading = ["ID", "NAME", "FUNCTIONS", "WHICH", "METADATA"];
-    let mut table = Table::new(heading).right(0).right(2);
+fn print(
+    out: &mut Output,
+    workers: &[WorkerInfo],
+    loads: &HashMap<u64, Load>,
+) -> Result<(), Failure> {
+    let heading = ["ID", "NAME", "IN FLIGHT", "FUNCTIONS", "WHICH", "METADATA"];
+    let mut table = Table::new(heading).right(0).right(2).right(3);
     for worker in workers {
         let mut name = text::visible(worker.name()).into_owned();
         if worker.is_stale() {
@@ -96,6 +113,9 @@ fn print(out: &mut Output, workers: &[WorkerInfo]) -> Result<(), Failure> {
         table.row([
             worker.id().to_string(),
             name,
+            loads
+                .get(&worker.id())
+                .map_or_else(String::new, Load::shown),
             text::grouped(worker.functions().len()),
             text::shortened(worker.functions(), NAMES_SHOWN),
             text::cut(&metadata, METADATA_SHOWN).into_owned(),

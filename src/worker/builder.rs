@@ -34,6 +34,12 @@ pub(super) struct Pace {
     pub(super) request_timeout: Duration,
     /// About how often to look for engines that come before the present one.
     pub(super) probe_interval: Duration,
+    /// How long a close may wait for handlers.
+    pub(super) drain_timeout: Duration,
+    /// Handlers that run at once.
+    pub(super) threads: usize,
+    /// Calls that are taken at once, waiting ones included.
+    pub(super) capacity: usize,
 }
 
 impl Builder {
@@ -47,6 +53,9 @@ impl Builder {
             pace: Pace {
                 request_timeout: Duration::from_secs(30),
                 probe_interval: Duration::from_secs(5),
+                drain_timeout: Duration::from_secs(10),
+                threads: 8,
+                capacity: 1000,
             },
         }
     }
@@ -101,6 +110,29 @@ impl Builder {
         self
     }
 
+    /// Handlers that run at once, each on a thread of its own; 8 unless said, at least 1. The threads begin
+    /// with the first calls. A handler that calls another function keeps its thread meanwhile.
+    #[must_use]
+    pub fn threads(mut self, count: usize) -> Self {
+        self.pace.threads = count.max(1);
+        self
+    }
+
+    /// Calls that this worker takes at once, those that wait for a thread included; 1,000 unless said, at
+    /// least 1. The engine routes by it: what is beyond goes to other providers, or ends with `overloaded`.
+    #[must_use]
+    pub fn capacity(mut self, calls: usize) -> Self {
+        self.pace.capacity = calls.max(1);
+        self
+    }
+
+    /// How long a close or a drop waits for handlers that are still running. 10 s unless said.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.pace.drain_timeout = timeout;
+        self
+    }
+
     /// Connects, and waits until the board is there. Each address is tried once; if none works, this
     /// says why, address by address. After that the worker reconnects by itself, for ever.
     pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
@@ -138,6 +170,7 @@ impl Builder {
             namespace: self.namespace,
             watch: self.watch,
             metadata: self.metadata,
+            capacity: Some(self.pace.capacity as u64),
         };
         let bytes = Link::new(identity.clone(), [0; 32], Instant::now()).hello_bytes();
         if bytes > HELLO_BYTES {

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::function::unpack;
+use super::function::{pack, unpack};
 use super::{Function, FunctionError};
 use crate::protocol::{Bin, BindingEntry, Text};
 
@@ -157,6 +158,58 @@ pub(super) struct BindingName {
 }
 
 impl Binding {
+    /// To tie a function to an event: [`Worker::bind`](super::Worker::bind). Both names are of the grammar
+    /// of functions' names.
+    ///
+    /// ```
+    /// use callboard::worker::Binding;
+    ///
+    /// let nightly = Binding::new("cron::tick", "stock::count")
+    ///     .with_id("nightly")
+    ///     .with_config(&serde_json::json!({"at": "03:00"}))?;
+    /// assert_eq!(nightly.id(), "nightly");
+    /// # Ok::<(), callboard::worker::FunctionError>(())
+    /// ```
+    #[must_use]
+    pub fn new(event: impl Into<Box<str>>, function: impl Into<Box<str>>) -> Self {
+        Self {
+            key: Arc::new(BindingName {
+                event: event.into(),
+                function: function.into(),
+                id: Box::default(),
+            }),
+            config: Arc::default(),
+            deliver_all: false,
+            stale: false,
+        }
+    }
+
+    /// Tells it from other bindings of the function to the event.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Box<str>>) -> Self {
+        Arc::make_mut(&mut self.key).id = id.into();
+        self
+    }
+
+    /// For the event's source, sent as MessagePack: a schedule, a route.
+    pub fn with_config(self, value: &impl Serialize) -> Result<Self, FunctionError> {
+        Ok(self.with_config_bytes(pack(value)?))
+    }
+
+    /// For the event's source, as bytes of whatever format.
+    #[must_use]
+    pub fn with_config_bytes(mut self, bytes: impl Into<Arc<[u8]>>) -> Self {
+        self.config = bytes.into();
+        self
+    }
+
+    /// Cast to every provider of the function, not to one of them.
+    #[must_use]
+    pub fn deliver_to_all(mut self) -> Self {
+        self.deliver_all = true;
+        self
+    }
+
     /// The event's name.
     #[must_use]
     pub fn event(&self) -> &str {

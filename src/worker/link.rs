@@ -17,17 +17,20 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::calls::{Answer, CallEnd, Calls, Wish};
 use super::registrations::{Desk, Registrations};
-use super::requests::Requests;
 pub use super::requests::Ticket;
+use super::requests::{Asked, Requests, refusal, unsupported};
+use super::serving::{Reply, Serving, Work};
 use super::view::{Origin, View, ViewError};
 use super::{
-    Connection, End, Function, Loss, Notice, Offer, Refusal, Registered, RequestError, Watch,
+    Binding, CallError, Connection, End, Fault, Function, Loss, Notice, Offer, Refusal, Registered,
+    RequestError, Watch,
 };
 use crate::address::Address;
 use crate::protocol::{
-    Bin, Code, Executed, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions, Inbox,
-    MAX_FRAME_CEILING, Message, NoExtensions, Ping, Pong, Resume, Text, VERSION,
+    Bin, Code, Drain, Executed, Failure, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions,
+    Inbox, MAX_FRAME_CEILING, Message, NoExtensions, Ping, Pong, Resume, Text, VERSION,
     Watch as WireWatch, Welcome,
 };
 
@@ -55,6 +58,21 @@ pub struct Identity {
     pub watch: Watch,
     /// What it says about itself, opaque.
     pub metadata: Vec<u8>,
+    /// Calls that it takes at once; `None` leaves that to the engine (1,000).
+    pub capacity: Option<u64>,
+}
+
+/// Calls that a worker takes at once unless it says otherwise.
+const DEFAULT_CAPACITY: u64 = 1000;
+
+/// How far leaving the board has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draining {
+    No,
+    /// DRAIN was said; calls that were sent before it was read may still come.
+    Asked,
+    /// No call comes any more.
+    Confirmed,
 }
 
 #[derive(Debug)]
@@ -91,6 +109,9 @@ pub struct Link {
     keys: VecDeque<(u64, Box<[u8]>)>,
     requests: Requests,
     registrations: Registrations,
+    calls: Calls,
+    serving: Serving,
+    draining: Draining,
     view: View,
     connection: Option<Connection>,
     notices: Vec<Notice>,
@@ -113,6 +134,9 @@ impl Link {
             keys: VecDeque::new(),
             requests: Requests::default(),
             registrations: Registrations::default(),
+            calls: Calls::default(),
+            serving: Serving::default(),
+            draining: Draining::No,
             connection: None,
             notices: Vec::new(),
             answers: 0,
@@ -141,6 +165,7 @@ impl Link {
                 session: session.map(Bin),
                 resume,
                 metadata: Bin(&self.identity.metadata),
+                capacity: self.identity.capacity,
                 client: Text(concat!("callboard-rust/", env!("CARGO_PKG_VERSION"))),
                 ..HelloOptions::default()
             },
@@ -262,6 +287,7 @@ impl Link {
 
     /// Moves the bytes that are to be written to the end of `into`; says whether there were any.
     pub fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
+        self.requests.written += self.requests.out.len() as u64;
         if into.is_empty() {
             mem::swap(into, &mut self.requests.out);
         } else {
@@ -295,10 +321,135 @@ impl Link {
         Ok(registrations.unregister(names, desk))
     }
 
+    /// Orders that these functions be tied to events, as one batch.
+    pub fn bind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.bind(bindings, desk))
+    }
+
+    /// Orders the opposite.
+    pub fn unbind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.unbind(bindings, desk))
+    }
+
     fn check_not_over(&self) -> Result<(), RequestError> {
-        self.end
-            .clone()
-            .map_or(Ok(()), |end| Err(RequestError::Ended(end)))
+        if let Some(end) = self.end.clone() {
+            return Err(RequestError::Ended(end));
+        }
+        if self.draining != Draining::No {
+            let message = "this worker leaves the board";
+            return Err(RequestError::Refused(refusal(Code::Draining, message)));
+        }
+        Ok(())
+    }
+
+    /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
+    /// [`Link::patience`] how long.
+    pub(super) fn call(&mut self, wish: Wish, now: Instant) -> Result<Ticket, CallError> {
+        if let Some(end) = self.end.clone() {
+            let executed = Executed::No;
+            return Err(CallError::Ended { end, executed });
+        }
+        Ok(self.calls.begin(wish, now, &mut self.requests))
+    }
+
+    /// Sends a cast, if there is a connection.
+    pub(super) fn cast(
+        &mut self,
+        function: &str,
+        payload: &[u8],
+        headers: &[u8],
+    ) -> Result<(), CallError> {
+        let executed = Executed::No;
+        if let Some(end) = self.end.clone() {
+            return Err(CallError::Ended { end, executed });
+        }
+        if !matches!(self.phase, Phase::Up(_)) {
+            return Err(CallError::ConnectionLost { executed });
+        }
+        let (bytes, limit) = (payload.len(), self.requests.max_payload());
+        let whole = bytes + headers.len() + function.len() + 256;
+        if bytes > limit || whole > self.requests.max_frame() {
+            return Err(CallError::PayloadTooLarge { bytes, limit });
+        }
+        self.requests.cast(function, payload, headers);
+        Ok(())
+    }
+
+    /// Until when a call is to be waited for; `None` once it has ended.
+    pub(super) fn patience(&self, ticket: Ticket) -> Option<Instant> {
+        self.calls.patience(ticket)
+    }
+
+    /// Ends a call if its time is over.
+    pub(super) fn expire_call(&mut self, ticket: Ticket, now: Instant) {
+        self.calls.expire(ticket, now, &mut self.requests);
+    }
+
+    /// Nobody wants this call's end any more: cancels it.
+    pub(super) fn forget_call(&mut self, ticket: Ticket) {
+        self.calls.forget(ticket, &mut self.requests);
+    }
+
+    /// How calls ended since the last time.
+    pub(super) fn take_ended_calls(&mut self) -> Vec<CallEnd> {
+        self.calls.take_ended()
+    }
+
+    /// The calls and casts that came in since the last time, in order.
+    pub(super) fn take_work(&mut self) -> Vec<Work> {
+        self.serving.take_work()
+    }
+
+    /// Answers a call that came in, if the answer is still owed.
+    pub(super) fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
+        self.serving.answer(reply, result, &mut self.requests);
+    }
+
+    /// Says that nothing stands behind this function here.
+    pub(super) fn answer_unserved(&mut self, reply: Reply, provided: bool) {
+        let fault = if provided {
+            unsupported("this worker runs nothing for this function")
+        } else {
+            let code = Code::NoSuchFunction;
+            Fault::new(code.as_str(), "this worker does not provide it")
+                .retry_later()
+                .not_executed()
+        };
+        self.answer(reply, Err(fault));
+    }
+
+    /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
+    /// more, not even after a reconnect.
+    pub(super) fn drain(&mut self) {
+        if self.draining == Draining::No {
+            self.draining = Draining::Confirmed;
+            if matches!(self.phase, Phase::Up(_)) {
+                self.draining = Draining::Asked;
+                Drain::default().encode(&mut self.requests.out);
+                // Its answer comes behind every call that was routed here before.
+                self.requests.ready(Asked::Drained);
+            }
+        }
+    }
+
+    /// Whether DRAIN was said.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining != Draining::No
+    }
+
+    /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
+    pub(super) fn in_flight(&self) -> (usize, bool) {
+        let more = self.draining == Draining::Asked;
+        (self.serving.in_flight(), more)
+    }
+
+    /// Tells all handlers to stop.
+    pub(super) fn cancel_serving(&self) {
+        self.serving.cancel_all();
     }
 
     /// How an order ended, if it has; told once.
@@ -339,7 +490,7 @@ impl Link {
     /// Whether nothing is open that a change of the connection would disturb.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.requests.is_idle()
+        self.requests.is_idle() && self.serving.in_flight() == 0
     }
 
     /// Why the worker is over, once it is.
@@ -367,6 +518,7 @@ impl Link {
                 self.lose(Loss::Closed, now);
             }
             self.registrations.end(&end);
+            self.calls.finish(&end);
             self.notices.push(Notice::Ended(end.clone()));
             self.end = Some(end);
         }
@@ -374,6 +526,11 @@ impl Link {
 
     fn lose(&mut self, loss: Loss, now: Instant) -> Loss {
         self.phase = Phase::Closed;
+        self.calls.disconnected(self.requests.written);
+        self.serving.disconnected();
+        if self.draining == Draining::Asked {
+            self.draining = Draining::Confirmed;
+        }
         self.requests.clear();
         self.registrations.disconnected();
         self.view.lose(now);
@@ -423,31 +580,40 @@ impl Link {
                 pong.encode(&mut self.requests.out);
             }
             Message::Pong(it) => self.view.bookmark(it.revision),
-            Message::Outcome(it) => self.answered(it.id, Ok(it.ext.revision), now),
-            Message::Failure(it) => {
-                let refusal = Refusal {
-                    code: it.code.0.into(),
-                    message: it.message.0.into(),
-                    retryable: it.retryable,
-                    executed: it.executed,
-                };
-                self.answered(it.id, Err(refusal), now);
-            }
+            Message::Outcome(it) => match self.requests.take(it.id) {
+                Some(Asked::Call(ticket)) => {
+                    let answer = Answer {
+                        payload: it.payload.0.into(),
+                        matched: it.ext.matched.unwrap_or(0),
+                    };
+                    self.calls.answered(ticket, Ok(answer), now);
+                }
+                asked => self.answered(it.id, asked, Ok(it.ext.revision), now),
+            },
+            Message::Failure(it) => match self.requests.take(it.id) {
+                Some(Asked::Call(ticket)) => {
+                    self.calls.answered(ticket, Err(error_of(it)), now);
+                }
+                asked => self.answered(it.id, asked, Err(refusal_of(it)), now),
+            },
             Message::Drain(it) => {
+                self.calls.engine_stops();
                 log::info!(
                     "the engine is about to stop (back in {:?} ms)",
                     it.ext.retry_after_ms
                 );
             }
             Message::Invoke(it) => {
-                let message = "this worker serves no calls";
-                self.requests.answer_unsupported(it.id, message);
+                let capacity = self.identity.capacity.unwrap_or(DEFAULT_CAPACITY);
+                self.serving.invoked(it, capacity, now, &mut self.requests);
             }
+            Message::Cast(it) => self.serving.cast(it),
+            Message::Cancel(it) => self.serving.cancelled(it.id),
             Message::Unknown { kind, id: Some(id) } => {
                 let message = format!("this worker does not know requests of kind {kind}");
                 self.requests.answer_unsupported(*id, &message);
             }
-            Message::Cancel(_) | Message::Cast(_) | Message::Unknown { id: None, .. } => {}
+            Message::Unknown { id: None, .. } => {}
             other => return Err(Loss::Unexpected(other.kind_name())),
         }
         Ok(())
@@ -499,16 +665,33 @@ impl Link {
             self.notices.push(Notice::Synced { revision });
         }
         self.requests.begin(&ext.limits);
-        let (registrations, desk) = self.desk();
-        registrations.restore(desk);
+        if self.draining == Draining::No {
+            let (registrations, desk) = self.desk();
+            registrations.restore(desk);
+        }
+        // Behind what registers: a function of one's own is there to be called.
+        self.calls.connected(now, &mut self.requests);
         Ok(())
     }
 
-    fn answered(&mut self, id: u64, answer: Result<Option<u64>, Refusal>, now: Instant) {
-        let Some(asked) = self.requests.take(id) else {
+    fn answered(
+        &mut self,
+        id: u64,
+        asked: Option<Asked>,
+        answer: Result<Option<u64>, Refusal>,
+        now: Instant,
+    ) {
+        let Some(asked) = asked else {
             log::warn!("the engine answered request {id}, which is not open");
             return;
         };
+        match asked {
+            Asked::Nothing => return,
+            Asked::Drained if self.draining == Draining::Asked => {
+                self.draining = Draining::Confirmed;
+            }
+            _ => {}
+        }
         self.answers += 1;
         let answer = answer.map(|revision| revision.unwrap_or(0));
         let desk = Desk {
@@ -548,6 +731,29 @@ impl From<ViewError> for Loss {
     fn from(error: ViewError) -> Self {
         Self::Inconsistent(error)
     }
+}
+
+fn refusal_of(failure: &Failure<'_>) -> Refusal {
+    Refusal {
+        code: failure.code.0.into(),
+        message: failure.message.0.into(),
+        retryable: failure.retryable,
+        executed: failure.executed,
+    }
+}
+
+/// Why a call failed, by who says so.
+fn error_of(failure: &Failure<'_>) -> CallError {
+    if !failure.ext.from_function {
+        return CallError::Engine(refusal_of(failure));
+    }
+    CallError::Function(Fault {
+        code: failure.code.0.into(),
+        message: failure.message.0.into(),
+        retryable: failure.retryable,
+        executed: failure.executed,
+        details: failure.ext.details.0.into(),
+    })
 }
 
 /// GOODBYE as a worker says it that is done.

@@ -61,20 +61,31 @@
 
 mod board;
 mod builder;
+mod call_error;
+mod call_options;
+mod calls;
 mod changes;
+mod client;
 mod contents;
+mod context;
 mod entry;
 mod error;
+mod fault;
 mod function;
 pub mod link;
 mod notice;
+mod pending;
+mod pool;
 mod probe;
 mod registrations;
 mod requests;
 mod route;
+mod service;
+mod serving;
 mod shelf;
 mod shell;
 mod status;
+mod traffic;
 mod transport;
 pub mod view;
 mod watch;
@@ -83,17 +94,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 pub use board::{Board, Snapshot};
 pub use builder::Builder;
+pub use call_error::CallError;
+pub use call_options::CallOptions;
 pub use changes::{Changes, RecvTimeout};
+pub use client::Client;
+pub use context::Context;
 pub use entry::{Binding, Entry, WorkerInfo};
 pub use error::{Attempt, ConnectError, End, Loss, OsError, Refusal, RequestError, WaitError};
+pub use fault::Fault;
 pub use function::{Function, FunctionError};
 pub use notice::{Cause, Change, Notice, Step};
+pub use pending::PendingCall;
+pub use service::Service;
 pub use status::{Connection, Offer, Registered, Standing, Status};
 pub use watch::Watch;
 
-use crate::protocol::{NameError, check_function_name};
+use crate::protocol::{NameError, check_event_name, check_function_name};
 use shell::Shell;
 
 /// A worker: one connection to an engine, which it keeps up by itself. To be used from any thread. Its
@@ -128,15 +149,60 @@ impl Worker {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn register<F: Into<Function>>(
+    pub fn register<F: Into<Service>>(
         &self,
         functions: impl IntoIterator<Item = F>,
     ) -> Result<Registered, RequestError> {
-        let functions: Vec<Function> = functions.into_iter().map(Into::into).collect();
-        for function in &functions {
-            check(function.name())?;
+        let services: Vec<Service> = functions.into_iter().map(Into::into).collect();
+        for service in &services {
+            check(service.function.name())?;
         }
-        self.shell.order(|link| link.register(functions))
+        self.shell.register(services)
+    }
+
+    /// Provides a function, and runs `handler` when it is called, on one of the worker's threads
+    /// ([`Builder::threads`]). [`Function::handler`] says more; for several functions in one batch, give
+    /// [`Worker::register`] functions with handlers.
+    ///
+    /// ```no_run
+    /// # use callboard::worker::{Context, Fault, Function, RequestError, Worker};
+    /// # fn provide(worker: &Worker) -> Result<(), RequestError> {
+    /// worker.serve("math::half", |_: &Context, n: u64| {
+    ///     if n % 2 == 1 {
+    ///         return Err(Fault::new("odd", format!("{n} has no half")));
+    ///     }
+    ///     Ok(n / 2)
+    /// })?;
+    /// worker.register([
+    ///     Function::new("math::double").handler(|_: &Context, n: u64| Ok(2 * n)),
+    ///     Function::new("math::sum").handler(|_: &Context, n: Vec<u64>| Ok(n.iter().sum::<u64>())),
+    /// ])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve<T, R, F>(
+        &self,
+        function: impl Into<Function>,
+        handler: F,
+    ) -> Result<Registered, RequestError>
+    where
+        T: DeserializeOwned,
+        R: Serialize,
+        F: Fn(&Context, T) -> Result<R, Fault> + Send + Sync + 'static,
+    {
+        self.register([function.into().handler(handler)])
+    }
+
+    /// As [`Worker::serve`], over bytes of whatever format.
+    pub fn serve_raw<F>(
+        &self,
+        function: impl Into<Function>,
+        handler: F,
+    ) -> Result<Registered, RequestError>
+    where
+        F: Fn(&Context, &[u8]) -> Result<Vec<u8>, Fault> + Send + Sync + 'static,
+    {
+        self.register([function.into().raw_handler(handler)])
     }
 
     /// No longer provides these functions, all or none. One that this worker does not provide fails the
@@ -149,7 +215,110 @@ impl Worker {
         for name in &names {
             check(name)?;
         }
-        self.shell.order(|link| link.unregister(names))
+        self.shell.unregister(names)
+    }
+
+    /// Ties functions to events, all or none; confirmed and kept over reconnects as registrations are.
+    /// The functions need not be this worker's. Binding again what one has replaces its config.
+    pub fn bind(
+        &self,
+        bindings: impl IntoIterator<Item = Binding>,
+    ) -> Result<Registered, RequestError> {
+        let bindings: Vec<Binding> = bindings.into_iter().collect();
+        for binding in &bindings {
+            check_binding(binding)?;
+        }
+        self.shell.order(|link| link.bind(bindings))
+    }
+
+    /// Unties them, all or none: event, function and id count. One that this worker does not bind fails
+    /// the batch with `not_registered`.
+    pub fn unbind(
+        &self,
+        bindings: impl IntoIterator<Item = Binding>,
+    ) -> Result<Registered, RequestError> {
+        let bindings: Vec<Binding> = bindings.into_iter().collect();
+        for binding in &bindings {
+            check_binding(binding)?;
+        }
+        self.shell.order(|link| link.unbind(bindings))
+    }
+
+    /// What calls others; for threads and handlers that shall not own the worker.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.shell.clone())
+    }
+
+    /// Calls a function and waits for its result, 30 s at the most.
+    ///
+    /// ```no_run
+    /// # use callboard::worker::{CallError, CallOptions, Worker};
+    /// # fn calls(worker: &Worker) -> Result<(), CallError> {
+    /// let n: u64 = worker.call("math::double", &21)?;
+    /// let patient = CallOptions::new().wait().idempotent();
+    /// match worker.call_with::<u64>("math::half", &n, &patient) {
+    ///     Ok(half) => println!("{half}"),
+    ///     Err(CallError::Function(fault)) => println!("it cannot: {fault}"),
+    ///     Err(error) if error.retryable() => println!("later: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn call<R: DeserializeOwned>(
+        &self,
+        function: &str,
+        arguments: &impl Serialize,
+    ) -> Result<R, CallError> {
+        self.client().call(function, arguments)
+    }
+
+    /// Calls a function as the options say, and waits for its result.
+    pub fn call_with<R: DeserializeOwned>(
+        &self,
+        function: &str,
+        arguments: &impl Serialize,
+        options: &CallOptions,
+    ) -> Result<R, CallError> {
+        self.client().call_with(function, arguments, options)
+    }
+
+    /// [`Client::call_raw`].
+    pub fn call_raw(
+        &self,
+        function: &str,
+        payload: impl Into<Vec<u8>>,
+        options: &CallOptions,
+    ) -> Result<Vec<u8>, CallError> {
+        self.client().call_raw(function, payload, options)
+    }
+
+    /// [`Client::begin_raw`].
+    pub fn begin_raw(
+        &self,
+        function: &str,
+        payload: impl Into<Vec<u8>>,
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        self.client().begin_raw(function, payload, options)
+    }
+
+    /// [`Client::cast`].
+    pub fn cast(&self, function: &str, arguments: &impl Serialize) -> Result<(), CallError> {
+        self.client().cast(function, arguments)
+    }
+
+    /// [`Client::emit`].
+    pub fn emit(&self, event: &str, payload: &impl Serialize) -> Result<u64, CallError> {
+        self.client().emit(event, payload)
+    }
+
+    /// Takes no new calls, leaves the board, and waits until what is in flight is answered; for so long
+    /// at the most, then the handlers are told to stop ([`Context::is_cancelled`]). Says whether all was
+    /// answered. Calls to others go on; nothing can be registered any more. Closing does this, too.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.shell.drain(timeout)
     }
 
     /// What this worker provides or wants to, by name.
@@ -192,8 +361,9 @@ impl Worker {
         })
     }
 
-    /// Says goodbye and ends: all that it provides leaves the board in one step. A drop does the same.
-    /// Takes two seconds at the most, where the engine does not answer.
+    /// Drains ([`Worker::drain`], for [`Builder::drain_timeout`] at the most), says goodbye and ends: all
+    /// that it provides leaves the board in one step. A drop does the same. Beyond what its handlers need
+    /// it takes three seconds at the most, where the engine does not answer.
     pub fn close(self) {
         self.shell.stop(true);
     }
@@ -224,6 +394,18 @@ fn check(name: &str) -> Result<(), RequestError> {
         name: name.into(),
         error,
     })
+}
+
+fn check_binding(binding: &Binding) -> Result<(), RequestError> {
+    let invalid = |name: &str| {
+        let name = name.into();
+        |error| RequestError::InvalidName { name, error }
+    };
+    check_event_name(binding.event()).map_err(invalid(binding.event()))?;
+    if !binding.id().is_empty() {
+        check_event_name(binding.id()).map_err(invalid(binding.id()))?;
+    }
+    check(binding.function())
 }
 
 /// When a wait of `timeout` ends. "For ever" is a year.

@@ -1,4 +1,4 @@
-//! What this worker wants to provide, and how that stands with the engine: the application's orders
+//! What this worker wants to provide and to bind, and how that stands with the engine: the application's orders
 //! until they end, and after every reconnect the registration of all that was accepted before. It
 //! decides what to ask next; it neither reads nor writes.
 //!
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
+use super::entry::BindingName;
 use super::requests::{Asked, Requests, Ticket};
 use super::view::View;
-use super::{End, Function, Notice, Offer, Refusal, Registered, RequestError, Standing};
+use super::{Binding, End, Function, Notice, Offer, Refusal, Registered, RequestError, Standing};
 use crate::protocol::Code;
 
 /// The pause before what was refused after a reconnect is tried again; it doubles up to the last.
@@ -32,6 +33,8 @@ struct Order {
 enum What {
     Register(Vec<Arc<Function>>),
     Unregister(Vec<Arc<str>>),
+    Bind(Vec<Binding>),
+    Unbind(Vec<Binding>),
 }
 
 #[derive(Debug)]
@@ -56,12 +59,16 @@ enum Stage {
 pub(super) struct Registrations {
     /// What the engine accepted, and may have to accept again.
     wanted: BTreeMap<Arc<str>, Wanted>,
+    /// What it accepted of bindings.
+    bound: BTreeMap<Arc<BindingName>, Binding>,
     orders: BTreeMap<Ticket, Order>,
     ended: HashMap<Ticket, Result<Registered, RequestError>>,
     last_ticket: u64,
     stage: Stage,
     /// Batches to be registered again, before any order.
     to_restore: VecDeque<Vec<Arc<str>>>,
+    /// Bindings to be made again, after the functions and before any order.
+    to_rebind: VecDeque<Vec<Binding>>,
     /// A request is open.
     busy: bool,
     /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
@@ -111,6 +118,14 @@ impl Registrations {
         self.order(What::Unregister(names), &mut desk)
     }
 
+    pub(super) fn bind(&mut self, bindings: Vec<Binding>, mut desk: Desk<'_>) -> Ticket {
+        self.order(What::Bind(bindings), &mut desk)
+    }
+
+    pub(super) fn unbind(&mut self, bindings: Vec<Binding>, mut desk: Desk<'_>) -> Ticket {
+        self.order(What::Unbind(bindings), &mut desk)
+    }
+
     fn order(&mut self, what: What, desk: &mut Desk<'_>) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
@@ -148,6 +163,14 @@ impl Registrations {
         };
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
         self.to_restore = VecDeque::from([staying.cloned().collect()]);
+        let bound: Vec<Binding> = self.bound.values().cloned().collect();
+        let mut rest = &bound[..];
+        self.to_rebind.clear();
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(desk.requests.bindings_of_a_part(rest));
+            self.to_rebind.push_back(part.to_vec());
+            rest = after;
+        }
         self.ask_next(&mut desk);
     }
 
@@ -156,11 +179,15 @@ impl Registrations {
         while !self.busy && self.stage != Stage::Down {
             if let Some(names) = self.to_restore.pop_front() {
                 self.ask_again(names, desk);
+            } else if let Some(bindings) = self.to_rebind.pop_front() {
+                self.busy = true;
+                let asked = Asked::Rebind(bindings.clone());
+                desk.requests.bind(&bindings, asked);
             } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
                 // READY says that all is registered again: what one refusal took down with it has had its
                 // second chance, and so has the order whose answer was lost.
                 self.stage = Stage::Ready;
-                desk.requests.ready();
+                desk.requests.ready(Asked::Ready);
             } else if let Some((&ticket, _)) = self.orders.first_key_value() {
                 self.send(ticket, desk);
             } else {
@@ -220,6 +247,20 @@ impl Registrations {
                     None
                 }
             }
+            What::Bind(bindings) => {
+                let refusal = requests.bindings_refusal(bindings);
+                if refusal.is_none() {
+                    requests.bind(bindings, Asked::Order(ticket));
+                }
+                refusal.map(Err)
+            }
+            What::Unbind(bindings) => {
+                let refusal = requests.bindings_refusal(bindings);
+                if refusal.is_none() {
+                    requests.unbind(bindings, Asked::Order(ticket));
+                }
+                refusal.map(Err)
+            }
         };
         if let Some(end) = known {
             self.end_order(ticket, end, desk.view);
@@ -234,6 +275,7 @@ impl Registrations {
         self.stage = Stage::Down;
         self.busy = false;
         self.to_restore.clear();
+        self.to_rebind.clear();
         self.retry_at = None;
         for wanted in self.wanted.values_mut() {
             if wanted.standing == Standing::Listed {
@@ -260,6 +302,11 @@ impl Registrations {
                 self.stage = Stage::Down;
             }
             (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
+            (Asked::Rebind(_) | Asked::Call(_) | Asked::Nothing | Asked::Drained, Ok(_)) => {}
+            (Asked::Call(_) | Asked::Nothing | Asked::Drained, Err(_)) => {}
+            (Asked::Rebind(bindings), Err(refusal)) => {
+                self.not_rebound(bindings, refusal, &mut desk)
+            }
             (Asked::Restore(names), Ok(_)) => {
                 for name in names {
                     if let Some(wanted) = self.wanted.get_mut(&name) {
@@ -294,6 +341,22 @@ impl Registrations {
             if let Some(wanted) = self.wanted.get_mut(&name) {
                 wanted.refuse(refusal.clone(), desk);
             }
+        }
+    }
+
+    /// Bindings that were accepted before are refused. As with functions; but they are tried again with
+    /// the next connection only.
+    fn not_rebound(&mut self, mut bindings: Vec<Binding>, refusal: Refusal, desk: &mut Desk<'_>) {
+        if bindings.len() > 1 {
+            let half = bindings.split_off(bindings.len() / 2);
+            self.to_rebind.push_front(half);
+            self.to_rebind.push_front(bindings);
+            return;
+        }
+        for binding in bindings {
+            let name = format!("{} -> {}", binding.event(), binding.function()).into();
+            let refusal = refusal.clone();
+            desk.notices.push(Notice::NotRestored { name, refusal });
         }
     }
 
@@ -356,6 +419,17 @@ impl Registrations {
                     view.set_own(&name, false);
                 }
             }
+            (What::Bind(bindings), true) => {
+                for binding in bindings {
+                    self.bound.insert(binding.key.clone(), binding);
+                }
+            }
+            (What::Unbind(bindings), true) => {
+                for binding in bindings {
+                    self.bound.remove(&binding.key);
+                }
+            }
+            (What::Bind(_) | What::Unbind(_), false) => {}
             (What::Unregister(mut names), false) => {
                 // If they were kept from being registered again, they are due now.
                 let pending = |it: &Wanted| it.standing == Standing::Pending;

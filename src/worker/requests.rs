@@ -3,18 +3,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Function, Refusal};
+use super::calls::Wish;
+use super::{Binding, Fault, Function, Refusal};
 use crate::protocol::{
-    Bin, Code, Executed, Failure, FailureOptions, NoExtensions, Ready, Register, Text, Unregister,
-    WorkerLimits,
+    Bin, Bind, BindingKey, Call, CallOptions, Cancel, Cast, CastOptions, Code, Emit, EmitOptions,
+    Executed, Failure, FailureOptions, NoExtensions, Outcome, OutcomeOptions, Ready, Register,
+    Text, Unbind, Unregister, WorkerLimits,
 };
 
 /// Names one request of the application, across reconnects. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// What a request of this connection was for. Calls will stand here too.
+/// What a request of this connection was for.
 #[derive(Debug, PartialEq)]
 pub(super) enum Asked {
     /// The application's own registration, or its opposite.
@@ -23,6 +26,14 @@ pub(super) enum Asked {
     Restore(Vec<Arc<str>>),
     /// All is registered again.
     Ready,
+    /// Bindings that are made again.
+    Rebind(Vec<Binding>),
+    /// A call or an event of the application.
+    Call(Ticket),
+    /// A call that was given up: its answer is nobody's.
+    Nothing,
+    /// All that the engine sent before it took note of our DRAIN has come.
+    Drained,
 }
 
 /// Bytes of a part of a registration. Small enough that a heartbeat does not wait long behind it.
@@ -37,6 +48,8 @@ pub(super) struct Requests {
     last_id: u64,
     /// Frames to be written, in order.
     pub(super) out: Vec<u8>,
+    /// Bytes of this connection that were given away to be written.
+    pub(super) written: u64,
     limits: WorkerLimits,
 }
 
@@ -50,6 +63,7 @@ impl Requests {
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.out = Vec::new();
+        self.written = 0;
     }
 
     /// A request ended: what was it for?
@@ -106,8 +120,8 @@ impl Requests {
         id
     }
 
-    pub(super) fn ready(&mut self) {
-        let id = self.ask(Asked::Ready);
+    pub(super) fn ready(&mut self, asked: Asked) {
+        let id = self.ask(asked);
         Ready {
             id,
             ext: NoExtensions {},
@@ -115,20 +129,175 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    /// Tells the engine that we cannot do what it asks.
-    pub(super) fn answer_unsupported(&mut self, id: u64, message: &str) {
-        Failure {
+    pub(super) fn bind(&mut self, bindings: &[Binding], asked: Asked) {
+        let id = self.ask(asked);
+        Bind {
             id,
-            code: Text(Code::Unsupported.as_str()),
-            message: Text(message),
-            retryable: Code::Unsupported.retryable(),
-            executed: Executed::No,
-            ext: FailureOptions {
-                from_function: false,
-                details: Bin(&[]),
+            bindings: bindings.iter().map(Binding::to_wire).collect(),
+            ext: NoExtensions {},
+        }
+        .encode(&mut self.out);
+    }
+
+    pub(super) fn unbind(&mut self, bindings: &[Binding], asked: Asked) {
+        let id = self.ask(asked);
+        let key = |it| BindingKey {
+            event: Text(Binding::event(it)),
+            function: Text(it.function()),
+            id: Text(it.id()),
+        };
+        Unbind {
+            id,
+            bindings: bindings.iter().map(key).collect(),
+            ext: NoExtensions {},
+        }
+        .encode(&mut self.out);
+    }
+
+    /// Calls a function, which has `left` for it.
+    pub(super) fn call(&mut self, wish: &Wish, left: Duration, asked: Asked) -> u64 {
+        let id = self.ask(asked);
+        let options = &wish.options;
+        Call {
+            id,
+            function: Text(&wish.name),
+            payload: Bin(&wish.payload),
+            ext: CallOptions {
+                // A call of less than a millisecond has one.
+                timeout_ms: Some((left.as_millis() as u64).max(1)),
+                wait: options.wait,
+                idempotent: options.idempotent,
+                worker: options.worker,
+                headers: Bin(&options.headers),
             },
         }
         .encode(&mut self.out);
+        id
+    }
+
+    pub(super) fn emit(&mut self, wish: &Wish, asked: Asked) -> u64 {
+        let id = self.ask(asked);
+        Emit {
+            id,
+            event: Text(&wish.name),
+            payload: Bin(&wish.payload),
+            ext: EmitOptions {
+                headers: Bin(&wish.options.headers),
+            },
+        }
+        .encode(&mut self.out);
+        id
+    }
+
+    pub(super) fn cast(&mut self, function: &str, payload: &[u8], headers: &[u8]) {
+        Cast {
+            function: Text(function),
+            payload: Bin(payload),
+            ext: CastOptions {
+                headers: Bin(headers),
+                ..CastOptions::default()
+            },
+        }
+        .encode(&mut self.out);
+    }
+
+    /// The answer to a call is of no use any more. It still comes.
+    pub(super) fn cancel(&mut self, id: u64) {
+        if let Some(asked) = self.open.get_mut(&id) {
+            *asked = Asked::Nothing;
+            let ext = NoExtensions {};
+            Cancel { id, ext }.encode(&mut self.out);
+        }
+    }
+
+    /// Answers a call that came in.
+    pub(super) fn answer(&mut self, id: u64, result: Result<Vec<u8>, Fault>) {
+        let limit = self.max_payload();
+        let fault = match result {
+            Ok(payload) if payload.len() <= limit => {
+                return Outcome {
+                    id,
+                    payload: Bin(&payload),
+                    ext: OutcomeOptions::default(),
+                }
+                .encode(&mut self.out);
+            }
+            Ok(payload) => {
+                let bytes = payload.len();
+                let message = format!(
+                    "a result of {bytes} bytes, the engine's limit is {limit} (--max-payload)"
+                );
+                Fault::new(Code::PayloadTooLarge.as_str(), message)
+            }
+            Err(fault) => fault,
+        };
+        let words = fault.code.len() + fault.message.len();
+        let fits =
+            fault.details.len() <= limit && words + fault.details.len() + 256 <= self.max_frame();
+        let fault = if fits {
+            fault
+        } else {
+            let message = "the function failed, and said more about it than a frame takes";
+            Fault::new(Code::PayloadTooLarge.as_str(), message)
+        };
+        Failure {
+            id,
+            code: Text(&fault.code),
+            message: Text(&fault.message),
+            retryable: fault.retryable,
+            executed: fault.executed,
+            ext: FailureOptions {
+                from_function: false,
+                details: Bin(&fault.details),
+            },
+        }
+        .encode(&mut self.out);
+    }
+
+    /// Tells the engine that we cannot do what it asks.
+    pub(super) fn answer_unsupported(&mut self, id: u64, message: &str) {
+        self.answer(id, Err(unsupported(message)));
+    }
+
+    /// Bytes that a payload may have.
+    pub(super) fn max_payload(&self) -> usize {
+        or_unlimited(self.limits.max_payload)
+    }
+
+    /// Bytes that the body of a frame may have.
+    pub(super) fn max_frame(&self) -> usize {
+        or_unlimited(self.limits.max_frame)
+    }
+
+    /// Bytes of this connection so far, those that wait to be written included.
+    pub(super) fn written_and_waiting(&self) -> u64 {
+        self.written + self.out.len() as u64
+    }
+
+    /// Why these bindings are too many for one frame, or one of them is too long.
+    pub(super) fn bindings_refusal(&self, bindings: &[Binding]) -> Option<Refusal> {
+        let limit = self.max_frame();
+        let bytes = bindings.iter().map(bytes_of).sum::<usize>() + 64;
+        (bytes > limit).then(|| {
+            refusal(
+                Code::FrameTooLarge,
+                &format!(
+                    "{} bindings make a frame of {bytes} bytes, the engine's limit is {limit} \
+                     (--max-frame): take several batches",
+                    bindings.len()
+                ),
+            )
+        })
+    }
+
+    /// How many of these bindings make a part of a bearable size.
+    pub(super) fn bindings_of_a_part(&self, bindings: &[Binding]) -> usize {
+        let mut bytes = 64;
+        let fitting = bindings.iter().take_while(|binding| {
+            bytes += bytes_of(binding);
+            bytes <= self.max_frame().min(PART_BYTES)
+        });
+        fitting.count().max(1).min(bindings.len())
     }
 
     /// Why the engine would refuse this function, or worse: a frame over its limit ends the connection.
@@ -181,6 +350,17 @@ fn or_unlimited(limit: u64) -> usize {
         0 => crate::protocol::MAX_FRAME_CEILING - 1,
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     }
+}
+
+/// More than a binding takes on the wire.
+fn bytes_of(binding: &Binding) -> usize {
+    let names = binding.event().len() + binding.function().len() + binding.id().len();
+    names + binding.raw_config().len() + 64
+}
+
+/// We cannot do that.
+pub(super) fn unsupported(message: &str) -> Fault {
+    Fault::new(Code::Unsupported.as_str(), message).not_executed()
 }
 
 /// What the engine would say.

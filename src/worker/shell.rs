@@ -3,7 +3,8 @@
 //! until it is read), and the application's threads write by themselves, for that is faster. It decides
 //! nothing about the protocol.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,11 @@ use rand::{RngExt, SeedableRng};
 use super::builder::Pace;
 use super::changes::{Changes, Queue};
 use super::link::{Identity, Link, Ticket};
+use super::pending::Slot;
+use super::pool::Pool;
 use super::probe::Probe;
 use super::route::{Route, Turn, is_takeover};
+use super::service::Handler;
 use super::transport::{Received, Transport};
 use super::{
     Attempt, End, Loss, Registered, RequestError, Snapshot, Status, WaitError, deadline_after,
@@ -29,20 +33,21 @@ const READ_BYTES: usize = 64 * 1024;
 const DIRECT_BYTES: usize = 64 * 1024;
 
 /// After GOODBYE: how long the engine may take to close, before the socket is dropped.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all threads of one worker share.
 #[derive(Debug)]
 pub(super) struct Shell {
     state: Mutex<State>,
     /// Something changed that somebody may wait for: the board, the connection, an order's end.
-    changed: Condvar,
+    pub(super) changed: Condvar,
     /// There is something to write, or the worker is over.
     ink: Condvar,
     /// Whoever holds it writes; so frames are written in the order of their making. Never taken while
     /// the state is held.
     pen: Mutex<Option<Arc<Transport>>>,
     pub(super) pace: Pace,
+    pub(super) pool: Arc<Pool>,
 }
 
 #[derive(Debug)]
@@ -58,6 +63,10 @@ pub(super) struct State {
     pub(super) stop: bool,
     /// An address that comes first is back: the epoch of the engine there.
     pub(super) move_to: Option<u64>,
+    /// Those who wait for calls.
+    pub(super) waiting: HashMap<Ticket, Arc<Slot>>,
+    /// What runs for which function.
+    pub(super) handlers: HashMap<Arc<str>, Option<Handler>>,
 }
 
 impl Shell {
@@ -83,10 +92,13 @@ impl Shell {
                 connections: 0,
                 stop: false,
                 move_to: None,
+                waiting: HashMap::new(),
+                handlers: HashMap::new(),
             }),
             changed: Condvar::new(),
             ink: Condvar::new(),
             pen: Mutex::new(None),
+            pool: Arc::new(Pool::new(pace.threads, pace.capacity)),
             pace,
         });
         let writer = shell.clone();
@@ -215,7 +227,27 @@ impl Shell {
 
     /// Writes what the link has to say, until nothing is left.
     fn flush(&self) {
-        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_with(self.pen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Has written what the link has to say, without waiting for whoever is writing.
+    pub(super) fn send(&self, state: MutexGuard<'_, State>) {
+        let bytes = state.link.output_bytes();
+        drop(state);
+        if bytes == 0 {
+            return;
+        }
+        if bytes <= DIRECT_BYTES {
+            match self.pen.try_lock() {
+                Ok(pen) => return self.write_with(pen),
+                Err(TryLockError::Poisoned(pen)) => return self.write_with(pen.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.ink.notify_one();
+    }
+
+    fn write_with(&self, mut pen: MutexGuard<'_, Option<Arc<Transport>>>) {
         let mut bytes = Vec::new();
         while self.state().link.take_output(&mut bytes) {
             if let Some(transport) = &*pen
@@ -251,7 +283,8 @@ impl Shell {
     }
 
     /// Tells everybody what the link did.
-    fn publish(&self, mut state: MutexGuard<'_, State>, before: (u64, u64)) {
+    fn publish(self: &Arc<Self>, mut state: MutexGuard<'_, State>, before: (u64, u64)) {
+        self.hand_out(&mut state);
         let notices = state.link.take_notices();
         let news = !notices.is_empty() || state.link.progress() != before;
         if !notices.is_empty() {
@@ -276,16 +309,23 @@ impl Shell {
         }
     }
 
-    fn finish(&self, end: End) {
+    fn finish(self: &Arc<Self>, end: End) {
         let mut state = self.state();
         let before = state.link.progress();
         state.link.finish(end, Instant::now());
         state.transport = None;
+        // What handlers hold may hold on to this worker.
+        let handlers = std::mem::take(&mut state.handlers);
         self.publish(state, before);
+        drop(handlers);
+        self.pool.close();
     }
 
     /// Ends the worker; `gently` with a GOODBYE. Returns when it is over.
-    pub(super) fn stop(&self, gently: bool) {
+    pub(super) fn stop(self: &Arc<Self>, gently: bool) {
+        if gently && self.serves() {
+            self.drain(self.pace.drain_timeout);
+        }
         let mut state = self.state();
         if state.link.ended().is_some() {
             return;

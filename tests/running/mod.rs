@@ -1,5 +1,6 @@
 //! Processes of the real binary for tests: their lines, signals and ends. A watchdog ends each process
 //! after a deadline, so that a wait for its output ends too. Knows nothing of what is tested.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -209,12 +210,18 @@ impl Engine {
 
     /// Starts `callboard` with these arguments, to talk to this engine.
     pub(crate) fn start_cli(&self, arguments: &[&str]) -> Running {
-        Running::start(&[arguments, &["--connect", &self.address]].concat())
+        Running::start(&self.with_address(arguments))
     }
 
     /// Runs `callboard` with these arguments, to talk to this engine.
     pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
-        finished(&[arguments, &["--connect", &self.address]].concat())
+        finished(&self.with_address(arguments))
+    }
+
+    /// Behind the command: what comes after `--` belongs to somebody else.
+    fn with_address<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+        let (command, rest) = arguments.split_at(1);
+        [command, &["--connect", &self.address], rest].concat()
     }
 
     /// A worker of this process.

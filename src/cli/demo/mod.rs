@@ -3,12 +3,15 @@
 
 mod audience;
 mod cable;
+mod calls;
 mod play;
 mod reports;
 mod stage;
 
 use std::fmt;
 use std::io;
+
+use callboard::worker::CallError;
 
 use super::exit::{Exit, Failure};
 use super::logging;
@@ -24,8 +27,8 @@ pub(super) const COMMAND: Command = Command {
     summary: "an engine and a few workers coming and going, in one command",
     about: "Starts an engine on a free port of this host and several workers, each with a TCP \
             connection of its own, one of them in a process of its own. They join, register, \
-            unregister, crash, lose their connection and return. Each change is shown with the \
-            time from the call that caused it until the last worker had it on its board.\n\n\
+            unregister, crash, lose their connection and return, and calls go to whoever is there. \
+            Each change is shown with the time from the call that caused it until the last worker had it on its board.\n\n\
             It ends by itself after some seconds, and checks what it showed: exit code 1 if a \
             worker was told anything else than what happened, or if a board is wrong at the end.",
     flags,
@@ -75,6 +78,10 @@ pub(super) enum DemoError {
         wanted: String,
         told: String,
     },
+    /// A call that should come to a result did not.
+    Call(CallError),
+    /// A call was answered by somebody else than it should be.
+    OtherAnswer { wanted: String, answered: String },
     /// A worker's board at the end differs from a newcomer's.
     WrongBoard { worker: &'static str },
     /// The worker's process, the cable or a thread could not be had.
@@ -95,6 +102,10 @@ impl fmt::Display for DemoError {
                 f,
                 "{worker} should be told `{wanted}`, and was told `{told}`"
             ),
+            Self::Call(error) => write!(f, "a call failed: {error}"),
+            Self::OtherAnswer { wanted, answered } => {
+                write!(f, "`{wanted}` should answer, and it was `{answered}`")
+            }
             Self::WrongBoard { worker } => {
                 write!(f, "the board of {worker} is not that of a newcomer")
             }
@@ -107,6 +118,7 @@ impl std::error::Error for DemoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System(error) => Some(error),
+            Self::Call(error) => Some(error),
             _ => None,
         }
     }

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use callboard::address::Address;
 use callboard::server::{Server, ServerConfig, ServerHandle};
-use callboard::worker::{Function, Watch, Worker};
+use callboard::worker::{Watch, Worker};
 
 use super::DemoError;
 use super::audience::{Audience, Sign};
 use super::cable::Cable;
+use super::calls::{self, Answers, Waiting};
 use super::reports::{self, Process};
 use super::stage::Stage;
 use crate::cli::exit::Failure;
@@ -31,6 +32,9 @@ const STOCK: [(&str, &str); 2] = [
     ("stock::reserve", "Puts one aside"),
 ];
 const MAIL: [(&str, &str); 1] = [("mail::send", "Sends a letter")];
+
+/// Calls that are made to see who answers.
+const CALLS: usize = 10;
 
 pub(super) fn run(stage: Stage) -> Result<(), Failure> {
     let engine = Server::spawn(ServerConfig {
@@ -55,6 +59,7 @@ pub(super) fn run(stage: Stage) -> Result<(), Failure> {
     play.crash()?;
     play.pull_cable()?;
     play.provide_twice()?;
+    play.wait_for_a_provider()?;
     play.close()
 }
 
@@ -185,16 +190,61 @@ impl Play {
 
     fn provide_twice(&mut self) -> Result<(), Failure> {
         self.stage
+            .act("web calls orders::create ten times. It need not know where that is.")?;
+        self.call(&["orders"])?;
+        self.stage
             .act("audit provides orders::create as well: nothing to tell, it is there.")?;
-        let function = Function::new(ORDERS[0].0).description(ORDERS[0].1);
+        let function = calls::signed("audit", ORDERS[0].0, ORDERS[0].1);
         self.audience.worker("audit").register([function])?;
         self.stage
-            .act("orders says goodbye. What audit provides too stays.")?;
+            .remark("But the calls are shared out from now on:")?;
+        self.call(&["audit", "orders"])?;
+        self.stage
+            .act("orders says goodbye. What audit provides too stays, and is called.")?;
         let began = Instant::now();
         if let Some(orders) = self.audience.take("orders") {
             orders.close();
         }
-        self.told(&[('-', "orders::cancel")], began)
+        self.told(&[('-', "orders::cancel")], began)?;
+        self.call(&["audit"])
+    }
+
+    fn wait_for_a_provider(&mut self) -> Result<(), Failure> {
+        let name = ORDERS[0].0;
+        self.stage
+            .act("audit no longer provides it. A call fails at once, or waits if it wants.")?;
+        let began = Instant::now();
+        self.audience.worker("audit").unregister([name])?;
+        self.told(&[('-', name)], began)?;
+        let web = self.audience.worker(CAST[0]);
+        let code = calls::refusal(web, name)?;
+        let waiting = Waiting::begin(web.client(), name, &self.engine)?;
+        let line = format!("  one call of web: {code}; another one waits at the engine");
+        self.stage.remark(&line)?;
+
+        self.stage.act("orders is back, and registers.")?;
+        self.audience.join("orders", &self.address)?;
+        let began = Instant::now();
+        self.register("orders", &ORDERS)?;
+        let (who, answered) = waiting.end()?;
+        let line = format!(
+            "  the call that waited is answered by {who}, {} after orders registered",
+            text::duration(answered.saturating_duration_since(began)),
+        );
+        self.stage.remark(&line)?;
+        self.call(&["orders"])
+    }
+
+    /// Lets web call, and shows who answered.
+    fn call(&mut self, wanted: &[&str]) -> Result<(), Failure> {
+        let answers = Answers::to(self.audience.worker(CAST[0]), ORDERS[0].0, CALLS)?;
+        answers.only_by(wanted)?;
+        let line = format!(
+            "  answered by: {}; half of them within {}",
+            answers.shares(),
+            text::duration(answers.median()),
+        );
+        self.stage.remark(&line)
     }
 
     fn close(mut self) -> Result<(), Failure> {
@@ -269,7 +319,7 @@ impl Play {
     fn register(&mut self, who: &'static str, functions: &[(&str, &str)]) -> Result<(), Failure> {
         let definitions = functions
             .iter()
-            .map(|(name, description)| Function::new(*name).description(*description));
+            .map(|(name, description)| calls::signed(who, name, description));
         let began = Instant::now();
         self.audience.worker(who).register(definitions)?;
         let signs: Vec<(char, &str)> = functions.iter().map(|(name, _)| ('+', *name)).collect();

@@ -11,7 +11,7 @@ use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
 use super::options::{Command, Flag, Options};
 use super::output::Output;
-use super::signals::Stop;
+use super::signals::{self, Stop};
 use lines::Lines;
 use people::People;
 use providers::Providers;
@@ -138,7 +138,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let (snapshot, changes) = worker.board_and_changes();
     let (board, status) = (worker.board(), worker.status());
     // Before the first line: to write it may take as long as its reader likes.
-    let stop = Stop::on_signal(worker)?;
+    let stop = Stop::on_signal(worker, signals::PATIENCE, || {})?;
     if let Status::Connected(connection) = status {
         reporter.connected(&connection)?;
     }

@@ -24,6 +24,7 @@ fn bench(watch: Watch) -> Bench {
         namespace: "default".to_owned(),
         watch,
         metadata: Vec::new(),
+        capacity: None,
     };
     let now = Instant::now();
     Bench {

@@ -1,0 +1,103 @@
+//! `callboard bind`: a function tied to an event for as long as the command runs.
+
+use callboard::protocol::{check_event_name, check_function_name, check_worker_name};
+use callboard::worker::{Binding, Watch};
+
+use super::engine::{self, Target, own_name};
+use super::exit::{Exit, Failure};
+use super::hold;
+use super::options::{Command, Flag, Options, UsageError, ValueError};
+use super::payload;
+use super::signals::{self, Stop};
+use super::text;
+
+pub(super) const COMMAND: Command = Command {
+    name: "bind",
+    arguments: "EVENT FUNCTION",
+    summary: "tie a function to an event for as long as the command runs",
+    about: "Whoever emits the event casts to the function then. The function need not be there \
+            yet. Several workers that bind the same make one delivery, to one provider; with --all \
+            every provider gets it. The binding leaves with the command, however that ends, and \
+            comes back with it after the engine's restart.\n\n\
+            A source of events with a schedule or routes of its own finds its settings in --config: \
+            it sees the bindings on the board.",
+    flags,
+    examples: &[
+        (
+            "callboard bind user.created mail::welcome",
+            "every new user gets a letter",
+        ),
+        (
+            "callboard bind every report::daily --config '{\"seconds\": 86400}'",
+            "a source of events named `every` can read how often",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![
+        Flag::value(
+            "id",
+            "ID",
+            "Tells several bindings of one function to one event apart.",
+        ),
+        Flag::value(
+            "config",
+            "JSON",
+            "For the source of the event, on the board.",
+        ),
+        Flag::switch("all", "Deliver to every provider, not to one."),
+        Flag::value("name", "WORKER", "What others see as the worker.").default("bind@HOST"),
+    ];
+    flags.extend(engine::flags());
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let [event, function] = options.few_arguments(2, ["EVENT", "FUNCTION"])?;
+    let (event, function) = (event.unwrap_or_default(), function.unwrap_or_default());
+    engine::event_name(event)?;
+    check_function_name(function).map_err(|error| UsageError::Name(function.to_owned(), error))?;
+    let id = options.parsed("id", |text| match check_event_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(ValueError::Name(error)),
+    })?;
+    let config = options.parsed("config", |text| {
+        payload::from_text(text).map_err(ValueError::Payload)
+    })?;
+    let name = options.parsed("name", |text| match check_worker_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(error) => Err(ValueError::Name(error)),
+    })?;
+    let name = name.unwrap_or_else(|| own_name(COMMAND.name));
+    let target = Target::read(options)?;
+
+    let worker = target
+        .builder(name.clone(), Watch::nothing())
+        .connect(target.timeout)?;
+    let changes = worker.changes();
+    let mut binding = Binding::new(event, function)
+        .with_id(id.unwrap_or_default())
+        .with_config_bytes(config.unwrap_or_default());
+    if options.has("all") {
+        binding = binding.deliver_to_all();
+    }
+    let registered = worker.bind([binding])?;
+    let stop = Stop::on_signal(worker, signals::PATIENCE, || {})?;
+    let first = format!(
+        "{} bound to {} by \"{}\", revision {}",
+        text::visible(function),
+        text::visible(event),
+        text::visible(&name),
+        registered.revision,
+    );
+    hold::until_stopped(changes, stop, &first)
+}

@@ -1,0 +1,48 @@
+//! `callboard cast`: a call that nobody answers.
+
+use callboard::worker::Watch;
+
+use super::engine::{self, Target, own_name};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Options};
+use super::payload;
+
+pub(super) const COMMAND: Command = Command {
+    name: "cast",
+    arguments: "NAME [JSON|-]",
+    summary: "call a function and wait for no answer",
+    about: "Calls the function with the JSON as its argument (-: read from standard input; none: \
+            null) and ends as soon as that is sent. Nothing is answered: if nobody provides the \
+            function, or all are busy, the cast is dropped and the engine counts it.",
+    flags: engine::flags,
+    examples: &[
+        (
+            "callboard cast mail::send '{\"to\": \"me\"}'",
+            "and on with the next thing",
+        ),
+        ("date | jq -R . | callboard cast log::line -", "from a pipe"),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+        Exit::Unanswered,
+    ],
+    run,
+};
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let [name, json] = options.few_arguments(1, ["NAME", "JSON"])?;
+    let name = name.unwrap_or_default();
+    engine::callable_name(name)?;
+    let payload = payload::from_argument(json)?;
+    let target = Target::read(options)?;
+    let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
+    let worker = builder.connect(target.timeout)?;
+    worker.client().cast_raw(name, &payload, &[])?;
+    // The goodbye comes behind it.
+    worker.close();
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `callboard emit`: an event, once, to all that is bound to it.
+
+use callboard::worker::{CallOptions, Watch};
+use serde_json::json;
+
+use super::engine::{self, Target, own_name};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Flag, Options};
+use super::output::Output;
+use super::payload;
+use super::text;
+
+pub(super) const COMMAND: Command = Command {
+    name: "emit",
+    arguments: "EVENT [JSON|-]",
+    summary: "cast an event to every function that is bound to it",
+    about: "Casts the event to every function that is bound to it now, with the JSON as its \
+            argument (-: read from standard input; none: null), and says to how many. That none \
+            is bound is no error. Nobody waits for what the functions do with it.",
+    flags,
+    examples: &[
+        (
+            "callboard emit user.created '{\"id\": 7}'",
+            "tells whoever wants to know",
+        ),
+        (
+            "callboard emit cache.stale --json",
+            "prints {\"matched\":2}",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+        Exit::Unanswered,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![Flag::switch("json", "One JSON object.")];
+    flags.extend(engine::flags());
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let [event, json] = options.few_arguments(1, ["EVENT", "JSON"])?;
+    let event = event.unwrap_or_default();
+    engine::event_name(event)?;
+    let payload = payload::from_argument(json)?;
+    let target = Target::read(options)?;
+    let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
+    let worker = builder.connect(target.timeout)?;
+    let how = CallOptions::new().timeout(target.timeout);
+    let matched = worker.client().emit_raw(event, payload, &how)?;
+    worker.close();
+    let mut out = Output::stdout();
+    if options.has("json") {
+        out.json(&json!({ "matched": matched }))?;
+    } else {
+        let functions = text::count(matched as usize, "function");
+        out.line(format_args!("cast to {functions}"))?;
+    }
+    out.flush()
+}

@@ -1,0 +1,52 @@
+//! What `expose` and `bind` do once they are on the board: stay there until a signal, and say when the
+//! engine goes and comes back. Registers nothing itself.
+
+use callboard::worker::{Changes, Connection, Notice};
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::signals::Stop;
+use super::text;
+
+/// Says the first line, then follows the connection until it ends for good.
+pub(super) fn until_stopped(changes: Changes, stop: Stop, first: &str) -> Result<(), Failure> {
+    let mut out = Output::stdout();
+    out.line(first)?;
+    out.flush()?;
+    for notice in changes {
+        match notice {
+            Notice::Disconnected(loss) => {
+                let reason = loss.to_string();
+                out.line(format_args!(
+                    "the engine is gone ({}); waiting for it",
+                    text::visible(&reason)
+                ))?;
+            }
+            Notice::Connected(connection) => out.line(back(&connection))?,
+            Notice::NotRestored { name, refusal } => {
+                let reason = refusal.to_string();
+                out.line(format_args!(
+                    "{} is not back on the board: {}",
+                    text::visible(&name),
+                    text::visible(&reason)
+                ))?;
+            }
+            Notice::Ended(end) => {
+                stop.finish()?;
+                return match Failure::Ended(end) {
+                    done if done.exit() == Exit::Done => Ok(()),
+                    failure => Err(failure),
+                };
+            }
+            _ => {}
+        }
+        out.flush()?;
+    }
+    stop.finish()
+}
+
+fn back(connection: &Connection) -> String {
+    let engine = text::visible(&connection.engine);
+    let address = &connection.address;
+    format!("the engine is back (\"{engine}\" at {address}); registering again")
+}

@@ -1,0 +1,90 @@
+//! How busy workers are: asked of the engine, which is the only one to know. Shows nothing itself.
+
+use std::collections::HashMap;
+
+use callboard::worker::Worker;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::engine;
+use super::text;
+
+/// The engine's function that tells.
+const FUNCTION: &str = "engine::workers::list";
+
+/// Pages of an answer that are asked for at the most.
+const MAX_PAGES: usize = 1000;
+
+/// What the engine says of one worker.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Load {
+    worker: u64,
+    pub(super) in_flight: u64,
+    pub(super) capacity: u64,
+    /// Where it connected from.
+    pub(super) peer: String,
+}
+
+#[derive(Serialize)]
+struct Arguments {
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Load>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+/// What the engine says of all workers that provide something, by id. An engine that does not answer
+/// leaves it empty: how busy workers are is good to know, and no reason to fail.
+pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, Load> {
+    let mut loads = HashMap::new();
+    let mut after = None;
+    for _ in 0..MAX_PAGES {
+        let Some(page) = page(worker, after.take()) else {
+            break;
+        };
+        loads.extend(page.entries.into_iter().map(|load| (load.worker, load)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    loads
+}
+
+fn page(worker: &Worker, after: Option<String>) -> Option<Page> {
+    let arguments = rmp_serde::to_vec_named(&Arguments { after }).ok()?;
+    let answer = engine::ask(worker, FUNCTION, arguments).ok()?;
+    rmp_serde::from_slice(&answer).ok()
+}
+
+impl Load {
+    /// Calls in flight of those that can be.
+    pub(super) fn shown(&self) -> String {
+        let (calls, capacity) = (self.in_flight as usize, self.capacity as usize);
+        format!("{}/{}", text::grouped(calls), text::grouped(capacity))
+    }
+
+    /// Of several workers together; `None` if one of them is not known.
+    pub(super) fn sum<'a>(loads: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
+        loads.into_iter().try_fold(Self::default(), |sum, load| {
+            let load = load?;
+            Some(Self {
+                in_flight: sum.in_flight + load.in_flight,
+                capacity: sum.capacity.saturating_add(load.capacity),
+                ..sum
+            })
+        })
+    }
+}
+
+/// Adds the two numbers to a function's or a worker's object.
+pub(super) fn record(object: &mut Map<String, Value>, load: Option<&Load>) {
+    let mut put = |key: &str, value: Option<u64>| object.insert(key.to_owned(), value.into());
+    put("in_flight", load.map(|load| load.in_flight));
+    put("capacity", load.map(|load| load.capacity));
+}

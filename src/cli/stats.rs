@@ -1,0 +1,96 @@
+//! `callboard stats`: what the engine counts about itself, once.
+
+use callboard::worker::Watch;
+use serde_json::Value;
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::json;
+use super::options::{Command, Flag, Options};
+use super::output::{Colour, Output};
+use super::table::Table;
+use super::text;
+
+/// The engine's function that tells.
+const FUNCTION: &str = "engine::stats";
+
+pub(super) const COMMAND: Command = Command {
+    name: "stats",
+    arguments: "",
+    summary: "show what the engine counts about itself",
+    about: "Prints the engine's counters since its start and its gauges of now, and ends: \
+            connections, functions, frames and bytes in and out, changes encoded, snapshots by \
+            reason, calls by ending, connections closed by code, bytes held. They are those of the \
+            whole engine, all namespaces together.\n\n\
+            With --json, all of it as one object on one line, as the function engine::stats gives it.",
+    flags,
+    examples: &[
+        ("callboard stats", "all of it, as a table"),
+        (
+            "callboard stats --json | jq .endings",
+            "how calls ended, by outcome",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+        Exit::Unanswered,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = vec![Flag::switch("json", "One JSON object.")];
+    flags.extend(engine::flags());
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    options.no_arguments()?;
+    let target = Target::read(options)?;
+    let worker = target.look(COMMAND.name, Watch::nothing())?;
+    let stats = json::from_messagepack(&engine::ask(&worker, FUNCTION, Vec::new())?);
+    worker.close();
+    let mut out = Output::stdout();
+    if options.has("json") {
+        out.json(&stats)?;
+    } else {
+        let mut table = Table::new(["COUNTER", "VALUE"]).right(1);
+        rows(&mut table, "", &stats);
+        let paint = out.paint();
+        for (i, line) in table.lines().enumerate() {
+            match i {
+                0 => out.line(paint.text(Colour::Dim, line))?,
+                _ => out.line(line)?,
+            }
+        }
+    }
+    out.flush()
+}
+
+/// A row for each number; those of a map within behind the map's name.
+fn rows(table: &mut Table<2>, name: &str, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let key = text::visible(key);
+                let name = match name {
+                    "" => key.into_owned(),
+                    name => format!("{name}: {key}"),
+                };
+                rows(table, &name, member);
+            }
+        }
+        Value::Number(number) => {
+            let shown = match number.as_u64() {
+                Some(number) => text::grouped(number as usize),
+                None => number.to_string(),
+            };
+            table.row([name.to_owned(), shown]);
+        }
+        other => table.row([name.to_owned(), json::to_text(other)]),
+    }
+}

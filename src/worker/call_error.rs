@@ -1,0 +1,158 @@
+//! Why a call, a cast or an event came to nothing: the engine's errors, the function's own, and the
+//! library's, told apart.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{End, Fault, FunctionError, Refusal};
+use crate::protocol::{Code, Executed, NameError};
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum CallError {
+    /// The name is against the grammar. Nothing was sent.
+    InvalidName {
+        /// The name.
+        name: Arc<str>,
+        /// What is wrong about it.
+        error: NameError,
+    },
+    /// The arguments cannot be written as MessagePack. Nothing was sent.
+    Encode(FunctionError),
+    /// The payload is longer than the engine's `--max-payload`. Nothing was sent.
+    PayloadTooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The engine's limit.
+        limit: usize,
+    },
+    /// The engine failed the call: `no_such_function`, `provider_gone`, `deadline_exceeded`,
+    /// `overloaded`, `cancelled` and the like ([`Code`]).
+    Engine(Refusal),
+    /// The function itself failed.
+    Function(Fault),
+    /// There was no answer in time, not even the engine's that the time is over; or no connection.
+    Timeout {
+        /// The time that the call had.
+        after: Duration,
+        /// Whether it may have had an effect.
+        executed: Executed,
+    },
+    /// The connection ended before the answer came, and the call is not one that may be repeated.
+    ConnectionLost {
+        /// Whether it may have had an effect.
+        executed: Executed,
+    },
+    /// The function's result is not of the wanted type.
+    Decode(FunctionError),
+    /// The worker is over.
+    Ended {
+        /// Why.
+        end: End,
+        /// Whether the call may have had an effect.
+        executed: Executed,
+    },
+}
+
+impl CallError {
+    /// A stable code: the engine's, the function's, or `invalid_name`, `invalid_argument`,
+    /// `payload_too_large`, `deadline_exceeded`, `connection_lost`, `invalid_result`,
+    /// `session_taken_over`, `closed`.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::InvalidName {
+                error: NameError::Reserved,
+                ..
+            } => Code::ReservedName.as_str(),
+            Self::InvalidName { .. } => Code::InvalidName.as_str(),
+            Self::Encode(_) => Code::InvalidArgument.as_str(),
+            Self::PayloadTooLarge { .. } => Code::PayloadTooLarge.as_str(),
+            Self::Engine(refusal) => &refusal.code,
+            Self::Function(fault) => fault.code(),
+            Self::Timeout { .. } => Code::DeadlineExceeded.as_str(),
+            Self::ConnectionLost { .. } => Code::ConnectionLost.as_str(),
+            Self::Decode(_) => "invalid_result",
+            Self::Ended {
+                end: End::TakenOver,
+                ..
+            } => Code::SessionTakenOver.as_str(),
+            Self::Ended { .. } => "closed",
+        }
+    }
+
+    /// Whether the same call may succeed later without being changed.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Engine(refusal) => refusal.retryable,
+            Self::Function(fault) => fault.retryable(),
+            Self::Timeout { .. } | Self::ConnectionLost { .. } => true,
+            Self::InvalidName { .. }
+            | Self::Encode(_)
+            | Self::PayloadTooLarge { .. }
+            | Self::Decode(_)
+            | Self::Ended { .. } => false,
+        }
+    }
+
+    /// Whether the call may have had an effect.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        match self {
+            Self::InvalidName { .. } | Self::Encode(_) | Self::PayloadTooLarge { .. } => {
+                Executed::No
+            }
+            Self::Engine(refusal) => refusal.executed,
+            Self::Function(fault) => fault.executed(),
+            Self::Timeout { executed, .. }
+            | Self::ConnectionLost { executed }
+            | Self::Ended { executed, .. } => *executed,
+            Self::Decode(_) => Executed::Maybe,
+        }
+    }
+
+    /// Whether the function itself said so, and not the engine or the library.
+    #[must_use]
+    pub fn is_from_function(&self) -> bool {
+        matches!(self, Self::Function(_))
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidName { name, error } => {
+                write!(f, "{}: `{}`: {error}", self.code(), name.escape_default())
+            }
+            Self::Encode(error) | Self::Decode(error) => write!(f, "{}: {error}", self.code()),
+            Self::PayloadTooLarge { bytes, limit } => write!(
+                f,
+                "payload_too_large: a payload of {bytes} bytes, the engine's limit is {limit} \
+                 (--max-payload)"
+            ),
+            Self::Engine(refusal) => refusal.fmt(f),
+            Self::Function(fault) => fault.fmt(f),
+            Self::Timeout { after, .. } => write!(
+                f,
+                "deadline_exceeded: no answer within {} ms",
+                after.as_millis()
+            ),
+            Self::ConnectionLost { .. } => {
+                f.write_str("connection_lost: the connection ended before the answer")
+            }
+            Self::Ended { end, .. } => end.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Encode(error) | Self::Decode(error) => Some(error),
+            Self::Ended { end, .. } => Some(end),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a handler may know about the call that it runs for, and what it can do meanwhile. It holds no
+//! connection of its own.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::function::unpack;
+use super::{Client, FunctionError, deadline_after};
+
+/// The call that a handler runs for. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    pub(super) invocation: Arc<Invocation>,
+    pub(super) client: Client,
+}
+
+/// A call or a cast that came in, without its arguments.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub(super) function: Arc<str>,
+    pub(super) caller: u64,
+    pub(super) caller_name: Box<str>,
+    /// `None` for a cast.
+    pub(super) deadline: Option<Instant>,
+    pub(super) headers: Box<[u8]>,
+    pub(super) event: Option<Box<str>>,
+    pub(super) cancelled: Arc<Signal>,
+}
+
+/// Something that happens once and may be waited for.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    given: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    pub(super) fn give(&self) {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        *self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for it at most so long; says whether it is given.
+    fn wait(&self, timeout: Duration) -> bool {
+        let deadline = deadline_after(timeout);
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*given {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            given = self
+                .changed
+                .wait_timeout(given, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
+
+impl Context {
+    /// The function that was called.
+    #[must_use]
+    pub fn function(&self) -> &str {
+        &self.invocation.function
+    }
+
+    /// The caller's worker id.
+    #[must_use]
+    pub fn caller(&self) -> u64 {
+        self.invocation.caller
+    }
+
+    /// The caller's name.
+    #[must_use]
+    pub fn caller_name(&self) -> &str {
+        &self.invocation.caller_name
+    }
+
+    /// Until when the caller waits; `None` for a cast.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.invocation.deadline
+    }
+
+    /// How long the caller still waits; `None` for a cast.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = self.invocation.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// What the caller sent along, as it travels; empty if nothing.
+    #[must_use]
+    pub fn raw_headers(&self) -> &[u8] {
+        &self.invocation.headers
+    }
+
+    /// What the caller sent along, read as MessagePack of some type; `None` if nothing.
+    pub fn headers<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        if self.invocation.headers.is_empty() {
+            return Ok(None);
+        }
+        unpack(&self.invocation.headers).map(Some)
+    }
+
+    /// The event that caused it, if one did.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        self.invocation.event.as_deref()
+    }
+
+    /// Whether nobody waits for the answer any more: the caller cancelled or is gone, the deadline is
+    /// over, the connection was lost, or the worker closes and its patience is at its end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.invocation.cancelled.is_given()
+    }
+
+    /// Waits at most so long for [`Context::is_cancelled`], and says whether it is.
+    #[must_use]
+    pub fn wait_cancelled(&self, timeout: Duration) -> bool {
+        self.invocation.cancelled.wait(timeout)
+    }
+
+    /// To call others while one runs.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.invocation.fmt(f)
+    }
+}

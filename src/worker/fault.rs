@@ -1,0 +1,126 @@
+//! How a function says that it failed: the value that a handler returns as its error, and that a caller
+//! gets back. It does not know how it travels.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::FunctionError;
+use super::function::{pack, unpack};
+use crate::protocol::Executed;
+
+/// A function's own failure. Any error becomes one with `?`, of the code `failed`.
+///
+/// ```
+/// use callboard::worker::Fault;
+///
+/// fn parse(text: &str) -> Result<u32, Fault> {
+///     if text.is_empty() {
+///         return Err(Fault::new("empty_order", "an order has at least one line").not_executed());
+///     }
+///     Ok(text.parse()?)
+/// }
+/// assert_eq!(parse("").unwrap_err().code(), "empty_order");
+/// assert_eq!(parse("x").unwrap_err().code(), "failed");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub(super) code: Box<str>,
+    pub(super) message: Box<str>,
+    pub(super) retryable: bool,
+    pub(super) executed: Executed,
+    pub(super) details: Box<[u8]>,
+}
+
+impl Fault {
+    /// A failure of this code, by convention `snake_case`, with a message for people. Not retryable, and
+    /// perhaps executed, unless said.
+    #[must_use]
+    pub fn new(code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            retryable: false,
+            executed: Executed::Maybe,
+            details: Box::default(),
+        }
+    }
+
+    /// The same call may succeed later.
+    #[must_use]
+    pub fn retry_later(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    /// The call certainly had no effect.
+    #[must_use]
+    pub fn not_executed(mut self) -> Self {
+        self.executed = Executed::No;
+        self
+    }
+
+    /// More about it for programs, sent as MessagePack.
+    pub fn with_details(self, value: &impl Serialize) -> Result<Self, FunctionError> {
+        Ok(self.with_details_bytes(pack(value)?))
+    }
+
+    /// More about it as bytes of whatever format.
+    #[must_use]
+    pub fn with_details_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
+        self.details = bytes.into();
+        self
+    }
+
+    /// Its code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Its message, for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn retryable(&self) -> bool {
+        self.retryable
+    }
+
+    /// Whether the call may have had an effect.
+    #[must_use]
+    pub fn executed(&self) -> Executed {
+        self.executed
+    }
+
+    /// More about it, as it travels; empty if there is nothing.
+    #[must_use]
+    pub fn raw_details(&self) -> &[u8] {
+        &self.details
+    }
+
+    /// More about it, read as MessagePack of some type; `None` if there is nothing.
+    pub fn details<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
+        if self.details.is_empty() {
+            return Ok(None);
+        }
+        unpack(&self.details).map(Some)
+    }
+}
+
+// It is no `Error` itself: else any error could not become one.
+impl<E: std::error::Error> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::new("failed", error.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}

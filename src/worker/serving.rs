@@ -1,0 +1,133 @@
+//! The calls that came in over the present connection and are not answered, and the work that is to be
+//! handed out. What a function does is not known here.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Fault;
+use super::context::{Invocation, Signal};
+use super::requests::Requests;
+use crate::protocol::{Cast, Code, Invoke};
+
+/// Work for a handler.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) invocation: Invocation,
+    pub(super) payload: Vec<u8>,
+    /// What to answer to; `None` for a cast.
+    pub(super) reply: Option<Reply>,
+}
+
+/// Names a call that came in, for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// Counts connections: an answer over another one is nobody's.
+    connection: u64,
+    id: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    connection: u64,
+    open: HashMap<u64, Arc<Signal>>,
+    work: Vec<Work>,
+}
+
+impl Serving {
+    /// A call came.
+    pub(super) fn invoked(
+        &mut self,
+        invoke: &Invoke<'_>,
+        capacity: u64,
+        now: Instant,
+        requests: &mut Requests,
+    ) {
+        if self.open.len() as u64 >= capacity {
+            let message = format!("{capacity} calls are in flight here already");
+            let fault = Fault::new(Code::Overloaded.as_str(), message).retry_later();
+            return requests.answer(invoke.id, Err(fault.not_executed()));
+        }
+        let cancelled = Arc::new(Signal::default());
+        self.open.insert(invoke.id, cancelled.clone());
+        let time = Duration::from_millis(invoke.timeout_ms);
+        let headers = invoke.ext.headers.0;
+        self.work.push(Work {
+            invocation: Invocation {
+                function: invoke.function.0.into(),
+                caller: invoke.ext.caller,
+                caller_name: invoke.ext.caller_name.0.into(),
+                deadline: Some(now + time.min(Duration::from_secs(365 * 24 * 3600))),
+                headers: headers.into(),
+                event: None,
+                cancelled,
+            },
+            payload: invoke.payload.0.into(),
+            reply: Some(Reply {
+                connection: self.connection,
+                id: invoke.id,
+            }),
+        });
+    }
+
+    /// A cast came.
+    pub(super) fn cast(&mut self, cast: &Cast<'_>) {
+        let event = cast.ext.event.0;
+        self.work.push(Work {
+            invocation: Invocation {
+                function: cast.function.0.into(),
+                caller: cast.ext.caller,
+                caller_name: cast.ext.caller_name.0.into(),
+                deadline: None,
+                headers: cast.ext.headers.0.into(),
+                event: (!event.is_empty()).then(|| event.into()),
+                cancelled: Arc::default(),
+            },
+            payload: cast.payload.0.into(),
+            reply: None,
+        });
+    }
+
+    /// CANCEL came. An answer is owed nevertheless.
+    pub(super) fn cancelled(&self, id: u64) {
+        if let Some(signal) = self.open.get(&id) {
+            signal.give();
+        }
+    }
+
+    /// Tells every handler to stop.
+    pub(super) fn cancel_all(&self) {
+        for signal in self.open.values() {
+            signal.give();
+        }
+    }
+
+    /// The connection ended: nobody waits for these answers.
+    pub(super) fn disconnected(&mut self) {
+        self.cancel_all();
+        self.open.clear();
+        self.connection += 1;
+    }
+
+    /// An answer is there. One that is not owed any more is dropped.
+    pub(super) fn answer(
+        &mut self,
+        reply: Reply,
+        result: Result<Vec<u8>, Fault>,
+        requests: &mut Requests,
+    ) {
+        if reply.connection == self.connection && self.open.remove(&reply.id).is_some() {
+            requests.answer(reply.id, result);
+        }
+    }
+
+    /// Calls that are not answered.
+    pub(super) fn in_flight(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn take_work(&mut self) -> Vec<Work> {
+        mem::take(&mut self.work)
+    }
+}
