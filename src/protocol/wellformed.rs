@@ -146,7 +146,17 @@ impl<'a> Walk<'a> {
         if n > MAX_MAP_KEYS {
             return Err(Malformed::TooManyKeys);
         }
-        let mut keys: [&[u8]; MAX_MAP_KEYS] = [&[]; MAX_MAP_KEYS];
+        // Nearly all maps are small; room for the largest would cost more than the walk.
+        if n <= 8 {
+            self.entries::<8>(n, depth)
+        } else {
+            self.entries::<MAX_MAP_KEYS>(n, depth)
+        }
+    }
+
+    /// The `n` entries of a map, of which there are at most `ROOM`.
+    fn entries<const ROOM: usize>(&mut self, n: usize, depth: usize) -> Result<(), Malformed> {
+        let mut keys: [&[u8]; ROOM] = [&[]; ROOM];
         for i in 0..n {
             let marker = self.take(1)?[0];
             if !matches!(marker, 0xa0..=0xbf | 0xd9..=0xdb) {

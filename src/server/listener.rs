@@ -15,6 +15,8 @@ use socket2::{Domain, SockAddr, Type};
 use super::error::BindError;
 use super::socket::Socket;
 use crate::address::Address;
+use rustix::net::sockopt::socket_peercred;
+
 use crate::engine::Peer;
 
 /// Connections that the kernel completes and holds until they are accepted: a fleet that reconnects
@@ -65,10 +67,11 @@ impl Listener {
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
-                // Who it is takes SO_PEERCRED, which safe Rust does not offer yet.
+                // The kernel knows who connected, unless the peer is gone by now.
+                let who = socket_peercred(&stream).ok();
                 let peer = Peer::Unix {
-                    pid: None,
-                    uid: None,
+                    pid: who.map(|who| who.pid.as_raw_nonzero().get().cast_unsigned()),
+                    uid: who.map(|who| who.uid.as_raw()),
                 };
                 Ok((Socket::Unix(stream), peer))
             }

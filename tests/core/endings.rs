@@ -20,6 +20,8 @@ struct Stage {
     world: World,
     dice: Dice,
     ledger: Ledger,
+    /// What a newcomer does not confirm stays its own for as long as anything lasts here.
+    patient: bool,
     /// Nobody stalls and nothing is held back any more.
     calm: bool,
     /// When the grace period ends, in microseconds.
@@ -40,6 +42,10 @@ impl Stage {
             write_deadline: 7_200_000,
             ..Limits::default()
         };
+        let patient = dice.one_in(2);
+        if patient {
+            limits.ready_timeout = 7_200_000;
+        }
         let tight = dice.one_in(5);
         if tight {
             match dice.below(4) {
@@ -56,6 +62,7 @@ impl Stage {
                 tight,
                 ..Ledger::default()
             },
+            patient,
             calm: false,
             grace_ends: None,
             stop_turn: None,
@@ -103,6 +110,8 @@ impl Stage {
             }
             let holder = &mut self.ledger.peers[holder];
             holder.taker = Some(link);
+            peer.heir_of = std::mem::take(&mut holder.certain);
+            peer.heir_from = holder.worker;
             holder.gone = true;
             peer.ever.clone_from(&possible);
             peer.possible = possible;
@@ -182,6 +191,7 @@ impl Stage {
         let peer = &mut self.ledger.peers[link];
         peer.draining = true;
         peer.certain.clear();
+        peer.heir_of.clear();
         peer.wanted.clear();
         let all = FUNCTIONS.to_vec();
         peer.asked.insert(id, Asked::Withdraw(all));
@@ -191,6 +201,8 @@ impl Stage {
         let id = self.world.ready(link);
         let peer = &mut self.ledger.peers[link];
         let kept = peer.wanted.clone();
+        peer.certain.retain(|name| kept.contains(name));
+        peer.heir_of.clear();
         peer.asked.insert(id, Asked::Confirm(kept));
     }
 
@@ -412,7 +424,9 @@ impl Stage {
                 let welcomed = |peer: &Peer| peer.worker != 0;
                 if let Some(older) = self.dice.pick(&self.ledger.peers, welcomed) {
                     let link = self.come(Some(older));
-                    self.register(link);
+                    if self.dice.one_in(2) {
+                        self.register(link);
+                    }
                     if self.dice.one_in(2) {
                         self.ready(link);
                     }
@@ -451,8 +465,17 @@ impl Stage {
             if self.ledger.peers[link].fluent_since.is_some() {
                 self.world.receive(link, usize::MAX);
             }
-            let welcome = &self.world.reader(link).welcome;
-            self.ledger.peers[link].worker = welcome.as_ref().map_or(0, |it| it.worker);
+            let peer = &mut self.ledger.peers[link];
+            if let Some(welcome) = &self.world.links[link].reader.welcome
+                && peer.worker == 0
+            {
+                peer.worker = welcome.worker;
+                let inherits = welcome.taken_over && peer.heir_from == welcome.worker;
+                if inherits && self.patient && !peer.gone {
+                    let inherited = std::mem::take(&mut peer.heir_of);
+                    peer.certain.extend(&inherited);
+                }
+            }
         }
         for link in 0..count {
             let events = &self.world.links[link].reader.events;
@@ -483,12 +506,17 @@ impl Stage {
                 self.stall(link);
             }
         }
+        let mut turns = 0;
         for wait in [0, 2_500, 8_000] {
             self.world.wait(wait);
             let mut quiet = 0;
-            while quiet < 3 {
+            while quiet < 5 {
                 self.turn();
                 quiet += 1;
+                turns += 1;
+                if turns > 4 && self.ledger.shutdown.is_none() {
+                    self.ledger.check_nobody_waits_in_vain();
+                }
                 while let Some(link) = self.someone(|peer| !peer.open.is_empty()) {
                     self.answer(link);
                     quiet = 0;

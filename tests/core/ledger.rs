@@ -57,6 +57,10 @@ pub(crate) struct Peer {
     /// What it provides for certain.
     pub certain: BTreeSet<&'static str>,
     pub ever: BTreeSet<&'static str>,
+    /// What its session had for certain, if it takes one over.
+    pub heir_of: BTreeSet<&'static str>,
+    /// The worker of that session.
+    pub heir_from: u64,
     /// What it asked for and did not withdraw.
     pub wanted: BTreeSet<&'static str>,
     pub asked: BTreeMap<u64, Asked>,
@@ -330,6 +334,24 @@ impl Ledger {
             fine,
             "call {tag} may not end like this: {failure:?}\n{call:?}"
         );
+    }
+
+    /// Where nobody stalls any more: no call waits while somebody has room for it.
+    pub(crate) fn check_nobody_waits_in_vain(&self) {
+        for (tag, call) in self.calls.iter().enumerate() {
+            let waits = call.arrived.is_some_and(|(turn, _)| turn < self.turn);
+            if !waits || call.ending.is_some() || self.peers[call.link].gone {
+                continue;
+            }
+            let runs = call.received_by.iter().any(|&link| {
+                let peer = &self.peers[link];
+                !peer.gone && peer.open.iter().any(|&(_, open)| open == tag)
+            });
+            assert!(
+                runs || !self.surely(call.function, call.pinned, true),
+                "call {tag} waits while somebody has room: {call:?}"
+            );
+        }
     }
 
     /// What must hold when all is over: every call of a caller that lived has ended, unless the engine

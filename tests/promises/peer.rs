@@ -25,6 +25,8 @@ pub(crate) struct Greeting<'a> {
     pub(crate) session: Option<Vec<u8>>,
     /// Epoch, revision, digest.
     pub(crate) resume: Option<(u64, u64, Vec<u8>)>,
+    /// Calls that it takes at once.
+    pub(crate) capacity: Option<u64>,
 }
 
 impl<'a> Greeting<'a> {
@@ -35,6 +37,7 @@ impl<'a> Greeting<'a> {
             cover: cover.clone(),
             session: None,
             resume: None,
+            capacity: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl<'a> Greeting<'a> {
                 watch: Some(watch),
                 session: self.session.as_deref().map(Bin),
                 resume,
+                capacity: self.capacity,
                 ..HelloOptions::default()
             },
         };

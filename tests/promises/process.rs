@@ -7,12 +7,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use callboard::address::Address;
+use callboard::protocol::{Bin, Outcome};
 use callboard::server::{Server, ServerConfig};
 
 use crate::peer::{Peer, nothing, numbered, patient};
 use crate::support::PATIENCE;
 
-/// Says what the process is to be: `engine FLAG=VALUE…` or `worker ADDRESS NAME PREFIX COUNT`.
+/// Says what the process is to be: `engine FLAG=VALUE…`, `worker ADDRESS NAME PREFIX COUNT`, which provides so
+/// many functions and reads nothing, or `provider ADDRESS NAME FUNCTION`, which answers with its name.
 const ROLE: &str = "CALLBOARD_TEST_ROLE";
 
 /// Before each line that is meant for the parent; the test harness prints lines of its own.
@@ -34,6 +36,9 @@ fn process() {
             tell("registered");
             wait_for_parent();
         }
+        ["provider", address, name, function] => {
+            be_provider(&address.parse().unwrap(), name, function);
+        }
         _ => panic!("no such role: {role}"),
     }
     std::process::exit(0);
@@ -53,6 +58,29 @@ fn be_engine(flags: &[&str]) {
     let server = Server::spawn(config).unwrap();
     tell(&server.addresses()[0].to_string());
     wait_for_parent();
+}
+
+fn be_provider(address: &Address, name: &str, function: &str) {
+    let mut peer = Peer::join(address, name, &nothing());
+    peer.register(&[function]).unwrap();
+    // It may be stopped for as long as its parent likes.
+    peer.socket.set_read_timeout(None).unwrap();
+    tell("registered");
+    let mut answered = 0;
+    while !peer.ended {
+        let asked = peer.reader.invocations().skip(answered);
+        let asked: Vec<u64> = asked.map(|invocation| invocation.id).collect();
+        for id in asked {
+            let answer = Outcome {
+                id,
+                payload: Bin(name.as_bytes()),
+                ..Outcome::default()
+            };
+            peer.send(&answer.to_frame());
+            answered += 1;
+        }
+        peer.read_on();
+    }
 }
 
 fn tell(line: &str) {
@@ -113,6 +141,14 @@ impl Process {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    #[allow(dead_code, reason = "not every test has something to stop")]
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success(), "SIG{name}");
     }
 
     /// Bytes that it has in memory now.

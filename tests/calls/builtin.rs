@@ -1,0 +1,195 @@
+//! The engine's own functions, called as any other: what they list, page by page, and what they count.
+
+use callboard::address::Address;
+use callboard::protocol::{Bind, BindingEntry, Executed, Text};
+use rmpv::Value;
+use serde_json::{Value as Json, json};
+
+use crate::peer::{Peer, all, nothing, numbered, patient};
+use crate::reader::CallEnding;
+use crate::support::{Client, serve};
+use crate::talk::{failed, plain, result};
+
+/// What one of the engine's functions gives.
+fn ask(peer: &mut Peer, function: &str, arguments: &Json) -> Value {
+    let payload = rmp_serde::to_vec_named(arguments).unwrap();
+    match peer.call_out(function, &payload, plain()) {
+        CallEnding::Result(payload) => {
+            let mut rest = &payload[..];
+            let value = rmpv::decode::read_value(&mut rest).unwrap();
+            assert!(rest.is_empty());
+            value
+        }
+        other => panic!("{function}: {other:?}"),
+    }
+}
+
+/// The rows of all pages, at most `limit` a page, and how many pages there were.
+fn walk(peer: &mut Peer, function: &str, prefix: &str, limit: usize) -> (Vec<Value>, usize) {
+    let mut arguments = json!({"prefix": prefix, "limit": limit});
+    let (mut rows, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = ask(peer, function, &arguments);
+        let entries = page["entries"].as_array().unwrap();
+        assert!(entries.len() <= limit);
+        rows.extend(entries.iter().cloned());
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => arguments["after"] = next.into(),
+            None => return (rows, pages),
+        }
+    }
+}
+
+fn names(rows: &[Value]) -> Vec<&str> {
+    rows.iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect()
+}
+
+fn bind(at: &Address, name: &str, events: &[String]) -> Client {
+    let mut client = Client::join(at, name);
+    let bindings = events.iter().map(|event| BindingEntry {
+        event: Text(event),
+        function: Text("f"),
+        ..BindingEntry::default()
+    });
+    let id = client.new_id();
+    let bind = Bind {
+        id,
+        bindings: bindings.collect(),
+        ..Bind::default()
+    };
+    client.send(&bind.to_frame());
+    client.answer(id).unwrap();
+    client
+}
+
+#[test]
+fn functions_are_listed_page_by_page_with_who_provides_them() {
+    let server = serve(patient());
+    let at = &server.addresses()[0];
+    let mut first = Peer::join_with_capacity(at, "first", &nothing(), 7);
+    let mut second = Peer::join(at, "second", &nothing());
+    let listed = numbered("page::", 25);
+    first.register(&listed).unwrap();
+    second.register(&["page::00003", "zebra"]).unwrap();
+    let mut asker = Peer::join(at, "asker", &all());
+    let here = callboard::protocol::CallOptions {
+        worker: Some(first.welcome().worker),
+        ..plain()
+    };
+    let running = asker.call("page::00003", b"", here);
+    let asked = first.next_invoke(0);
+
+    let (rows, pages) = walk(&mut asker, "engine::functions::list", "page::", 10);
+    assert_eq!(
+        (names(&rows), pages),
+        (listed.iter().map(|it| &**it).collect(), 3)
+    );
+    let providers = rows[3]["providers"].as_array().unwrap();
+    let summary: Vec<_> = providers
+        .iter()
+        .map(|it| {
+            let number = |key: &str| it[key].as_u64().unwrap();
+            let name = it["name"].as_str().unwrap();
+            (name, number("in_flight"), number("capacity"))
+        })
+        .collect();
+    assert_eq!(summary, [("first", 1, 7), ("second", 0, 1000)]);
+    assert_eq!(rows[4]["providers"].as_array().unwrap().len(), 1);
+    // A page that is full and the last one says so.
+    let (rows, pages) = walk(&mut asker, "engine::functions::list", "page::", 5);
+    assert_eq!((rows.len(), pages), (25, 5));
+    let (rows, _) = walk(&mut asker, "engine::functions::list", "", 1000);
+    assert_eq!(names(&rows).last(), Some(&"zebra"));
+    let page = ask(&mut asker, "engine::functions::list", &Json::Null);
+    assert_eq!(page["entries"].as_array().unwrap().len(), 26);
+    assert_eq!(page["revision"].as_u64(), Some(asker.reader.mine));
+    first.answer(asked.id, b"");
+    assert_eq!(asker.outcome(running), result(b""));
+    // They are on no board.
+    assert!(
+        !asker
+            .names()
+            .iter()
+            .any(|name| name.starts_with("engine::"))
+    );
+}
+
+#[test]
+fn workers_and_bindings_are_listed_page_by_page() {
+    let server = serve(patient());
+    let at = &server.addresses()[0];
+    let mut provider = Peer::join(at, "provider", &nothing());
+    provider.register(&["f", "g"]).unwrap();
+    let events = numbered("event.", 12);
+    let binders = [
+        bind(at, "binder", &events),
+        bind(at, "binder", &events[..1]),
+    ];
+    let mut asker = Peer::join(at, "asker", &nothing());
+
+    let (rows, pages) = walk(&mut asker, "engine::workers::list", "", 2);
+    assert_eq!(
+        (names(&rows), pages),
+        (vec!["provider", "binder", "binder"], 2)
+    );
+    let counts = |row: &Value| (row["functions"].as_u64(), row["bindings"].as_u64());
+    assert_eq!(counts(&rows[0]), (Some(2), Some(0)));
+    assert_eq!(counts(&rows[1]), (Some(0), Some(12)));
+    assert_eq!(rows[0]["worker"].as_u64(), Some(provider.welcome().worker));
+    assert!(rows[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    let (rows, _) = walk(&mut asker, "engine::workers::list", "prov", 2);
+    assert_eq!(names(&rows), ["provider"]);
+
+    let (rows, pages) = walk(&mut asker, "engine::bindings::list", "event.", 5);
+    let listed: Vec<_> = rows
+        .iter()
+        .map(|row| row["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        (listed, pages),
+        (events.iter().map(|it| &**it).collect(), 3)
+    );
+    assert_eq!(rows[0]["workers"].as_array().unwrap().len(), 2);
+    assert_eq!(rows[1]["workers"].as_array().unwrap().len(), 1);
+    drop(binders);
+}
+
+#[test]
+fn stats_count_what_happened() {
+    let server = serve(patient());
+    let at = &server.addresses()[0];
+    let mut provider = Peer::join(at, "provider", &nothing());
+    provider.register(&["f"]).unwrap();
+    let mut asker = Peer::join(at, "asker", &nothing());
+    let id = asker.call("f", b"", plain());
+    let asked = provider.next_invoke(0);
+    let ending = asker.call_out("nobody::f", b"", plain());
+    assert_eq!(failed(&ending), ("no_such_function", Executed::No));
+    let stats = ask(&mut asker, "engine::stats", &Json::Null);
+    let number = |key: &str| stats[key].as_u64().unwrap_or_else(|| panic!("{key}"));
+    assert_eq!((number("connections"), number("functions")), (2, 1));
+    assert_eq!((number("workers"), number("calls")), (1, 1));
+    assert!(number("bytes_in") > 0 && number("frames_out") > 0);
+    provider.answer(asked.id, b"");
+    assert_eq!(asker.outcome(id), result(b""));
+    let stats = ask(&mut asker, "engine::stats", &Json::Null);
+    assert_eq!(stats["calls"].as_u64(), Some(0));
+    assert!(stats["endings"]["result"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_the_engine_cannot_read_or_does_not_have_fails_by_name() {
+    let server = serve(patient());
+    let at = &server.addresses()[0];
+    let mut asker = Peer::join(at, "asker", &nothing());
+    for payload in [&b"\xc1"[..], b"\x81\xa5limit\xa1x", b"text", &[0x91; 5000]] {
+        let ending = asker.call_out("engine::functions::list", payload, plain());
+        assert_eq!(failed(&ending), ("invalid_argument", Executed::No));
+    }
+    let ending = asker.call_out("engine::no::such", b"", plain());
+    assert_eq!(failed(&ending), ("no_such_function", Executed::No));
+    asker.ping();
+}
