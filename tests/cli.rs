@@ -499,7 +499,7 @@ fn the_demo_checks_itself_and_ends() {
         "its functions never left a board",
         "answered by: audit 5, orders 5;",
         "one call of web: no_such_function; another one waits",
-        "the call that waited is answered by orders",
+        "the call that waited: answered by orders, ",
         "the same for all 5 and for a newcomer",
         "11 pushes; from the call to the last worker: median ",
     ] {

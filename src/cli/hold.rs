@@ -15,6 +15,7 @@ pub(super) fn until_stopped(changes: Changes, stop: Stop, first: &str) -> Result
     out.flush()?;
     for notice in changes {
         match notice {
+            Notice::Disconnected(_) if stop.is_given() => {}
             Notice::Disconnected(loss) => {
                 let reason = loss.to_string();
                 out.line(format_args!(

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Holds a worker, and closes it when a signal comes.
 pub(super) struct Stop {
     signals: Handle,
+    /// A signal came.
+    given: Arc<AtomicBool>,
     /// Dropped when the command is over.
     over: Sender<()>,
     thread: JoinHandle<()>,
@@ -40,11 +44,14 @@ impl Stop {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::System)?;
         let handle = signals.handle();
         let (over, watchdog) = channel();
+        let given = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&given);
         let wait = move || {
             if signals.forever().next().is_none() {
                 // The command is over by itself.
                 return worker.close();
             }
+            noted.store(true, Ordering::Release);
             let closing = thread::spawn(move || worker.close());
             if !is_over(&watchdog, &mut signals, patience) {
                 last();
@@ -59,9 +66,15 @@ impl Stop {
             .map_err(Failure::System)?;
         Ok(Self {
             signals: handle,
+            given,
             over,
             thread,
         })
+    }
+
+    /// Whether a signal came: the connection that ends then is our own doing, and no news.
+    pub(super) fn is_given(&self) -> bool {
+        self.given.load(Ordering::Acquire)
     }
 
     /// Ends the worker, if no signal did, and waits for its goodbye.

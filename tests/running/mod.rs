@@ -113,7 +113,7 @@ impl Running {
     }
 
     /// What is left of standard output, up to its end.
-    fn rest(&mut self) -> String {
+    pub(crate) fn rest(&mut self) -> String {
         let mut rest = String::new();
         if let Some(stdout) = &mut self.stdout {
             stdout.read_to_string(&mut rest).expect("UTF-8");

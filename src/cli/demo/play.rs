@@ -228,7 +228,7 @@ impl Play {
         self.register("orders", &ORDERS)?;
         let (who, answered) = waiting.end()?;
         let line = format!(
-            "  the call that waited is answered by {who}, {} after orders registered",
+            "  the call that waited: answered by {who}, {} after that",
             text::duration(answered.saturating_duration_since(began)),
         );
         self.stage.remark(&line)?;

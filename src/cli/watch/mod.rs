@@ -161,6 +161,9 @@ fn run(options: &Options) -> Result<(), Failure> {
                 failure => Err(failure),
             };
         }
+        if matches!(notice, Notice::Disconnected(_)) && stop.is_given() {
+            continue;
+        }
         follower.notice(&notice)?;
         follower.reporter.flush()?;
     }
