@@ -12,6 +12,8 @@ use super::{ConnId, Engine};
 const PAGE_DEFAULT: u64 = 1000;
 /// Entries of one answer at the most.
 const PAGE_MAX: u64 = 10_000;
+/// Bytes of a provider in an answer, without its name, at the most.
+const PROVIDER_ROW: usize = 64;
 
 /// What the lists take. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +45,8 @@ struct FunctionRow<'a> {
     metadata: Bin<'a>,
     exclusive: bool,
     providers: Vec<ProviderRow>,
+    /// Providers beyond those, which no answer would hold.
+    more_providers: usize,
 }
 
 #[derive(Serialize)]
@@ -121,16 +125,20 @@ impl Engine {
             .now_under_after(&arguments.prefix, arguments.after.as_deref());
         let rows = rows.filter_map(|(name, entry, providers)| {
             let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
-            let providers = providers.iter().map(|provider| {
+            let mut room = self.config.limits.max_payload as usize / 4;
+            let listed = providers.iter().map_while(|provider| {
                 let load = self.load(provider.conn);
                 let worker = namespace.roster.get(provider.worker);
-                ProviderRow {
+                let name = worker.map_or_else(String::new, |worker| worker.name().to_string());
+                room = room.checked_sub(PROVIDER_ROW + name.len())?;
+                Some(ProviderRow {
                     worker: provider.worker,
-                    name: worker.map_or_else(String::new, |worker| worker.name().to_string()),
+                    name,
                     in_flight: load.map_or(0, |load| load.in_flight),
                     capacity: load.map_or(0, |load| load.capacity),
-                }
+                })
             });
+            let listed: Vec<_> = listed.collect();
             let row = FunctionRow {
                 name: definition.name,
                 description: definition.description,
@@ -138,7 +146,8 @@ impl Engine {
                 response: definition.response,
                 metadata: definition.metadata,
                 exclusive: definition.exclusive,
-                providers: providers.collect(),
+                more_providers: providers.len() - listed.len(),
+                providers: listed,
             };
             Some((name.to_string(), row))
         });

@@ -1,6 +1,7 @@
 //! The engine's own functions, called as any other: what they list, page by page, and what they count.
 
 use callboard::address::Address;
+use callboard::limits::Limits;
 use callboard::protocol::{Bind, BindingEntry, CallOptions, Executed, Text};
 use rmpv::Value;
 use serde_json::{Value as Json, json};
@@ -192,4 +193,32 @@ fn what_the_engine_cannot_read_or_does_not_have_fails_by_name() {
     let ending = client.call_out("engine::no::such", b"", plain());
     assert_eq!(failed(&ending), ("no_such_function", Executed::No));
     client.ping();
+}
+
+#[test]
+fn a_function_of_very_many_providers_is_listed_within_a_payload() {
+    let limits = Limits {
+        max_payload: 16 * 1024,
+        ..patient()
+    };
+    let server = serve(limits);
+    let at = &server.addresses()[0];
+    let name = "n".repeat(250);
+    let providers: Vec<_> = (0..80)
+        .map(|_| {
+            let mut provider = Client::join(at, &name);
+            provider.register(&["f"]).unwrap();
+            provider
+        })
+        .collect();
+    let mut client = Peer::join(at, "client", &nothing());
+    let page = ask(&mut client, "engine::functions::list", &Json::Null);
+    let row = &page["entries"][0];
+    let listed = row["providers"].as_array().unwrap().len();
+    let more = row["more_providers"].as_u64().unwrap() as usize;
+    assert!(listed > 0 && more > 0);
+    assert_eq!(listed + more, providers.len());
+    let mut payload = Vec::new();
+    rmpv::encode::write_value(&mut payload, &page).unwrap();
+    assert!(payload.len() <= 16 * 1024, "{} bytes", payload.len());
 }
