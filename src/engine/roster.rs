@@ -310,11 +310,11 @@ impl Roster {
             if !entry.listed || !covers(&entry.name) || begun && after.function.is_none() {
                 continue;
             }
-            let begin = match &after.function {
+            let lower = match &after.function {
                 Some(name) if begun => Excluded(&**name),
                 _ => Unbounded,
             };
-            let rest = entry.functions.range::<str, _>((begin, Unbounded));
+            let rest = entry.functions.range::<str, _>((lower, Unbounded));
             let mut names = rest
                 .filter(|(_, it)| it.sealed)
                 .map(|(name, _)| name)

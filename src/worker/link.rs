@@ -11,26 +11,23 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::calls::{Answer, CallEnd, Calls, Wish};
+use self::exchange::{error_of, refusal_of};
+use super::calls::{Answer, Calls};
 use super::registrations::{Desk, Registrations};
 pub use super::requests::Ticket;
-use super::requests::{Asked, Requests, refusal, unsupported};
-use super::serving::{Reply, Serving, Work};
+use super::requests::{Asked, Requests};
+use super::serving::Serving;
 use super::view::{Origin, View, ViewError};
-use super::{
-    Binding, CallError, Connection, End, Fault, Function, Loss, Notice, Offer, Refusal, Registered,
-    RequestError, Watch,
-};
+use super::{Connection, End, Loss, Notice, Refusal, Watch};
 use crate::address::Address;
 use crate::protocol::{
-    Bin, Code, Drain, Executed, Failure, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions,
-    Inbox, MAX_FRAME_CEILING, Message, NoExtensions, Ping, Pong, Resume, Text, VERSION,
+    Bin, Code, Executed, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions, Inbox,
+    MAX_FRAME_CEILING, Message, NoExtensions, Ping, Pong, Resume, Text, VERSION,
     Watch as WireWatch, Welcome,
 };
 
@@ -307,172 +304,11 @@ impl Link {
         mem::take(&mut self.notices)
     }
 
-    /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
-    pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
-        self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.register(functions, desk))
-    }
-
-    /// Orders the opposite.
-    pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
-        self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.unregister(names, desk))
-    }
-
-    /// Orders that these functions be tied to events, as one batch.
-    pub fn bind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
-        self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.bind(bindings, desk))
-    }
-
-    /// Orders the opposite.
-    pub fn unbind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
-        self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.unbind(bindings, desk))
-    }
-
-    fn check_not_over(&self) -> Result<(), RequestError> {
-        if let Some(end) = self.end.clone() {
-            return Err(RequestError::Ended(end));
-        }
-        if self.draining != Draining::No {
-            let message = "this worker leaves the board";
-            return Err(RequestError::Refused(refusal(Code::Draining, message)));
-        }
-        Ok(())
-    }
-
-    /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
-    /// [`Link::patience`] how long.
-    pub(super) fn call(&mut self, wish: Wish, now: Instant) -> Result<Ticket, CallError> {
-        if let Some(end) = self.end.clone() {
-            let executed = Executed::No;
-            return Err(CallError::Ended { end, executed });
-        }
-        Ok(self.calls.begin(wish, now, &mut self.requests))
-    }
-
-    /// Sends a cast, if there is a connection.
-    pub(super) fn cast(
-        &mut self,
-        function: &str,
-        payload: &[u8],
-        headers: &[u8],
-    ) -> Result<(), CallError> {
-        let executed = Executed::No;
-        if let Some(end) = self.end.clone() {
-            return Err(CallError::Ended { end, executed });
-        }
-        if !matches!(self.phase, Phase::Up(_)) {
-            return Err(CallError::ConnectionLost { executed });
-        }
-        let (bytes, limit) = (payload.len(), self.requests.max_payload());
-        let whole = bytes + headers.len() + function.len() + 256;
-        if bytes > limit || whole > self.requests.max_frame() {
-            return Err(CallError::PayloadTooLarge { bytes, limit });
-        }
-        self.requests.cast(function, payload, headers);
-        Ok(())
-    }
-
-    /// Until when a call is to be waited for; `None` once it has ended.
-    pub(super) fn patience(&self, ticket: Ticket) -> Option<Instant> {
-        self.calls.patience(ticket)
-    }
-
-    /// Ends a call if its time is over.
-    pub(super) fn expire_call(&mut self, ticket: Ticket, now: Instant) {
-        self.calls.expire(ticket, now, &mut self.requests);
-    }
-
-    /// Nobody wants this call's end any more: cancels it.
-    pub(super) fn forget_call(&mut self, ticket: Ticket) {
-        self.calls.forget(ticket, &mut self.requests);
-    }
-
-    /// How calls ended since the last time.
-    pub(super) fn take_ended_calls(&mut self) -> Vec<CallEnd> {
-        self.calls.take_ended()
-    }
-
-    /// The calls and casts that came in since the last time, in order.
-    pub(super) fn take_work(&mut self) -> Vec<Work> {
-        self.serving.take_work()
-    }
-
-    /// Answers a call that came in, if the answer is still owed.
-    pub(super) fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
-        self.serving.answer(reply, result, &mut self.requests);
-    }
-
-    /// Says that nothing stands behind this function here.
-    pub(super) fn answer_unserved(&mut self, reply: Reply, provided: bool) {
-        let fault = if provided {
-            unsupported("this worker runs nothing for this function")
-        } else {
-            let code = Code::NoSuchFunction;
-            Fault::new(code.as_str(), "this worker does not provide it")
-                .retry_later()
-                .not_executed()
-        };
-        self.answer(reply, Err(fault));
-    }
-
-    /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
-    /// more, not even after a reconnect.
-    pub(super) fn drain(&mut self) {
-        if self.draining == Draining::No {
-            self.draining = Draining::Confirmed;
-            if matches!(self.phase, Phase::Up(_)) {
-                self.draining = Draining::Asked;
-                Drain::default().encode(&mut self.requests.out);
-                // Its answer comes behind every call that was routed here before.
-                self.requests.ready(Asked::Drained);
-            }
-        }
-    }
-
-    /// Whether DRAIN was said.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining != Draining::No
-    }
-
-    /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
-    pub(super) fn in_flight(&self) -> (usize, bool) {
-        let more = self.draining == Draining::Asked;
-        (self.serving.in_flight(), more)
-    }
-
-    /// Tells all handlers to stop.
-    pub(super) fn cancel_serving(&self) {
-        self.serving.cancel_all();
-    }
-
-    /// How an order ended, if it has; told once.
-    pub fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
-        self.registrations.take_end(ticket)
-    }
-
     /// Where the view stands and how much was answered: what somebody may wait for without there being
     /// a notice of it.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
         (self.view.revision(), self.answers)
-    }
-
-    /// Nobody will ask for this order's end. It is carried out nevertheless.
-    pub fn abandon(&mut self, ticket: Ticket) {
-        self.registrations.abandon(ticket);
-    }
-
-    /// What this worker wants to provide.
-    #[must_use]
-    pub fn offers(&self) -> Vec<Offer> {
-        self.registrations.offers()
     }
 
     /// The view.
@@ -703,15 +539,6 @@ impl Link {
             .answered(asked, answer, now, &mut self.random, desk);
     }
 
-    fn desk(&mut self) -> (&mut Registrations, Desk<'_>) {
-        let desk = Desk {
-            requests: &mut self.requests,
-            view: &mut self.view,
-            notices: &mut self.notices,
-        };
-        (&mut self.registrations, desk)
-    }
-
     fn loss_by(&self, goodbye: &Goodbye<'_>) -> Loss {
         Loss::Goodbye {
             refusal: Refusal {
@@ -731,29 +558,6 @@ impl From<ViewError> for Loss {
     fn from(error: ViewError) -> Self {
         Self::Inconsistent(error)
     }
-}
-
-fn refusal_of(failure: &Failure<'_>) -> Refusal {
-    Refusal {
-        code: failure.code.0.into(),
-        message: failure.message.0.into(),
-        retryable: failure.retryable,
-        executed: failure.executed,
-    }
-}
-
-/// Why a call failed, by who says so.
-fn error_of(failure: &Failure<'_>) -> CallError {
-    if !failure.ext.from_function {
-        return CallError::Engine(refusal_of(failure));
-    }
-    CallError::Function(Fault {
-        code: failure.code.0.into(),
-        message: failure.message.0.into(),
-        retryable: failure.retryable,
-        executed: failure.executed,
-        details: failure.ext.details.0.into(),
-    })
 }
 
 /// GOODBYE as a worker says it that is done.
@@ -783,5 +587,7 @@ fn is_default(watch: &WireWatch<'_>) -> bool {
     *watch == Watch::all().to_wire()
 }
 
+mod exchange;
+mod orders;
 #[cfg(test)]
 mod tests;

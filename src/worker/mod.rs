@@ -41,6 +41,44 @@
 //! # }
 //! ```
 //!
+//! Functions are called by name, over the same connection. Two workers that know nothing of each other's
+//! addresses:
+//!
+//! ```
+//! use std::time::Duration;
+//! use callboard::worker::{CallError, CallOptions, Context, Fault, Worker};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let engine = callboard::server::Server::spawn(callboard::server::ServerConfig {
+//! #     listen: vec!["127.0.0.1:0".parse()?],
+//! #     ..Default::default()
+//! # })?;
+//! # let address = &engine.addresses()[0].to_string();
+//! # /*
+//! let address = "127.0.0.1:4747";
+//! # */
+//! let stock = Worker::builder("stock-1").engine(address)?.connect(Duration::from_secs(5))?;
+//! stock.serve("stock::reserve", |call: &Context, pieces: u32| {
+//!     if pieces > 10 {
+//!         return Err(Fault::new("sold_out", format!("no {pieces} pieces for {}", call.caller_name())));
+//!     }
+//!     Ok(10 - pieces)
+//! })?;
+//!
+//! let shop = Worker::builder("shop-1").engine(address)?.connect(Duration::from_secs(5))?;
+//! let left: u32 = shop.call("stock::reserve", &4)?;
+//! assert_eq!(left, 6);
+//!
+//! // Waits where nobody provides it, and is made again should somebody die over it.
+//! let patient = CallOptions::new().timeout(Duration::from_secs(60)).wait().idempotent();
+//! match shop.call_with::<u32>("stock::reserve", &11, &patient) {
+//!     Err(CallError::Function(fault)) => assert_eq!(fault.code(), "sold_out"),
+//!     other => panic!("{other:?}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What it takes care of by itself:
 //!
 //! - **Reconnecting**: at once after a loss (within 50 ms, jittered), then ever more slowly (5 s at the
@@ -51,6 +89,9 @@
 //! - **The board**: after a reconnect only what changed meanwhile is fetched, and removals are found out.
 //!   While there is no connection the board stays readable, and says that it is stale. After an engine's
 //!   restart, what is not back yet is kept for the moment that the engine names, marked stale.
+//! - **Calls over a loss**: those that were not sent yet or are idempotent are made again over the next
+//!   connection, within their time; the others end with `connection_lost`. None hangs.
+//! - **Leaving**: a worker that is closed or dropped leaves the board and finishes what it has in flight.
 //! - **Checking** that no change is missing between two others.
 //!
 //! What ends it for good: [`Worker::close`], a refusal that waiting does not change, and another process

@@ -13,6 +13,9 @@ use super::transport::{Received, Transport};
 use super::{Loss, Watch, deadline_after};
 use crate::address::Address;
 
+/// So often a move waits for calls in flight to end.
+const PUT_OFF: u32 = 10;
+
 /// The thread that looks for engines which come before the present one.
 pub(super) struct Probe {
     shell: Arc<Shell>,
@@ -21,6 +24,8 @@ pub(super) struct Probe {
     /// The connection that it looks on behalf of.
     connection: u64,
     random: StdRng,
+    /// How often calls in flight were in the way.
+    put_off: u32,
 }
 
 impl Probe {
@@ -43,12 +48,14 @@ impl Probe {
             addresses,
             connection,
             random: StdRng::from_seed(seed),
+            put_off: 0,
         }
     }
 
     pub(super) fn run(mut self) {
         while self.pause() {
-            for address in &self.addresses {
+            for index in 0..self.addresses.len() {
+                let address = &self.addresses[index];
                 match self.look(address) {
                     Ok(epoch) => {
                         if self.move_there(epoch) {
@@ -111,9 +118,14 @@ impl Probe {
     }
 
     /// Makes the reader move, unless a request is open: that waits for the next look.
-    fn move_there(&self, epoch: u64) -> bool {
+    fn move_there(&mut self, epoch: u64) -> bool {
         let mut state = self.shell.state();
-        if state.connections != self.connection || !state.link.is_idle() {
+        if state.connections != self.connection {
+            return false;
+        }
+        // Who is never idle would stay here for good, and the fleet would be split.
+        if !state.link.is_idle() && self.put_off < PUT_OFF {
+            self.put_off += 1;
             return false;
         }
         let Some(transport) = state.transport.clone() else {

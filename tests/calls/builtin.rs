@@ -1,7 +1,7 @@
 //! The engine's own functions, called as any other: what they list, page by page, and what they count.
 
 use callboard::address::Address;
-use callboard::protocol::{Bind, BindingEntry, Executed, Text};
+use callboard::protocol::{Bind, BindingEntry, CallOptions, Executed, Text};
 use rmpv::Value;
 use serde_json::{Value as Json, json};
 
@@ -20,7 +20,7 @@ fn ask(peer: &mut Peer, function: &str, arguments: &Json) -> Value {
             assert!(rest.is_empty());
             value
         }
-        other => panic!("{function}: {other:?}"),
+        CallEnding::Failure(failure) => panic!("{function}: {failure:?}"),
     }
 }
 
@@ -74,15 +74,15 @@ fn functions_are_listed_page_by_page_with_who_provides_them() {
     let listed = numbered("page::", 25);
     first.register(&listed).unwrap();
     second.register(&["page::00003", "zebra"]).unwrap();
-    let mut asker = Peer::join(at, "asker", &all());
-    let here = callboard::protocol::CallOptions {
+    let mut client = Peer::join(at, "client", &all());
+    let here = CallOptions {
         worker: Some(first.welcome().worker),
         ..plain()
     };
-    let running = asker.call("page::00003", b"", here);
+    let running = client.call("page::00003", b"", here);
     let asked = first.next_invoke(0);
 
-    let (rows, pages) = walk(&mut asker, "engine::functions::list", "page::", 10);
+    let (rows, pages) = walk(&mut client, "engine::functions::list", "page::", 10);
     assert_eq!(
         (names(&rows), pages),
         (listed.iter().map(|it| &**it).collect(), 3)
@@ -99,18 +99,18 @@ fn functions_are_listed_page_by_page_with_who_provides_them() {
     assert_eq!(summary, [("first", 1, 7), ("second", 0, 1000)]);
     assert_eq!(rows[4]["providers"].as_array().unwrap().len(), 1);
     // A page that is full and the last one says so.
-    let (rows, pages) = walk(&mut asker, "engine::functions::list", "page::", 5);
+    let (rows, pages) = walk(&mut client, "engine::functions::list", "page::", 5);
     assert_eq!((rows.len(), pages), (25, 5));
-    let (rows, _) = walk(&mut asker, "engine::functions::list", "", 1000);
+    let (rows, _) = walk(&mut client, "engine::functions::list", "", 1000);
     assert_eq!(names(&rows).last(), Some(&"zebra"));
-    let page = ask(&mut asker, "engine::functions::list", &Json::Null);
+    let page = ask(&mut client, "engine::functions::list", &Json::Null);
     assert_eq!(page["entries"].as_array().unwrap().len(), 26);
-    assert_eq!(page["revision"].as_u64(), Some(asker.reader.mine));
+    assert_eq!(page["revision"].as_u64(), Some(client.reader.mine));
     first.answer(asked.id, b"");
-    assert_eq!(asker.outcome(running), result(b""));
+    assert_eq!(client.outcome(running), result(b""));
     // They are on no board.
     assert!(
-        !asker
+        !client
             .names()
             .iter()
             .any(|name| name.starts_with("engine::"))
@@ -128,9 +128,9 @@ fn workers_and_bindings_are_listed_page_by_page() {
         bind(at, "binder", &events),
         bind(at, "binder", &events[..1]),
     ];
-    let mut asker = Peer::join(at, "asker", &nothing());
+    let mut client = Peer::join(at, "client", &nothing());
 
-    let (rows, pages) = walk(&mut asker, "engine::workers::list", "", 2);
+    let (rows, pages) = walk(&mut client, "engine::workers::list", "", 2);
     assert_eq!(
         (names(&rows), pages),
         (vec!["provider", "binder", "binder"], 2)
@@ -140,10 +140,10 @@ fn workers_and_bindings_are_listed_page_by_page() {
     assert_eq!(counts(&rows[1]), (Some(0), Some(12)));
     assert_eq!(rows[0]["worker"].as_u64(), Some(provider.welcome().worker));
     assert!(rows[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
-    let (rows, _) = walk(&mut asker, "engine::workers::list", "prov", 2);
+    let (rows, _) = walk(&mut client, "engine::workers::list", "prov", 2);
     assert_eq!(names(&rows), ["provider"]);
 
-    let (rows, pages) = walk(&mut asker, "engine::bindings::list", "event.", 5);
+    let (rows, pages) = walk(&mut client, "engine::bindings::list", "event.", 5);
     let listed: Vec<_> = rows
         .iter()
         .map(|row| row["event"].as_str().unwrap())
@@ -163,19 +163,19 @@ fn stats_count_what_happened() {
     let at = &server.addresses()[0];
     let mut provider = Peer::join(at, "provider", &nothing());
     provider.register(&["f"]).unwrap();
-    let mut asker = Peer::join(at, "asker", &nothing());
-    let id = asker.call("f", b"", plain());
+    let mut client = Peer::join(at, "client", &nothing());
+    let id = client.call("f", b"", plain());
     let asked = provider.next_invoke(0);
-    let ending = asker.call_out("nobody::f", b"", plain());
+    let ending = client.call_out("nobody::f", b"", plain());
     assert_eq!(failed(&ending), ("no_such_function", Executed::No));
-    let stats = ask(&mut asker, "engine::stats", &Json::Null);
+    let stats = ask(&mut client, "engine::stats", &Json::Null);
     let number = |key: &str| stats[key].as_u64().unwrap_or_else(|| panic!("{key}"));
     assert_eq!((number("connections"), number("functions")), (2, 1));
     assert_eq!((number("workers"), number("calls")), (1, 1));
     assert!(number("bytes_in") > 0 && number("frames_out") > 0);
     provider.answer(asked.id, b"");
-    assert_eq!(asker.outcome(id), result(b""));
-    let stats = ask(&mut asker, "engine::stats", &Json::Null);
+    assert_eq!(client.outcome(id), result(b""));
+    let stats = ask(&mut client, "engine::stats", &Json::Null);
     assert_eq!(stats["calls"].as_u64(), Some(0));
     assert!(stats["endings"]["result"].as_u64().unwrap() > 0);
 }
@@ -184,12 +184,12 @@ fn stats_count_what_happened() {
 fn what_the_engine_cannot_read_or_does_not_have_fails_by_name() {
     let server = serve(patient());
     let at = &server.addresses()[0];
-    let mut asker = Peer::join(at, "asker", &nothing());
+    let mut client = Peer::join(at, "client", &nothing());
     for payload in [&b"\xc1"[..], b"\x81\xa5limit\xa1x", b"text", &[0x91; 5000]] {
-        let ending = asker.call_out("engine::functions::list", payload, plain());
+        let ending = client.call_out("engine::functions::list", payload, plain());
         assert_eq!(failed(&ending), ("invalid_argument", Executed::No));
     }
-    let ending = asker.call_out("engine::no::such", b"", plain());
+    let ending = client.call_out("engine::no::such", b"", plain());
     assert_eq!(failed(&ending), ("no_such_function", Executed::No));
-    asker.ping();
+    client.ping();
 }

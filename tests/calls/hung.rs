@@ -19,7 +19,7 @@ fn a_stopped_provider_gets_no_new_call_after_its_first_deadline_while_a_healthy_
 
     let mut healthy = Peer::join_with_capacity(at, "healthy", &nothing(), ROOM as u64);
     healthy.register(&["f"]).unwrap();
-    stopped.signal("STOP");
+    stopped.stop();
     // Until a call to the stopped one meets its deadline, both get some.
     let mut healthy_calls = 0;
     loop {
@@ -51,7 +51,7 @@ fn a_stopped_provider_gets_no_new_call_after_its_first_deadline_while_a_healthy_
     assert!(caller.still_waits_for(overflow));
 
     // Woken up, it answers what it owes; what came too late reaches nobody.
-    stopped.signal("CONT");
+    stopped.go_on();
     assert_eq!(caller.outcome(overflow), result(b"stopped"));
     for (id, asked) in held.into_iter().zip(&held_by[healthy_calls..]) {
         healthy.answer(asked.id, b"healthy");

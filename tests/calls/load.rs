@@ -63,17 +63,17 @@ fn equals_take_turns() {
     let mut caller = Peer::join(at, "caller", &nothing());
     for round in 0..8 {
         // One at a time: nobody has any load, so it is a matter of turns alone.
-        let mut served = [false; 3];
+        let mut had_turn = [false; 3];
         for _ in 0..3 {
             let id = caller.call("f", b"", plain());
             caller.ping();
             let which = (0..3).find(|&which| {
-                let before = round + usize::from(served[which]);
+                let before = round + usize::from(had_turn[which]);
                 providers[which].invokes_until_now() > before
             });
             let which = which.expect("somebody was asked");
-            assert!(!served[which], "it was another one's turn");
-            served[which] = true;
+            assert!(!had_turn[which], "it was another one's turn");
+            had_turn[which] = true;
             let asked = providers[which].next_invoke(round);
             providers[which].answer(asked.id, b"");
             assert_eq!(caller.outcome(id), result(b""));

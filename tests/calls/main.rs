@@ -23,4 +23,5 @@ mod load;
 mod payloads;
 mod races;
 mod shutdown;
+mod takeover;
 mod talk;

@@ -1,7 +1,9 @@
 //! An engine that is told to stop: calls in flight may end, new ones are not taken, and then all are told.
 
+use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::Executed;
+use callboard::server::{Server, ServerConfig};
 
 use crate::peer::{Peer, all, nothing, patient};
 use crate::support::serve;
@@ -107,4 +109,60 @@ fn a_worker_that_drains_leaves_at_once_and_finishes_what_it_has() {
     let asked = stays.next_invoke(10);
     stays.answer(asked.id, b"heir");
     assert_eq!(caller.outcome(waits), result(b"heir"));
+}
+
+#[test]
+fn a_rolling_restart_costs_nobody_who_waits_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = Address::Unix(directory.path().join("board.sock"));
+    let config = ServerConfig {
+        listen: vec![path],
+        limits: patient(),
+        ..ServerConfig::default()
+    };
+    let server = Server::spawn(config).unwrap();
+    let at = &server.addresses()[0];
+    let mut caller = Peer::join(at, "caller", &all());
+    let mut calls = Vec::new();
+    let mut older = Peer::join(at, "provider", &nothing());
+    older.register(&["f"]).unwrap();
+    for round in 0..20u8 {
+        let mut call_some = || {
+            for n in 0..8 {
+                let payload = [round, n];
+                calls.push((caller.call("f", &payload, waiting()), payload));
+            }
+        };
+        let mut newer = Peer::join(at, "provider", &nothing());
+        call_some();
+        // Now there are two for a moment, now there is none.
+        if round.is_multiple_of(2) {
+            newer.register(&["f"]).unwrap();
+            older.drain();
+        } else {
+            older.drain();
+            older.ping();
+            call_some();
+            newer.register(&["f"]).unwrap();
+        }
+        call_some();
+        older.ping();
+        let left: Vec<_> = older.reader.invocations().cloned().collect();
+        for asked in left {
+            older.answer(asked.id, &asked.payload);
+        }
+        older.finish();
+        older.read_to_end();
+        older = newer;
+    }
+    caller.ping();
+    older.ping();
+    let left: Vec<_> = older.reader.invocations().cloned().collect();
+    for asked in left {
+        older.answer(asked.id, &asked.payload);
+    }
+    assert_eq!(calls.len(), 20 * 8 * 5 / 2);
+    for (id, payload) in calls {
+        assert_eq!(caller.outcome(id), result(&payload));
+    }
 }

@@ -11,7 +11,7 @@ use callboard::protocol::{Bin, Outcome};
 use callboard::server::{Server, ServerConfig};
 
 use crate::peer::{Peer, nothing, numbered, patient};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, until};
 
 /// Says what the process is to be: `engine FLAG=VALUE…`, `worker ADDRESS NAME PREFIX COUNT`, which provides so
 /// many functions and reads nothing, or `provider ADDRESS NAME FUNCTION`, which answers with its name.
@@ -143,9 +143,26 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Sends it a signal: `STOP`, `CONT`.
+    /// SIGSTOP. Returns when all of its threads stand still.
     #[allow(dead_code, reason = "not every test has something to stop")]
-    pub(crate) fn signal(&self, name: &str) {
+    pub(crate) fn stop(&self) {
+        self.signal("STOP");
+        until("all threads stand still", || {
+            let tasks = format!("/proc/{}/task", self.child.id());
+            let tasks = std::fs::read_dir(tasks).unwrap();
+            let mut statuses = tasks
+                .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+            statuses.all(|status| status.contains("\nState:\tT"))
+        });
+    }
+
+    /// SIGCONT.
+    #[allow(dead_code, reason = "not every test has something to stop")]
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.unwrap().success(), "SIG{name}");

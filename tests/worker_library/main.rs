@@ -2,6 +2,8 @@
 //! connections in ways of its own, and against scripted engines that do what a real one never does.
 
 mod board;
+mod calls;
+mod events;
 mod failover;
 mod fake_engine;
 mod losses;

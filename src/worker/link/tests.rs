@@ -1,6 +1,7 @@
 //! The link against scripted engines, with a time of its own: HELLO and what it presents, registering
 //! again and what refusals do to it, the heartbeat, and every way in which a connection ends.
 
+mod calling;
 mod registering;
 
 use super::*;
@@ -8,7 +9,9 @@ use crate::protocol::{
     Changes, Definition, Failure, FailureOptions, Invoke, InvokeOptions, Outcome, OutcomeOptions,
     Resync, Sections, Synced, WelcomeOptions, WorkerLimits,
 };
-use crate::worker::{Offer, Standing};
+use std::sync::Arc;
+
+use crate::worker::{Function, Offer, Registered, RequestError, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -110,6 +113,11 @@ fn brief(message: &Message<'_>) -> String {
             format!("unregister {} {}", it.id, names.join(" "))
         }
         Message::Ready(it) => format!("ready {}", it.id),
+        Message::Call(it) => format!("call {} {}", it.id, it.function),
+        Message::Cancel(it) => format!("cancel {}", it.id),
+        Message::Outcome(it) => format!("result {} {:?}", it.id, it.payload.0),
+        Message::Drain(_) => "drain".to_owned(),
+        Message::Bind(it) => format!("bind {} {}", it.id, it.bindings[0].event),
         Message::Ping(it) => format!("ping {}", it.revision),
         Message::Pong(it) => format!("pong {}", it.revision),
         Message::Failure(it) => format!("failure {} {}", it.id, it.code),
@@ -459,6 +467,8 @@ fn what_a_worker_cannot_do_it_says() {
         ext: InvokeOptions::default(),
     };
     bench.hear(&invoke.to_frame()).unwrap();
+    let work = bench.link.take_work().pop().unwrap();
+    bench.link.answer_unserved(work.reply.unwrap(), true);
     // A request and a message of a newer engine, by hand: [60, 9] and [200, "x"].
     bench.hear(&[0, 0, 0, 3, 0x92, 60, 9]).unwrap();
     bench

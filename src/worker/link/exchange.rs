@@ -1,0 +1,146 @@
+//! The link's side of calls: what the application calls, casts and emits, what comes in for its handlers,
+//! and how it leaves the board. The tables are elsewhere; this passes on.
+
+use std::time::Instant;
+
+use super::{Draining, Link, Phase, Ticket};
+use crate::protocol::{Code, Drain, Executed, Failure};
+use crate::worker::calls::{CallEnd, Wish};
+use crate::worker::requests::{Asked, unsupported};
+use crate::worker::serving::{Reply, Work};
+use crate::worker::{CallError, Fault, Refusal};
+
+impl Link {
+    /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
+    /// [`Link::patience`] how long.
+    pub(in crate::worker) fn call(
+        &mut self,
+        wish: Wish,
+        now: Instant,
+    ) -> Result<Ticket, CallError> {
+        if let Some(end) = self.end.clone() {
+            let executed = Executed::No;
+            return Err(CallError::Ended { end, executed });
+        }
+        Ok(self.calls.begin(wish, now, &mut self.requests))
+    }
+
+    /// Sends a cast, if there is a connection.
+    pub(in crate::worker) fn cast(
+        &mut self,
+        function: &str,
+        payload: &[u8],
+        headers: &[u8],
+    ) -> Result<(), CallError> {
+        let executed = Executed::No;
+        if let Some(end) = self.end.clone() {
+            return Err(CallError::Ended { end, executed });
+        }
+        if !matches!(self.phase, Phase::Up(_)) {
+            return Err(CallError::ConnectionLost { executed });
+        }
+        let (bytes, limit) = (payload.len(), self.requests.max_payload());
+        let whole = bytes + headers.len() + function.len() + 256;
+        if bytes > limit || whole > self.requests.max_frame() {
+            return Err(CallError::PayloadTooLarge { bytes, limit });
+        }
+        self.requests.cast(function, payload, headers);
+        Ok(())
+    }
+
+    /// Until when a call is to be waited for; `None` once it has ended.
+    pub(in crate::worker) fn patience(&self, ticket: Ticket) -> Option<Instant> {
+        self.calls.patience(ticket)
+    }
+
+    /// Ends a call if its time is over.
+    pub(in crate::worker) fn expire_call(&mut self, ticket: Ticket, now: Instant) {
+        self.calls.expire(ticket, now, &mut self.requests);
+    }
+
+    /// Nobody wants this call's end any more: cancels it.
+    pub(in crate::worker) fn forget_call(&mut self, ticket: Ticket) {
+        self.calls.forget(ticket, &mut self.requests);
+    }
+
+    /// How calls ended since the last time.
+    pub(in crate::worker) fn take_ended_calls(&mut self) -> Vec<CallEnd> {
+        self.calls.take_ended()
+    }
+
+    /// The calls and casts that came in since the last time, in order.
+    pub(in crate::worker) fn take_work(&mut self) -> Vec<Work> {
+        self.serving.take_work()
+    }
+
+    /// Answers a call that came in, if the answer is still owed.
+    pub(in crate::worker) fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
+        self.serving.answer(reply, result, &mut self.requests);
+    }
+
+    /// Says that nothing stands behind this function here.
+    pub(in crate::worker) fn answer_unserved(&mut self, reply: Reply, provided: bool) {
+        let fault = if provided {
+            unsupported("this worker runs nothing for this function")
+        } else {
+            let code = Code::NoSuchFunction;
+            Fault::new(code.as_str(), "this worker does not provide it")
+                .retry_later()
+                .not_executed()
+        };
+        self.answer(reply, Err(fault));
+    }
+
+    /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
+    /// more, not even after a reconnect.
+    pub(in crate::worker) fn drain(&mut self) {
+        if self.draining == Draining::No {
+            self.draining = Draining::Confirmed;
+            if matches!(self.phase, Phase::Up(_)) {
+                self.draining = Draining::Asked;
+                Drain::default().encode(&mut self.requests.out);
+                // Its answer comes behind every call that was routed here before.
+                self.requests.ready(Asked::Drained);
+            }
+        }
+    }
+
+    /// Whether DRAIN was said.
+    pub(in crate::worker) fn is_draining(&self) -> bool {
+        self.draining != Draining::No
+    }
+
+    /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
+    pub(in crate::worker) fn in_flight(&self) -> (usize, bool) {
+        let more = self.draining == Draining::Asked;
+        (self.serving.in_flight(), more)
+    }
+
+    /// Tells all handlers to stop.
+    pub(in crate::worker) fn cancel_serving(&self) {
+        self.serving.cancel_all();
+    }
+}
+
+pub(super) fn refusal_of(failure: &Failure<'_>) -> Refusal {
+    Refusal {
+        code: failure.code.0.into(),
+        message: failure.message.0.into(),
+        retryable: failure.retryable,
+        executed: failure.executed,
+    }
+}
+
+/// Why a call failed, by who says so.
+pub(super) fn error_of(failure: &Failure<'_>) -> CallError {
+    if !failure.ext.from_function {
+        return CallError::Engine(refusal_of(failure));
+    }
+    CallError::Function(Fault {
+        code: failure.code.0.into(),
+        message: failure.message.0.into(),
+        retryable: failure.retryable,
+        executed: failure.executed,
+        details: failure.ext.details.0.into(),
+    })
+}

@@ -1,0 +1,76 @@
+//! The link's side of orders: what the application registers, unregisters, binds and unbinds. How an
+//! order is carried out is the registrations' business.
+
+use std::sync::Arc;
+
+use super::{Draining, Link, Ticket};
+use crate::protocol::Code;
+use crate::worker::registrations::{Desk, Registrations};
+use crate::worker::requests::refusal;
+use crate::worker::{Binding, Function, Offer, Registered, RequestError};
+
+impl Link {
+    /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
+    pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.register(functions, desk))
+    }
+
+    /// Orders the opposite.
+    pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.unregister(names, desk))
+    }
+
+    /// Orders that these functions be tied to events, as one batch.
+    pub fn bind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.bind(bindings, desk))
+    }
+
+    /// Orders the opposite.
+    pub fn unbind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
+        self.check_not_over()?;
+        let (registrations, desk) = self.desk();
+        Ok(registrations.unbind(bindings, desk))
+    }
+
+    fn check_not_over(&self) -> Result<(), RequestError> {
+        if let Some(end) = self.end.clone() {
+            return Err(RequestError::Ended(end));
+        }
+        if self.draining != Draining::No {
+            let message = "this worker leaves the board";
+            return Err(RequestError::Refused(refusal(Code::Draining, message)));
+        }
+        Ok(())
+    }
+
+    /// How an order ended, if it has; told once.
+    pub fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
+        self.registrations.take_end(ticket)
+    }
+
+    /// Nobody will ask for this order's end. It is carried out nevertheless.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.registrations.abandon(ticket);
+    }
+
+    /// What this worker wants to provide.
+    #[must_use]
+    pub fn offers(&self) -> Vec<Offer> {
+        self.registrations.offers()
+    }
+
+    pub(super) fn desk(&mut self) -> (&mut Registrations, Desk<'_>) {
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
+        (&mut self.registrations, desk)
+    }
+}
