@@ -254,6 +254,23 @@ fn a_stopped_expose_finishes_what_runs() {
 }
 
 #[test]
+fn a_second_signal_ends_what_still_runs() {
+    let board = Board::new();
+    let mut job = board.script("job", &[], "echo $$ > $0/ran; exec sleep 600");
+    let mut caller = board.engine.start_cli(&["call", "job"]);
+    let pid = written(&board.file("ran"));
+    job.signal("TERM");
+    until("it left the board", || {
+        board.engine.run(&["functions", "--json"]).1.is_empty()
+    });
+    assert!(is_alive(&pid));
+    job.signal("TERM");
+    assert_eq!(job.wait(), 0);
+    until("it is dead", || !is_alive(&pid));
+    assert_ne!(caller.wait(), 0);
+}
+
+#[test]
 fn an_event_reaches_what_is_bound_to_it() {
     let board = Board::new();
     assert_eq!(
