@@ -256,7 +256,7 @@ impl Worker {
         for name in &names {
             check(name)?;
         }
-        self.shell.unregister(names)
+        self.shell.unregister(&names)
     }
 
     /// Ties functions to events, all or none; confirmed and kept over reconnects as registrations are.
@@ -358,6 +358,10 @@ impl Worker {
     /// Takes no new calls, leaves the board, and waits until what is in flight is answered; for so long
     /// at the most, then the handlers are told to stop ([`Context::is_cancelled`]). Says whether all was
     /// answered. Calls to others go on; nothing can be registered any more. Closing does this, too.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "a close follows whatever came of it"
+    )]
     pub fn drain(&self, timeout: Duration) -> bool {
         self.shell.drain(timeout)
     }

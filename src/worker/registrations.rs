@@ -293,19 +293,18 @@ impl Registrations {
         random: &mut impl Rng,
         mut desk: Desk<'_>,
     ) {
-        self.busy &= asked == Asked::Ready;
+        self.busy &= matches!(asked, Asked::Ready | Asked::Drained);
         match (asked, answer) {
-            (Asked::Ready, Ok(_)) => {}
             (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
             // The engine stops. All this is asked again of the next one.
             (_, Err(refusal)) if *refusal.code == *Code::Draining.as_str() => {
                 self.stage = Stage::Down;
             }
             (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
-            (Asked::Rebind(_) | Asked::Call(_) | Asked::Nothing | Asked::Drained, Ok(_)) => {}
-            (Asked::Call(_) | Asked::Nothing | Asked::Drained, Err(_)) => {}
+            (Asked::Ready | Asked::Rebind(_), Ok(_))
+            | (Asked::Call(_) | Asked::Nothing | Asked::Drained, _) => {}
             (Asked::Rebind(bindings), Err(refusal)) => {
-                self.not_rebound(bindings, refusal, &mut desk)
+                self.not_rebound(bindings, &refusal, &mut desk);
             }
             (Asked::Restore(names), Ok(_)) => {
                 for name in names {
@@ -346,7 +345,7 @@ impl Registrations {
 
     /// Bindings that were accepted before are refused. As with functions; but they are tried again with
     /// the next connection only.
-    fn not_rebound(&mut self, mut bindings: Vec<Binding>, refusal: Refusal, desk: &mut Desk<'_>) {
+    fn not_rebound(&mut self, mut bindings: Vec<Binding>, refusal: &Refusal, desk: &mut Desk<'_>) {
         if bindings.len() > 1 {
             let half = bindings.split_off(bindings.len() / 2);
             self.to_rebind.push_front(half);

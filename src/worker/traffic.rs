@@ -127,8 +127,8 @@ impl Shell {
         result
     }
 
-    pub(super) fn unregister(&self, names: Vec<Arc<str>>) -> Result<Registered, RequestError> {
-        let result = self.order(|link| link.unregister(names.clone()));
+    pub(super) fn unregister(&self, names: &[Arc<str>]) -> Result<Registered, RequestError> {
+        let result = self.order(|link| link.unregister(names.to_vec()));
         if result.is_ok() {
             let mut state = self.state();
             let gone: Vec<_> = (names.iter())

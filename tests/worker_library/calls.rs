@@ -76,9 +76,7 @@ fn errors_say_who_speaks_and_whether_it_may_have_run() {
     let engine = engine();
     let worker = connect(&engine, "w");
     let half = |_: &Context, n: u32| {
-        if n == 13 {
-            panic!("not thirteen");
-        }
+        assert!(n != 13, "not thirteen");
         if n % 2 == 1 {
             let fault = Fault::new("odd", format!("{n} has no half"));
             return Err(fault.not_executed().with_details(&n)?);
