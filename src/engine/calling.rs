@@ -49,7 +49,7 @@ impl Engine {
         let namespace = identity.namespace;
         let refusal = self.check_call(call, made as u64);
         if let Some((code, message)) = refusal {
-            return self.fail(id, call.id, code, &message);
+            return self.refuse_call(id, call.id, code, &message);
         }
         let timeout = call
             .ext
@@ -66,7 +66,7 @@ impl Engine {
         if let (Choice::Nobody, Err(error)) = (choice, check_event_name(&call.function)) {
             // Nobody will ever provide it, and what waits must not be larger than a name.
             let message = format!("function: {error}");
-            return self.fail(id, call.id, Code::InvalidName, &message);
+            return self.refuse_call(id, call.id, Code::InvalidName, &message);
         }
         match choice {
             Choice::To(provider) => {
@@ -79,7 +79,7 @@ impl Engine {
             Choice::Full | Choice::Nobody if wishes.wait => {
                 if self.parked as u64 >= self.config.limits.max_parked {
                     let message = "too many calls wait for a provider (--max-parked)";
-                    return self.fail(id, call.id, Code::Overloaded, message);
+                    return self.refuse_call(id, call.id, Code::Overloaded, message);
                 }
                 let call_id = self.make(namespace, &call.function, caller, wishes);
                 if !self.retain(call_id, &call.payload, &call.ext.headers) {
@@ -90,7 +90,7 @@ impl Engine {
             Choice::Full => {
                 let name = call.function.escape_debug();
                 let message = format!("all providers of `{name}` have as many calls as they take");
-                self.fail(id, call.id, Code::Overloaded, &message);
+                self.refuse_call(id, call.id, Code::Overloaded, &message);
             }
             Choice::Nobody => {
                 let name = call.function.escape_debug();
@@ -98,7 +98,7 @@ impl Engine {
                     Some(worker) => format!("worker {worker} does not provide `{name}`"),
                     None => format!("nobody provides `{name}`"),
                 };
-                self.fail(id, call.id, Code::NoSuchFunction, &message);
+                self.refuse_call(id, call.id, Code::NoSuchFunction, &message);
             }
         }
     }
@@ -106,17 +106,7 @@ impl Engine {
     /// What speaks against taking a call at all, of one who has `made` so many that wait.
     fn check_call(&self, call: &Call<'_>, made: u64) -> Option<(Code, String)> {
         let limits = &self.config.limits;
-        let carried = (call.payload.len() + call.ext.headers.len()) as u64;
-        if call.payload.len() as u64 > limits.max_payload {
-            let limit = limits.max_payload;
-            let bytes = call.payload.len();
-            let message =
-                format!("a payload of {bytes} bytes, the limit is {limit} (--max-payload)");
-            Some((Code::PayloadTooLarge, message))
-        } else if carried > limits.max_frame - INVOKE_REST {
-            // A frame that its provider had to refuse would cost the provider its connection.
-            let message =
-                format!("payload and headers of {carried} bytes leave no room (--max-frame)");
+        if let Some(message) = self.check_size(&call.payload, &call.ext.headers) {
             Some((Code::PayloadTooLarge, message))
         } else if self.shutdown != Shutdown::No {
             Some((Code::Draining, "the engine is about to stop".to_owned()))
@@ -131,6 +121,31 @@ impl Engine {
             Some((
                 Code::Overloaded,
                 format!("{limit} calls are in flight (--max-calls-total)"),
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Answers a call that goes nowhere; it counts as one that ended so.
+    fn refuse_call(&mut self, id: ConnId, request: u64, code: Code, message: &str) {
+        self.stats.count_ending(code.as_str());
+        self.fail(id, request, code, message);
+    }
+
+    /// What is wrong with the size of what a provider is to be sent.
+    pub(super) fn check_size(&self, payload: &[u8], headers: &[u8]) -> Option<String> {
+        let limits = &self.config.limits;
+        let (bytes, carried) = (payload.len() as u64, (payload.len() + headers.len()) as u64);
+        if bytes > limits.max_payload {
+            let limit = limits.max_payload;
+            Some(format!(
+                "a payload of {bytes} bytes, the limit is {limit} (--max-payload)"
+            ))
+        } else if carried > limits.max_frame - INVOKE_REST {
+            // A frame that its provider had to refuse would cost the provider its connection.
+            Some(format!(
+                "payload and headers of {carried} bytes leave no room (--max-frame)"
             ))
         } else {
             None

@@ -127,16 +127,13 @@ impl Engine {
 
     /// Casts an event to every function that is bound to it: to one provider of each, or to all of them.
     pub(super) fn handle_emit(&mut self, id: ConnId, emit: &Emit<'_>) {
-        let limit = self.config.limits.max_payload;
+        let too_large = self.check_size(&emit.payload, &emit.ext.headers);
         let refusal = if let Err(error) = check_event_name(&emit.event) {
             Some((
                 Code::InvalidName,
                 format!("event `{}`: {error}", emit.event.escape_debug()),
             ))
-        } else if emit.payload.len() as u64 > limit {
-            let bytes = emit.payload.len();
-            let message =
-                format!("a payload of {bytes} bytes, the limit is {limit} (--max-payload)");
+        } else if let Some(message) = too_large {
             Some((Code::PayloadTooLarge, message))
         } else if self.shutdown != Shutdown::No {
             Some((Code::Draining, "the engine is about to stop".to_owned()))
@@ -204,7 +201,7 @@ impl Engine {
             return;
         };
         let namespace = identity.namespace;
-        let too_large = cast.payload.len() as u64 > self.config.limits.max_payload;
+        let too_large = self.check_size(&cast.payload, &cast.ext.headers).is_some();
         if too_large || self.shutdown != Shutdown::No {
             self.stats.dropped_frames += 1;
             return;

@@ -1,7 +1,9 @@
 //! What a call may rely on: one ending, its own answer, its place in the queue, and nobody else's faults.
 
 use callboard::limits::Limits;
-use callboard::protocol::{Bin, CallOptions, Executed, Outcome};
+use callboard::protocol::{
+    Bin, CallOptions, Cast, CastOptions, Emit, EmitOptions, Executed, Outcome, Text,
+};
 
 use crate::fleet::{everything, nothing};
 use crate::reader::{CallEnding, Cover};
@@ -459,4 +461,60 @@ fn an_unknown_answer_or_cancel_is_counted_and_nothing_else() {
     world.turn();
     assert_eq!(world.engine.stats().dropped_frames, 4);
     assert_eq!(world.reader(link).goodbye, None);
+}
+
+#[test]
+fn casts_and_events_whose_headers_leave_no_room_reach_nobody() {
+    let mut world = World::new(Limits::default());
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    // As large as a frame of the caller may be: with its name and the event it would be larger.
+    let headers = vec![0; 1_114_112 - 100];
+    let cast = Cast {
+        function: Text("f"),
+        ext: CastOptions {
+            headers: Bin(&headers),
+            ..CastOptions::default()
+        },
+        ..Cast::default()
+    };
+    world.say(caller, &cast.to_frame());
+    let id = world.request(caller);
+    let ext = EmitOptions {
+        headers: Bin(&headers),
+    };
+    world.say(
+        caller,
+        &Emit {
+            id,
+            event: Text("e"),
+            ext,
+            ..Emit::default()
+        }
+        .to_frame(),
+    );
+    world.turn();
+    assert_eq!(
+        crate::fleet::code(world.ending(caller, id)),
+        "payload_too_large"
+    );
+    assert_eq!(world.engine.stats().dropped_frames, 1);
+    assert!(world.reader(provider).goodbye.is_none());
+}
+
+#[test]
+fn a_call_that_goes_nowhere_counts_by_its_outcome() {
+    let mut world = World::new(Limits::default());
+    let caller = world.join("c", &nothing());
+    let call = callboard::protocol::Call {
+        id: 1,
+        function: Text("none"),
+        ..Default::default()
+    };
+    world.say(caller, &call.to_frame());
+    world.turn();
+    assert_eq!(
+        world.engine.stats().endings.get("no_such_function"),
+        Some(&1)
+    );
 }
