@@ -123,7 +123,7 @@ fn a_reused_id_closes_the_connection() {
     world.turn();
     let again = callboard::protocol::Call {
         id: call,
-        function: callboard::protocol::Text("f"),
+        function: Text("f"),
         ..Default::default()
     };
     world.say(caller, &again.to_frame());
