@@ -20,3 +20,8 @@ pub mod limits;
 pub mod protocol;
 pub mod server;
 pub mod worker;
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
