@@ -35,7 +35,7 @@ impl Engine {
             .is_some_and(|traffic| traffic.made.contains_key(&call.id))
         {
             let message = format!("call id {} is still in flight", call.id);
-            return self.refuse(id, Code::ProtocolError, &message, now);
+            return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
         if call.function.starts_with("engine::") {
             return self.handle_builtin(id, call);

@@ -180,7 +180,7 @@ impl Engine {
                     ),
                     _ => format!("nothing was heard for {} ms (--silence)", limits.silence),
                 };
-                self.refuse(id, code, &message, now);
+                self.say_goodbye(id, code, &message, now);
             }
             _ => self.arm(id, now),
         }

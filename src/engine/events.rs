@@ -38,14 +38,7 @@ impl Engine {
         let limits = &self.config.limits;
         let namespace = &mut self.namespaces[identity.namespace];
         let worker = namespace.roster.get(identity.worker);
-        if worker.is_none() && namespace.roster.len() as u64 >= limits.max_workers {
-            let limit = limits.max_workers;
-            let message = format!("{limit} workers provide something already (--max-workers)");
-            return Err(Refusal {
-                code: Code::TooManyWorkers,
-                message,
-            });
-        }
+        super::registration::check_place(worker, namespace, limits)?;
         let (mut count, mut bytes) = worker.map_or((0, 0), |it| (it.bound(), it.bytes()));
         for binding in bindings {
             check_binding(binding)?;

@@ -32,11 +32,11 @@ impl Engine {
         self.connected += 1;
         self.stats.accepted += 1;
         if self.shutdown != Shutdown::No {
-            self.refuse(conn, Code::ShuttingDown, "the engine is about to stop", now);
+            self.say_goodbye(conn, Code::ShuttingDown, "the engine is about to stop", now);
         } else if full {
             let limit = self.config.limits.max_connections;
             let message = format!("the engine serves {limit} connections (--max-connections)");
-            self.refuse(conn, Code::TooManyConnections, &message, now);
+            self.say_goodbye(conn, Code::TooManyConnections, &message, now);
         } else {
             self.arm(conn, now);
         }
@@ -142,13 +142,15 @@ impl Engine {
             FrameError::TooLarge { .. } if !greeting => Code::FrameTooLarge,
             _ => Code::ProtocolError,
         };
-        self.refuse(id, code, &fault.to_string(), now);
+        self.say_goodbye(id, code, &fault.to_string(), now);
     }
 
     fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
         let message = match Message::decode(frame) {
             Ok(message) => message,
-            Err(error) => return self.refuse(id, Code::ProtocolError, &error.to_string(), now),
+            Err(error) => {
+                return self.say_goodbye(id, Code::ProtocolError, &error.to_string(), now);
+            }
         };
         let Some(conn) = self.get_mut(id) else { return };
         if conn.phase == Phase::Greeting {
@@ -157,7 +159,7 @@ impl Engine {
                 Message::Goodbye(_) => self.handle_goodbye(id, now),
                 other => {
                     let message = format!("{} came before HELLO", other.wire_name());
-                    self.refuse(id, Code::ProtocolError, &message, now);
+                    self.say_goodbye(id, Code::ProtocolError, &message, now);
                 }
             };
         }
@@ -176,7 +178,7 @@ impl Engine {
             Message::Drain(_) => self.handle_drain(id),
             Message::Goodbye(_) => self.handle_goodbye(id, now),
             Message::Hello(_) => {
-                self.refuse(id, Code::ProtocolError, "a second HELLO", now);
+                self.say_goodbye(id, Code::ProtocolError, "a second HELLO", now);
             }
             Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings),
             Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings),
@@ -208,7 +210,7 @@ impl Engine {
             | Message::Resync(_)
             | Message::Invoke(_) => {
                 let message = format!("{} is the engine's to send", message.wire_name());
-                self.refuse(id, Code::ProtocolError, &message, now);
+                self.say_goodbye(id, Code::ProtocolError, &message, now);
             }
         }
     }

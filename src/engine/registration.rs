@@ -9,6 +9,7 @@ use super::board::{Conflict, Definition as Encoded, Name};
 use super::connection::{Batch, Identity, encode_definition};
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
+use super::roster::Worker;
 use super::traffic::Park;
 use super::{ConnId, Engine, Shutdown, Time};
 use crate::limits::Limits;
@@ -38,7 +39,7 @@ impl Engine {
                 "batch {} began before batch {} ended",
                 register.id, batch.id
             );
-            return self.refuse(id, Code::ProtocolError, &message, now);
+            return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
         let namespace = conn.identity.as_ref().map(|identity| identity.namespace);
         let Some(namespace) = namespace.map(|key| &self.namespaces[key]) else {
@@ -223,6 +224,23 @@ fn collect(
     Ok(())
 }
 
+/// Checks that a worker has a place among those that provide or bind something, or can get one.
+pub(super) fn check_place(
+    worker: Option<&Worker>,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    if worker.is_some() || (namespace.roster.len() as u64) < limits.max_workers {
+        return Ok(());
+    }
+    let limit = limits.max_workers;
+    let message = format!("{limit} workers provide something already (--max-workers)");
+    Err(Refusal {
+        code: Code::TooManyWorkers,
+        message,
+    })
+}
+
 /// Checks a whole batch against what is on the board.
 fn check(
     entries: &[(Name, Encoded)],
@@ -231,14 +249,7 @@ fn check(
     limits: &Limits,
 ) -> Result<(), Refusal> {
     let worker = namespace.roster.get(identity.worker);
-    if worker.is_none() && namespace.roster.len() as u64 >= limits.max_workers {
-        let limit = limits.max_workers;
-        let message = format!("{limit} workers provide something already (--max-workers)");
-        return Err(Refusal {
-            code: Code::TooManyWorkers,
-            message,
-        });
-    }
+    check_place(worker, namespace, limits)?;
     // Of a name that comes twice, the last definition holds.
     let last: HashMap<&str, &Encoded> = entries
         .iter()

@@ -38,11 +38,11 @@ impl Engine {
     pub(super) fn handle_hello(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) {
         if !hello.versions.contains(&VERSION) {
             let message = format!("this engine speaks version {VERSION}");
-            return self.refuse(id, Code::UnsupportedVersion, &message, now);
+            return self.say_goodbye(id, Code::UnsupportedVersion, &message, now);
         }
         match self.greet(id, hello, now) {
             Ok(()) => self.arm(id, now),
-            Err(Refused { code, message }) => self.refuse(id, code, &message, now),
+            Err(Refused { code, message }) => self.say_goodbye(id, code, &message, now),
         }
     }
 
@@ -312,12 +312,8 @@ impl Engine {
                 .up_to((self.connected as u64).clamp(400, RETRY_SPREAD_MAX))
     }
 
-    /// Refuses a connection: GOODBYE with the reason, then the close. One log line.
-    pub(super) fn refuse(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
-        self.say_goodbye(id, code, message, now);
-    }
-
-    fn say_goodbye(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
+    /// Ends a connection: GOODBYE with the reason, then the close. One log line.
+    pub(super) fn say_goodbye(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
         if self.get(id).is_none_or(Connection::is_leaving) {
             return;
         }
