@@ -81,6 +81,8 @@ pub(super) struct Identity {
 #[allow(clippy::struct_excessive_bools)] // Independent flags, one each for a queue it may be in.
 pub(super) struct Connection {
     pub(super) id: ConnId,
+    /// The how manieth connection it is: a worker's attempts arrive in their order.
+    pub(super) order: u64,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
     pub(super) identity: Option<Box<Identity>>,
@@ -113,9 +115,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, peer: Peer, now: Time) -> Self {
+    pub(super) fn new(id: ConnId, order: u64, peer: Peer, now: Time) -> Self {
         Self {
             id,
+            order,
             peer,
             phase: Phase::Greeting,
             identity: None,

@@ -28,9 +28,10 @@ impl Engine {
             self.connections[key].is_none(),
             "slab key {key} is used twice"
         );
-        self.connections[key] = Some(Box::new(Connection::new(conn, peer, now)));
         self.connected += 1;
         self.stats.accepted += 1;
+        let connection = Connection::new(conn, self.stats.accepted, peer, now);
+        self.connections[key] = Some(Box::new(connection));
         if self.shutdown != Shutdown::No {
             self.say_goodbye(conn, Code::ShuttingDown, "the engine is about to stop", now);
         } else if full {

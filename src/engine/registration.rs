@@ -251,12 +251,16 @@ fn check(
     let worker = namespace.roster.get(identity.worker);
     check_place(worker, namespace, limits)?;
     // Of a name that comes twice, the last definition holds.
-    let last: HashMap<&str, &Encoded> = entries
+    let mut last: HashMap<&str, &Encoded> = entries
         .iter()
         .map(|(name, definition)| (&**name, definition))
         .collect();
     let (mut count, mut bytes) = worker.map_or((0, 0), |worker| (worker.len(), worker.bytes()));
-    for (name, definition) in &last {
+    // In the order of the batch, so that a seed repeats a run: the map's own order is random.
+    for (name, _) in entries {
+        let Some(definition) = last.remove(&**name) else {
+            continue;
+        };
         let known = worker.and_then(|worker| worker.get(name));
         count += usize::from(known.is_none());
         bytes = bytes + definition.encoded.len() - known.map_or(0, |known| known.bytes);

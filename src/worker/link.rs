@@ -7,7 +7,8 @@
 //! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
 //!    that returns a [`Loss`] has ended the connection: close the transport;
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
-//! 4. [`Link::take_notices`] and [`Link::take_end`] for what came of it.
+//! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for
+//!    what came of it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -17,11 +18,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::exchange::{error_of, refusal_of};
-use super::calls::{Answer, Calls};
+use super::calls::Calls;
+pub use super::calls::{Aim, Answer, CallEnd, Wish};
+pub use super::context::Invocation;
 use super::registrations::{Desk, Registrations};
 pub use super::requests::Ticket;
 use super::requests::{Asked, Requests};
 use super::serving::Serving;
+pub use super::serving::{Reply, Work};
 use super::view::{Origin, View, ViewError};
 use super::{Connection, End, Loss, Notice, Refusal, Watch};
 use crate::address::Address;

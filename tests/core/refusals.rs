@@ -216,3 +216,24 @@ fn an_idle_namespace_makes_room_for_another() {
         "too_many_namespaces"
     );
 }
+
+/// A run must repeat itself with its seed, to the last byte that is written.
+#[test]
+fn of_several_conflicts_in_a_batch_the_first_is_named() {
+    for _ in 0..8 {
+        let mut world = World::new(Limits::default());
+        let owner = world.join("owner", &nothing());
+        let other = world.join("other", &nothing());
+        let names = ["f", "a", "e", "b", "d", "c"];
+        let exclusive = names.map(|name| Definition {
+            exclusive: true,
+            ..plain(name)
+        });
+        world.register_definitions(owner, exclusive.to_vec());
+        let id = world.register(other, &names);
+        world.turn();
+        let (code, message) = world.ending(other, id).as_ref().unwrap_err();
+        assert_eq!(code, "exclusive");
+        assert!(message.starts_with("`f` "), "{message}");
+    }
+}
