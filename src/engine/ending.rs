@@ -95,6 +95,8 @@ impl Engine {
             self.stats.dropped_frames += 1;
             return;
         }
+        // First, so that the end for the caller leaves no slot held.
+        self.detach(call_id);
         let limit = self.config.limits.max_payload;
         let bytes = ending.bytes();
         if bytes as u64 > limit {
@@ -190,10 +192,11 @@ impl Engine {
             let Some(call) = self.calls.get_mut(call_id) else {
                 continue;
             };
+            let place = call.place;
             call.caller = None;
-            self.waiting -= 1;
+            self.abandon(place);
             self.stats.count_ending("caller_gone");
-            match call.place {
+            match place {
                 Place::Running(provider) => {
                     let cancel = Cancel {
                         id: call_id.wire(),
@@ -247,14 +250,14 @@ impl Engine {
 
     /// Tells the caller how its call ended, if it still waits for that.
     fn end(&mut self, call_id: CallId, ending: &Ending<'_>) {
-        let Some(caller) = self
-            .calls
-            .get_mut(call_id)
-            .and_then(|call| call.caller.take())
-        else {
+        let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
-        self.waiting -= 1;
+        let place = call.place;
+        let Some(caller) = call.caller.take() else {
+            return;
+        };
+        self.abandon(place);
         let limit = self.config.limits.max_backlog as usize;
         let Some(conn) = live(&mut self.connections, caller.conn) else {
             return;
@@ -275,6 +278,19 @@ impl Engine {
         }
         self.stats.count_ending(outcome);
         self.reply(caller.conn, OwnFrame::Ready(frame));
+    }
+
+    /// One caller fewer waits; a provider that has its call runs it for nobody.
+    fn abandon(&mut self, place: Place) {
+        self.waiting -= 1;
+        if let Place::Running(provider) = place {
+            let conn = live(&mut self.connections, provider);
+            if let Some(traffic) = conn.and_then(|conn| conn.traffic.as_deref_mut()) {
+                traffic.abandoned += 1;
+            }
+            let held = (self.calls.len() - self.waiting) as u64;
+            self.crowded |= held >= self.config.limits.max_calls_total;
+        }
     }
 
     /// Forgets a call wherever it stands.

@@ -174,6 +174,8 @@ pub struct Engine {
     calls: Calls,
     /// How many of them a caller waits for.
     waiting: usize,
+    /// Too many of them are held for nobody: see [`Engine::relieve`].
+    crowded: bool,
     /// How many of them wait for a provider.
     parked: usize,
     /// How many were parked since the start.
@@ -230,6 +232,7 @@ impl Engine {
             wheel: Wheel::new(now),
             calls: Calls::default(),
             waiting: 0,
+            crowded: false,
             parked: 0,
             tickets: 0,
             retained: 0,
@@ -247,6 +250,7 @@ impl Engine {
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
+        self.relieve(now);
         let idle = self.flushable.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
