@@ -8,6 +8,7 @@ use crate::protocol::{
 use super::call::{CallId, Place};
 use super::outbox::OwnFrame;
 use super::routing::Choice;
+use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, Time, live};
 
 const GONE: &str = "the provider went before it answered";
@@ -87,13 +88,14 @@ impl Engine {
     /// A worker's answer to an INVOKE. One that is not owed is dropped and counted.
     pub(super) fn handle_answer(&mut self, id: ConnId, wire: u64, ending: &Ending<'_>, now: Time) {
         let call_id = CallId::from_wire(wire);
-        let owed = self
-            .calls
-            .get_mut(call_id)
-            .is_some_and(|call| call.place == Place::Running(id));
-        if !owed {
-            self.stats.dropped_frames += 1;
-            return;
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return self.stats.count_dropped(Dropped::UnknownAnswer);
+        };
+        if call.place != Place::Running(id) {
+            return self.stats.count_dropped(Dropped::ForeignAnswer);
+        }
+        if call.caller.is_none() {
+            self.stats.count_dropped(Dropped::LateAnswer);
         }
         // First, so that the end for the caller leaves no slot held.
         self.detach(call_id);
@@ -125,8 +127,7 @@ impl Engine {
     pub(super) fn handle_cancel(&mut self, id: ConnId, request: u64, now: Time) {
         let traffic = self.get(id).and_then(|conn| conn.traffic.as_ref());
         let Some(&call_id) = traffic.and_then(|traffic| traffic.made.get(&request)) else {
-            self.stats.dropped_frames += 1;
-            return;
+            return self.stats.count_dropped(Dropped::LateCancel);
         };
         self.end_early(call_id, Code::Cancelled, "the caller cancelled");
         self.stop_if_idle(now);

@@ -16,7 +16,7 @@ use super::{Close, ConnId, Engine, Shutdown, Time, queue};
 use crate::limits::Limits;
 
 /// The namespace of those who name none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Calls that a worker takes at once unless it says otherwise.
 const CAPACITY_DEFAULT: u64 = 1000;
