@@ -73,9 +73,9 @@ limits! {
     max_outbound "max-outbound" = 4_194_304 "bytes"
         "Replies that wait for one connection to read them. Beyond it, nothing more is read from that connection until it has read half of them.";
     max_calls "max-calls" = 16_384 ""
-        "Calls of one connection in flight.";
+        "Calls in flight that one connection made, and as many that it runs, whatever capacity it declares.";
     max_calls_total "max-calls-total" = 262_144 ""
-        "Calls of all connections in flight. One costs about 200 bytes, without its payload.";
+        "Calls of all connections that wait for their ending. One costs about 200 bytes, without its payload. When as many again are held by providers though nobody waits for them, those who hold them get no others.";
     max_parked "max-parked" = 65_536 ""
         "Calls that wait for a provider.";
     max_retained "max-retained" = 67_108_864 "bytes"

@@ -47,7 +47,7 @@ pub(super) fn serve(role: &str) -> ExitCode {
 fn report(server: &ServerHandle) -> String {
     let stats = server.stats().expect("the engine runs");
     let counters = server.counters();
-    let resyncs: u64 = stats.snapshots.values().sum();
+    let resyncs: u64 = stats.resyncs.values().sum();
     let numbers = [
         ("memory", memory()),
         ("connections", stats.connections),

@@ -116,7 +116,7 @@ impl Engine {
                 Code::Overloaded,
                 format!("{limit} calls of yours are in flight (--max-calls)"),
             ))
-        } else if self.calls.len() as u64 >= limits.max_calls_total {
+        } else if self.waiting as u64 >= limits.max_calls_total {
             let limit = limits.max_calls_total;
             Some((
                 Code::Overloaded,
@@ -221,11 +221,27 @@ impl Engine {
 
     /// The load of the worker on a connection; `None` if there is none.
     pub(super) fn load(&self, id: ConnId) -> Option<super::routing::Load> {
-        load_of(
-            &self.connections,
-            id,
-            self.config.limits.max_outbound as usize,
-        )
+        load_of(&self.connections, id, &self.pressure())
+    }
+
+    fn pressure(&self) -> Pressure {
+        Pressure {
+            max_outbound: self.config.limits.max_outbound as usize,
+            crowded: self.crowded,
+        }
+    }
+
+    /// When half of what was held for nobody is gone, those who hold the rest may take calls again, the
+    /// parked ones first. Half, so that the walk over the connections is paid for by as many calls.
+    pub(super) fn relieve(&mut self, now: Time) {
+        let held = (self.calls.len() - self.waiting) as u64;
+        if !self.crowded || held > self.config.limits.max_calls_total / 2 {
+            return;
+        }
+        self.crowded = false;
+        for id in self.ids() {
+            self.serve(id, now);
+        }
     }
 
     pub(super) fn route(
@@ -234,14 +250,14 @@ impl Engine {
         function: &str,
         pinned: Option<u64>,
     ) -> Choice {
-        let limit = self.config.limits.max_outbound as usize;
+        let pressure = self.pressure();
         let connections = &self.connections;
         match self.namespaces[namespace].board.providers(function) {
             Some((_, providers, turn)) => choose(
                 providers,
                 turn,
                 pinned,
-                |conn| load_of(connections, conn, limit),
+                |conn| load_of(connections, conn, &pressure),
                 &mut self.chance,
             ),
             None => Choice::Nobody,
@@ -388,6 +404,7 @@ impl Engine {
             return;
         };
         let (place, overdue) = (call.place, std::mem::take(&mut call.overdue));
+        let abandoned = call.caller.is_none();
         call.place = Place::Nowhere;
         match place {
             Place::Nowhere => {}
@@ -413,6 +430,7 @@ impl Engine {
                 self.calls.unlink(&mut traffic.running, call_id);
                 traffic.in_flight -= 1;
                 traffic.overdue -= u32::from(overdue);
+                traffic.abandoned -= u32::from(abandoned);
             }
         }
     }
@@ -420,19 +438,29 @@ impl Engine {
 
 const RETAINED: &str = "no room to keep the arguments (--max-retained)";
 
+/// What makes a provider take nothing more, whatever its capacity.
+struct Pressure {
+    /// Bytes that may wait for its connection.
+    max_outbound: usize,
+    /// As many calls as there may be are held for nobody: who holds some of them gets no other. So those who
+    /// call and cancel, and those who never answer, take nothing from the rest.
+    crowded: bool,
+}
+
 /// What the worker on a connection carries.
 fn load_of(
     connections: &[Option<Box<super::connection::Connection>>],
     id: ConnId,
-    max_outbound: usize,
+    pressure: &Pressure,
 ) -> Option<super::routing::Load> {
     let conn = connections
         .get(id.key())?
         .as_deref()
         .filter(|conn| conn.id == id && !conn.is_leaving())?;
-    let choked = conn.outbox.bytes() > max_outbound;
+    let choked = conn.outbox.bytes() > pressure.max_outbound;
     if let Some(traffic) = &conn.traffic {
-        return Some(traffic.load(choked));
+        let holds = pressure.crowded && traffic.abandoned > 0;
+        return Some(traffic.load(choked || holds));
     }
     let capacity = conn.identity.as_ref()?.capacity;
     Some(super::routing::Load {

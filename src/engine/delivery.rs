@@ -220,7 +220,7 @@ impl Watching<'_> {
             Stream::Nothing => Next::UpToDate,
             Stream::Begin(reason) => {
                 let start = namespace.revision();
-                *self.stats.snapshots.entry(reason).or_default() += 1;
+                *self.stats.resyncs.entry(reason).or_default() += 1;
                 let resync = Resync {
                     revision: start,
                     reason: Text(reason),

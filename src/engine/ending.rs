@@ -8,6 +8,7 @@ use crate::protocol::{
 use super::call::{CallId, Place};
 use super::outbox::OwnFrame;
 use super::routing::Choice;
+use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, Time, live};
 
 const GONE: &str = "the provider went before it answered";
@@ -87,14 +88,17 @@ impl Engine {
     /// A worker's answer to an INVOKE. One that is not owed is dropped and counted.
     pub(super) fn handle_answer(&mut self, id: ConnId, wire: u64, ending: &Ending<'_>, now: Time) {
         let call_id = CallId::from_wire(wire);
-        let owed = self
-            .calls
-            .get_mut(call_id)
-            .is_some_and(|call| call.place == Place::Running(id));
-        if !owed {
-            self.stats.dropped_frames += 1;
-            return;
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return self.stats.count_dropped(Dropped::UnknownAnswer);
+        };
+        if call.place != Place::Running(id) {
+            return self.stats.count_dropped(Dropped::ForeignAnswer);
         }
+        if call.caller.is_none() {
+            self.stats.count_dropped(Dropped::LateAnswer);
+        }
+        // First, so that the end for the caller leaves no slot held.
+        self.detach(call_id);
         let limit = self.config.limits.max_payload;
         let bytes = ending.bytes();
         if bytes as u64 > limit {
@@ -123,8 +127,7 @@ impl Engine {
     pub(super) fn handle_cancel(&mut self, id: ConnId, request: u64, now: Time) {
         let traffic = self.get(id).and_then(|conn| conn.traffic.as_ref());
         let Some(&call_id) = traffic.and_then(|traffic| traffic.made.get(&request)) else {
-            self.stats.dropped_frames += 1;
-            return;
+            return self.stats.count_dropped(Dropped::LateCancel);
         };
         self.end_early(call_id, Code::Cancelled, "the caller cancelled");
         self.stop_if_idle(now);
@@ -190,10 +193,11 @@ impl Engine {
             let Some(call) = self.calls.get_mut(call_id) else {
                 continue;
             };
+            let place = call.place;
             call.caller = None;
-            self.waiting -= 1;
+            self.abandon(place);
             self.stats.count_ending("caller_gone");
-            match call.place {
+            match place {
                 Place::Running(provider) => {
                     let cancel = Cancel {
                         id: call_id.wire(),
@@ -247,14 +251,14 @@ impl Engine {
 
     /// Tells the caller how its call ended, if it still waits for that.
     fn end(&mut self, call_id: CallId, ending: &Ending<'_>) {
-        let Some(caller) = self
-            .calls
-            .get_mut(call_id)
-            .and_then(|call| call.caller.take())
-        else {
+        let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
-        self.waiting -= 1;
+        let place = call.place;
+        let Some(caller) = call.caller.take() else {
+            return;
+        };
+        self.abandon(place);
         let limit = self.config.limits.max_backlog as usize;
         let Some(conn) = live(&mut self.connections, caller.conn) else {
             return;
@@ -275,6 +279,19 @@ impl Engine {
         }
         self.stats.count_ending(outcome);
         self.reply(caller.conn, OwnFrame::Ready(frame));
+    }
+
+    /// One caller fewer waits; a provider that has its call runs it for nobody.
+    fn abandon(&mut self, place: Place) {
+        self.waiting -= 1;
+        if let Place::Running(provider) = place {
+            let conn = live(&mut self.connections, provider);
+            if let Some(traffic) = conn.and_then(|conn| conn.traffic.as_deref_mut()) {
+                traffic.abandoned += 1;
+            }
+            let held = (self.calls.len() - self.waiting) as u64;
+            self.crowded |= held >= self.config.limits.max_calls_total;
+        }
     }
 
     /// Forgets a call wherever it stands.

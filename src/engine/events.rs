@@ -10,13 +10,14 @@ use super::board::{Definition, binding_key, split_binding_key};
 use super::outbox::OwnFrame;
 use super::registration::Refusal;
 use super::routing::Choice;
+use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, live};
 
 impl Engine {
     pub(super) fn handle_bind(&mut self, id: ConnId, request: u64, bindings: &[BindingEntry<'_>]) {
         match self.bind(id, bindings) {
             Ok(()) => self.reply(id, OwnFrame::Registered(request)),
-            Err(refusal) => self.fail(id, request, refusal.code, &refusal.message),
+            Err(refusal) => self.refuse(id, request, &refusal),
         }
     }
 
@@ -111,7 +112,8 @@ impl Engine {
                 function.escape_debug(),
                 event.escape_debug()
             );
-            return self.fail(id, request, Code::NotRegistered, &message);
+            let code = Code::NotRegistered;
+            return self.refuse(id, request, &Refusal { code, message });
         }
         self.namespaces[namespace].unbind(worker, keys.iter().map(|key| &**key));
         self.note_causer(id);
@@ -122,22 +124,21 @@ impl Engine {
     pub(super) fn handle_emit(&mut self, id: ConnId, emit: &Emit<'_>) {
         let too_large = self.check_size(&emit.payload, &emit.ext.headers);
         let refusal = if let Err(error) = check_event_name(&emit.event) {
-            Some((
-                Code::InvalidName,
-                format!("event `{}`: {error}", emit.event.escape_debug()),
-            ))
+            let message = format!("event `{}`: {error}", emit.event.escape_debug());
+            Some((Code::InvalidName, message, Dropped::EventInvalid))
         } else if let Some(message) = too_large {
-            Some((Code::PayloadTooLarge, message))
+            Some((Code::PayloadTooLarge, message, Dropped::EventTooLarge))
         } else if self.shutdown != Shutdown::No {
-            Some((Code::Draining, "the engine is about to stop".to_owned()))
+            let message = "the engine is about to stop".to_owned();
+            Some((Code::Draining, message, Dropped::EventDraining))
         } else {
             None
         };
-        if let Some((code, message)) = refusal {
+        if let Some((code, message, dropped)) = refusal {
             if emit.id == 0 {
-                self.stats.dropped_frames += 1;
+                self.stats.count_dropped(dropped);
             } else {
-                self.fail(id, emit.id, code, &message);
+                self.refuse(id, emit.id, &Refusal { code, message });
             }
             return;
         }
@@ -194,10 +195,11 @@ impl Engine {
             return;
         };
         let namespace = identity.namespace;
-        let too_large = self.check_size(&cast.payload, &cast.ext.headers).is_some();
-        if too_large || self.shutdown != Shutdown::No {
-            self.stats.dropped_frames += 1;
-            return;
+        if self.check_size(&cast.payload, &cast.ext.headers).is_some() {
+            return self.stats.count_dropped(Dropped::CastTooLarge);
+        }
+        if self.shutdown != Shutdown::No {
+            return self.stats.count_dropped(Dropped::CastDraining);
         }
         // Only the engine says which event caused a cast.
         let ext = CastOptions {
@@ -216,25 +218,29 @@ impl Engine {
 
     /// Sends a cast to the provider whose turn it is.
     fn cast(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
-        match self.route(namespace, &cast.function, None) {
-            Choice::To(provider) => self.deliver(from, provider, cast),
-            Choice::Full | Choice::Nobody => self.stats.casts_dropped += 1,
-        }
+        let of_event = !cast.ext.event.is_empty();
+        let dropped = match self.route(namespace, &cast.function, None) {
+            Choice::To(provider) => return self.deliver(from, provider, cast),
+            Choice::Full if of_event => Dropped::EventFull,
+            Choice::Nobody if of_event => Dropped::EventNobody,
+            Choice::Full => Dropped::CastFull,
+            Choice::Nobody => Dropped::CastNobody,
+        };
+        self.stats.count_dropped(dropped);
     }
 
     /// Sends a cast to every provider that takes what it is sent.
     fn cast_to_all(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
         let Some((_, providers, _)) = self.namespaces[namespace].board.providers(&cast.function)
         else {
-            self.stats.casts_dropped += 1;
-            return;
+            return self.stats.count_dropped(Dropped::EventNobody);
         };
         let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
         for provider in providers {
             if self.load(provider).is_some_and(|load| !load.choked) {
                 self.deliver(from, provider, cast);
             } else {
-                self.stats.casts_dropped += 1;
+                self.stats.count_dropped(Dropped::EventFull);
             }
         }
     }

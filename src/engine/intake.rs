@@ -8,6 +8,8 @@ use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions
 use super::connection::{Connection, Phase};
 use super::ending::Ending;
 use super::outbox::{OwnFrame, Stream};
+use super::registration::Refusal;
+use super::stats::Dropped;
 use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
 
 /// Bytes that a connection which is being closed may still send before it is cut off.
@@ -44,7 +46,10 @@ impl Engine {
 
     /// Bytes came in, split in whatever way. All are taken.
     pub fn handle_bytes(&mut self, id: ConnId, bytes: &[u8], now: Time) {
-        let Some(conn) = self.get_mut(id) else { return };
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        self.stats.bytes_in += bytes.len() as u64;
         conn.heard = now;
         conn.pinged = false;
         if let Phase::Leaving { discarded, .. } = &mut conn.phase {
@@ -57,7 +62,7 @@ impl Engine {
         // Taken out while frames borrow from it.
         let mut inbox = std::mem::take(&mut conn.inbox);
         let was_held = inbox.held();
-        let mut frames = 0;
+        let frames_before = self.stats.frames_in;
         let mut input = bytes;
         let fault = loop {
             let limits = &self.config.limits;
@@ -69,20 +74,19 @@ impl Engine {
             };
             match inbox.next(&mut input, limit as usize) {
                 Ok(Some(frame)) => {
-                    frames += 1;
+                    self.stats.frames_in += 1;
                     self.handle_frame(id, frame, now);
                 }
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }
         };
-        self.stats.bytes_in += bytes.len() as u64;
-        self.stats.frames_in += frames;
         if let Some(fault) = fault {
             return self.refuse_frame(id, fault, now);
         }
+        let begun_anew = self.stats.frames_in > frames_before;
         let Some(conn) = self.get_mut(id) else { return };
-        if inbox.held() > 0 && (was_held == 0 || frames > 0) {
+        if inbox.held() > 0 && (was_held == 0 || begun_anew) {
             conn.frame_since = now;
         }
         conn.inbox = inbox;
@@ -195,11 +199,12 @@ impl Engine {
                 kind,
                 id: Some(request),
             } => {
-                self.stats.unknown_frames += 1;
-                self.unsupported(id, request, &format!("kind {kind}"));
+                let message = format!("this engine does not know kind {kind}, or not yet");
+                let code = Code::Unsupported;
+                self.refuse(id, request, &Refusal { code, message });
             }
             Message::Unknown { kind, id: None } => {
-                self.stats.unknown_frames += 1;
+                self.stats.count_dropped(Dropped::UnknownKind);
                 debug!("unknown kind {kind} ignored");
             }
             Message::Cast(cast) => self.handle_cast(id, &cast),
@@ -233,11 +238,6 @@ impl Engine {
             }
             _ => 0,
         }
-    }
-
-    fn unsupported(&mut self, id: ConnId, request: u64, what: &str) {
-        let message = format!("this engine does not know {what}, or not yet");
-        self.fail(id, request, Code::Unsupported, &message);
     }
 
     /// Answers a request with an error of the engine; nothing was done.

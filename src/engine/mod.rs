@@ -8,7 +8,8 @@
 //! 2. [`Engine::poll_expired`], then for each one read once more and [`Engine::handle_expired`];
 //! 3. [`Engine::seal`]: this turn's changes become one revision, replies get their stamp;
 //! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write;
-//! 5. [`Engine::poll_close`] and [`Engine::poll_resume`].
+//! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
+//! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
 mod audience;
 mod board;
@@ -33,6 +34,7 @@ mod session;
 mod snapshot;
 mod stats;
 mod traffic;
+mod turntime;
 mod wheel;
 
 use std::collections::{HashMap, VecDeque};
@@ -50,7 +52,9 @@ use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
 use outbox::Piece;
-pub use stats::Stats;
+pub use stats::{Changes, Dropped, Stats};
+use turntime::TurnClock;
+pub use turntime::TurnTimes;
 use wheel::Wheel;
 
 /// Names a connection for its lifetime: the shell's slab key, and a generation that makes a key used
@@ -174,6 +178,8 @@ pub struct Engine {
     calls: Calls,
     /// How many of them a caller waits for.
     waiting: usize,
+    /// Too many of them are held for nobody: see [`Engine::relieve`].
+    crowded: bool,
     /// How many of them wait for a provider.
     parked: usize,
     /// How many were parked since the start.
@@ -190,6 +196,7 @@ pub struct Engine {
     resumes: VecDeque<ConnId>,
     shutdown: Shutdown,
     stats: Stats,
+    turn_clock: TurnClock,
     /// Kept for its memory between flushes.
     pieces: Vec<Piece>,
 }
@@ -230,6 +237,7 @@ impl Engine {
             wheel: Wheel::new(now),
             calls: Calls::default(),
             waiting: 0,
+            crowded: false,
             parked: 0,
             tickets: 0,
             retained: 0,
@@ -240,6 +248,7 @@ impl Engine {
             resumes: VecDeque::new(),
             shutdown: Shutdown::No,
             stats: Stats::default(),
+            turn_clock: TurnClock::new(now),
             pieces: Vec::new(),
             chance,
         }
@@ -247,6 +256,7 @@ impl Engine {
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
+        self.relieve(now);
         let idle = self.flushable.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
@@ -261,7 +271,7 @@ impl Engine {
             if !namespace.touched || self.shutdown != Shutdown::No {
                 continue;
             }
-            if namespace.seal(&mut concerned) {
+            if namespace.seal(&mut concerned, &mut self.stats.changes) {
                 causers_pay = true;
                 self.stats.revisions += 1;
             }
@@ -294,6 +304,11 @@ impl Engine {
             queue(conn, &mut self.flushable);
             self.check_outbound(id);
         }
+    }
+
+    /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
+    pub fn note_turn(&mut self, began: Time, ended: Time) {
+        self.turn_clock.note(began, ended);
     }
 
     /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.

@@ -9,9 +9,10 @@ use super::board::Board;
 use super::call::CallList;
 use super::chance::{Chance, Keyed};
 use super::changelog::{ChangeLog, Item};
-use super::part::Section;
+use super::part::{Op, Section};
 use super::roster::Roster;
 use super::snapshot::Pages;
+use super::stats::Changes;
 use super::traffic::Park;
 use crate::limits::Limits;
 
@@ -150,8 +151,9 @@ impl Namespace {
     }
 
     /// Makes one revision of all that changed since the last, if the net effect is not empty. Adds the
-    /// audiences that are to hear of it to `concerned`; returns whether there is a new revision.
-    pub(super) fn seal(&mut self, concerned: &mut Vec<usize>) -> bool {
+    /// audiences that are to hear of it to `concerned` and what changed to `changes`; returns whether there
+    /// is a new revision.
+    pub(super) fn seal(&mut self, concerned: &mut Vec<usize>, changes: &mut Changes) -> bool {
         if !std::mem::take(&mut self.touched) {
             return false;
         }
@@ -162,6 +164,13 @@ impl Namespace {
         self.bindings.seal(&mut items, |_| {});
         if items.is_empty() {
             return false;
+        }
+        for item in &items {
+            *match item.op {
+                Op::Added => &mut changes.added,
+                Op::Removed => &mut changes.removed,
+                Op::Updated => &mut changes.updated,
+            } += 1;
         }
         let revision = self.log.push(items);
         for (key, audience) in &mut self.audiences {

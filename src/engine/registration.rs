@@ -74,7 +74,7 @@ impl Engine {
                 }
                 self.serve(id, now);
             }
-            Err(Refusal { code, message }) => self.fail(id, register.id, code, &message),
+            Err(refusal) => self.refuse(id, register.id, &refusal),
         }
     }
 
@@ -135,11 +135,18 @@ impl Engine {
                 "this worker does not provide `{}`; nothing of the batch was unregistered",
                 missing.escape_debug()
             );
-            return self.fail(id, unregister.id, Code::NotRegistered, &message);
+            let code = Code::NotRegistered;
+            return self.refuse(id, unregister.id, &Refusal { code, message });
         }
         self.namespaces[key].withdraw(worker, unregister.names.iter().map(|name| name.0));
         self.note_causer(id);
         self.reply(id, OwnFrame::Registered(unregister.id));
+    }
+
+    /// Answers a request that is no call with its failure.
+    pub(super) fn refuse(&mut self, id: ConnId, request: u64, refusal: &Refusal) {
+        *self.stats.refused.entry(refusal.code.as_str()).or_default() += 1;
+        self.fail(id, request, refusal.code, &refusal.message);
     }
 
     /// Notes who pays for this turn's revision step.

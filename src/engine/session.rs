@@ -16,13 +16,10 @@ use super::{Close, ConnId, Engine, Shutdown, Time, queue};
 use crate::limits::Limits;
 
 /// The namespace of those who name none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Calls that a worker takes at once unless it says otherwise.
 const CAPACITY_DEFAULT: u64 = 1000;
-/// The most that it may say.
-const CAPACITY_MAX: u64 = 1_000_000;
-
 /// No client is told to stay away for less than this, in milliseconds.
 const RETRY_MIN: u64 = 100;
 /// Returning connections are spread over a millisecond each, up to this many.
@@ -85,7 +82,7 @@ impl Engine {
             older_session: None,
             audience: None,
             unconfirmed: false,
-            capacity: capacity(hello),
+            capacity: capacity(hello, &self.config.limits),
             draining: false,
         };
         if taken.is_some() {
@@ -295,7 +292,8 @@ impl Engine {
         }
     }
 
-    fn ids(&self) -> Vec<ConnId> {
+    /// Every connection.
+    pub(super) fn ids(&self) -> Vec<ConnId> {
         self.connections
             .iter()
             .flatten()
@@ -449,13 +447,15 @@ impl Engine {
     }
 }
 
-/// How many calls a worker takes at once.
-fn capacity(hello: &Hello<'_>) -> u32 {
+/// How many calls a worker takes at once. Never more than it may make: what it does not answer stays on the
+/// engine's books.
+fn capacity(hello: &Hello<'_>, limits: &Limits) -> u32 {
+    let most = limits.max_calls.clamp(1, u64::from(u32::MAX));
     hello
         .ext
         .capacity
         .unwrap_or(CAPACITY_DEFAULT)
-        .clamp(1, CAPACITY_MAX) as u32
+        .clamp(1, most) as u32
 }
 
 /// Checks what a HELLO says by itself; returns the namespace that it names.

@@ -29,6 +29,8 @@ pub(super) struct Traffic {
     pub(super) capacity: u32,
     /// How many of those it runs are past their deadline.
     pub(super) overdue: u32,
+    /// How many of those it runs nobody waits for any more.
+    pub(super) abandoned: u32,
     /// What calls are parked for that this worker could run, by when the first of them was parked.
     hungry: BTreeMap<u64, Park>,
     /// The same, to have each once.
@@ -43,6 +45,7 @@ impl Traffic {
             in_flight: 0,
             capacity,
             overdue: 0,
+            abandoned: 0,
             hungry: BTreeMap::new(),
             hungry_for: HashSet::with_hasher(keys),
         }

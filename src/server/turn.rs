@@ -96,6 +96,8 @@ struct Shell {
     broken: Vec<(ConnId, io::Error)>,
     scratch: Box<[u8]>,
     start: Instant,
+    /// When the last turn ended.
+    ended: Time,
     /// How often a shutdown was asked for.
     shutdowns: u32,
 }
@@ -117,6 +119,7 @@ impl Shell {
             broken: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             start,
+            ended: Time(0),
             shutdowns: 0,
         }
     }
@@ -126,7 +129,10 @@ impl Shell {
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.ended = self.now();
+                    continue;
+                }
                 Err(error) => return Err(RunError::Poll(error)),
             }
             if self.control.is_killed() {
@@ -153,6 +159,9 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
+        // The wait that follows is reckoned from here: one look at the clock serves both.
+        self.ended = self.now();
+        self.engine.note_turn(now, self.ended);
     }
 
     fn now(&self) -> Time {
@@ -167,7 +176,7 @@ impl Shell {
         }
         let deadlines = [self.engine.next_deadline(), self.acceptor.next_attempt()];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.0.saturating_sub(self.now().0)))
+        Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
     }
 
     fn is_over(&self) -> bool {

@@ -13,4 +13,5 @@ mod reader;
 mod refusals;
 mod routing;
 mod sessions;
+mod stats;
 mod world;
