@@ -16,6 +16,8 @@ const TIMEOUT_DEFAULT: u64 = 30_000;
 const TIMEOUT_MAX: u64 = 86_400_000;
 /// Bytes of a frame that payload and headers leave to the rest of an INVOKE, names included.
 const INVOKE_REST: u64 = 1024;
+/// Bytes of an INVOKE beside its names, its payload and its headers, at most.
+const INVOKE_FIXED: usize = 96;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -331,7 +333,8 @@ impl Engine {
                 headers: Bin(headers),
             },
         };
-        let frame = invoke.to_frame();
+        let names = invoke.function.len() + invoke.ext.caller_name.len();
+        let frame = invoke.to_frame_in(INVOKE_FIXED + names + payload.len() + headers.len());
         let traffic = self.traffic(provider);
         traffic.in_flight += 1;
         let mut running = traffic.running;

@@ -13,6 +13,9 @@ use super::{ConnId, Engine, Shutdown, Time, live};
 
 const GONE: &str = "the provider went before it answered";
 
+/// Bytes of a RESULT beside its payload, at most.
+const RESULT_FIXED: usize = 24;
+
 /// How a call ends for its caller.
 pub(super) enum Ending<'a> {
     /// The function's result.
@@ -53,7 +56,7 @@ impl Ending<'_> {
                 payload: Bin(payload),
                 ..Outcome::default()
             }
-            .to_frame(),
+            .to_frame_in(RESULT_FIXED + payload.len()),
             Ending::Failure(failure) => {
                 let details = failure.ext.details;
                 let ext = FailureOptions {
