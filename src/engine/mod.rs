@@ -283,10 +283,15 @@ impl Engine {
                 }
             }
         }
-        for id in std::mem::take(&mut self.causers) {
+        // Both lists keep their memory for the next turn.
+        let mut causers = std::mem::take(&mut self.causers);
+        for id in causers.drain(..) {
             self.charge(id, causers_pay, now);
         }
-        for id in std::mem::take(&mut self.touched) {
+        debug_assert!(self.causers.is_empty(), "charging charges nobody else");
+        self.causers = causers;
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
             let Some(conn) = live(&mut self.connections, id) else {
                 continue;
             };
@@ -304,6 +309,8 @@ impl Engine {
             queue(conn, &mut self.flushable);
             self.check_outbound(id);
         }
+        debug_assert!(self.touched.is_empty(), "a seal makes no replies");
+        self.touched = touched;
     }
 
     /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
