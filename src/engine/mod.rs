@@ -51,7 +51,7 @@ use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
-use outbox::Piece;
+use outbox::{Piece, Queues};
 pub use stats::{Changes, Dropped, Stats};
 use turntime::TurnClock;
 pub use turntime::TurnTimes;
@@ -197,8 +197,9 @@ pub struct Engine {
     shutdown: Shutdown,
     stats: Stats,
     turn_clock: TurnClock,
-    /// Kept for its memory between flushes.
+    /// Kept for their memory between flushes.
     pieces: Vec<Piece>,
+    queues: Queues,
 }
 
 /// What a timer is for.
@@ -250,6 +251,7 @@ impl Engine {
             stats: Stats::default(),
             turn_clock: TurnClock::new(now),
             pieces: Vec::new(),
+            queues: Queues::default(),
             chance,
         }
     }
