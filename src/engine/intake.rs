@@ -1,49 +1,22 @@
-//! What comes in: connections, bytes, ends. Bytes become frames, frames become messages, and each message
+//! What comes in: bytes, ends. Bytes become frames, frames become messages, and each message
 //! goes to whoever knows what to do about it.
 
 use log::debug;
 
 use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
 
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::ending::Ending;
 use super::outbox::{OwnFrame, Stream};
-use super::registration::Refusal;
+use super::refusal::{Refusal, cut};
 use super::stats::Dropped;
-use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
+use super::{Close, ConnId, Engine, Time, queue};
+use crate::limits::Limits;
 
 /// Bytes that a connection which is being closed may still send before it is cut off.
 const DISCARD_MAX: usize = 4 << 20;
 
 impl Engine {
-    /// A connection was accepted. Over the limit it is refused with a GOODBYE and closed like any other.
-    ///
-    /// # Panics
-    /// When the key is still in use: the shell forgot to ask [`Engine::poll_close`] first.
-    pub fn handle_open(&mut self, conn: ConnId, peer: Peer, now: Time) {
-        let full = self.connected as u64 >= self.config.limits.max_connections;
-        let key = conn.key();
-        if self.connections.len() <= key {
-            self.connections.resize_with(key + 1, || None);
-        }
-        assert!(
-            self.connections[key].is_none(),
-            "slab key {key} is used twice"
-        );
-        self.connections[key] = Some(Box::new(Connection::new(conn, peer, now)));
-        self.connected += 1;
-        self.stats.accepted += 1;
-        if self.shutdown != Shutdown::No {
-            self.say_goodbye(conn, Code::ShuttingDown, "the engine is about to stop", now);
-        } else if full {
-            let limit = self.config.limits.max_connections;
-            let message = format!("the engine serves {limit} connections (--max-connections)");
-            self.say_goodbye(conn, Code::TooManyConnections, &message, now);
-        } else {
-            self.arm(conn, now);
-        }
-    }
-
     /// Bytes came in, split in whatever way. All are taken.
     pub fn handle_bytes(&mut self, id: ConnId, bytes: &[u8], now: Time) {
         let Some(conn) = super::live(&mut self.connections, id) else {
@@ -89,9 +62,11 @@ impl Engine {
         if inbox.held() > 0 && (was_held == 0 || begun_anew) {
             conn.frame_since = now;
         }
+        conn.partial.set(inbox.held());
         conn.inbox = inbox;
         self.check_outbound(id);
         self.arm(id, now);
+        self.bound_partial(now);
     }
 
     /// The peer closed its sending half: it is gone from the board; what it is owed is still written.
@@ -141,12 +116,18 @@ impl Engine {
         let greeting = self
             .get(id)
             .is_some_and(|conn| conn.phase == Phase::Greeting);
-        let code = match fault {
+        let message = fault.to_string();
+        let refusal = match fault {
             // Before WELCOME the limit is part of the protocol, not of the configuration.
-            FrameError::TooLarge { .. } if !greeting => Code::FrameTooLarge,
-            _ => Code::ProtocolError,
+            FrameError::TooLarge { .. } if greeting => {
+                Refusal::over(Limits::FLAGS.max_hello, Code::ProtocolError, &message)
+            }
+            FrameError::TooLarge { .. } => {
+                Refusal::over(Limits::FLAGS.max_frame, Code::FrameTooLarge, &message)
+            }
+            _ => Refusal::new(Code::ProtocolError, message),
         };
-        self.say_goodbye(id, code, &fault.to_string(), now);
+        self.turn_away(id, &refusal, now);
     }
 
     fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
@@ -170,7 +151,7 @@ impl Engine {
         match message {
             Message::Register(register) => self.handle_register(id, &register, now),
             Message::Unregister(unregister) => self.handle_unregister(id, &unregister),
-            Message::Ready(ready) => self.handle_ready(id, ready.id),
+            Message::Ready(ready) => self.handle_ready(id, ready.id, now),
             Message::Ping(_) => {
                 let pong = Pong {
                     revision: self.bookmark(id),
@@ -200,8 +181,7 @@ impl Engine {
                 id: Some(request),
             } => {
                 let message = format!("this engine does not know kind {kind}, or not yet");
-                let code = Code::Unsupported;
-                self.refuse(id, request, &Refusal { code, message });
+                self.refuse(id, request, &Refusal::new(Code::Unsupported, message));
             }
             Message::Unknown { kind, id: None } => {
                 self.stats.count_dropped(Dropped::UnknownKind);
@@ -245,7 +225,7 @@ impl Engine {
         let failure = Failure {
             id: request,
             code: Text(code.as_str()),
-            message: Text(message),
+            message: Text(cut(message)),
             retryable: code.retryable(),
             executed: Executed::No,
             ..Failure::default()
@@ -281,8 +261,11 @@ impl Engine {
     /// Stops reading a connection whose replies pile up.
     pub(super) fn check_outbound(&mut self, id: ConnId) {
         let limit = self.config.limits.max_outbound as usize;
-        if let Some(conn) = self.get_mut(id) {
-            conn.pause.outbound |= conn.outbox.bytes() > limit;
+        if let Some(conn) = super::live(&mut self.connections, id)
+            && conn.outbox.bytes() > limit
+            && !std::mem::replace(&mut conn.pause.outbound, true)
+        {
+            self.stats.count_limited(Limits::FLAGS.max_outbound);
         }
     }
 
@@ -298,6 +281,7 @@ impl Engine {
         if let Some((timer, _)) = conn.timer {
             self.wheel.remove(timer);
         }
+        self.door.left(&conn);
         self.release_identity(&conn);
         self.closes.push_back(Close::Socket(id));
     }

@@ -11,6 +11,8 @@
 //! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
 //! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
+mod account;
+mod admission;
 mod audience;
 mod board;
 mod builtin;
@@ -23,20 +25,24 @@ mod deadline;
 mod delivery;
 mod ending;
 mod events;
+mod excess;
 mod intake;
 mod namespace;
 mod outbox;
 mod part;
+mod refusal;
 mod registration;
 mod roster;
 mod routing;
 mod session;
 mod snapshot;
 mod stats;
+mod throttle;
 mod traffic;
 mod turntime;
 mod wheel;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,12 +53,16 @@ use slab::Slab;
 use crate::limits::Limits;
 use crate::protocol::Outcome;
 
+use account::Account;
+use admission::Door;
 use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
 use outbox::Piece;
+use stats::LookedUp;
 pub use stats::{Changes, Dropped, Stats};
+use throttle::Throttle;
 use turntime::TurnClock;
 pub use turntime::TurnTimes;
 use wheel::Wheel;
@@ -169,6 +179,11 @@ pub struct Engine {
     /// By the shell's key.
     connections: Vec<Option<Box<Connection>>>,
     connected: usize,
+    door: Door,
+    /// Bytes that wait to be read by all connections; of their unfinished frames; of their unfinished batches.
+    outbound: Account,
+    partial: Account,
+    batches: Account,
     namespaces: Slab<Namespace>,
     /// See [`Namespace::idle_order`].
     idle_order: u64,
@@ -197,6 +212,9 @@ pub struct Engine {
     shutdown: Shutdown,
     stats: Stats,
     turn_clock: TurnClock,
+    /// What it costs a walk to find out, if somebody asked in this turn.
+    looked_up: Cell<Option<LookedUp>>,
+    throttle: Throttle,
     /// Kept for its memory between flushes.
     pieces: Vec<Piece>,
 }
@@ -230,6 +248,10 @@ impl Engine {
             hash_keys,
             connections: Vec::new(),
             connected: 0,
+            door: Door::new(hash_keys),
+            outbound: Account::default(),
+            partial: Account::default(),
+            batches: Account::default(),
             namespaces: Slab::new(),
             idle_order: 0,
             sessions: HashMap::with_hasher(hash_keys),
@@ -249,6 +271,8 @@ impl Engine {
             shutdown: Shutdown::No,
             stats: Stats::default(),
             turn_clock: TurnClock::new(now),
+            looked_up: Cell::new(None),
+            throttle: Throttle::default(),
             pieces: Vec::new(),
             chance,
         }
@@ -256,7 +280,9 @@ impl Engine {
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
+        self.looked_up.set(None);
         self.relieve(now);
+        self.bound_outbound(now);
         let idle = self.flushable.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
@@ -316,6 +342,7 @@ impl Engine {
     /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
     pub fn note_turn(&mut self, began: Time, ended: Time) {
         self.turn_clock.note(began, ended);
+        self.looked_up.set(None);
     }
 
     /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::account::{Account, Share};
 use super::audience::Reader;
 use super::snapshot::Cursor;
 
@@ -19,6 +20,9 @@ struct Own {
     stamp: u64,
     frame: OwnFrame,
 }
+
+/// What an own frame takes up beside its bytes: its place in the queue, and the allocator's.
+const OWN_OVERHEAD: usize = size_of::<Own>() + 16;
 
 /// A frame for one connection, or what makes one when the turn is sealed.
 #[derive(Debug)]
@@ -102,11 +106,14 @@ pub(super) struct Outbox {
     /// A frame that was written in part, and how much of it.
     begun: Option<Box<(Begun, usize)>>,
     pub(super) stream: Stream,
+    /// What it holds of what all outboxes hold.
+    held: Share,
 }
 
-impl Default for Outbox {
-    fn default() -> Self {
+impl Outbox {
+    pub(super) fn new(all: &Account) -> Self {
         Self {
+            held: all.share(),
             own: VecDeque::new(),
             unsealed: 0,
             own_bytes: 0,
@@ -114,10 +121,8 @@ impl Default for Outbox {
             stream: Stream::Nothing,
         }
     }
-}
 
-impl Outbox {
-    /// Bytes of own frames that wait, and of a begun frame.
+    /// Bytes of own frames that wait, with what each takes up beside, and of a begun frame.
     pub(super) fn bytes(&self) -> usize {
         self.own_bytes + self.begun.as_ref().map_or(0, |begun| begun.0.bytes().len())
     }
@@ -129,15 +134,17 @@ impl Outbox {
 
     /// Adds a frame that may go at any time (behind those before it).
     pub(super) fn push_any_time(&mut self, frame: Vec<u8>) {
-        self.own_bytes += frame.len();
+        self.own_bytes += frame.len() + OWN_OVERHEAD;
         self.own.push_back(Own {
             stamp: ANY_TIME,
             frame: OwnFrame::Ready(frame),
         });
+        self.note_held();
     }
 
     /// Adds a frame that must not overtake this turn's changes.
     pub(super) fn push(&mut self, frame: OwnFrame) {
+        self.own_bytes += OWN_OVERHEAD;
         if let OwnFrame::Ready(bytes) = &frame {
             self.own_bytes += bytes.len();
         }
@@ -146,6 +153,7 @@ impl Outbox {
             frame,
         });
         self.unsealed += 1;
+        self.note_held();
     }
 
     /// The turn is sealed with `revision`: stamps what was added in it.
@@ -164,6 +172,19 @@ impl Outbox {
             }
         }
         self.unsealed = 0;
+        self.note_held();
+    }
+
+    /// Forgets the own frames of which nothing was written.
+    pub(super) fn drop_waiting(&mut self) {
+        self.own = VecDeque::new();
+        (self.own_bytes, self.unsealed) = (0, 0);
+        self.note_held();
+    }
+
+    fn note_held(&mut self) {
+        let bytes = self.bytes();
+        self.held.set(bytes);
     }
 
     /// The stamp of the `index`-th own frame and its length; `None` behind the last, or if its turn is not
@@ -200,7 +221,13 @@ impl Outbox {
     }
 
     /// `written` of the offered bytes were taken. Returns whether all were.
-    pub(super) fn advance(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
+    pub(super) fn advance(&mut self, pieces: &mut Vec<Piece>, written: usize) -> bool {
+        let all = self.take(pieces, written);
+        self.note_held();
+        all
+    }
+
+    fn take(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
         if let Some(begun) = &mut self.begun {
             let rest = begun.0.bytes().len() - begun.1;
             if written < rest {
@@ -227,7 +254,7 @@ impl Outbox {
                         frame: OwnFrame::Ready(frame),
                         ..
                     }) => {
-                        self.own_bytes -= frame.len();
+                        self.own_bytes -= frame.len() + OWN_OVERHEAD;
                         Begun::Own(frame)
                     }
                     _ => unreachable!("only ready frames are gathered"),
@@ -274,7 +301,7 @@ mod tests {
         let total = 2 + 3 + 4;
         for first in 0..=total {
             for second in 0..=total - first {
-                let mut outbox = Outbox::default();
+                let mut outbox = Outbox::new(&Account::default());
                 outbox.push_any_time(vec![1, 2]);
                 let mut sent = Vec::new();
                 let mut at = 0;

@@ -422,7 +422,9 @@ impl Shell {
             log::debug!("{peer}: a socket option was refused: {error}");
         }
         if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
-            log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            if self.engine.may_log(now) {
+                log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            }
             self.control.counting.closed.add(1);
             return;
         }
