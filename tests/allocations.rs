@@ -192,6 +192,11 @@ fn cost_of_a_call(mut fleet: Fleet, in_flight: usize) -> u64 {
 }
 
 #[test]
+fn a_call_allocates_its_invoke_and_its_result_and_nothing_else() {
+    assert_eq!(cost_of_a_call(Fleet::with(10, 0), 1), 2);
+}
+
+#[test]
 fn a_call_costs_the_same_on_a_large_board_as_on_a_small_one() {
     let small = cost_of_a_call(Fleet::with(10, 0), 1);
     assert_eq!(small, cost_of_a_call(Fleet::with(1_000, 0), 1));

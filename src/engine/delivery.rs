@@ -71,7 +71,9 @@ impl Engine {
             Written::Bytes(taken) => {
                 self.stats.bytes_out += taken as u64;
                 self.stats.frames_out += count as u64;
-                let all = conn.outbox.advance(&mut pieces, taken.min(bytes));
+                let all = conn
+                    .outbox
+                    .advance(&mut pieces, taken.min(bytes), &mut self.queues);
                 if taken > 0 && std::mem::take(&mut conn.stalled) {
                     conn.heard = now;
                 }

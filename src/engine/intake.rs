@@ -242,7 +242,7 @@ impl Engine {
         if conn.is_leaving() {
             return;
         }
-        conn.outbox.push(frame);
+        conn.outbox.push(frame, &mut self.queues);
         if !conn.touched {
             conn.touched = true;
             self.touched.push(id);
@@ -254,7 +254,7 @@ impl Engine {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
-        conn.outbox.push_any_time(frame);
+        conn.outbox.push_any_time(frame, &mut self.queues);
         queue(conn, &mut self.flushable);
     }
 

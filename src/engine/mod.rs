@@ -59,7 +59,7 @@ use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
-use outbox::Piece;
+use outbox::{Piece, Queues};
 use stats::LookedUp;
 pub use stats::{Changes, Dropped, Stats};
 use throttle::Throttle;
@@ -215,8 +215,9 @@ pub struct Engine {
     /// What it costs a walk to find out, if somebody asked in this turn.
     looked_up: Cell<Option<LookedUp>>,
     throttle: Throttle,
-    /// Kept for its memory between flushes.
+    /// Kept for their memory between flushes.
     pieces: Vec<Piece>,
+    queues: Queues,
 }
 
 /// What a timer is for.
@@ -274,6 +275,7 @@ impl Engine {
             looked_up: Cell::new(None),
             throttle: Throttle::default(),
             pieces: Vec::new(),
+            queues: Queues::default(),
             chance,
         }
     }

@@ -55,7 +55,7 @@ struct Connection {
     id: ConnId,
     socket: Socket,
     life: Life,
-    /// The poll said that there is something to read, and no read has said `WouldBlock` since.
+    /// The poll said that there is something to read, and no read has found less than it could take since.
     readable: bool,
     /// On the ready list.
     queued: bool,
@@ -303,6 +303,11 @@ impl Shell {
                 Ok(n) => {
                     counting.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
+                    // A short read took all that there was, and what comes later is another event. Only
+                    // an end may be announced already, with the bytes that were read.
+                    if n < self.scratch.len() && connection.life == Life::Open {
+                        connection.readable = false;
+                    }
                     self.engine.handle_bytes(id, &self.scratch[..n], now);
                 }
                 Err(error) => match error.kind() {
