@@ -459,3 +459,6 @@ fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Writ
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
