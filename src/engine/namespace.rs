@@ -32,7 +32,7 @@ pub(super) struct Namespace {
     /// Calls that wait for a provider, by what would do.
     pub(super) parked: HashMap<Park, CallList, Keyed>,
     pub(super) audiences: Slab<Audience>,
-    by_cover: HashMap<Rc<Cover>, usize>,
+    by_cover: HashMap<Rc<Cover>, usize, Keyed>,
     /// Connections that said HELLO to it.
     pub(super) connections: usize,
     /// Counts up with each namespace that becomes idle: the lowest is idle longest.
@@ -47,17 +47,21 @@ pub(super) struct Namespace {
 
 impl Namespace {
     pub(super) fn new(name: &str, limits: &Limits, chance: &mut Chance) -> Self {
+        let epoch = chance.epoch();
+        let board = Board::new(Section::Functions, chance.hash_keys());
+        let bindings = Board::new(Section::Bindings, chance.hash_keys());
+        let keys = chance.hash_keys();
         Self {
             name: name.into(),
-            epoch: chance.epoch(),
-            board: Board::new(Section::Functions, chance.hash_keys()),
-            bindings: Board::new(Section::Bindings, chance.hash_keys()),
+            epoch,
+            board,
+            bindings,
             roster: Roster::default(),
-            log: ChangeLog::new(limits.log_bytes as usize),
+            log: ChangeLog::new(limits.log_bytes as usize, keys),
             pages: Pages::default(),
-            parked: HashMap::with_hasher(chance.hash_keys()),
+            parked: HashMap::with_hasher(keys),
             audiences: Slab::new(),
-            by_cover: HashMap::new(),
+            by_cover: HashMap::with_hasher(keys),
             connections: 0,
             idle_order: 0,
             touched: false,

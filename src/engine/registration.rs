@@ -1,7 +1,7 @@
 //! REGISTER and UNREGISTER: a batch is checked whole, then applied whole. Nothing of a batch that fails is
 //! on the board for an instant.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_function_name};
 
@@ -244,8 +244,9 @@ fn check(
 ) -> Result<(), Refusal> {
     let worker = namespace.roster.get(identity.worker);
     check_place(worker, namespace, limits)?;
-    // Of a name that comes twice, the last definition holds.
-    let last: HashMap<&str, &Encoded> = entries
+    // Of a name that comes twice, the last definition holds. In order, so that the name that is told is
+    // not a matter of chance.
+    let last: BTreeMap<&str, &Encoded> = entries
         .iter()
         .map(|(name, definition)| (&**name, definition))
         .collect();

@@ -475,3 +475,6 @@ fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Writ
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,8 +58,15 @@ fn after_hours_of_everything_descriptors_and_memory_are_what_they_were() {
     require_descriptors(2000);
     let time = Duration::from_secs(wanted("CALLBOARD_SOAK_SECONDS", 20));
     let minutes = time.as_secs() / 60 + 10;
-    // A log that the warm-up fills.
-    let flags = ["--log-bytes=1048576", "--changes-per-second=0"];
+    let flags = [
+        // A log that the warm-up fills.
+        "--log-bytes=1048576",
+        "--changes-per-second=0",
+        // Everybody is asked often, and nobody is given up because this machine is slow.
+        "--ping-after=1000",
+        "--silence=600000",
+        "--write-deadline=600000",
+    ];
     let engine = Engine::start(minutes, &flags);
     let idle = engine.descriptors();
     let processes = [engine.id(), std::process::id()];

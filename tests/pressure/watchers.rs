@@ -30,7 +30,7 @@ fn ten_thousand_watchers_have_the_right_view_under_churn() {
     let _alone = alone();
     let watchers = wanted("CALLBOARD_WATCHERS", 10_000);
     require_descriptors(watchers + 200);
-    churn(watchers, 200);
+    churn(watchers, 40);
 }
 
 fn churn(watchers: u64, rounds: usize) {
