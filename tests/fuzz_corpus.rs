@@ -150,9 +150,8 @@ fn the_corpus_holds_every_vector() {
             if present.get(&name) == Some(&input) {
                 continue;
             }
-            if std::env::var_os("CALLBOARD_WRITE_CORPUS").is_some() {
-                std::fs::create_dir_all(folder(target)).expect("a folder");
-                std::fs::write(folder(target).join(name), input).expect("a file");
+            if is_writing() {
+                write(target, &name, &input);
             } else {
                 missing.push(format!("{target}/{name}"));
             }
@@ -162,6 +161,27 @@ fn the_corpus_holds_every_vector() {
         missing.is_empty(),
         "CALLBOARD_WRITE_CORPUS=1 cargo test --test fuzz_corpus writes what is missing: {missing:?}"
     );
+}
+
+/// A recording made anew differs whenever the engine says something else: it is not compared.
+#[test]
+fn the_corpus_holds_a_recording() {
+    if is_writing() {
+        let recording = record();
+        write("session", "recorded", &recording.session);
+        write("library", "recorded", &recording.library);
+    }
+    assert!(corpus("session").contains_key("recorded"));
+    assert!(corpus("library").contains_key("recorded"));
+}
+
+fn is_writing() -> bool {
+    std::env::var_os("CALLBOARD_WRITE_CORPUS").is_some()
+}
+
+fn write(target: &str, name: &str, input: &[u8]) {
+    std::fs::create_dir_all(folder(target)).expect("a folder");
+    std::fs::write(folder(target).join(name), input).expect("a file");
 }
 
 fn corpus_if_any(target: &str) -> BTreeMap<String, Vec<u8>> {
