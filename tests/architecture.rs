@@ -316,6 +316,21 @@ fn every_limit_is_documented_as_it_is() {
     );
 }
 
+#[test]
+fn what_to_do_when_a_limit_is_met_is_said_for_each() {
+    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("OPERATIONS.md");
+    let (_, table) = page
+        .split_once("<!-- flags of limited -->")
+        .expect("the table");
+    let table = table.trim_start().split("\n\n").next().expect("its end");
+    let written: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--")?.split('`').next())
+        .collect();
+    let wanted: Vec<&str> = Limits::ALL.iter().map(|spec| spec.flag).collect();
+    assert_eq!(written, wanted);
+}
+
 /// With commas between the thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -16,6 +16,7 @@ mod hold;
 mod json;
 mod load;
 mod logging;
+mod messagepack;
 mod options;
 mod output;
 mod payload;

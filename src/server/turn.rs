@@ -55,7 +55,7 @@ struct Connection {
     id: ConnId,
     socket: Socket,
     life: Life,
-    /// The poll said that there is something to read, and no read has said `WouldBlock` since.
+    /// The poll said that there is something to read, and no read has found less than it could take since.
     readable: bool,
     /// On the ready list.
     queued: bool,
@@ -96,6 +96,8 @@ struct Shell {
     broken: Vec<(ConnId, io::Error)>,
     scratch: Box<[u8]>,
     start: Instant,
+    /// When the last turn ended.
+    ended: Time,
     /// How often a shutdown was asked for.
     shutdowns: u32,
 }
@@ -117,6 +119,7 @@ impl Shell {
             broken: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             start,
+            ended: Time(0),
             shutdowns: 0,
         }
     }
@@ -126,7 +129,10 @@ impl Shell {
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.ended = self.now();
+                    continue;
+                }
                 Err(error) => return Err(RunError::Poll(error)),
             }
             if self.control.is_killed() {
@@ -153,6 +159,9 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
+        // The wait that follows is reckoned from here: one look at the clock serves both.
+        self.ended = self.now();
+        self.engine.note_turn(now, self.ended);
     }
 
     fn now(&self) -> Time {
@@ -167,7 +176,7 @@ impl Shell {
         }
         let deadlines = [self.engine.next_deadline(), self.acceptor.next_attempt()];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.0.saturating_sub(self.now().0)))
+        Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
     }
 
     fn is_over(&self) -> bool {
@@ -294,6 +303,11 @@ impl Shell {
                 Ok(n) => {
                     counting.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
+                    // A short read took all that there was, and what comes later is another event. Only
+                    // an end may be announced already, with the bytes that were read.
+                    if n < self.scratch.len() && connection.life == Life::Open {
+                        connection.readable = false;
+                    }
                     self.engine.handle_bytes(id, &self.scratch[..n], now);
                 }
                 Err(error) => match error.kind() {
@@ -413,7 +427,9 @@ impl Shell {
             log::debug!("{peer}: a socket option was refused: {error}");
         }
         if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
-            log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            if self.engine.may_log(now) {
+                log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            }
             self.control.counting.closed.add(1);
             return;
         }

@@ -153,7 +153,9 @@ fn a_request_of_an_unknown_kind_gets_a_typed_answer() {
         1,
         "an event of id 0 is never answered"
     );
-    assert_eq!(world.engine.stats().unknown_frames, 2);
+    let stats = world.engine.stats();
+    assert_eq!(stats.dropped.get("unknown_kind"), Some(&1));
+    assert_eq!(stats.refused.get("unsupported"), Some(&1));
 }
 
 #[test]

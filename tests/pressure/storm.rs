@@ -92,7 +92,7 @@ fn check(engine: &Engine, crowd: &Crowd, workers: usize, what: &str, first: u64)
     let (pages, revisions, snapshots) = (
         count("pages_encoded"),
         count("revisions"),
-        &stats["snapshots"],
+        &stats["resyncs"],
     );
     println!("{what}: {revisions} revisions, {pages} pages encoded, snapshots {snapshots}");
     // Encoded for each joiner, it would be pages times joiners; even one page for each ten would be too many.
