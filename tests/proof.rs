@@ -14,7 +14,7 @@ fn every_test_that_the_page_about_pressure_names_exists() {
         let before = named.len();
         let mut file = None;
         for word in quoted(tests) {
-            if word.ends_with(".rs") {
+            if word.contains('/') {
                 file = Some(word);
             } else {
                 let file = file.unwrap_or_else(|| panic!("{case}: {word} of which file?"));
