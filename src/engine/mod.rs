@@ -30,6 +30,7 @@ mod registration;
 mod roster;
 mod routing;
 mod session;
+mod size;
 mod snapshot;
 mod stats;
 mod traffic;
@@ -50,6 +51,7 @@ use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
 use outbox::Piece;
+pub use size::Size;
 pub use stats::Stats;
 use wheel::Wheel;
 
