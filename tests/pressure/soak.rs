@@ -18,7 +18,7 @@ use crate::talk::{hurried, waiting};
 const WARM_UP: u64 = 3;
 
 /// What either process may have more than in the beginning, in bytes. The allocator keeps some of what it was
-/// given back; a leak of a kilobyte in each connection would be a hundred times as much in half an hour.
+/// given back; a leak of a kilobyte for each connection would be twenty times as much in half an hour.
 const TOLERANCE: u64 = 8 * MIB;
 
 const WATCHERS: usize = 300;
