@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
 use super::outbox::OwnFrame;
+use super::refusal::{Refusal, shown};
 use super::{ConnId, Engine};
+use crate::limits::Limits;
 
 /// Entries of one answer, unless fewer are asked for.
 const PAGE_DEFAULT: u64 = 1000;
@@ -18,6 +20,10 @@ const PROVIDER_ROW: usize = 64;
 const ID_BYTES: usize = 9;
 /// A list within a row fills this part of a payload at the most.
 const ROW_SHARE: usize = 4;
+
+/// What a row costs, and what `engine::stats` costs: see [`Engine::note_work`].
+const ROW_WORK: u64 = 5;
+const STATS_WORK: u64 = 200;
 
 /// What the lists take. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
@@ -76,9 +82,6 @@ struct BindingRow<'a> {
     more_workers: usize,
 }
 
-/// Why a built-in function fails.
-struct Refused(Code, String);
-
 impl Engine {
     /// Answers a call to a name under `engine::`.
     pub(super) fn handle_builtin(&mut self, id: ConnId, call: &Call<'_>) {
@@ -86,15 +89,25 @@ impl Engine {
         let Some(namespace) = namespace.map(|identity| identity.namespace) else {
             return;
         };
+        // A page is a thousand times as large as the call for it: who does not read gets no further ones.
+        let limit = self.config.limits.max_outbound as usize;
+        if self.get(id).is_some_and(|conn| conn.outbox.bytes() > limit) {
+            let flag = Limits::FLAGS.max_outbound;
+            let message = "the answers to your calls wait to be read";
+            let refusal = Refusal::over(flag, Code::Overloaded, message);
+            return self.refuse_call(id, call.id, &refusal);
+        }
         let answer = match call.function.0 {
             "engine::functions::list" => self.list_functions(namespace, &call.payload),
             "engine::workers::list" => self.list_workers(namespace, &call.payload),
             "engine::bindings::list" => self.list_bindings(namespace, &call.payload),
-            "engine::stats" => Ok(encode(&self.stats_for(Some(namespace)))),
+            "engine::stats" => {
+                self.note_work(STATS_WORK);
+                Ok(encode(&self.stats_for(Some(namespace))))
+            }
             name => {
-                let name = name.escape_debug();
-                let message = format!("the engine has no function `{name}`");
-                Err(Refused(Code::NoSuchFunction, message))
+                let message = format!("the engine has no function `{}`", shown(name));
+                Err(Refusal::new(Code::NoSuchFunction, message))
             }
         };
         match answer {
@@ -107,14 +120,11 @@ impl Engine {
                 };
                 self.reply(id, OwnFrame::Ready(reply.to_frame()));
             }
-            Err(Refused(code, message)) => {
-                self.stats.count_ending(code.as_str());
-                self.fail(id, call.id, code, &message);
-            }
+            Err(refusal) => self.refuse_call(id, call.id, &refusal),
         }
     }
 
-    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         let rows = namespace
@@ -151,18 +161,17 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
         let after: u64 = after.map_err(|_| {
-            Refused(
-                Code::InvalidArgument,
-                "`after` must be the `next` of a page before".into(),
-            )
+            let message = "`after` must be the `next` of a page before";
+            Refusal::new(Code::InvalidArgument, message)
         })?;
         let namespace = &self.namespaces[namespace];
         let workers = namespace.roster.workers_after(after);
         let rows = workers
+            .inspect(|_| self.note_work(1))
             .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
             .map(|(id, worker)| {
                 let conn = worker.names().next().and_then(|name| {
@@ -190,7 +199,7 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         // NUL can't stand in an argument that people type; tabs stand for it.
@@ -237,6 +246,7 @@ impl Engine {
         let (mut entries, mut count) = (Vec::new(), 0);
         let (mut last, mut next) = (None, None);
         for (key, row) in rows {
+            self.note_work(ROW_WORK);
             if count == limit {
                 next = last;
                 break;
@@ -268,7 +278,7 @@ impl Engine {
 }
 
 /// Reads the arguments of a list. Nothing at all is as good as an empty map.
-fn arguments(payload: &[u8]) -> Result<ListArguments, Refused> {
+fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
     if matches!(payload, [] | [0xc0]) {
         return Ok(ListArguments::default());
     }
@@ -277,7 +287,7 @@ fn arguments(payload: &[u8]) -> Result<ListArguments, Refused> {
     deserializer.set_max_depth(crate::protocol::MAX_DEPTH);
     ListArguments::deserialize(&mut deserializer).map_err(|error| {
         let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
-        Refused(Code::InvalidArgument, message)
+        Refusal::new(Code::InvalidArgument, message)
     })
 }
 

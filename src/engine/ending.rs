@@ -10,6 +10,7 @@ use super::outbox::OwnFrame;
 use super::routing::Choice;
 use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, Time, live};
+use crate::limits::Limits;
 
 const GONE: &str = "the provider went before it answered";
 
@@ -105,8 +106,9 @@ impl Engine {
         let limit = self.config.limits.max_payload;
         let bytes = ending.bytes();
         if bytes as u64 > limit {
-            let message =
-                format!("an answer of {bytes} bytes, the limit is {limit} (--max-payload)");
+            let flag = Limits::FLAGS.max_payload;
+            self.stats.count_limited(flag);
+            let message = format!("an answer of {bytes} bytes, the limit is {limit} (--{flag})");
             let code = Code::PayloadTooLarge;
             let executed = Executed::Maybe;
             let message = &message;
@@ -197,7 +199,10 @@ impl Engine {
                 continue;
             };
             let place = call.place;
-            call.caller = None;
+            self.release(call_id);
+            if let Some(call) = self.calls.get_mut(call_id) {
+                call.caller = None;
+            }
             self.abandon(place);
             self.stats.count_ending("caller_gone");
             match place {
@@ -258,7 +263,13 @@ impl Engine {
             return;
         };
         let place = call.place;
-        let Some(caller) = call.caller.take() else {
+        if call.caller.is_none() {
+            return;
+        }
+        // Nobody would be told of another try.
+        self.release(call_id);
+        let call = self.calls.get_mut(call_id);
+        let Some(caller) = call.and_then(|call| call.caller.take()) else {
             return;
         };
         self.abandon(place);
@@ -267,7 +278,7 @@ impl Engine {
             return;
         };
         if let Some(traffic) = conn.traffic.as_deref_mut() {
-            traffic.made.remove(&caller.request);
+            traffic.forget_made(caller.request);
         }
         let mut frame = ending.frame(caller.request);
         let mut outcome = ending.outcome();
@@ -279,6 +290,7 @@ impl Engine {
             };
             frame = instead.frame(caller.request);
             outcome = instead.outcome();
+            self.stats.count_limited(Limits::FLAGS.max_backlog);
         }
         self.stats.count_ending(outcome);
         self.reply(caller.conn, OwnFrame::Ready(frame));
@@ -293,18 +305,22 @@ impl Engine {
                 traffic.abandoned += 1;
             }
             let held = (self.calls.len() - self.waiting) as u64;
-            self.crowded |= held >= self.config.limits.max_calls_total;
+            let crowded = held >= self.config.limits.max_calls_total;
+            if crowded && !std::mem::replace(&mut self.crowded, true) {
+                let flag = Limits::FLAGS.max_calls_total;
+                self.stats.count_limited(flag);
+            }
         }
     }
 
     /// Forgets a call wherever it stands.
     fn forget(&mut self, call_id: CallId) {
         self.detach(call_id);
+        self.release(call_id);
         let call = self.calls.remove(call_id);
         if let Some(timer) = call.timer {
             self.wheel.remove(timer);
         }
-        self.retained -= call.arguments.map_or(0, |arguments| arguments.bytes());
     }
 
     /// While draining: no call will be parked until a provider comes.

@@ -11,6 +11,8 @@
 //! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
 //! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
+mod account;
+mod admission;
 mod audience;
 mod board;
 mod builtin;
@@ -23,20 +25,25 @@ mod deadline;
 mod delivery;
 mod ending;
 mod events;
+mod excess;
 mod intake;
 mod namespace;
 mod outbox;
 mod part;
+mod refusal;
 mod registration;
 mod roster;
 mod routing;
 mod session;
+mod size;
 mod snapshot;
 mod stats;
+mod throttle;
 mod traffic;
 mod turntime;
 mod wheel;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,12 +54,17 @@ use slab::Slab;
 use crate::limits::Limits;
 use crate::protocol::Outcome;
 
+use account::Account;
+use admission::Door;
 use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
 use outbox::{Piece, Queues};
+pub use size::Size;
+use stats::LookedUp;
 pub use stats::{Changes, Dropped, Stats};
+use throttle::Throttle;
 use turntime::TurnClock;
 pub use turntime::TurnTimes;
 use wheel::Wheel;
@@ -169,6 +181,11 @@ pub struct Engine {
     /// By the shell's key.
     connections: Vec<Option<Box<Connection>>>,
     connected: usize,
+    door: Door,
+    /// Bytes that wait to be read by all connections; of their unfinished frames; of their unfinished batches.
+    outbound: Account,
+    partial: Account,
+    batches: Account,
     namespaces: Slab<Namespace>,
     /// See [`Namespace::idle_order`].
     idle_order: u64,
@@ -190,6 +207,11 @@ pub struct Engine {
     flushable: VecDeque<ConnId>,
     /// Whose frames of this turn want a stamp.
     touched: Vec<ConnId>,
+    /// Who has a rest to be handled in this turn, and in the next.
+    rests: Vec<ConnId>,
+    later_rests: Vec<ConnId>,
+    /// What the frames of the connection that is being handled have cost: see [`intake`].
+    work: Cell<u64>,
     /// Who changed a board in this turn.
     causers: Vec<ConnId>,
     closes: VecDeque<Close>,
@@ -197,6 +219,9 @@ pub struct Engine {
     shutdown: Shutdown,
     stats: Stats,
     turn_clock: TurnClock,
+    /// What it costs a walk to find out, if somebody asked in this turn.
+    looked_up: Cell<Option<LookedUp>>,
+    throttle: Throttle,
     /// Kept for their memory between flushes.
     pieces: Vec<Piece>,
     queues: Queues,
@@ -231,6 +256,10 @@ impl Engine {
             hash_keys,
             connections: Vec::new(),
             connected: 0,
+            door: Door::new(hash_keys),
+            outbound: Account::default(),
+            partial: Account::default(),
+            batches: Account::default(),
             namespaces: Slab::new(),
             idle_order: 0,
             sessions: HashMap::with_hasher(hash_keys),
@@ -244,12 +273,17 @@ impl Engine {
             retained: 0,
             flushable: VecDeque::new(),
             touched: Vec::new(),
+            rests: Vec::new(),
+            later_rests: Vec::new(),
+            work: Cell::new(0),
             causers: Vec::new(),
             closes: VecDeque::new(),
             resumes: VecDeque::new(),
             shutdown: Shutdown::No,
             stats: Stats::default(),
             turn_clock: TurnClock::new(now),
+            looked_up: Cell::new(None),
+            throttle: Throttle::default(),
             pieces: Vec::new(),
             queues: Queues::default(),
             chance,
@@ -258,7 +292,10 @@ impl Engine {
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
+        self.looked_up.set(None);
+        self.handle_rests(now);
         self.relieve(now);
+        self.bound_outbound(now);
         let idle = self.flushable.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
@@ -318,13 +355,14 @@ impl Engine {
     /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
     pub fn note_turn(&mut self, began: Time, ended: Time) {
         self.turn_clock.note(began, ended);
+        self.looked_up.set(None);
     }
 
     /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.get(conn)
-            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any())
+            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && conn.rest.is_empty())
     }
 
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
@@ -332,6 +370,7 @@ impl Engine {
     pub fn has_more(&self) -> bool {
         !self.flushable.is_empty()
             || !self.touched.is_empty()
+            || !self.rests.is_empty()
             || !self.resumes.is_empty()
             || !self.closes.is_empty()
     }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::account::{Account, Share};
 use super::audience::Reader;
 use super::snapshot::Cursor;
 
@@ -19,6 +20,9 @@ struct Own {
     stamp: u64,
     frame: OwnFrame,
 }
+
+/// What an own frame takes up beside its bytes: its place in the queue, and the allocator's.
+const OWN_OVERHEAD: usize = size_of::<Own>() + 16;
 
 /// A frame for one connection, or what makes one when the turn is sealed.
 #[derive(Debug)]
@@ -125,11 +129,14 @@ pub(super) struct Outbox {
     /// A frame that was written in part, and how much of it.
     begun: Option<Box<(Begun, usize)>>,
     pub(super) stream: Stream,
+    /// What it holds of what all outboxes hold.
+    held: Share,
 }
 
-impl Default for Outbox {
-    fn default() -> Self {
+impl Outbox {
+    pub(super) fn new(all: &Account) -> Self {
         Self {
+            held: all.share(),
             own: VecDeque::new(),
             unsealed: 0,
             own_bytes: 0,
@@ -137,10 +144,8 @@ impl Default for Outbox {
             stream: Stream::Nothing,
         }
     }
-}
 
-impl Outbox {
-    /// Bytes of own frames that wait, and of a begun frame.
+    /// Bytes of own frames that wait, with what each takes up beside, and of a begun frame.
     pub(super) fn bytes(&self) -> usize {
         self.own_bytes + self.begun.as_ref().map_or(0, |begun| begun.0.bytes().len())
     }
@@ -153,8 +158,8 @@ impl Outbox {
     /// Adds a frame that may go at any time (behind those before it).
     pub(super) fn push_any_time(&mut self, frame: Vec<u8>, queues: &mut Queues) {
         self.own_bytes += frame.len();
-        let frame = OwnFrame::Ready(frame);
-        self.add(ANY_TIME, frame, queues);
+        self.add(ANY_TIME, OwnFrame::Ready(frame), queues);
+        self.note_held();
     }
 
     /// Adds a frame that must not overtake this turn's changes.
@@ -164,6 +169,7 @@ impl Outbox {
         }
         self.add(UNSEALED, frame, queues);
         self.unsealed += 1;
+        self.note_held();
     }
 
     fn add(&mut self, stamp: u64, frame: OwnFrame, queues: &mut Queues) {
@@ -171,6 +177,7 @@ impl Outbox {
             self.own = queues.take();
         }
         self.own.push_back(Own { stamp, frame });
+        self.own_bytes += OWN_OVERHEAD;
     }
 
     /// The turn is sealed with `revision`: stamps what was added in it.
@@ -189,6 +196,19 @@ impl Outbox {
             }
         }
         self.unsealed = 0;
+        self.note_held();
+    }
+
+    /// Forgets the own frames of which nothing was written.
+    pub(super) fn drop_waiting(&mut self) {
+        self.own = VecDeque::new();
+        (self.own_bytes, self.unsealed) = (0, 0);
+        self.note_held();
+    }
+
+    fn note_held(&mut self) {
+        let bytes = self.bytes();
+        self.held.set(bytes);
     }
 
     /// The stamp of the `index`-th own frame and its length; `None` behind the last, or if its turn is not
@@ -228,9 +248,18 @@ impl Outbox {
     pub(super) fn advance(
         &mut self,
         pieces: &mut Vec<Piece>,
-        mut written: usize,
+        written: usize,
         queues: &mut Queues,
     ) -> bool {
+        let all = self.take(pieces, written);
+        if self.own.is_empty() && self.own.capacity() > 0 {
+            queues.keep(std::mem::take(&mut self.own));
+        }
+        self.note_held();
+        all
+    }
+
+    fn take(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
         if let Some(begun) = &mut self.begun {
             let rest = begun.0.bytes().len() - begun.1;
             if written < rest {
@@ -257,7 +286,7 @@ impl Outbox {
                         frame: OwnFrame::Ready(frame),
                         ..
                     }) => {
-                        self.own_bytes -= frame.len();
+                        self.own_bytes -= frame.len() + OWN_OVERHEAD;
                         Begun::Own(frame)
                     }
                     _ => unreachable!("only ready frames are gathered"),
@@ -270,9 +299,6 @@ impl Outbox {
                 break;
             }
             written -= len;
-        }
-        if self.own.is_empty() && self.own.capacity() > 0 {
-            queues.keep(std::mem::take(&mut self.own));
         }
         all
     }
@@ -303,7 +329,8 @@ mod tests {
         let total = 2 + 3 + 4;
         for first in 0..=total {
             for second in 0..=total - first {
-                let (mut outbox, mut queues) = (Outbox::default(), Queues::default());
+                let mut outbox = Outbox::new(&Account::default());
+                let mut queues = Queues::default();
                 outbox.push_any_time(vec![1, 2], &mut queues);
                 let mut sent = Vec::new();
                 let mut at = 0;
@@ -335,11 +362,11 @@ mod tests {
     #[test]
     fn an_emptied_outbox_owns_no_buffer_and_the_next_one_gets_it() {
         let mut queues = Queues::default();
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(&Account::default());
         outbox.push_any_time(vec![1, 2], &mut queues);
         assert!(outbox.advance(&mut vec![Piece::Own], 2, &mut queues));
         assert_eq!(outbox.own.capacity(), 0);
-        let mut next = Outbox::default();
+        let mut next = Outbox::new(&Account::default());
         next.push_any_time(vec![3], &mut queues);
         assert!(queues.0.is_empty() && next.own.capacity() > 0);
     }
@@ -348,7 +375,7 @@ mod tests {
     fn what_is_kept_of_emptied_outboxes_is_bounded() {
         let mut queues = Queues::default();
         for count in 0..2 * QUEUES_MAX {
-            let mut outbox = Outbox::default();
+            let mut outbox = Outbox::new(&Account::default());
             for _ in 0..=count {
                 outbox.push_any_time(vec![1], &mut Queues::default());
             }

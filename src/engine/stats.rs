@@ -64,6 +64,9 @@ pub struct Stats {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Requests other than calls that failed, by code.
     pub refused: BTreeMap<&'static str, u64>,
+    /// How often each limit was met, by its flag. Limits that merely set a pace (`ping-after`, `settling`,
+    /// buffers of the kernel) are not counted.
+    pub limited: BTreeMap<&'static str, u64>,
     /// Turns of the loop.
     pub turns: u64,
     /// How long they took since the start.
@@ -78,8 +81,19 @@ pub struct Stats {
     pub outbound_bytes: u64,
     /// Bytes of unfinished frames held now.
     pub partial_bytes: u64,
+    /// Bytes of batches now that await a further part.
+    pub batch_bytes: u64,
     /// Bytes of arguments kept for another try now.
     pub retained_bytes: u64,
+}
+
+/// What costs more than a look: found out once a turn at the most, so that a peer who asks all the time costs
+/// the others little.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookedUp {
+    behind: u64,
+    turn_us: TurnTimes,
+    recent_turn_us: TurnTimes,
 }
 
 /// Entries of boards that revisions changed, net.
@@ -159,10 +173,19 @@ impl Stats {
     pub(super) fn count_dropped(&mut self, why: Dropped) {
         *self.dropped.entry(why.as_str()).or_default() += 1;
     }
+
+    pub(super) fn count_closed(&mut self, code: &'static str) {
+        *self.closed.entry(code).or_default() += 1;
+    }
+
+    /// The limit of this flag was met.
+    pub(super) fn count_limited(&mut self, flag: &'static str) {
+        *self.limited.entry(flag).or_default() += 1;
+    }
 }
 
 impl Engine {
-    /// The counters and gauges of now. Costs a walk over all connections.
+    /// The counters and gauges of now. Costs a walk over all connections, once a turn.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let default = self.namespaces.iter();
@@ -181,7 +204,14 @@ impl Engine {
         stats.parked = self.parked as u64;
         stats.retained_bytes = self.retained as u64;
         stats.turns = self.turn_clock.turns();
-        (stats.turn_us, stats.recent_turn_us) = self.turn_clock.percentiles();
+        stats.greeting = self.door.greeting();
+        stats.outbound_bytes = self.outbound.total() as u64;
+        stats.partial_bytes = self.partial.total() as u64;
+        stats.batch_bytes = self.batches.total() as u64;
+        let looked_up = self.look_up();
+        stats.behind = looked_up.behind;
+        stats.turn_us = looked_up.turn_us;
+        stats.recent_turn_us = looked_up.recent_turn_us;
         for (_, namespace) in &self.namespaces {
             stats.functions += namespace.board.len() as u64;
             stats.workers += namespace.roster.len() as u64;
@@ -191,10 +221,16 @@ impl Engine {
             stats.cache_bytes += (namespace.encoded_bytes() + namespace.pages.bytes()) as u64;
             stats.pages_encoded += namespace.pages.encoded;
         }
+        stats
+    }
+
+    fn look_up(&self) -> LookedUp {
+        if let Some(known) = self.looked_up.get() {
+            return known;
+        }
+        let (turn_us, recent_turn_us) = self.turn_clock.percentiles();
+        let mut behind = 0;
         for conn in self.connections.iter().flatten() {
-            stats.greeting += u64::from(conn.phase == super::connection::Phase::Greeting);
-            stats.outbound_bytes += conn.outbox.bytes() as u64;
-            stats.partial_bytes += conn.inbox.held() as u64;
             let Some(identity) = &conn.identity else {
                 continue;
             };
@@ -205,8 +241,14 @@ impl Engine {
             let up_to_date = matches!(
                 &conn.outbox.stream, Stream::Changes(position) if position.at >= last
             );
-            stats.behind += u64::from(!up_to_date);
+            behind += u64::from(!up_to_date);
         }
-        stats
+        let looked_up = LookedUp {
+            behind,
+            turn_us,
+            recent_turn_us,
+        };
+        self.looked_up.set(Some(looked_up));
+        looked_up
     }
 }

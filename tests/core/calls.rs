@@ -369,7 +369,7 @@ fn an_answer_and_an_invocation_never_overtake_a_change() {
 #[test]
 fn a_caller_that_does_not_read_is_bounded() {
     let limits = Limits {
-        max_outbound: 50_000,
+        max_outbound: 120_000,
         max_backlog: 200_000,
         ..Limits::default()
     };
