@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::acceptor::Acceptor;
 use super::handle::Control;
+use super::service::Service;
 use super::socket::Socket;
 use super::{OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Written};
@@ -82,6 +83,7 @@ struct Shell {
     engine: Engine,
     acceptor: Acceptor,
     signals: Option<SignalSource>,
+    service: Service,
     control: Arc<Control>,
     limits: Limits,
     connections: Slab<Connection>,
@@ -111,6 +113,7 @@ impl Shell {
             poll: server.poll,
             acceptor: Acceptor::new(server.listeners),
             signals: server.signals,
+            service: server.service,
             control: server.control,
             connections: Slab::new(),
             generation: 0,
@@ -126,6 +129,7 @@ impl Shell {
 
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.service.handle_ready(self.now(), self.engine.size());
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
@@ -159,6 +163,7 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
+        self.service.handle_turn(now, || self.engine.size());
         // The wait that follows is reckoned from here: one look at the clock serves both.
         self.ended = self.now();
         self.engine.note_turn(now, self.ended);
@@ -174,7 +179,11 @@ impl Shell {
         if !self.ready.is_empty() || !self.broken.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.engine.next_deadline(), self.acceptor.next_attempt()];
+        let deadlines = [
+            self.engine.next_deadline(),
+            self.acceptor.next_attempt(),
+            self.service.next_due(self.ended),
+        ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
     }
@@ -235,7 +244,14 @@ impl Shell {
 
     fn handle_own_event(&mut self, which: u32, now: Time) {
         let asked = match which {
-            SIGNALS => self.signals.as_mut().map_or(0, SignalSource::take),
+            SIGNALS => {
+                let signalled = self.signals.as_mut().map(SignalSource::take);
+                let signalled = signalled.unwrap_or_default();
+                if signalled.reload {
+                    self.reload(now);
+                }
+                signalled.stops
+            }
             WAKER => {
                 self.control.answer(|| self.engine.stats());
                 self.control.take_shutdowns()
@@ -249,9 +265,21 @@ impl Shell {
                     "shutting down: {} connections are told; asking again ends at once",
                     self.connections.len()
                 );
+                self.service.handle_stop(&self.limits);
             }
             self.engine.handle_shutdown(now);
         }
+    }
+
+    /// Reads anew what may change while the engine runs. Limits and addresses may not: whoever is connected
+    /// was told them.
+    fn reload(&mut self, now: Time) {
+        if self.shutdowns > 0 {
+            return;
+        }
+        self.service.handle_reload();
+        log::info!("asked to reload: there is nothing to read anew, all stays as it is");
+        self.service.handle_ready(now, self.engine.size());
     }
 
     fn report_reset(&mut self, id: ConnId, error: &io::Error, now: Time) {
