@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use fuzzed::recording::{Recording, record};
 
 /// Recordings with something wrong in them, of each kind.
-const DAMAGED: u64 = 150;
+const DAMAGED: u64 = 500;
 
 fn folder(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
