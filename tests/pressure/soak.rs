@@ -64,6 +64,7 @@ fn after_hours_of_everything_descriptors_and_memory_are_what_they_were() {
         "--changes-per-second=0",
         // Everybody is asked often, and nobody is given up because this machine is slow.
         "--ping-after=1000",
+        "--hello-timeout=600000",
         "--silence=600000",
         "--write-deadline=600000",
     ];
