@@ -13,6 +13,7 @@ mod expose;
 mod functions;
 mod help;
 mod hold;
+mod journal;
 mod json;
 mod load;
 mod logging;
