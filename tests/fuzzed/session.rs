@@ -142,6 +142,15 @@ fn tight() -> Limits {
         max_retained: 6_000,
         max_backlog: 8_000,
         max_bindings: 4,
+        max_greeting: 3,
+        max_namespace_functions: 12,
+        max_namespace_bindings: 8,
+        max_namespace_metadata: 6_000,
+        max_batches: 1_500,
+        max_outbound_total: 30_000,
+        max_partial: 3_000,
+        max_retained_each: 3_000,
+        cache_bytes: 2_000,
         log_bytes: 800,
         changes_per_second: 2,
         max_frame: 131_072,
@@ -349,9 +358,16 @@ impl Session {
         assert!(stats.connections <= open, "{stats:?}, {open}");
         assert!(stats.parked <= limits.max_parked, "{stats:?}");
         assert!(stats.retained_bytes <= limits.max_retained, "{stats:?}");
-        assert!(stats.calls <= limits.max_calls_total, "{stats:?}");
+        // Those that a caller waits for, and as many that a provider holds for nobody.
+        assert!(stats.calls <= 2 * limits.max_calls_total, "{stats:?}");
+        assert!(stats.batch_bytes <= limits.max_batches, "{stats:?}");
+        assert!(stats.partial_bytes <= limits.max_partial, "{stats:?}");
         assert!(stats.functions <= open * limits.max_functions, "{stats:?}");
         assert!(stats.bindings <= open * limits.max_bindings, "{stats:?}");
+        let most = limits.max_namespaces * limits.max_namespace_functions;
+        assert!(stats.functions <= most, "{stats:?}");
+        let most = limits.max_namespaces * limits.max_namespace_bindings;
+        assert!(stats.bindings <= most, "{stats:?}");
         let partial: usize = self.strangers.iter().flatten().map(Stranger::partial).sum();
         assert!(
             stats.partial_bytes <= partial as u64,

@@ -230,6 +230,8 @@ impl Watcher {
         self.link.open(address(), None, now);
         self.link.take_notices();
         self.speak(house);
+        // At once, before silent strangers crowd it out.
+        house.arrive(self.line, usize::MAX);
     }
 
     /// Whether these bytes give one of its secrets away.
