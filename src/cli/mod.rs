@@ -17,6 +17,7 @@ mod journal;
 mod json;
 mod load;
 mod logging;
+mod messagepack;
 mod options;
 mod output;
 mod payload;

@@ -1,50 +1,28 @@
-//! What comes in: connections, bytes, ends. Bytes become frames, frames become messages, and each message
+//! What comes in: bytes, ends. Bytes become frames, frames become messages, and each message
 //! goes to whoever knows what to do about it.
 
 use log::debug;
 
 use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
 
-use super::connection::{Connection, Phase};
+use super::connection::Phase;
 use super::ending::Ending;
 use super::outbox::{OwnFrame, Stream};
-use super::{Close, ConnId, Engine, Peer, Shutdown, Time, queue};
+use super::refusal::{Refusal, cut};
+use super::stats::Dropped;
+use super::{Close, ConnId, Engine, Time, queue};
+use crate::limits::Limits;
 
 /// Bytes that a connection which is being closed may still send before it is cut off.
 const DISCARD_MAX: usize = 4 << 20;
 
 impl Engine {
-    /// A connection was accepted. Over the limit it is refused with a GOODBYE and closed like any other.
-    ///
-    /// # Panics
-    /// When the key is still in use: the shell forgot to ask [`Engine::poll_close`] first.
-    pub fn handle_open(&mut self, conn: ConnId, peer: Peer, now: Time) {
-        let full = self.connected as u64 >= self.config.limits.max_connections;
-        let key = conn.key();
-        if self.connections.len() <= key {
-            self.connections.resize_with(key + 1, || None);
-        }
-        assert!(
-            self.connections[key].is_none(),
-            "slab key {key} is used twice"
-        );
-        self.connections[key] = Some(Box::new(Connection::new(conn, peer, now)));
-        self.connected += 1;
-        self.stats.accepted += 1;
-        if self.shutdown != Shutdown::No {
-            self.say_goodbye(conn, Code::ShuttingDown, "the engine is about to stop", now);
-        } else if full {
-            let limit = self.config.limits.max_connections;
-            let message = format!("the engine serves {limit} connections (--max-connections)");
-            self.say_goodbye(conn, Code::TooManyConnections, &message, now);
-        } else {
-            self.arm(conn, now);
-        }
-    }
-
     /// Bytes came in, split in whatever way. All are taken.
     pub fn handle_bytes(&mut self, id: ConnId, bytes: &[u8], now: Time) {
-        let Some(conn) = self.get_mut(id) else { return };
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        self.stats.bytes_in += bytes.len() as u64;
         conn.heard = now;
         conn.pinged = false;
         if let Phase::Leaving { discarded, .. } = &mut conn.phase {
@@ -57,7 +35,7 @@ impl Engine {
         // Taken out while frames borrow from it.
         let mut inbox = std::mem::take(&mut conn.inbox);
         let was_held = inbox.held();
-        let mut frames = 0;
+        let frames_before = self.stats.frames_in;
         let mut input = bytes;
         let fault = loop {
             let limits = &self.config.limits;
@@ -69,25 +47,26 @@ impl Engine {
             };
             match inbox.next(&mut input, limit as usize) {
                 Ok(Some(frame)) => {
-                    frames += 1;
+                    self.stats.frames_in += 1;
                     self.handle_frame(id, frame, now);
                 }
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }
         };
-        self.stats.bytes_in += bytes.len() as u64;
-        self.stats.frames_in += frames;
         if let Some(fault) = fault {
             return self.refuse_frame(id, fault, now);
         }
+        let begun_anew = self.stats.frames_in > frames_before;
         let Some(conn) = self.get_mut(id) else { return };
-        if inbox.held() > 0 && (was_held == 0 || frames > 0) {
+        if inbox.held() > 0 && (was_held == 0 || begun_anew) {
             conn.frame_since = now;
         }
+        conn.partial.set(inbox.held());
         conn.inbox = inbox;
         self.check_outbound(id);
         self.arm(id, now);
+        self.bound_partial(now);
     }
 
     /// The peer closed its sending half: it is gone from the board; what it is owed is still written.
@@ -137,12 +116,18 @@ impl Engine {
         let greeting = self
             .get(id)
             .is_some_and(|conn| conn.phase == Phase::Greeting);
-        let code = match fault {
+        let message = fault.to_string();
+        let refusal = match fault {
             // Before WELCOME the limit is part of the protocol, not of the configuration.
-            FrameError::TooLarge { .. } if !greeting => Code::FrameTooLarge,
-            _ => Code::ProtocolError,
+            FrameError::TooLarge { .. } if greeting => {
+                Refusal::over(Limits::FLAGS.max_hello, Code::ProtocolError, &message)
+            }
+            FrameError::TooLarge { .. } => {
+                Refusal::over(Limits::FLAGS.max_frame, Code::FrameTooLarge, &message)
+            }
+            _ => Refusal::new(Code::ProtocolError, message),
         };
-        self.say_goodbye(id, code, &fault.to_string(), now);
+        self.turn_away(id, &refusal, now);
     }
 
     fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
@@ -166,7 +151,7 @@ impl Engine {
         match message {
             Message::Register(register) => self.handle_register(id, &register, now),
             Message::Unregister(unregister) => self.handle_unregister(id, &unregister),
-            Message::Ready(ready) => self.handle_ready(id, ready.id),
+            Message::Ready(ready) => self.handle_ready(id, ready.id, now),
             Message::Ping(_) => {
                 let pong = Pong {
                     revision: self.bookmark(id),
@@ -195,11 +180,11 @@ impl Engine {
                 kind,
                 id: Some(request),
             } => {
-                self.stats.unknown_frames += 1;
-                self.unsupported(id, request, &format!("kind {kind}"));
+                let message = format!("this engine does not know kind {kind}, or not yet");
+                self.refuse(id, request, &Refusal::new(Code::Unsupported, message));
             }
             Message::Unknown { kind, id: None } => {
-                self.stats.unknown_frames += 1;
+                self.stats.count_dropped(Dropped::UnknownKind);
                 debug!("unknown kind {kind} ignored");
             }
             Message::Cast(cast) => self.handle_cast(id, &cast),
@@ -235,17 +220,12 @@ impl Engine {
         }
     }
 
-    fn unsupported(&mut self, id: ConnId, request: u64, what: &str) {
-        let message = format!("this engine does not know {what}, or not yet");
-        self.fail(id, request, Code::Unsupported, &message);
-    }
-
     /// Answers a request with an error of the engine; nothing was done.
     pub(super) fn fail(&mut self, id: ConnId, request: u64, code: Code, message: &str) {
         let failure = Failure {
             id: request,
             code: Text(code.as_str()),
-            message: Text(message),
+            message: Text(cut(message)),
             retryable: code.retryable(),
             executed: Executed::No,
             ..Failure::default()
@@ -262,7 +242,7 @@ impl Engine {
         if conn.is_leaving() {
             return;
         }
-        conn.outbox.push(frame);
+        conn.outbox.push(frame, &mut self.queues);
         if !conn.touched {
             conn.touched = true;
             self.touched.push(id);
@@ -274,15 +254,18 @@ impl Engine {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
-        conn.outbox.push_any_time(frame);
+        conn.outbox.push_any_time(frame, &mut self.queues);
         queue(conn, &mut self.flushable);
     }
 
     /// Stops reading a connection whose replies pile up.
     pub(super) fn check_outbound(&mut self, id: ConnId) {
         let limit = self.config.limits.max_outbound as usize;
-        if let Some(conn) = self.get_mut(id) {
-            conn.pause.outbound |= conn.outbox.bytes() > limit;
+        if let Some(conn) = super::live(&mut self.connections, id)
+            && conn.outbox.bytes() > limit
+            && !std::mem::replace(&mut conn.pause.outbound, true)
+        {
+            self.stats.count_limited(Limits::FLAGS.max_outbound);
         }
     }
 
@@ -298,6 +281,7 @@ impl Engine {
         if let Some((timer, _)) = conn.timer {
             self.wheel.remove(timer);
         }
+        self.door.left(&conn);
         self.release_identity(&conn);
         self.closes.push_back(Close::Socket(id));
     }

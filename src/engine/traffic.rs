@@ -31,6 +31,8 @@ pub(super) struct Traffic {
     pub(super) overdue: u32,
     /// How many of those it runs nobody waits for any more.
     pub(super) abandoned: u32,
+    /// Bytes of arguments that are kept of the calls it made.
+    pub(super) retained: usize,
     /// What calls are parked for that this worker could run, by when the first of them was parked.
     hungry: BTreeMap<u64, Park>,
     /// The same, to have each once.
@@ -46,6 +48,7 @@ impl Traffic {
             capacity,
             overdue: 0,
             abandoned: 0,
+            retained: 0,
             hungry: BTreeMap::new(),
             hungry_for: HashSet::with_hasher(keys),
         }

@@ -56,7 +56,7 @@ struct Connection {
     id: ConnId,
     socket: Socket,
     life: Life,
-    /// The poll said that there is something to read, and no read has said `WouldBlock` since.
+    /// The poll said that there is something to read, and no read has found less than it could take since.
     readable: bool,
     /// On the ready list.
     queued: bool,
@@ -98,6 +98,8 @@ struct Shell {
     broken: Vec<(ConnId, io::Error)>,
     scratch: Box<[u8]>,
     start: Instant,
+    /// When the last turn ended.
+    ended: Time,
     /// How often a shutdown was asked for.
     shutdowns: u32,
 }
@@ -120,6 +122,7 @@ impl Shell {
             broken: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             start,
+            ended: Time(0),
             shutdowns: 0,
         }
     }
@@ -130,7 +133,10 @@ impl Shell {
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.ended = self.now();
+                    continue;
+                }
                 Err(error) => return Err(RunError::Poll(error)),
             }
             if self.control.is_killed() {
@@ -157,7 +163,10 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
-        self.service.handle_turn(now, || self.engine.size());
+        // The wait that follows is reckoned from here: one look at the clock serves both.
+        self.ended = self.now();
+        self.engine.note_turn(now, self.ended);
+        self.service.handle_turn(self.ended, || self.engine.size());
     }
 
     fn now(&self) -> Time {
@@ -170,14 +179,13 @@ impl Shell {
         if !self.ready.is_empty() || !self.broken.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
         }
-        let now = self.now();
         let deadlines = [
             self.engine.next_deadline(),
             self.acceptor.next_attempt(),
-            self.service.next_due(now),
+            self.service.next_due(self.ended),
         ];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.0.saturating_sub(now.0)))
+        Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
     }
 
     fn is_over(&self) -> bool {
@@ -323,6 +331,11 @@ impl Shell {
                 Ok(n) => {
                     counting.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
+                    // A short read took all that there was, and what comes later is another event. Only
+                    // an end may be announced already, with the bytes that were read.
+                    if n < self.scratch.len() && connection.life == Life::Open {
+                        connection.readable = false;
+                    }
                     self.engine.handle_bytes(id, &self.scratch[..n], now);
                 }
                 Err(error) => match error.kind() {
@@ -442,7 +455,9 @@ impl Shell {
             log::debug!("{peer}: a socket option was refused: {error}");
         }
         if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
-            log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            if self.engine.may_log(now) {
+                log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            }
             self.control.counting.closed.add(1);
             return;
         }
@@ -488,3 +503,6 @@ fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Writ
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

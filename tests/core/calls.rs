@@ -55,6 +55,11 @@ pub(crate) fn in_flight(world: &World) -> (u64, u64, u64) {
     (stats.calls, stats.parked, stats.retained_bytes)
 }
 
+/// What the engine dropped, by reason.
+fn dropped(world: &World) -> Vec<(&'static str, u64)> {
+    world.engine.stats().dropped.into_iter().collect()
+}
+
 #[test]
 fn a_call_carries_everything_there_and_back() {
     let mut world = World::new(Limits::default());
@@ -111,7 +116,8 @@ fn a_result_counts_once_and_only_from_its_owner() {
     world.turn();
     let result = CallEnding::Result(b"the answer".to_vec());
     assert_eq!(world.call_ending(caller, call), Some(&result));
-    assert_eq!(world.engine.stats().dropped_frames, 4);
+    let reasons = [("foreign_answer", 2), ("unknown_answer", 2)];
+    assert_eq!(dropped(&world), reasons);
 }
 
 #[test]
@@ -363,7 +369,7 @@ fn an_answer_and_an_invocation_never_overtake_a_change() {
 #[test]
 fn a_caller_that_does_not_read_is_bounded() {
     let limits = Limits {
-        max_outbound: 50_000,
+        max_outbound: 120_000,
         max_backlog: 200_000,
         ..Limits::default()
     };
@@ -459,7 +465,8 @@ fn an_unknown_answer_or_cancel_is_counted_and_nothing_else() {
     world.answer(link, 0, b"");
     world.say(link, &Outcome::default().to_frame());
     world.turn();
-    assert_eq!(world.engine.stats().dropped_frames, 4);
+    let reasons = [("late_cancel", 1), ("unknown_answer", 3)];
+    assert_eq!(dropped(&world), reasons);
     assert_eq!(world.reader(link).goodbye, None);
 }
 
@@ -498,7 +505,7 @@ fn casts_and_events_whose_headers_leave_no_room_reach_nobody() {
         crate::fleet::code(world.ending(caller, id)),
         "payload_too_large"
     );
-    assert_eq!(world.engine.stats().dropped_frames, 1);
+    assert_eq!(dropped(&world), [("cast_too_large", 1)]);
     assert!(world.reader(provider).goodbye.is_none());
 }
 

@@ -2,15 +2,20 @@
 
 mod calls;
 mod churn;
+mod crowds;
 mod deadlines;
 mod departures;
 mod dice;
 mod endings;
 mod fleet;
+mod growth;
 mod ledger;
+mod limits;
+mod loads;
 mod promises;
 mod reader;
 mod refusals;
 mod routing;
 mod sessions;
+mod stats;
 mod world;
