@@ -12,7 +12,8 @@
 //! - a worker's name and metadata: in HELLO, hence `max_hello` for each connection;
 //! - headers, codes, messages, details: within frames, and counted with the payload where they are kept;
 //! - change logs of all namespaces: `log_bytes` times `max_namespaces`;
-//! - what a turn brings: 256 KiB from each connection, which is what the shell reads of one at once;
+//! - what a turn brings: 256 KiB from each connection, which is what the shell reads of one at once; what is read
+//!   and not handled yet, because it makes much work, counts in `max_partial`;
 //! - messages of the engine itself, in frames and in the log: cut to a kilobyte.
 
 use std::time::Duration;

@@ -113,7 +113,11 @@ fn sources() -> Vec<Source> {
 }
 
 fn all_rust() -> Vec<Source> {
-    files(&["src", "tests", "benches", "examples"], "rs")
+    let folders = ["src", "tests", "benches", "examples"];
+    files(
+        &[&folders[..], &["fuzz/src", "fuzz/fuzz_targets"]].concat(),
+        "rs",
+    )
 }
 
 /// The module of the crate that a file in `src/` belongs to; `None` for lib.rs.

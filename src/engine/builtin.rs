@@ -21,6 +21,10 @@ const ID_BYTES: usize = 9;
 /// A list within a row fills this part of a payload at the most.
 const ROW_SHARE: usize = 4;
 
+/// What a row costs, and what `engine::stats` costs: see [`Engine::note_work`].
+const ROW_WORK: u64 = 5;
+const STATS_WORK: u64 = 200;
+
 /// What the lists take. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -97,7 +101,10 @@ impl Engine {
             "engine::functions::list" => self.list_functions(namespace, &call.payload),
             "engine::workers::list" => self.list_workers(namespace, &call.payload),
             "engine::bindings::list" => self.list_bindings(namespace, &call.payload),
-            "engine::stats" => Ok(encode(&self.stats_for(Some(namespace)))),
+            "engine::stats" => {
+                self.note_work(STATS_WORK);
+                Ok(encode(&self.stats_for(Some(namespace))))
+            }
             name => {
                 let message = format!("the engine has no function `{}`", shown(name));
                 Err(Refusal::new(Code::NoSuchFunction, message))
@@ -164,6 +171,7 @@ impl Engine {
         let namespace = &self.namespaces[namespace];
         let workers = namespace.roster.workers_after(after);
         let rows = workers
+            .inspect(|_| self.note_work(1))
             .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
             .map(|(id, worker)| {
                 let conn = worker.names().next().and_then(|name| {
@@ -238,6 +246,7 @@ impl Engine {
         let (mut entries, mut count) = (Vec::new(), 0);
         let (mut last, mut next) = (None, None);
         for (key, row) in rows {
+            self.note_work(ROW_WORK);
             if count == limit {
                 next = last;
                 break;

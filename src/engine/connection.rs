@@ -124,8 +124,12 @@ pub(super) struct Connection {
     pub(super) refused: bool,
     pub(super) identity: Option<Box<Identity>>,
     pub(super) inbox: Inbox,
-    /// What the inbox holds of what all inboxes hold.
+    /// What inbox and rest hold of what all hold.
     pub(super) partial: Share,
+    /// What was read and is to be handled in a later turn: see [`super::intake`].
+    pub(super) rest: Vec<u8>,
+    /// The peer closed its sending half behind that.
+    pub(super) rest_is_last: bool,
     pub(super) outbox: Outbox,
     pub(super) batch: Option<Box<Batch>>,
     pub(super) traffic: Option<Box<Traffic>>,
@@ -170,6 +174,8 @@ impl Connection {
             identity: None,
             inbox: Inbox::default(),
             partial: partial.share(),
+            rest: Vec::new(),
+            rest_is_last: false,
             outbox: Outbox::new(outbound),
             batch: None,
             traffic: None,
@@ -186,6 +192,11 @@ impl Connection {
             caused: false,
             timer: None,
         }
+    }
+
+    /// Bytes of what is not handled yet.
+    pub(super) fn unhandled(&self) -> usize {
+        self.inbox.held() + self.rest.len()
     }
 
     pub(super) fn is_leaving(&self) -> bool {

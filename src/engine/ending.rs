@@ -278,7 +278,7 @@ impl Engine {
             return;
         };
         if let Some(traffic) = conn.traffic.as_deref_mut() {
-            traffic.made.remove(&caller.request);
+            traffic.forget_made(caller.request);
         }
         let mut frame = ending.frame(caller.request);
         let mut outcome = ending.outcome();

@@ -1,7 +1,7 @@
 //! Events and casts: BIND ties a function to an event, EMIT casts to all that is bound to it, CAST is a call
 //! that nobody answers. A cast that can't be delivered is dropped and counted, never answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::protocol::{
     Bin, BindingEntry, BindingKey, Cast, CastOptions, Code, Emit, NameError, Outcome, Text,
@@ -141,8 +141,9 @@ impl Engine {
     /// The functions bound to an event, each once, and whether all of its providers are to hear of it.
     fn bound_to(&self, namespace: usize, event: &str) -> Vec<(String, bool)> {
         let prefix = format!("{event}\0");
-        let mut bound: Vec<(String, bool)> = Vec::new();
+        let (mut bound, mut walked): (Vec<(String, bool)>, u64) = (Vec::new(), 0);
         for (key, provider) in self.namespaces[namespace].bindings.now_under(&prefix) {
+            walked += 1;
             let (_, function, _) = split_binding_key(key);
             let to_all = rmp_serde::from_slice::<BindingEntry<'_>>(provider)
                 .is_ok_and(|binding| binding.deliver_all);
@@ -152,6 +153,8 @@ impl Engine {
                 _ => bound.push((function.to_owned(), to_all)),
             }
         }
+        // Each was looked at, and most lead to a delivery.
+        self.note_work(2 * walked);
         bound
     }
 
@@ -204,6 +207,7 @@ impl Engine {
             return self.stats.count_dropped(Dropped::EventNobody);
         };
         let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
+        self.note_work(providers.len() as u64);
         for provider in providers {
             if self.load(provider).is_some_and(|load| !load.choked) && self.takes_casts() {
                 self.deliver(from, provider, cast);
@@ -268,7 +272,7 @@ fn check(
         entries.push((known.unwrap_or_else(|| key.into()), definition));
     }
     // Of a key that comes twice, the last entry holds.
-    let last: HashMap<&str, usize> = entries
+    let last: BTreeMap<&str, usize> = entries
         .iter()
         .map(|(key, definition)| (&**key, definition.encoded.len()))
         .collect();

@@ -52,7 +52,7 @@ impl Engine {
         let limit = self.config.limits.max_partial;
         while self.partial.total() as u64 > limit {
             let holders = self.connections.iter().flatten();
-            let holders = holders.filter(|conn| conn.inbox.held() > 0);
+            let holders = holders.filter(|conn| conn.unhandled() > 0);
             let first = holders.map(|conn| (conn.frame_since, conn.id)).min();
             let Some((_, id)) = first else { return };
             let message = format!("over {limit} bytes of frames are unfinished; yours for longest");

@@ -207,6 +207,11 @@ pub struct Engine {
     flushable: VecDeque<ConnId>,
     /// Whose frames of this turn want a stamp.
     touched: Vec<ConnId>,
+    /// Who has a rest to be handled in this turn, and in the next.
+    rests: Vec<ConnId>,
+    later_rests: Vec<ConnId>,
+    /// What the frames of the connection that is being handled have cost: see [`intake`].
+    work: Cell<u64>,
     /// Who changed a board in this turn.
     causers: Vec<ConnId>,
     closes: VecDeque<Close>,
@@ -268,6 +273,9 @@ impl Engine {
             retained: 0,
             flushable: VecDeque::new(),
             touched: Vec::new(),
+            rests: Vec::new(),
+            later_rests: Vec::new(),
+            work: Cell::new(0),
             causers: Vec::new(),
             closes: VecDeque::new(),
             resumes: VecDeque::new(),
@@ -285,6 +293,7 @@ impl Engine {
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
         self.looked_up.set(None);
+        self.handle_rests(now);
         self.relieve(now);
         self.bound_outbound(now);
         let idle = self.flushable.is_empty();
@@ -353,7 +362,7 @@ impl Engine {
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.get(conn)
-            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any())
+            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && conn.rest.is_empty())
     }
 
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
@@ -361,6 +370,7 @@ impl Engine {
     pub fn has_more(&self) -> bool {
         !self.flushable.is_empty()
             || !self.touched.is_empty()
+            || !self.rests.is_empty()
             || !self.resumes.is_empty()
             || !self.closes.is_empty()
     }

@@ -358,7 +358,7 @@ impl Engine {
             return;
         };
         let phase = Phase::Leaving {
-            heard_eof: false,
+            heard_eof: conn.rest_is_last,
             half_closed: false,
             discarded: 0,
         };
@@ -368,6 +368,7 @@ impl Engine {
         conn.since = now;
         conn.batch = None;
         conn.inbox = crate::protocol::Inbox::default();
+        conn.rest = Vec::new();
         conn.partial.set(0);
         queue(conn, &mut self.flushable);
         let peer = conn.peer;

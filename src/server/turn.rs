@@ -163,10 +163,10 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
+        self.service.handle_turn(now, || self.engine.size());
         // The wait that follows is reckoned from here: one look at the clock serves both.
         self.ended = self.now();
         self.engine.note_turn(now, self.ended);
-        self.service.handle_turn(self.ended, || self.engine.size());
     }
 
     fn now(&self) -> Time {

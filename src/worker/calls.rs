@@ -17,17 +17,20 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What shall be called, or emitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wish {
-    pub(super) what: Aim,
+pub struct Wish {
+    /// Whether the name is a function's or an event's.
+    pub what: Aim,
     /// The function's name, or the event's.
-    pub(super) name: Box<str>,
-    pub(super) payload: Vec<u8>,
-    pub(super) options: CallOptions,
+    pub name: Box<str>,
+    /// What to call it with, as it travels.
+    pub payload: Vec<u8>,
+    /// How.
+    pub options: CallOptions,
 }
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aim {
+pub enum Aim {
     /// A function, to be called.
     Function,
     /// An event, to be emitted.
@@ -36,14 +39,15 @@ pub(super) enum Aim {
 
 /// A good end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Answer {
-    pub(super) payload: Vec<u8>,
+pub struct Answer {
+    /// The result, as it travels.
+    pub payload: Vec<u8>,
     /// Of an event: how many functions it was cast to.
-    pub(super) matched: u64,
+    pub matched: u64,
 }
 
 /// How a call ended.
-pub(super) type CallEnd = (Ticket, Result<Answer, CallError>);
+pub type CallEnd = (Ticket, Result<Answer, CallError>);
 
 #[derive(Debug)]
 struct Call {

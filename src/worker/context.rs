@@ -19,15 +19,28 @@ pub struct Context {
 
 /// A call or a cast that came in, without its arguments.
 #[derive(Debug)]
-pub(super) struct Invocation {
-    pub(super) function: Arc<str>,
-    pub(super) caller: u64,
-    pub(super) caller_name: Box<str>,
-    /// `None` for a cast.
-    pub(super) deadline: Option<Instant>,
-    pub(super) headers: Box<[u8]>,
-    pub(super) event: Option<Box<str>>,
+pub struct Invocation {
+    /// The function that was called.
+    pub function: Arc<str>,
+    /// The caller's worker id.
+    pub caller: u64,
+    /// The caller's name.
+    pub caller_name: Box<str>,
+    /// Until when the caller waits; `None` for a cast.
+    pub deadline: Option<Instant>,
+    /// What the caller sent along, as it travels.
+    pub headers: Box<[u8]>,
+    /// The event that caused it, if one did.
+    pub event: Option<Box<str>>,
     pub(super) cancelled: Arc<Signal>,
+}
+
+impl Invocation {
+    /// See [`Context::is_cancelled`].
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_given()
+    }
 }
 
 /// Something that happens once and may be waited for.
@@ -122,7 +135,7 @@ impl Context {
     /// over, the connection was lost, or the worker closes and its patience is at its end.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.invocation.cancelled.is_given()
+        self.invocation.is_cancelled()
     }
 
     /// Waits at most so long for [`Context::is_cancelled`], and says whether it is.

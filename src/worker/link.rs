@@ -7,7 +7,8 @@
 //! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
 //!    that returns a [`Loss`] has ended the connection: close the transport;
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
-//! 4. [`Link::take_notices`] and [`Link::take_end`] for what came of it.
+//! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for
+//!    what came of it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -17,11 +18,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::exchange::{error_of, refusal_of};
-use super::calls::{Answer, Calls};
+use super::calls::Calls;
+pub use super::calls::{Aim, Answer, CallEnd, Wish};
+pub use super::context::Invocation;
 use super::registrations::{Desk, Registrations};
 pub use super::requests::Ticket;
 use super::requests::{Asked, Requests};
 use super::serving::Serving;
+pub use super::serving::{Reply, Work};
 use super::view::{Origin, View, ViewError};
 use super::{Connection, End, Loss, Notice, Refusal, Watch};
 use crate::address::Address;
@@ -284,12 +288,7 @@ impl Link {
 
     /// Moves the bytes that are to be written to the end of `into`; says whether there were any.
     pub fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
-        self.requests.written += self.requests.out.len() as u64;
-        if into.is_empty() {
-            mem::swap(into, &mut self.requests.out);
-        } else {
-            into.append(&mut self.requests.out);
-        }
+        self.requests.take_output(into);
         !into.is_empty()
     }
 
@@ -339,7 +338,7 @@ impl Link {
     pub fn leave(&mut self, now: Instant) {
         match self.phase {
             Phase::Up(_) | Phase::Greeting { .. } => {
-                self.requests.out.extend(farewell());
+                self.requests.say_last(&farewell());
                 let until = now + LEAVE_TIMEOUT;
                 self.phase = Phase::Leaving { until };
             }

@@ -13,16 +13,18 @@ use crate::protocol::{Cast, Code, Invoke};
 
 /// Work for a handler.
 #[derive(Debug)]
-pub(super) struct Work {
-    pub(super) invocation: Invocation,
-    pub(super) payload: Vec<u8>,
+pub struct Work {
+    /// What was called, and by whom.
+    pub invocation: Invocation,
+    /// The arguments, as they travel.
+    pub payload: Vec<u8>,
     /// What to answer to; `None` for a cast.
-    pub(super) reply: Option<Reply>,
+    pub reply: Option<Reply>,
 }
 
 /// Names a call that came in, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reply {
+pub struct Reply {
     /// Counts connections: an answer over another one is nobody's.
     connection: u64,
     id: u64,

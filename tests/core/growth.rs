@@ -2,7 +2,7 @@
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bind, BindingEntry, CallOptions, Definition, Executed, HEADER_LEN, Ping, Text,
+    Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Text,
 };
 
 use crate::calls::{idempotent, invoked};
@@ -241,6 +241,90 @@ fn small_replies_count_with_what_each_costs_beside_its_bytes() {
     // A PONG has eight bytes, and takes up ten times as much.
     let said = 100 * 100 - world.links[asker].up.len() / ping.len();
     assert!(said < 100_000 / 50 + 100, "{said} PONGs wait");
+}
+
+/// A worker that bound this many functions, which nobody provides, to the event `e`.
+fn event_with_bindings(world: &mut World, count: usize) {
+    let binder = world.join("b", &nothing());
+    let functions = many(count);
+    let entries = functions.iter().map(|function| BindingEntry {
+        event: Text("e"),
+        function: Text(function),
+        ..BindingEntry::default()
+    });
+    let id = bind(world, binder, entries.collect());
+    world.turn();
+    assert!(world.ending(binder, id).is_ok());
+}
+
+fn emit(world: &mut World, link: usize, id: u64) {
+    let emit = Emit {
+        id,
+        event: Text("e"),
+        ..Emit::default()
+    };
+    // Its RESULT has no revision, as a call's.
+    world.links[link].reader.calls.insert(id);
+    world.say(link, &emit.to_frame());
+}
+
+#[test]
+fn small_frames_that_make_much_work_are_spread_over_turns_and_none_is_lost() {
+    const BOUND: usize = 5000;
+    let mut world = World::new(Limits::default());
+    event_with_bindings(&mut world, BOUND);
+    let source = world.join("s", &nothing());
+    for id in 1..=100 {
+        emit(&mut world, source, id);
+    }
+    world.say(source, &Ping::default().to_frame());
+    // It goes right behind what it has sent: the end is taken behind the rest.
+    let (mut turns, mut most, mut before) = (0, 0, 0);
+    loop {
+        world.turn();
+        turns += 1;
+        if turns == 1 {
+            world.eof(source);
+        }
+        let stats = world.engine.stats();
+        let done = stats.dropped.get("event_nobody").copied().unwrap_or(0);
+        most = most.max(done - before);
+        before = done;
+        assert!(turns < 1000);
+        if stats.closed.contains_key("eof") {
+            break;
+        }
+        assert!(world.engine.has_more(), "the loop would go to sleep");
+        assert!(!world.engine.wants_read(world.links[source].id));
+    }
+    assert_eq!(before, 100 * BOUND as u64, "none is lost");
+    assert!(most <= 3 * 10_000, "{most} deliveries in a turn");
+    world.turn();
+    let reader = world.reader(source);
+    assert_eq!((reader.call_endings.len(), reader.pongs), (100, 1));
+    assert_eq!(world.engine.stats().partial_bytes, 0);
+}
+
+#[test]
+fn what_is_left_of_a_read_is_given_up_with_its_connection() {
+    let mut world = World::new(Limits::default());
+    event_with_bindings(&mut world, 5000);
+    let source = world.join("s", &nothing());
+    for id in 1..=100 {
+        emit(&mut world, source, id);
+    }
+    world.turn();
+    assert!(world.engine.stats().partial_bytes > 0);
+    world.reset(source);
+    world.turn();
+    let done = world.engine.stats().dropped["event_nobody"];
+    world.turn();
+    let stats = world.engine.stats();
+    assert_eq!(
+        (stats.dropped["event_nobody"], stats.partial_bytes),
+        (done, 0)
+    );
+    assert!(done < 100 * 5000);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use callboard::protocol::{
-    DecodeError, FrameError, HEADER_LEN, Inbox, MAX_DEPTH, MAX_FRAME_CEILING, MAX_MAP_KEYS, Malformed,
-    Message, check_wellformed,
+    DecodeError, FrameError, HEADER_LEN, Inbox, MAX_DEPTH, MAX_FRAME_CEILING, MAX_MAP_KEYS,
+    Malformed, Message, check_wellformed,
 };
 use rmpv::Value;
 
@@ -107,7 +107,10 @@ fn check_message(message: &Message<'_>, body: &[u8]) {
     message.encode(&mut frame);
     if let Message::Unknown { kind, id } = message {
         assert!(!known && frame.is_empty());
-        assert_eq!(id.is_some(), *kind < callboard::protocol::FIRST_UNANSWERED_KIND);
+        assert_eq!(
+            id.is_some(),
+            *kind < callboard::protocol::FIRST_UNANSWERED_KIND
+        );
         return;
     }
     assert!(known);

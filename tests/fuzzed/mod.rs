@@ -4,8 +4,22 @@
 // Nobody uses all of it: a target has one `run`, the tests make seeds too.
 #![allow(dead_code)]
 
+mod cursor;
+mod engine_frame;
 pub mod frame;
+mod house;
+pub mod library;
 pub mod payload;
+pub mod recording;
+mod replica;
+pub mod session;
+mod steward;
+mod stranger;
+mod worker_frame;
+
+/// A reader that panics over whatever the specification rules out.
+#[path = "../core/reader.rs"]
+mod reader;
 
 /// Panics if `work` ever held more than `most` bytes of memory more than before.
 fn bounded<T>(most: usize, work: impl FnOnce() -> T) -> T {

@@ -25,10 +25,10 @@ fn from_json(data: &[u8]) {
     let Ok(payload) = messagepack::from_bytes(data) else {
         return;
     };
-    let meant = match std::str::from_utf8(data).map(str::trim_ascii) {
-        Ok("") => Value::Null,
-        Ok(text) => serde_json::from_str(text).expect("it was JSON just now"),
-        Err(_) => panic!("what is no UTF-8 is no JSON"),
+    let text = std::str::from_utf8(data).expect("what is no UTF-8 is no JSON");
+    let meant = match text.trim_ascii() {
+        "" => Value::Null,
+        text => serde_json::from_str(text).expect("it was JSON just now"),
     };
     assert!(depth(&meant) <= json::MAX_DEPTH);
     assert_eq!(json::from_messagepack(&payload), meant);

@@ -107,16 +107,16 @@ fn exchange(calls: u64) {
         (ended("result"), ended("provider_gone")),
         (ends["result"], lost)
     );
-    for gauge in [
-        "calls",
-        "parked",
-        "retained_bytes",
-        "dropped_frames",
-        "outbound_bytes",
-    ] {
+    for gauge in ["calls", "parked", "retained_bytes", "outbound_bytes"] {
         // The call that asks is in flight while it is answered, and on no books.
         assert_eq!(stats[gauge].as_u64(), Some(0), "{gauge}");
     }
+    assert_eq!(
+        stats["dropped"].as_map().map(Vec::len),
+        Some(0),
+        "{}",
+        stats["dropped"]
+    );
 }
 
 /// What is asked: who asks, its how manieth call it is, and bytes that only this call has.

@@ -92,11 +92,11 @@ fn check(engine: &Engine, crowd: &Crowd, workers: usize, what: &str, first: u64)
     let (pages, revisions, snapshots) = (
         count("pages_encoded"),
         count("revisions"),
-        &stats["snapshots"],
+        &stats["resyncs"],
     );
     println!("{what}: {revisions} revisions, {pages} pages encoded, snapshots {snapshots}");
-    // Encoded for each joiner, it would be pages times joiners; even one page each would be too many.
-    assert!(pages < workers as u64, "{pages} pages were encoded");
+    // Encoded for each joiner, it would be pages times joiners; even one page for each ten would be too many.
+    assert!(pages < workers as u64 / 10, "{pages} pages were encoded");
     let bound = workers as u64 * WORKER + count("log_bytes") + count("cache_bytes") + SLACK;
     let grown = engine.memory().saturating_sub(first);
     println!("{what}: {} MiB more than empty", grown / MIB);

@@ -3,21 +3,15 @@
 
 use std::time::Instant;
 
-use super::{Draining, Link, Phase, Ticket};
+use super::{CallEnd, Draining, Link, Phase, Reply, Ticket, Wish, Work};
 use crate::protocol::{Code, Drain, Executed, Failure};
-use crate::worker::calls::{CallEnd, Wish};
 use crate::worker::requests::{Asked, unsupported};
-use crate::worker::serving::{Reply, Work};
 use crate::worker::{CallError, Fault, Refusal};
 
 impl Link {
     /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
     /// [`Link::patience`] how long.
-    pub(in crate::worker) fn call(
-        &mut self,
-        wish: Wish,
-        now: Instant,
-    ) -> Result<Ticket, CallError> {
+    pub fn call(&mut self, wish: Wish, now: Instant) -> Result<Ticket, CallError> {
         if let Some(end) = self.end.clone() {
             let executed = Executed::No;
             return Err(CallError::Ended { end, executed });
@@ -26,7 +20,7 @@ impl Link {
     }
 
     /// Sends a cast, if there is a connection.
-    pub(in crate::worker) fn cast(
+    pub fn cast(
         &mut self,
         function: &str,
         payload: &[u8],
@@ -49,37 +43,38 @@ impl Link {
     }
 
     /// Until when a call is to be waited for; `None` once it has ended.
-    pub(in crate::worker) fn patience(&self, ticket: Ticket) -> Option<Instant> {
+    #[must_use]
+    pub fn patience(&self, ticket: Ticket) -> Option<Instant> {
         self.calls.patience(ticket)
     }
 
     /// Ends a call if its time is over.
-    pub(in crate::worker) fn expire_call(&mut self, ticket: Ticket, now: Instant) {
+    pub fn expire_call(&mut self, ticket: Ticket, now: Instant) {
         self.calls.expire(ticket, now, &mut self.requests);
     }
 
     /// Nobody wants this call's end any more: cancels it.
-    pub(in crate::worker) fn forget_call(&mut self, ticket: Ticket) {
+    pub fn forget_call(&mut self, ticket: Ticket) {
         self.calls.forget(ticket, &mut self.requests);
     }
 
     /// How calls ended since the last time.
-    pub(in crate::worker) fn take_ended_calls(&mut self) -> Vec<CallEnd> {
+    pub fn take_ended_calls(&mut self) -> Vec<CallEnd> {
         self.calls.take_ended()
     }
 
     /// The calls and casts that came in since the last time, in order.
-    pub(in crate::worker) fn take_work(&mut self) -> Vec<Work> {
+    pub fn take_work(&mut self) -> Vec<Work> {
         self.serving.take_work()
     }
 
     /// Answers a call that came in, if the answer is still owed.
-    pub(in crate::worker) fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
+    pub fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
         self.serving.answer(reply, result, &mut self.requests);
     }
 
     /// Says that nothing stands behind this function here.
-    pub(in crate::worker) fn answer_unserved(&mut self, reply: Reply, provided: bool) {
+    pub fn answer_unserved(&mut self, reply: Reply, provided: bool) {
         let fault = if provided {
             unsupported("this worker runs nothing for this function")
         } else {
@@ -93,7 +88,7 @@ impl Link {
 
     /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
     /// more, not even after a reconnect.
-    pub(in crate::worker) fn drain(&mut self) {
+    pub fn drain(&mut self) {
         if self.draining == Draining::No {
             self.draining = Draining::Confirmed;
             if matches!(self.phase, Phase::Up(_)) {
@@ -106,18 +101,20 @@ impl Link {
     }
 
     /// Whether DRAIN was said.
-    pub(in crate::worker) fn is_draining(&self) -> bool {
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.draining != Draining::No
     }
 
     /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
-    pub(in crate::worker) fn in_flight(&self) -> (usize, bool) {
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, bool) {
         let more = self.draining == Draining::Asked;
         (self.serving.in_flight(), more)
     }
 
     /// Tells all handlers to stop.
-    pub(in crate::worker) fn cancel_serving(&self) {
+    pub fn cancel_serving(&self) {
         self.serving.cancel_all();
     }
 }
