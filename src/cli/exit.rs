@@ -29,6 +29,18 @@ pub(super) enum Exit {
 }
 
 impl Exit {
+    /// Every exit code, in order.
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NoEngine,
+        Self::Refused,
+        Self::CannotListen,
+        Self::Function,
+        Self::Unanswered,
+    ];
+
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
