@@ -9,7 +9,7 @@ use callboard::protocol::{
     Outcome, OutcomeOptions, Ping, Pong, Synced, Text, check_wellformed,
 };
 
-use fleet::{Fleet, hello, name, register, unregister};
+use fleet::{Calls, Fleet, hello, name, register, unregister};
 
 /// Allocations of `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -178,6 +178,44 @@ fn a_heartbeat_costs_as_little_among_a_thousand_connections_as_alone() {
         allocations(|| fleet.say(worker, &ping))
     };
     assert_eq!(cost(0), cost(1_000));
+}
+
+/// Allocations of a call from CALL to the caller's RESULT, with so many calls in flight between the two. The median
+/// of many: now and then the table of calls in flight is put in order.
+fn cost_of_a_call(mut fleet: Fleet, in_flight: usize) -> u64 {
+    let mut calls = Calls::begin(&mut fleet, in_flight);
+    let mut counts: Vec<u64> = (0..501)
+        .map(|_| allocations(|| calls.turn(&mut fleet)))
+        .collect();
+    counts.sort_unstable();
+    counts[250]
+}
+
+#[test]
+fn a_call_allocates_its_invoke_and_its_result_and_nothing_else() {
+    assert_eq!(cost_of_a_call(Fleet::with(10, 0), 1), 2);
+}
+
+#[test]
+fn a_call_costs_the_same_on_a_large_board_as_on_a_small_one() {
+    let small = cost_of_a_call(Fleet::with(10, 0), 1);
+    assert_eq!(small, cost_of_a_call(Fleet::with(1_000, 0), 1));
+    assert_eq!(small, cost_of_a_call(Fleet::with(100_000, 0), 1));
+}
+
+#[test]
+fn a_call_costs_the_same_among_ten_thousand_connections_as_among_ten() {
+    let few = cost_of_a_call(Fleet::with(10, 10), 1);
+    assert_eq!(few, cost_of_a_call(Fleet::with(10, 1_000), 1));
+    assert_eq!(few, cost_of_a_call(Fleet::with(10, 10_000), 1));
+}
+
+#[test]
+fn a_call_costs_the_same_among_ten_thousand_in_flight_as_alone() {
+    let alone = cost_of_a_call(Fleet::with(10, 0), 1);
+    for in_flight in [2, 1_000, 10_000] {
+        assert_eq!(alone, cost_of_a_call(Fleet::with(10, 0), in_flight));
+    }
 }
 
 #[test]

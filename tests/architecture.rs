@@ -113,7 +113,11 @@ fn sources() -> Vec<Source> {
 }
 
 fn all_rust() -> Vec<Source> {
-    files(&["src", "tests", "benches", "examples"], "rs")
+    let folders = ["src", "tests", "benches", "examples"];
+    files(
+        &[&folders[..], &["fuzz/src", "fuzz/fuzz_targets"]].concat(),
+        "rs",
+    )
 }
 
 /// The module of the crate that a file in `src/` belongs to; `None` for lib.rs.
@@ -215,6 +219,35 @@ fn the_core_has_no_socket_no_clock_and_no_thread() {
 }
 
 #[test]
+fn the_cores_maps_hash_with_the_injected_chance() {
+    // A map that asks the system for its keys makes no run repeat itself.
+    let mut found = 0;
+    for source in sources().iter().filter(|it| it.is_under("src/engine")) {
+        let code = source.code();
+        for name in ["HashMap", "HashSet"] {
+            for (at, _) in code.match_indices(name) {
+                let rest = &code[at + name.len()..];
+                assert!(
+                    !rest.starts_with("::new") && !rest.starts_with("::default"),
+                    "{}: {name} with the system's keys",
+                    source.path.display()
+                );
+                if let Some(arguments) = rest.strip_prefix('<') {
+                    found += 1;
+                    let line = arguments.lines().next().unwrap_or_default();
+                    assert!(
+                        line.contains("Keyed"),
+                        "{}: {name}<{line}",
+                        source.path.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(found > 5, "only {found} maps were found");
+}
+
+#[test]
 fn files_are_short() {
     for source in all_rust() {
         let lines = source.text.lines().count();
@@ -285,6 +318,21 @@ fn every_limit_is_documented_as_it_is() {
         page.contains(&table),
         "the table of docs/LIMITS.md should be:\n\n{table}"
     );
+}
+
+#[test]
+fn what_to_do_when_a_limit_is_met_is_said_for_each() {
+    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("OPERATIONS.md");
+    let (_, table) = page
+        .split_once("<!-- flags of limited -->")
+        .expect("the table");
+    let table = table.trim_start().split("\n\n").next().expect("its end");
+    let written: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `--")?.split('`').next())
+        .collect();
+    let wanted: Vec<&str> = Limits::ALL.iter().map(|spec| spec.flag).collect();
+    assert_eq!(written, wanted);
 }
 
 /// With commas between the thousands.

@@ -167,6 +167,51 @@ fn gone_is_gone_however_a_connection_ends() {
     }
 }
 
+/// The end comes while the data before it is being read, or just before or after that.
+#[test]
+fn an_end_close_behind_the_data_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let unix = format!("unix:{}", dir.path().join("engine").display());
+    let config = ServerConfig {
+        listen: vec!["127.0.0.1:0".parse().unwrap(), unix.parse().unwrap()],
+        ..ServerConfig::default()
+    };
+    let server = Server::spawn(config).unwrap();
+    for round in 0..200 {
+        let at = &server.addresses()[round % 2];
+        let mut client = Client::connect(at);
+        client.send(&joining("brief"));
+        assert!(matches!(client.next().message(), Message::Welcome(_)));
+        client.answer(1).unwrap();
+        let mut more = Vec::new();
+        registering(&mut more, 2, &["split::c"]);
+        client.send(&more);
+        client.finish();
+        client.answer(2).unwrap();
+        assert_eq!(client.next_or_end(), Err(End::Clean), "round {round}");
+    }
+}
+
+#[test]
+fn a_request_is_one_read_and_its_answer_one_write() {
+    const REQUESTS: u64 = 100;
+    let server = serve(Limits {
+        // No PING in between, however slow the machine.
+        ping_after: 600_000,
+        silence: 1_200_000,
+        ..Limits::default()
+    });
+    let mut worker = Client::join(&server.addresses()[0], "worker");
+    worker.register(&["one"]).unwrap();
+    let before = server.counters();
+    for _ in 0..REQUESTS {
+        worker.register(&["one"]).unwrap();
+    }
+    let after = server.counters();
+    assert_eq!(after.reads - before.reads, REQUESTS);
+    assert_eq!(after.writes - before.writes, REQUESTS);
+}
+
 #[test]
 fn a_change_is_one_write_for_each_watcher() {
     const WATCHERS: usize = 100;

@@ -2,10 +2,14 @@
 //! other has too, and the worked example is the golden vectors. Reads sources as text; never runs an
 //! engine.
 
+use std::collections::BTreeSet;
+
+use callboard::engine::{Dropped, Stats};
 use callboard::limits::Limits;
 use callboard::protocol::{Code, Message};
 
 const PAGE: &str = include_str!("../docs/PROTOCOL.md");
+const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
 const KINDS: &str = include_str!("../src/protocol/kinds.rs");
 const SECTIONS: &str = include_str!("../src/protocol/sections.rs");
 const VECTORS: &str = include_str!("vectors/messages.json");
@@ -257,4 +261,48 @@ fn the_worked_example_is_the_golden_vectors() {
             .expect(name);
         assert_eq!(hex, vector["hex"].as_str().expect("hex"), "{name}");
     }
+}
+
+/// The keys that the rows of a table name, in backticks, in their first cell; none stands twice.
+fn keys_of(text: &str) -> BTreeSet<&str> {
+    let mut keys = BTreeSet::new();
+    for cells in rows(text) {
+        for quoted in cells[0].split('`').skip(1).step_by(2) {
+            assert!(keys.insert(quoted), "`{quoted}` stands twice");
+        }
+    }
+    keys
+}
+
+fn behind<'a>(page: &'a str, mark: &str) -> &'a str {
+    let (_, rest) = page.split_once(mark).unwrap_or_else(|| panic!("{mark}"));
+    rest.trim_start().split("\n\n").next().unwrap_or(rest)
+}
+
+#[test]
+fn every_key_of_stats_is_specified_and_explained() {
+    let stats = serde_json::to_value(Stats::default()).expect("JSON");
+    let stats = stats.as_object().expect("a map");
+    let keys: BTreeSet<&str> = stats.keys().map(String::as_str).collect();
+    assert!(keys.len() > 30);
+    let specified = keys_of(behind(PAGE, "<!-- keys of engine::stats -->"));
+    assert_eq!(specified, keys, "docs/PROTOCOL.md, section 17");
+    let explained = keys_of(behind(OPERATIONS, "<!-- keys of engine::stats -->"));
+    assert_eq!(explained, keys, "docs/OPERATIONS.md");
+}
+
+#[test]
+fn every_reason_for_dropping_is_specified_and_explained() {
+    let text = behind(PAGE, "<!-- keys of dropped -->");
+    let written: Vec<_> = rows(text)
+        .filter_map(|cells| Some((unquoted(cells[0])?, cells[1])))
+        .collect();
+    let wanted: Vec<_> = Dropped::ALL
+        .iter()
+        .map(|why| (why.as_str(), why.reason()))
+        .collect();
+    assert_eq!(written, wanted);
+    let explained = keys_of(behind(OPERATIONS, "<!-- keys of dropped -->"));
+    let words: BTreeSet<_> = written.iter().map(|(word, _)| *word).collect();
+    assert_eq!(explained, words, "docs/OPERATIONS.md");
 }

@@ -1,7 +1,8 @@
-//! Micro benches: what one frame costs to encode and decode, and what one turn of the pure engine costs
-//! on boards of several sizes. `benches/README.md` says how to repeat them, `docs/COSTS.md` what came
+//! Micro benches: what one frame costs to encode and decode, and what one turn and one call of the pure engine
+//! cost on boards of several sizes. `benches/README.md` says how to repeat them, `docs/COSTS.md` what came
 //! out. Holds no socket: the links take everything at once.
 
+mod calls;
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
 mod frames;
@@ -13,6 +14,7 @@ fn benches() {
     let mut criterion = Criterion::default().configure_from_args();
     frames::bench(&mut criterion);
     turns::bench(&mut criterion);
+    calls::bench(&mut criterion);
     criterion.final_summary();
 }
 

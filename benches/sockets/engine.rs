@@ -1,44 +1,45 @@
-//! The engine's process, from both sides: what it runs, and the handle that the benches hold of it. The
-//! process is this program started again. It answers each line on its standard input with a line of
-//! numbers, and ends with its input.
+//! The engine's process, from both sides: what it runs, and the handle that the benches hold of it. It says
+//! what it counts and what it weighs.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig, ServerHandle};
 
-/// Makes this program the engine: flags of limits, as `flag=value` with spaces between.
-const ENGINE: &str = "CALLBOARD_BENCH_ENGINE";
+use crate::process::{self, Process};
 
-/// A command to run the engine under, e.g. `strace -f -c -o counts.txt`.
-const UNDER: &str = "CALLBOARD_BENCH_UNDER";
+/// The role's name.
+pub(super) const ROLE: &str = "engine";
 
-/// The flags, if this process is to be the engine.
-pub(super) fn flags() -> Option<String> {
-    std::env::var(ENGINE).ok()
-}
+/// The limits under which it runs. Nobody is pinged, expired or rationed: what is counted is what the bench
+/// causes.
+const FLAGS: [(&str, u64); 4] = [
+    ("ping-after", 3_600_000),
+    ("silence", 7_200_000),
+    ("write-deadline", 7_200_000),
+    ("changes-per-second", 0),
+];
 
-/// The engine's process.
-pub(super) fn serve(flags: &str) -> ExitCode {
+/// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor.
+pub(super) fn serve(role: &str) -> ExitCode {
+    if process::values(role, "processor").any(|which| which == "last") {
+        process::pin(true);
+    }
     let mut limits = Limits::default();
-    for (flag, value) in flags.split_whitespace().filter_map(|f| f.split_once('=')) {
-        *limits.by_flag(flag).expect("a limit's flag") = value.parse().expect("a number");
+    for (flag, value) in FLAGS {
+        *limits.by_flag(flag).expect("a limit's flag") = value;
     }
     let server = Server::spawn(ServerConfig {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: process::values(role, "listen")
+            .map(|address| address.parse().expect("an address"))
+            .collect(),
         limits,
         ..ServerConfig::default()
     })
-    .expect("a free loopback port");
-    println!("{}", server.addresses()[0]);
-    for line in std::io::stdin().lines() {
-        if line.is_err() {
-            break;
-        }
-        println!("{}", report(&server));
-    }
+    .expect("free addresses");
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    process::answer(&addresses, || report(&server));
     ExitCode::SUCCESS
 }
 
@@ -46,7 +47,7 @@ pub(super) fn serve(flags: &str) -> ExitCode {
 fn report(server: &ServerHandle) -> String {
     let stats = server.stats().expect("the engine runs");
     let counters = server.counters();
-    let resyncs: u64 = stats.snapshots.values().sum();
+    let resyncs: u64 = stats.resyncs.values().sum();
     let numbers = [
         ("memory", memory()),
         ("connections", stats.connections),
@@ -74,71 +75,29 @@ fn memory() -> u64 {
     kib.expect("a number of KiB") * 1024
 }
 
-/// The process, held by a bench. Ends with it.
+/// The process, held by a bench.
 pub(super) struct Engine {
-    child: Child,
-    /// Closed at the end, which ends the process by itself: what it runs under can then say what it
-    /// counted.
-    input: Option<ChildStdin>,
-    output: Lines<BufReader<ChildStdout>>,
+    process: Process,
     pub(super) address: String,
 }
 
 impl Engine {
-    /// Starts it. Nobody is pinged, expired or rationed in it: what is counted is what the bench causes.
+    /// Starts it on the loopback.
     pub(super) fn start() -> Self {
-        let flags =
-            "ping-after=3600000 silence=7200000 write-deadline=7200000 changes-per-second=0";
-        let program = std::env::current_exe().expect("this program");
-        let under = std::env::var(UNDER).unwrap_or_default();
-        let mut words = under.split_whitespace();
-        let mut command = match words.next() {
-            Some(first) => {
-                let mut command = Command::new(first);
-                command.args(words).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        let mut child = command
-            .env(ENGINE, flags)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the engine's process");
-        let input = child.stdin.take().expect("piped");
-        let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let address = output
-            .next()
-            .expect("it says where it listens")
-            .expect("text");
-        Self {
-            child,
-            input: Some(input),
-            output,
-            address,
-        }
+        let process = Process::start(&format!("{ROLE} listen=127.0.0.1:0"));
+        let address = process.addresses[0].clone();
+        Self { process, address }
     }
 
     pub(super) fn report(&mut self) -> Report {
-        let input = self.input.as_mut().expect("it is open until the end");
-        input.write_all(b"\n").expect("the engine runs");
-        let line = self.output.next().expect("the engine runs").expect("text");
         Report(
-            line.split(' ')
+            self.process
+                .ask()
+                .split(' ')
                 .map(|word| word.split_once('=').expect("name=value"))
                 .map(|(name, value)| (name.to_owned(), value.parse().expect("a number")))
                 .collect(),
         )
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.input = None;
-        if let Err(error) = self.child.wait() {
-            eprintln!("the engine's process was lost: {error}");
-        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Audience {
         for key in 0..WATCHERS {
             let stream = Peer::join(address, true).into_stream();
             stream.set_nonblocking(true).expect("a socket");
-            let mut stream = TcpStream::from_std(stream);
+            let mut stream = TcpStream::from_std(stream.into());
             poll.registry()
                 .register(&mut stream, Token(key), Interest::READABLE)
                 .expect("a socket");

@@ -5,6 +5,7 @@ use callboard::protocol::Message;
 
 use crate::engine::Engine;
 use crate::peer::Peer;
+use crate::process;
 
 const CONNECTIONS: u64 = 10_000;
 
@@ -13,7 +14,8 @@ const TARGET: u64 = 1024;
 
 pub(super) fn bench() {
     println!("idle: {CONNECTIONS} connections that watch an empty board");
-    require_descriptors();
+    // Both processes need one per connection, and some.
+    process::require_descriptors(CONNECTIONS + 100);
     let mut engine = Engine::start();
     // What the first connection makes the engine set up is not a connection's weight.
     let _first = Peer::join(&engine.address, true);
@@ -51,18 +53,4 @@ pub(super) fn bench() {
     let told = engine.report();
     let weight = told.since(&before, "memory") / CONNECTIONS;
     println!("  a connection, after a change {weight:>8} bytes");
-}
-
-/// Both processes need a descriptor per connection, and some.
-fn require_descriptors() {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    let wanted = CONNECTIONS + 100;
-    assert!(
-        soft.is_none_or(|soft: u64| soft >= wanted),
-        "{wanted} file descriptors are needed: `ulimit -n {wanted}` first"
-    );
 }

@@ -1,32 +1,46 @@
-//! Socket benches: an engine in a process of its own, its peers in this one, TCP on the loopback between
-//! them. Counts what can be counted and prints times as information only.
-//! `cargo bench --bench sockets -- [idle] [fanout] [stalled]`; without a word, all three.
+//! Socket benches: an engine in a process of its own, its peers in this one, sockets of this machine between
+//! them. Counts what can be counted; prints times as information only, or beside those of a bare relay.
+//! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls]`; without a word, all four.
 
+mod calls;
 mod engine;
+#[path = "../../tests/fleet/exchange.rs"]
+mod exchange;
 mod fanout;
 mod idle;
+mod load;
 mod peer;
+mod process;
+mod ratio;
+mod relay;
 mod stalled;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled]";
+const USAGE: &str = "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls]";
 
 fn main() -> ExitCode {
-    if let Some(flags) = engine::flags() {
-        return engine::serve(&flags);
+    if let Some(role) = process::role() {
+        return match role.split(' ').next() {
+            Some(relay::ROLE) => relay::serve(&role),
+            Some(engine::ROLE) => engine::serve(&role),
+            _ => panic!("no such role: {role}"),
+        };
     }
     // Cargo adds `--bench`.
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     wanted.retain(|word| word != "--bench");
     if wanted.is_empty() {
-        wanted = ["idle", "fanout", "stalled"].map(str::to_owned).to_vec();
+        wanted = ["idle", "fanout", "stalled", "calls"]
+            .map(str::to_owned)
+            .to_vec();
     }
     for word in wanted {
         match &*word {
             "idle" => idle::bench(),
             "fanout" => fanout::bench(),
             "stalled" => stalled::bench(),
+            "calls" => calls::bench(),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);

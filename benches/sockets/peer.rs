@@ -3,11 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use callboard::address::Address;
 use callboard::protocol::{
     Definition, Hello, HelloOptions, Inbox, Message, Register, Text, VERSION, Watch,
 };
+use socket2::Socket;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,8 +21,30 @@ const SCRATCH: usize = 16 * 1024;
 /// More than the engine's largest frame.
 const FRAME_MAX: usize = 2 << 20;
 
+/// Functions registered with one frame.
+const BATCH: usize = 1_000;
+
+/// Calls that a peer takes at once: as many as anybody makes here.
+const CAPACITY: u64 = 1_000_000;
+
+/// A socket that is connected to a server, TCP or Unix, and waits for what it reads.
+pub(super) fn connect(address: &str) -> Socket {
+    let socket = match address.parse().expect("an address") {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).expect("the server listens");
+            stream.set_nodelay(true).expect("a socket");
+            Socket::from(stream)
+        }
+        Address::Unix(path) => Socket::from(UnixStream::connect(path).expect("the server listens")),
+    };
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a socket that reads");
+    socket
+}
+
 pub(super) struct Peer {
-    stream: TcpStream,
+    stream: Socket,
     inbox: Inbox,
     next_id: u64,
 }
@@ -27,11 +52,8 @@ pub(super) struct Peer {
 impl Peer {
     /// Joins, watching all functions or nothing; whoever watches has the board then.
     pub(super) fn join(address: &str, watching: bool) -> Self {
-        let stream = TcpStream::connect(address).expect("the engine listens");
-        stream.set_nodelay(true).expect("a socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut peer = Self {
-            stream,
+            stream: connect(address),
             inbox: Inbox::default(),
             next_id: 1,
         };
@@ -45,6 +67,7 @@ impl Peer {
             namespace: Text("default"),
             ext: HelloOptions {
                 watch: Some(watch),
+                capacity: Some(CAPACITY),
                 ..HelloOptions::default()
             },
         };
@@ -61,6 +84,23 @@ impl Peer {
     pub(super) fn register(&mut self, name: &str, description: &str) {
         self.begin_register(name, description);
         self.end_register();
+    }
+
+    /// Registers many functions.
+    pub(super) fn register_all(&mut self, names: &[String]) {
+        let definition = |name| Definition {
+            name: Text(name),
+            ..Definition::default()
+        };
+        for names in names.chunks(BATCH) {
+            let register = Register {
+                id: self.next_id,
+                functions: names.iter().map(|name| definition(name)).collect(),
+                ..Register::default()
+            };
+            self.send(&register.to_frame());
+            self.end_register();
+        }
     }
 
     /// Sends a registration and does not wait for its end.
@@ -109,7 +149,7 @@ impl Peer {
     }
 
     /// The bare socket. Nothing that was read is left.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Socket {
         assert_eq!(self.inbox.held(), 0, "a frame was read in part");
         self.stream
     }

@@ -11,6 +11,7 @@ use callboard::server::{BindError, RunError};
 use callboard::worker::{Attempt, CallError, ConnectError, End, Loss, RequestError};
 
 use super::demo::DemoError;
+use super::journal;
 use super::options::UsageError;
 use super::text;
 
@@ -28,6 +29,18 @@ pub(super) enum Exit {
 }
 
 impl Exit {
+    /// Every exit code, in order.
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NoEngine,
+        Self::Refused,
+        Self::CannotListen,
+        Self::Function,
+        Self::Unanswered,
+    ];
+
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -146,12 +159,18 @@ impl Failure {
             // An engine's words are among these.
             let message = self.to_string();
             let message = text::visible(&message);
+            let mut told = format!("{place}: {message}\n");
+            if let Some(hint) = self.hint(command) {
+                told.push_str(&hint);
+                told.push('\n');
+            }
             let mut stderr = io::stderr().lock();
             // When nobody reads stderr there is nobody to tell.
-            let _ = writeln!(stderr, "{place}: {message}");
-            if let Some(hint) = self.hint(command) {
-                let _ = writeln!(stderr, "{hint}");
-            }
+            let _ = if journal::is_stderr() {
+                journal::write(&mut stderr, log::Level::Error, &told)
+            } else {
+                stderr.write_all(told.as_bytes())
+            };
         }
         ExitCode::from(exit.code())
     }

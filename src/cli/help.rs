@@ -13,6 +13,19 @@ const COLUMNS: usize = 80;
 /// Where the texts of flags begin.
 const INDENT: usize = 26;
 
+/// The variables that every command takes notice of.
+pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
+    (
+        "CALLBOARD_ADDR",
+        "where the engine is, unless --connect says it (127.0.0.1:4747)",
+    ),
+    ("NO_COLOR", "if it is set to anything, no colours"),
+    (
+        "RUST_LOG",
+        "what to log to stderr, e.g. debug (serve: info; others: off)",
+    ),
+];
+
 /// The help of the program.
 pub(super) fn of_program(commands: &[&Command]) -> String {
     let mut out = String::from(
@@ -29,29 +42,19 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
     }
     out.push_str(
         "\nOptions:\n  -h, --help      this text; `callboard COMMAND --help` explains a command\n  \
-         -V, --version   the version\n\nEnvironment:\n  \
-         CALLBOARD_ADDR  where the engine is, unless --connect says it (127.0.0.1:4747)\n  \
-         NO_COLOR        if it is set to anything, no colours\n  \
-         RUST_LOG        what to log to stderr, e.g. debug (serve: info; others: off)\n\n\
-         First steps:\n  callboard demo                       an engine and workers, coming and going\n  \
+         -V, --version   the version\n\nEnvironment:\n",
+    );
+    for (name, text) in ENVIRONMENT {
+        line(&mut out, &format!("  {name:<16}{text}"));
+    }
+    out.push_str(
+        "\nFirst steps:\n  callboard demo                       an engine and workers, coming and going\n  \
          callboard serve                      an engine for this host\n  \
          callboard watch                      in a second terminal: see what is there\n  \
          callboard expose echo -- cat         in a third: a program as a function\n  \
          callboard call echo '{\"a\":1}'        call it, from anywhere\n",
     );
-    exit_codes(
-        &mut out,
-        &[
-            Exit::Done,
-            Exit::Failed,
-            Exit::Usage,
-            Exit::NoEngine,
-            Exit::Refused,
-            Exit::CannotListen,
-            Exit::Function,
-            Exit::Unanswered,
-        ],
-    );
+    exit_codes(&mut out, Exit::ALL);
     out
 }
 
@@ -111,13 +114,6 @@ fn describe(out: &mut String, flag: &Flag) {
     if let Some(value) = flag.value {
         let _ = write!(head, " {value}");
     }
-    let mut told = flag.text.to_owned();
-    if flag.many {
-        told.push_str(" May be given several times.");
-    }
-    if let Some(default) = &flag.default {
-        let _ = write!(told, " [{default}]");
-    }
     let column = text::width(&head);
     out.push_str(&head);
     if column + 2 > INDENT {
@@ -126,7 +122,7 @@ fn describe(out: &mut String, flag: &Flag) {
     } else {
         out.push_str(&" ".repeat(INDENT - column));
     }
-    wrap(out, &told, INDENT, INDENT);
+    wrap(out, &flag.told(), INDENT, INDENT);
 }
 
 /// Appends words, the first of them at column `at`, the lines after it indented.

@@ -157,18 +157,27 @@ fn array(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     Some(Value::Array(elements))
 }
 
-/// Keys that are no text become the text of their JSON. Of a key that comes twice, the last one holds.
+/// Of a key that comes twice, the last one holds.
 fn map(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let mut members = Map::new();
     for _ in 0..length {
-        let key = match value(rest, depth)? {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
+        let key = key(rest, depth)?;
         members.insert(key, value(rest, depth)?);
     }
     Some(Value::Object(members))
+}
+
+/// Keys that are no text become the text of their JSON, arrays and maps that of their bytes: as a text
+/// within a text, each level of maps within keys would double what has to be escaped.
+fn key(rest: &mut &[u8], depth: usize) -> Option<String> {
+    let begin = *rest;
+    let is_nested = matches!(begin.first()?, 0x80..=0x9f | 0xdc..=0xdf);
+    Some(match value(rest, depth)? {
+        Value::String(text) => text,
+        _ if is_nested => bin(&begin[..begin.len() - rest.len()]).to_string(),
+        other => other.to_string(),
+    })
 }
 
 fn extension(rest: &mut &[u8], length: usize) -> Option<Value> {
@@ -222,6 +231,17 @@ mod tests {
         assert!(from_messagepack(&bytes).is_array());
         let bytes = vec![0x91; 30_000];
         assert!(from_messagepack(&bytes).is_object());
+    }
+
+    #[test]
+    fn maps_as_keys_of_maps_stay_short() {
+        let mut bytes = vec![0x81; 60];
+        bytes.push(0xa0);
+        bytes.extend([0x01; 60]);
+        let line = to_text(&from_messagepack(&bytes));
+        assert!(line.len() < 4 * bytes.len(), "{} bytes", line.len());
+        let line = to_text(&from_messagepack(b"\x81\x92\x01\x02\x03"));
+        assert_eq!(line, r#"{"{\"bin\":\"920102\"}":3}"#);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The log: lines on stderr with time and level, for the level that a flag or RUST_LOG names. Results
-//! never go there.
+//! The log: lines on stderr with time and level, or with systemd's priority where stderr is its journal;
+//! for the level that a flag or RUST_LOG names. Results never go there.
 
 use env_logger::{Builder, Env};
 use log::LevelFilter;
 
+use super::journal;
 use super::options::ValueError;
 
 /// Reads a level.
@@ -21,5 +22,10 @@ pub(super) fn start(level: Option<LevelFilter>, default: &str) {
         }
         None => Builder::from_env(Env::default().default_filter_or(default)),
     };
-    log.format_target(false).format_timestamp_millis().init();
+    if journal::is_stderr() {
+        log.format(|out, record| journal::write(out, record.level(), &record.args().to_string()));
+    } else {
+        log.format_target(false).format_timestamp_millis();
+    }
+    log.init();
 }

@@ -13,9 +13,12 @@ mod expose;
 mod functions;
 mod help;
 mod hold;
+mod journal;
 mod json;
 mod load;
 mod logging;
+mod manual;
+mod messagepack;
 mod options;
 mod output;
 mod payload;
@@ -93,6 +96,9 @@ fn show_help_of(command: Option<&OsString>) -> Result<(), Failure> {
         return show(&help::of_program(COMMANDS));
     };
     let name = name.to_string_lossy();
+    if name == "--man" {
+        return show(&manual::of_program(COMMANDS));
+    }
     match find(&name) {
         Some(command) => show(&help::of_command(command)),
         None => Err(unknown(&name).into()),

@@ -85,6 +85,18 @@ impl Flag {
         self.group = group;
         self
     }
+
+    /// Its text, whether it may come more than once, and what holds without it.
+    pub(super) fn told(&self) -> String {
+        let mut told = self.text.to_owned();
+        if self.many {
+            told.push_str(" May be given several times.");
+        }
+        if let Some(default) = &self.default {
+            told.extend([" [", default, "]"]);
+        }
+        told
+    }
 }
 
 /// The command line of one command, read.

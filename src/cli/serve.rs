@@ -6,7 +6,7 @@ use std::net::ToSocketAddrs;
 use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::limits::Limits;
 use callboard::protocol::check_worker_name;
-use callboard::server::{BindError, Server, ServerConfig};
+use callboard::server::{BindError, Server, ServerConfig, Service};
 
 use super::exit::{Exit, Failure};
 use super::logging;
@@ -21,7 +21,9 @@ pub(super) const COMMAND: Command = Command {
             with them.\n\n\
             It logs to stderr, and says where it listens once it does. SIGTERM or Ctrl-C ends it: \
             every worker is told, calls in flight may end within --grace, exit code 0. A second \
-            signal ends it at once.\n\n\
+            signal ends it at once. SIGHUP asks it to reload, and never ends it.\n\n\
+            Under systemd it tells when it is ready, feeds the watchdog, and listens on the sockets \
+            of a socket unit instead of the default address.\n\n\
             There are no credentials yet: whoever reaches a port may register and see everything. \
             So it refuses addresses that other hosts can reach, unless --insecure is given.",
     flags,
@@ -80,17 +82,23 @@ fn flags() -> Vec<Flag> {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
+    // Before anything is opened: sockets that were given are known by their numbers alone.
+    let service = Service::from_environment();
     options.no_arguments()?;
     let level = options.parsed("log", logging::level)?;
+    let service = service?;
+    let given = service.addresses();
     let config = ServerConfig {
-        listen: listen(options)?,
+        listen: listen(options, !given.is_empty())?,
         limits: limits(options)?,
         name: name(options)?,
         seed: None,
         handle_signals: true,
     };
     if !options.has("insecure") {
-        config.listen.iter().try_for_each(check_loopback)?;
+        // Who may connect is the engine's to say, whoever made the socket.
+        let mut all = given.iter().chain(&config.listen);
+        all.try_for_each(check_loopback)?;
     }
     logging::start(level, "info");
     log::info!(
@@ -98,13 +106,14 @@ fn run(options: &Options) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         config.name
     );
-    Server::bind(config)?.run()?;
+    Server::bind_service(config, service)?.run()?;
     Ok(())
 }
 
-fn listen(options: &Options) -> Result<Vec<Address>, UsageError> {
+/// The default address is for an engine that would listen nowhere else.
+fn listen(options: &Options, elsewhere: bool) -> Result<Vec<Address>, UsageError> {
     let given = options.values("listen");
-    if given.is_empty() {
+    if given.is_empty() && !elsewhere {
         return Ok(ServerConfig::default().listen);
     }
     let parsed = given.into_iter().map(|value| {

@@ -19,9 +19,10 @@ pub(super) const COMMAND: Command = Command {
     arguments: "",
     summary: "show what the engine counts about itself",
     about: "Prints the engine's counters since its start and its gauges of now, and ends: \
-            connections, functions, frames and bytes in and out, changes encoded, snapshots by \
-            reason, calls by ending, connections closed by code, bytes held. They are those of the \
-            whole engine, all namespaces together.\n\n\
+            connections, functions, frames and bytes in and out, changes, snapshots by reason, \
+            calls by ending, what was dropped and refused, connections closed by code, how long \
+            turns of its loop take, bytes held. They are those of the whole engine, all \
+            namespaces together. docs/OPERATIONS.md says what each means and what to do about it.\n\n\
             With --json, all of it as one object on one line, as the function engine::stats gives it.",
     flags,
     examples: &[

@@ -161,12 +161,18 @@ impl Audience {
         })
     }
 
-    pub(super) fn keep(&mut self, encoded: Encoded) -> &Encoded {
+    pub(super) fn keep(&mut self, encoded: Encoded) {
         if self.encoded.len() == ENCODED_KEPT {
             self.encoded.pop_front();
         }
         self.encoded.push_back(encoded);
-        self.encoded.back().expect("just pushed")
+    }
+
+    /// Keeps the newest of them only: somebody is just to read it.
+    pub(super) fn forget_older(&mut self) {
+        if let Some(newest) = self.encoded.pop_back() {
+            self.encoded = VecDeque::from([newest]);
+        }
     }
 
     /// Gives the memory of kept frames back.

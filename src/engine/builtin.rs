@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
 use super::outbox::OwnFrame;
+use super::refusal::{Refusal, shown};
 use super::{ConnId, Engine};
+use crate::limits::Limits;
 
 /// Entries of one answer, unless fewer are asked for.
 const PAGE_DEFAULT: u64 = 1000;
@@ -14,6 +16,14 @@ const PAGE_DEFAULT: u64 = 1000;
 const PAGE_MAX: u64 = 10_000;
 /// Bytes of a provider in an answer, without its name, at the most.
 const PROVIDER_ROW: usize = 64;
+/// Bytes of a worker's id in an answer, at the most.
+const ID_BYTES: usize = 9;
+/// A list within a row fills this part of a payload at the most.
+const ROW_SHARE: usize = 4;
+
+/// What a row costs, and what `engine::stats` costs: see [`Engine::note_work`].
+const ROW_WORK: u64 = 5;
+const STATS_WORK: u64 = 200;
 
 /// What the lists take. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
@@ -25,15 +35,6 @@ struct ListArguments {
     after: Option<String>,
     /// So many entries at the most.
     limit: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Page<T> {
-    revision: u64,
-    entries: Vec<T>,
-    /// What to ask for as `after` to get the rest; absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -77,10 +78,9 @@ struct BindingRow<'a> {
     config: Bin<'a>,
     deliver_all: bool,
     workers: Vec<u64>,
+    /// Workers beyond those, which no answer would hold.
+    more_workers: usize,
 }
-
-/// Why a built-in function fails.
-struct Refused(Code, String);
 
 impl Engine {
     /// Answers a call to a name under `engine::`.
@@ -89,15 +89,25 @@ impl Engine {
         let Some(namespace) = namespace.map(|identity| identity.namespace) else {
             return;
         };
+        // A page is a thousand times as large as the call for it: who does not read gets no further ones.
+        let limit = self.config.limits.max_outbound as usize;
+        if self.get(id).is_some_and(|conn| conn.outbox.bytes() > limit) {
+            let flag = Limits::FLAGS.max_outbound;
+            let message = "the answers to your calls wait to be read";
+            let refusal = Refusal::over(flag, Code::Overloaded, message);
+            return self.refuse_call(id, call.id, &refusal);
+        }
         let answer = match call.function.0 {
             "engine::functions::list" => self.list_functions(namespace, &call.payload),
             "engine::workers::list" => self.list_workers(namespace, &call.payload),
             "engine::bindings::list" => self.list_bindings(namespace, &call.payload),
-            "engine::stats" => Ok(encode(&self.stats())),
+            "engine::stats" => {
+                self.note_work(STATS_WORK);
+                Ok(encode(&self.stats_for(Some(namespace))))
+            }
             name => {
-                let name = name.escape_debug();
-                let message = format!("the engine has no function `{name}`");
-                Err(Refused(Code::NoSuchFunction, message))
+                let message = format!("the engine has no function `{}`", shown(name));
+                Err(Refusal::new(Code::NoSuchFunction, message))
             }
         };
         match answer {
@@ -110,14 +120,11 @@ impl Engine {
                 };
                 self.reply(id, OwnFrame::Ready(reply.to_frame()));
             }
-            Err(Refused(code, message)) => {
-                self.stats.count_ending(code.as_str());
-                self.fail(id, call.id, code, &message);
-            }
+            Err(refusal) => self.refuse_call(id, call.id, &refusal),
         }
     }
 
-    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         let rows = namespace
@@ -125,7 +132,7 @@ impl Engine {
             .now_under_after(&arguments.prefix, arguments.after.as_deref());
         let rows = rows.filter_map(|(name, entry, providers)| {
             let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
-            let mut room = self.config.limits.max_payload as usize / 4;
+            let mut room = self.row_share();
             let listed = providers.iter().map_while(|provider| {
                 let load = self.load(provider.conn);
                 let worker = namespace.roster.get(provider.worker);
@@ -154,18 +161,17 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
         let after: u64 = after.map_err(|_| {
-            Refused(
-                Code::InvalidArgument,
-                "`after` must be the `next` of a page before".into(),
-            )
+            let message = "`after` must be the `next` of a page before";
+            Refusal::new(Code::InvalidArgument, message)
         })?;
         let namespace = &self.namespaces[namespace];
         let workers = namespace.roster.workers_after(after);
         let rows = workers
+            .inspect(|_| self.note_work(1))
             .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
             .map(|(id, worker)| {
                 let conn = worker.names().next().and_then(|name| {
@@ -193,7 +199,7 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         // NUL can't stand in an argument that people type; tabs stand for it.
@@ -206,53 +212,73 @@ impl Engine {
             .now_under_after(&arguments.prefix, after.as_deref());
         let rows = rows.filter_map(|(key, entry, providers)| {
             let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
+            let listed = providers.len().min(self.row_share() / ID_BYTES);
+            let workers = providers[..listed].iter().map(|provider| provider.worker);
             let row = BindingRow {
                 event: binding.event,
                 function: binding.function,
                 id: binding.id,
                 config: binding.config,
                 deliver_all: binding.deliver_all,
-                workers: providers.iter().map(|provider| provider.worker).collect(),
+                workers: workers.collect(),
+                more_workers: providers.len() - listed,
             };
             Some((key.replace('\0', "\t"), row))
         });
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    /// As many rows as the caller wants and a payload holds.
+    /// Bytes that a list within a row may fill.
+    fn row_share(&self) -> usize {
+        self.config.limits.max_payload as usize / ROW_SHARE
+    }
+
+    /// As many rows as the caller wants and half a payload holds, but one at least: its own lists fill no more
+    /// than their share, and the rest of it came in a frame.
     fn page<T: Serialize>(
         &self,
         revision: u64,
         arguments: &ListArguments,
         rows: impl Iterator<Item = (String, T)>,
     ) -> Vec<u8> {
-        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as usize;
-        // The last row may be as large as an entry can be.
+        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as u32;
         let bytes_max = (self.config.limits.max_payload / 2) as usize;
-        let (mut page, mut bytes) = (
-            Page {
-                revision,
-                entries: Vec::new(),
-                next: None,
-            },
-            0,
-        );
-        let mut last = None;
+        let (mut entries, mut count) = (Vec::new(), 0);
+        let (mut last, mut next) = (None, None);
         for (key, row) in rows {
-            if page.entries.len() == limit || bytes > bytes_max {
-                page.next = last;
+            self.note_work(ROW_WORK);
+            if count == limit {
+                next = last;
                 break;
             }
-            bytes += encode(&row).len();
-            page.entries.push(row);
+            let before = entries.len();
+            encode_to(&mut entries, &row);
+            if count > 0 && entries.len() > bytes_max {
+                entries.truncate(before);
+                next = last;
+                break;
+            }
+            count += 1;
             last = Some(key);
         }
-        encode(&page)
+        let mut page = Vec::with_capacity(entries.len() + 64);
+        let written = rmp::encode::write_map_len(&mut page, 2 + u32::from(next.is_some()));
+        written.expect(TO_MEMORY);
+        encode_to(&mut page, &"revision");
+        encode_to(&mut page, &revision);
+        encode_to(&mut page, &"entries");
+        rmp::encode::write_array_len(&mut page, count).expect(TO_MEMORY);
+        page.append(&mut entries);
+        if let Some(next) = next {
+            encode_to(&mut page, &"next");
+            encode_to(&mut page, &next);
+        }
+        page
     }
 }
 
 /// Reads the arguments of a list. Nothing at all is as good as an empty map.
-fn arguments(payload: &[u8]) -> Result<ListArguments, Refused> {
+fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
     if matches!(payload, [] | [0xc0]) {
         return Ok(ListArguments::default());
     }
@@ -261,10 +287,17 @@ fn arguments(payload: &[u8]) -> Result<ListArguments, Refused> {
     deserializer.set_max_depth(crate::protocol::MAX_DEPTH);
     ListArguments::deserialize(&mut deserializer).map_err(|error| {
         let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
-        Refused(Code::InvalidArgument, message)
+        Refusal::new(Code::InvalidArgument, message)
     })
 }
 
+const TO_MEMORY: &str = "writing to memory does not fail";
+
 fn encode(value: &impl Serialize) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("writing to memory does not fail")
+    rmp_serde::to_vec_named(value).expect(TO_MEMORY)
+}
+
+fn encode_to(out: &mut Vec<u8>, value: &impl Serialize) {
+    let written = rmp_serde::encode::write_named(out, value);
+    written.expect(TO_MEMORY);
 }

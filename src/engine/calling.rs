@@ -3,8 +3,10 @@
 
 use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_name};
 
+use super::board::Name;
 use super::call::{Arguments, CallId, Caller, Place, Wishes};
 use super::outbox::OwnFrame;
+use super::refusal::{Refusal, shown};
 use super::routing::{Choice, choose};
 use super::traffic::{Park, Traffic};
 use super::{ConnId, Engine, Shutdown, Time, Timer, live};
@@ -16,6 +18,8 @@ const TIMEOUT_DEFAULT: u64 = 30_000;
 const TIMEOUT_MAX: u64 = 86_400_000;
 /// Bytes of a frame that payload and headers leave to the rest of an INVOKE, names included.
 const INVOKE_REST: u64 = 1024;
+/// Bytes of an INVOKE beside its names, its payload and its headers, at most.
+const INVOKE_FIXED: usize = 96;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -48,8 +52,8 @@ impl Engine {
         };
         let namespace = identity.namespace;
         let refusal = self.check_call(call, made as u64);
-        if let Some((code, message)) = refusal {
-            return self.refuse_call(id, call.id, code, &message);
+        if let Some(refusal) = refusal {
+            return self.refuse_call(id, call.id, &refusal);
         }
         let timeout = call
             .ext
@@ -62,94 +66,112 @@ impl Engine {
             idempotent: call.ext.idempotent,
             worker: call.ext.worker,
         };
-        let choice = self.route(namespace, &call.function, wishes.worker);
+        let (choice, name) = self.route_by_name(namespace, &call.function, wishes.worker);
         if let (Choice::Nobody, Err(error)) = (choice, check_event_name(&call.function)) {
             // Nobody will ever provide it, and what waits must not be larger than a name.
-            let message = format!("function: {error}");
-            return self.refuse_call(id, call.id, Code::InvalidName, &message);
+            let refusal = Refusal::new(Code::InvalidName, format!("function: {error}"));
+            return self.refuse_call(id, call.id, &refusal);
+        }
+        let parks = wishes.wait && !matches!(choice, Choice::To(_));
+        if parks || wishes.idempotent && matches!(choice, Choice::To(_)) {
+            let bytes = call.payload.len() + call.ext.headers.len();
+            if let Some(refusal) = self.check_keeping(id, parks, bytes) {
+                return self.refuse_call(id, call.id, &refusal);
+            }
         }
         match choice {
             Choice::To(provider) => {
-                let call_id = self.make(namespace, &call.function, caller, wishes);
-                if wishes.idempotent && !self.retain(call_id, &call.payload, &call.ext.headers) {
-                    return self.end_early(call_id, Code::Overloaded, RETAINED);
+                let name = name.unwrap_or_else(|| call.function.0.into());
+                let call_id = self.make(namespace, name, caller, wishes);
+                if wishes.idempotent {
+                    self.retain(call_id, &call.payload, &call.ext.headers);
                 }
                 self.start(call_id, provider, &call.payload, &call.ext.headers, now);
             }
-            Choice::Full | Choice::Nobody if wishes.wait => {
-                if self.parked as u64 >= self.config.limits.max_parked {
-                    let message = "too many calls wait for a provider (--max-parked)";
-                    return self.refuse_call(id, call.id, Code::Overloaded, message);
-                }
-                let call_id = self.make(namespace, &call.function, caller, wishes);
-                if !self.retain(call_id, &call.payload, &call.ext.headers) {
-                    return self.end_early(call_id, Code::Overloaded, RETAINED);
-                }
+            Choice::Full | Choice::Nobody if parks => {
+                let name = name.unwrap_or_else(|| call.function.0.into());
+                let call_id = self.make(namespace, name, caller, wishes);
+                self.retain(call_id, &call.payload, &call.ext.headers);
                 self.park(call_id);
             }
             Choice::Full => {
-                let name = call.function.escape_debug();
+                let name = shown(&call.function);
                 let message = format!("all providers of `{name}` have as many calls as they take");
-                self.refuse_call(id, call.id, Code::Overloaded, &message);
+                self.refuse_call(id, call.id, &Refusal::new(Code::Overloaded, message));
             }
             Choice::Nobody => {
-                let name = call.function.escape_debug();
+                let name = shown(&call.function);
                 let message = match wishes.worker {
                     Some(worker) => format!("worker {worker} does not provide `{name}`"),
                     None => format!("nobody provides `{name}`"),
                 };
-                self.refuse_call(id, call.id, Code::NoSuchFunction, &message);
+                self.refuse_call(id, call.id, &Refusal::new(Code::NoSuchFunction, message));
             }
         }
     }
 
     /// What speaks against taking a call at all, of one who has `made` so many that wait.
-    fn check_call(&self, call: &Call<'_>, made: u64) -> Option<(Code, String)> {
-        let limits = &self.config.limits;
-        if let Some(message) = self.check_size(&call.payload, &call.ext.headers) {
-            Some((Code::PayloadTooLarge, message))
+    fn check_call(&self, call: &Call<'_>, made: u64) -> Option<Refusal> {
+        let (limits, flags) = (&self.config.limits, &Limits::FLAGS);
+        if let Some(refusal) = self.check_size(&call.payload, &call.ext.headers) {
+            Some(refusal)
         } else if self.shutdown != Shutdown::No {
-            Some((Code::Draining, "the engine is about to stop".to_owned()))
+            let message = "the engine is about to stop";
+            Some(Refusal::new(Code::Draining, message))
         } else if made >= limits.max_calls {
-            let limit = limits.max_calls;
-            Some((
-                Code::Overloaded,
-                format!("{limit} calls of yours are in flight (--max-calls)"),
-            ))
-        } else if self.calls.len() as u64 >= limits.max_calls_total {
-            let limit = limits.max_calls_total;
-            Some((
-                Code::Overloaded,
-                format!("{limit} calls are in flight (--max-calls-total)"),
-            ))
+            let message = format!("{} calls of yours are in flight", limits.max_calls);
+            Some(Refusal::over(flags.max_calls, Code::Overloaded, &message))
+        } else if self.waiting as u64 >= limits.max_calls_total {
+            let message = format!("{} calls are in flight", limits.max_calls_total);
+            let flag = flags.max_calls_total;
+            Some(Refusal::over(flag, Code::Overloaded, &message))
         } else {
             None
         }
+    }
+
+    /// What speaks against keeping so many bytes of arguments for a caller, of a call that `parks` or may be
+    /// tried again.
+    fn check_keeping(&self, caller: ConnId, parks: bool, bytes: usize) -> Option<Refusal> {
+        let (limits, flags) = (&self.config.limits, &Limits::FLAGS);
+        let traffic = self.get(caller).and_then(|conn| conn.traffic.as_deref());
+        let own = traffic.map_or(0, |traffic| traffic.retained);
+        let (flag, message) = if parks && self.parked as u64 >= limits.max_parked {
+            (flags.max_parked, "too many calls wait for a provider")
+        } else if (self.retained + bytes) as u64 > limits.max_retained {
+            (flags.max_retained, "no room to keep the arguments")
+        } else if (own + bytes) as u64 > limits.max_retained_each {
+            let message = "no room to keep more arguments of yours";
+            (flags.max_retained_each, message)
+        } else {
+            return None;
+        };
+        Some(Refusal::over(flag, Code::Overloaded, message))
     }
 
     /// Answers a call that goes nowhere; it counts as one that ended so.
-    fn refuse_call(&mut self, id: ConnId, request: u64, code: Code, message: &str) {
-        self.stats.count_ending(code.as_str());
-        self.fail(id, request, code, message);
+    pub(super) fn refuse_call(&mut self, id: ConnId, request: u64, refusal: &Refusal) {
+        refusal.count(&mut self.stats);
+        self.stats.count_ending(refusal.code.as_str());
+        self.fail(id, request, refusal.code, &refusal.message);
     }
 
     /// What is wrong with the size of what a provider is to be sent.
-    pub(super) fn check_size(&self, payload: &[u8], headers: &[u8]) -> Option<String> {
-        let limits = &self.config.limits;
+    pub(super) fn check_size(&self, payload: &[u8], headers: &[u8]) -> Option<Refusal> {
+        let (limits, flags) = (&self.config.limits, &Limits::FLAGS);
         let (bytes, carried) = (payload.len() as u64, (payload.len() + headers.len()) as u64);
-        if bytes > limits.max_payload {
+        let (flag, message) = if bytes > limits.max_payload {
             let limit = limits.max_payload;
-            Some(format!(
-                "a payload of {bytes} bytes, the limit is {limit} (--max-payload)"
-            ))
+            let message = format!("a payload of {bytes} bytes, the limit is {limit}");
+            (flags.max_payload, message)
         } else if carried > limits.max_frame - INVOKE_REST {
             // A frame that its provider had to refuse would cost the provider its connection.
-            Some(format!(
-                "payload and headers of {carried} bytes leave no room (--max-frame)"
-            ))
+            let message = format!("payload and headers of {carried} bytes leave no room");
+            (flags.max_frame, message)
         } else {
-            None
-        }
+            return None;
+        };
+        Some(Refusal::over(flag, Code::PayloadTooLarge, &message))
     }
 
     /// Gives a worker that has room the calls that wait for one.
@@ -221,11 +243,27 @@ impl Engine {
 
     /// The load of the worker on a connection; `None` if there is none.
     pub(super) fn load(&self, id: ConnId) -> Option<super::routing::Load> {
-        load_of(
-            &self.connections,
-            id,
-            self.config.limits.max_outbound as usize,
-        )
+        load_of(&self.connections, id, &self.pressure())
+    }
+
+    fn pressure(&self) -> Pressure {
+        Pressure {
+            max_outbound: self.config.limits.max_outbound as usize,
+            crowded: self.crowded,
+        }
+    }
+
+    /// When half of what was held for nobody is gone, those who hold the rest may take calls again, the
+    /// parked ones first. Half, so that the walk over the connections is paid for by as many calls.
+    pub(super) fn relieve(&mut self, now: Time) {
+        let held = (self.calls.len() - self.waiting) as u64;
+        if !self.crowded || held > self.config.limits.max_calls_total / 2 {
+            return;
+        }
+        self.crowded = false;
+        for id in self.ids() {
+            self.serve(id, now);
+        }
     }
 
     pub(super) fn route(
@@ -234,26 +272,34 @@ impl Engine {
         function: &str,
         pinned: Option<u64>,
     ) -> Choice {
-        let limit = self.config.limits.max_outbound as usize;
+        self.route_by_name(namespace, function, pinned).0
+    }
+
+    /// Where a call can go, and the name under which the board has the function, so that it need not be looked
+    /// up or stored again.
+    fn route_by_name(
+        &mut self,
+        namespace: usize,
+        function: &str,
+        pinned: Option<u64>,
+    ) -> (Choice, Option<Name>) {
+        let pressure = self.pressure();
         let connections = &self.connections;
         match self.namespaces[namespace].board.providers(function) {
-            Some((_, providers, turn)) => choose(
-                providers,
-                turn,
-                pinned,
-                |conn| load_of(connections, conn, limit),
-                &mut self.chance,
-            ),
-            None => Choice::Nobody,
+            Some((name, providers, turn)) => {
+                let name = name.clone();
+                let load_of = |conn| load_of(connections, conn, &pressure);
+                let choice = choose(providers, turn, pinned, load_of, &mut self.chance);
+                (choice, Some(name))
+            }
+            None => (Choice::Nobody, None),
         }
     }
 
     /// Writes a call down, with its deadline.
-    fn make(&mut self, namespace: usize, function: &str, caller: Caller, wishes: Wishes) -> CallId {
-        let name = self.namespaces[namespace].board.known_name(function);
-        let name = name.unwrap_or_else(|| function.into());
+    fn make(&mut self, namespace: usize, function: Name, caller: Caller, wishes: Wishes) -> CallId {
         let (conn, request) = (caller.conn, caller.request);
-        let call_id = self.calls.insert(namespace, name, caller, wishes);
+        let call_id = self.calls.insert(namespace, function, caller, wishes);
         let timer = self.wheel.insert(wishes.deadline, Timer::Call(call_id));
         if let Some(call) = self.calls.get_mut(call_id) {
             call.timer = Some(timer);
@@ -275,19 +321,39 @@ impl Engine {
             .get_or_insert_with(|| Box::new(Traffic::new(capacity, keys)))
     }
 
-    /// Keeps a call's arguments for another try. False if there is no room for them.
-    fn retain(&mut self, call_id: CallId, payload: &[u8], headers: &[u8]) -> bool {
-        let bytes = payload.len() + headers.len();
-        if (self.retained + bytes) as u64 > self.config.limits.max_retained {
-            return false;
-        }
+    /// Keeps a call's arguments for another try, for as long as its caller waits.
+    fn retain(&mut self, call_id: CallId, payload: &[u8], headers: &[u8]) {
         let Some(call) = self.calls.get_mut(call_id) else {
-            return false;
+            return;
         };
-        let (payload, headers) = (payload.into(), headers.into());
-        call.arguments = Some(Box::new(Arguments { payload, headers }));
+        let Some(caller) = call.caller.as_ref().map(|caller| caller.conn) else {
+            return;
+        };
+        let arguments = Arguments {
+            payload: payload.into(),
+            headers: headers.into(),
+        };
+        let bytes = arguments.bytes();
+        call.arguments = Some(Box::new(arguments));
         self.retained += bytes;
-        true
+        self.traffic(caller).retained += bytes;
+    }
+
+    /// Lets the arguments of a call go, before its caller does.
+    pub(super) fn release(&mut self, call_id: CallId) {
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return;
+        };
+        let Some(arguments) = call.arguments.take() else {
+            return;
+        };
+        let bytes = arguments.bytes();
+        self.retained -= bytes;
+        let caller = call.caller.as_ref().map(|caller| caller.conn);
+        let caller = caller.and_then(|id| live(&mut self.connections, id));
+        if let Some(traffic) = caller.and_then(|conn| conn.traffic.as_deref_mut()) {
+            traffic.retained -= bytes;
+        }
     }
 
     /// Gives a call to a provider.
@@ -315,7 +381,8 @@ impl Engine {
                 headers: Bin(headers),
             },
         };
-        let frame = invoke.to_frame();
+        let names = invoke.function.len() + invoke.ext.caller_name.len();
+        let frame = invoke.to_frame_in(INVOKE_FIXED + names + payload.len() + headers.len());
         let traffic = self.traffic(provider);
         traffic.in_flight += 1;
         let mut running = traffic.running;
@@ -340,12 +407,11 @@ impl Engine {
             &arguments.headers,
             now,
         );
-        if keep {
-            if let Some(call) = self.calls.get_mut(call_id) {
-                call.arguments = Some(arguments);
-            }
-        } else {
-            self.retained -= arguments.bytes();
+        if let Some(call) = self.calls.get_mut(call_id) {
+            call.arguments = Some(arguments);
+        }
+        if !keep {
+            self.release(call_id);
         }
     }
 
@@ -388,6 +454,7 @@ impl Engine {
             return;
         };
         let (place, overdue) = (call.place, std::mem::take(&mut call.overdue));
+        let abandoned = call.caller.is_none();
         call.place = Place::Nowhere;
         match place {
             Place::Nowhere => {}
@@ -413,26 +480,35 @@ impl Engine {
                 self.calls.unlink(&mut traffic.running, call_id);
                 traffic.in_flight -= 1;
                 traffic.overdue -= u32::from(overdue);
+                traffic.abandoned -= u32::from(abandoned);
             }
         }
     }
 }
 
-const RETAINED: &str = "no room to keep the arguments (--max-retained)";
+/// What makes a provider take nothing more, whatever its capacity.
+struct Pressure {
+    /// Bytes that may wait for its connection.
+    max_outbound: usize,
+    /// As many calls as there may be are held for nobody: who holds some of them gets no other. So those who
+    /// call and cancel, and those who never answer, take nothing from the rest.
+    crowded: bool,
+}
 
 /// What the worker on a connection carries.
 fn load_of(
     connections: &[Option<Box<super::connection::Connection>>],
     id: ConnId,
-    max_outbound: usize,
+    pressure: &Pressure,
 ) -> Option<super::routing::Load> {
     let conn = connections
         .get(id.key())?
         .as_deref()
         .filter(|conn| conn.id == id && !conn.is_leaving())?;
-    let choked = conn.outbox.bytes() > max_outbound;
+    let choked = conn.outbox.bytes() > pressure.max_outbound;
     if let Some(traffic) = &conn.traffic {
-        return Some(traffic.load(choked));
+        let holds = pressure.crowded && traffic.abandoned > 0;
+        return Some(traffic.load(choked || holds));
     }
     let capacity = conn.identity.as_ref()?.capacity;
     Some(super::routing::Load {

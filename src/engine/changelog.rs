@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::audience::{Cover, Encoded, Reader};
+use super::chance::Keyed;
 use super::outbox::Position;
 use super::part::{Op, PART_BYTES, Part, Section};
 
@@ -65,15 +66,18 @@ pub(super) struct ChangeLog {
     revision: u64,
     bytes: usize,
     limit: usize,
+    /// Those of the maps that a fold needs for a moment.
+    keys: Keyed,
 }
 
 impl ChangeLog {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, keys: Keyed) -> Self {
         Self {
             steps: VecDeque::new(),
             revision: 0,
             bytes: 0,
             limit,
+            keys,
         }
     }
 
@@ -154,10 +158,7 @@ impl ChangeLog {
                 parts,
             };
         }
-        let mut fold = Fold {
-            reader: position.reader,
-            ..Fold::default()
-        };
+        let mut fold = Fold::new(position.reader, self.keys);
         let (mut first, mut last, mut looked_at) = (None, at, at);
         for (index, step) in self.steps.range(begin..).enumerate() {
             if to.map_or(index >= STEPS_AT_ONCE || fold.bytes >= PART_BYTES, |to| {
@@ -212,12 +213,12 @@ fn parts(items: &[(Op, &Item)], from: u64, to: u64) -> Vec<Rc<[u8]>> {
 }
 
 /// The net effect of several steps, entry by entry.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fold<'a> {
     reader: Reader,
     entries: Vec<Net<'a>>,
     /// Where an entry stands in `entries`.
-    index: HashMap<(Section, &'a str, u64), usize>,
+    index: HashMap<(Section, &'a str, u64), usize, Keyed>,
     seen: usize,
     bytes: usize,
 }
@@ -234,6 +235,16 @@ struct Net<'a> {
 }
 
 impl<'a> Fold<'a> {
+    fn new(reader: Reader, keys: Keyed) -> Self {
+        Self {
+            reader,
+            entries: Vec::new(),
+            index: HashMap::with_hasher(keys),
+            seen: 0,
+            bytes: 0,
+        }
+    }
+
     fn add(&mut self, item: &'a Item) {
         self.seen += 1;
         let key = (item.section, &*item.key, item.worker);

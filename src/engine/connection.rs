@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use crate::protocol::{Definition, Inbox};
 
+use super::account::{Account, Share};
 use super::board::{Definition as Encoded, Name};
 use super::outbox::Outbox;
+use super::refusal::Refusal;
 use super::traffic::Traffic;
 use super::wheel::TimerId;
 use super::{ConnId, Peer, Time};
@@ -48,10 +50,45 @@ impl Pause {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) id: u64,
+    /// When it was begun.
+    pub(super) since: Time,
     pub(super) entries: Vec<(Name, Encoded)>,
+    /// Bytes of the entries, encoded.
     pub(super) bytes: usize,
     /// What is wrong with it already; said with the last frame.
-    pub(super) failure: Option<super::registration::Refusal>,
+    pub(super) failure: Option<Refusal>,
+    /// What it holds of what all batches hold.
+    held: Share,
+}
+
+/// What an entry of a batch takes up beside its bytes, in round figures.
+const ENTRY_OVERHEAD: usize = 100;
+
+impl Batch {
+    pub(super) fn new(id: u64, now: Time, all: &Account) -> Self {
+        Self {
+            id,
+            since: now,
+            entries: Vec::new(),
+            bytes: 0,
+            failure: None,
+            held: all.share(),
+        }
+    }
+
+    /// It will fail: nothing of it is needed any more.
+    pub(super) fn fail(&mut self, failure: Refusal) {
+        self.entries = Vec::new();
+        self.bytes = 0;
+        self.failure = Some(failure);
+        self.note_held();
+    }
+
+    /// It has grown.
+    pub(super) fn note_held(&mut self) {
+        let entries = self.entries.len() * ENTRY_OVERHEAD;
+        self.held.set(self.bytes + entries);
+    }
 }
 
 /// Who speaks on a connection, from HELLO on.
@@ -85,8 +122,16 @@ pub(super) struct Connection {
     pub(super) order: u64,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
+    /// There was no room for it: it is only told so.
+    pub(super) refused: bool,
     pub(super) identity: Option<Box<Identity>>,
     pub(super) inbox: Inbox,
+    /// What inbox and rest hold of what all hold.
+    pub(super) partial: Share,
+    /// What was read and is to be handled in a later turn: see [`super::intake`].
+    pub(super) rest: Vec<u8>,
+    /// The peer closed its sending half behind that.
+    pub(super) rest_is_last: bool,
     pub(super) outbox: Outbox,
     pub(super) batch: Option<Box<Batch>>,
     pub(super) traffic: Option<Box<Traffic>>,
@@ -115,15 +160,27 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, order: u64, peer: Peer, now: Time) -> Self {
+    /// A connection that has said nothing yet. What it holds will count in these accounts.
+    pub(super) fn new(
+        id: ConnId,
+        order: u64,
+        peer: Peer,
+        now: Time,
+        outbound: &Account,
+        partial: &Account,
+    ) -> Self {
         Self {
             id,
             order,
             peer,
             phase: Phase::Greeting,
+            refused: false,
             identity: None,
             inbox: Inbox::default(),
-            outbox: Outbox::default(),
+            partial: partial.share(),
+            rest: Vec::new(),
+            rest_is_last: false,
+            outbox: Outbox::new(outbound),
             batch: None,
             traffic: None,
             since: now,
@@ -139,6 +196,11 @@ impl Connection {
             caused: false,
             timer: None,
         }
+    }
+
+    /// Bytes of what is not handled yet.
+    pub(super) fn unhandled(&self) -> usize {
+        self.inbox.held() + self.rest.len()
     }
 
     pub(super) fn is_leaving(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use crate::protocol::{Code, NoExtensions, Ping};
 
 use super::connection::{Connection, Phase};
+use super::refusal::Refusal;
 use super::registration::BURST;
 use super::{ConnId, Engine, Shutdown, Time, Timer};
 
@@ -111,6 +112,7 @@ impl Engine {
     /// innocent), then say [`Engine::handle_expired`], which looks again.
     pub fn poll_expired(&mut self, now: Time) -> Option<ConnId> {
         if matches!(self.shutdown, Shutdown::Draining(until) if until <= now) {
+            self.stats.count_limited(Limits::FLAGS.grace);
             self.stop(now);
         }
         while let Some(timer) = self.wheel.expire(now) {
@@ -159,28 +161,37 @@ impl Engine {
         };
         let limits = &self.config.limits;
         match conn.next_due(limits) {
-            Some((at, Due::Drop)) if at <= now => self.remove(id),
+            Some((at, Due::Drop)) if at <= now => {
+                self.stats.count_limited(Limits::FLAGS.linger);
+                self.remove(id);
+            }
             Some((at, Due::Confirm)) if at <= now => {
-                self.confirm(id);
+                if self.confirm(id, now) > 0 {
+                    self.stats.count_limited(Limits::FLAGS.ready_timeout);
+                }
                 self.arm(id, now);
             }
             Some((at, Due::End(code))) if at <= now => {
-                let message = match code {
-                    Code::HelloTimeout => format!(
-                        "no HELLO within {} ms (--hello-timeout)",
-                        limits.hello_timeout
-                    ),
-                    Code::FrameTimeout => format!(
-                        "a frame was begun and not completed in time (--frame-timeout {} ms)",
-                        limits.frame_timeout
-                    ),
-                    Code::TooSlow => format!(
-                        "nothing was read for {} ms (--write-deadline)",
-                        limits.write_deadline
-                    ),
-                    _ => format!("nothing was heard for {} ms (--silence)", limits.silence),
+                let flags = &Limits::FLAGS;
+                let (flag, message) = match code {
+                    Code::HelloTimeout => {
+                        let message = format!("no HELLO within {} ms", limits.hello_timeout);
+                        (flags.hello_timeout, message)
+                    }
+                    Code::FrameTimeout => {
+                        let message = "a frame was begun and not completed in time".to_owned();
+                        (flags.frame_timeout, message)
+                    }
+                    Code::TooSlow => {
+                        let message = format!("nothing was read for {} ms", limits.write_deadline);
+                        (flags.write_deadline, message)
+                    }
+                    _ => {
+                        let message = format!("nothing was heard for {} ms", limits.silence);
+                        (flags.silence, message)
+                    }
                 };
-                self.say_goodbye(id, code, &message, now);
+                self.turn_away(id, &Refusal::over(flag, code, &message), now);
             }
             _ => self.arm(id, now),
         }

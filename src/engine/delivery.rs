@@ -12,11 +12,15 @@ use super::outbox::{ANY_TIME, Outbox, Piece, Position, Stream, Within};
 use super::snapshot::Cursor;
 use super::stats::Stats;
 use super::{ConnId, Engine, Time, Written, queue};
+use crate::limits::Limits;
 
 /// Slices offered in one write.
 const SLICES_MAX: usize = 64;
 /// Bytes after which no further frame is offered in the same write.
 const BYTES_MAX: usize = 256 * 1024;
+
+/// The reason for a snapshot of those whom the log does not reach.
+pub(super) const LOG_TRIMMED: &str = "log_trimmed";
 
 /// What the gathering of one write left behind.
 struct Gathered {
@@ -47,7 +51,10 @@ impl Engine {
             return;
         };
         let mut pieces = std::mem::take(&mut self.pieces);
-        let gathered = gather(conn, &mut self.namespaces, &mut pieces, &mut self.stats);
+        self.looked_up.set(None);
+        let cache = self.config.limits.cache_bytes;
+        let (namespaces, stats) = (&mut self.namespaces, &mut self.stats);
+        let gathered = gather(conn, namespaces, &mut pieces, stats, cache);
         let mut slices = [IoSlice::new(&[]); SLICES_MAX + 1];
         let (mut count, mut bytes) = (0, 0);
         for (slot, slice) in slices.iter_mut().zip(conn.outbox.slices(&pieces)) {
@@ -64,7 +71,9 @@ impl Engine {
             Written::Bytes(taken) => {
                 self.stats.bytes_out += taken as u64;
                 self.stats.frames_out += count as u64;
-                let all = conn.outbox.advance(&mut pieces, taken.min(bytes));
+                let all = conn
+                    .outbox
+                    .advance(&mut pieces, taken.min(bytes), &mut self.queues);
                 if taken > 0 && std::mem::take(&mut conn.stalled) {
                     conn.heard = now;
                 }
@@ -108,6 +117,7 @@ fn gather(
     namespaces: &mut slab::Slab<Namespace>,
     pieces: &mut Vec<Piece>,
     stats: &mut Stats,
+    cache: u64,
 ) -> Gathered {
     let audience = conn
         .identity
@@ -118,6 +128,7 @@ fn gather(
             namespace: &mut namespaces[identity.namespace],
             audience,
             stats,
+            cache,
         }),
         _ => None,
     };
@@ -205,6 +216,8 @@ struct Watching<'a> {
     namespace: &'a mut Namespace,
     audience: usize,
     stats: &'a mut Stats,
+    /// Bytes of encoded changes that the namespace may keep.
+    cache: u64,
 }
 
 impl Watching<'_> {
@@ -220,7 +233,10 @@ impl Watching<'_> {
             Stream::Nothing => Next::UpToDate,
             Stream::Begin(reason) => {
                 let start = namespace.revision();
-                *self.stats.snapshots.entry(reason).or_default() += 1;
+                *self.stats.resyncs.entry(reason).or_default() += 1;
+                if *reason == LOG_TRIMMED {
+                    self.stats.count_limited(Limits::FLAGS.log_bytes);
+                }
                 let resync = Resync {
                     revision: start,
                     reason: Text(reason),
@@ -234,7 +250,7 @@ impl Watching<'_> {
             }
             // Changes since the snapshot began are lost: start over.
             Stream::Snapshot { start, .. } if !namespace.log.reaches(*start) => {
-                *stream = Stream::Begin("log_trimmed");
+                *stream = Stream::Begin(LOG_TRIMMED);
                 Next::Moved
             }
             Stream::Snapshot {
@@ -275,7 +291,7 @@ impl Watching<'_> {
                     return Next::Frame(synced.to_frame().into());
                 }
                 if !namespace.log.reaches(position.at) {
-                    *stream = Stream::Begin("log_trimmed");
+                    *stream = Stream::Begin(LOG_TRIMMED);
                     return Next::Moved;
                 }
                 self.next_change(position)
@@ -307,8 +323,9 @@ impl Watching<'_> {
                 return Next::Looked;
             }
             self.stats.encodings += 1;
-            self.namespace.audiences[self.audience].keep(encoded);
-            self.namespace.warm(self.audience);
+            if self.namespace.keep(self.audience, encoded, self.cache) {
+                self.stats.count_limited(Limits::FLAGS.cache_bytes);
+            }
         }
         let audience = &self.namespace.audiences[self.audience];
         let encoded = match position.within {

@@ -8,9 +8,14 @@ use crate::protocol::{
 use super::call::{CallId, Place};
 use super::outbox::OwnFrame;
 use super::routing::Choice;
+use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, Time, live};
+use crate::limits::Limits;
 
 const GONE: &str = "the provider went before it answered";
+
+/// Bytes of a RESULT beside its payload, at most.
+const RESULT_FIXED: usize = 24;
 
 /// How a call ends for its caller.
 pub(super) enum Ending<'a> {
@@ -52,7 +57,7 @@ impl Ending<'_> {
                 payload: Bin(payload),
                 ..Outcome::default()
             }
-            .to_frame(),
+            .to_frame_in(RESULT_FIXED + payload.len()),
             Ending::Failure(failure) => {
                 let details = failure.ext.details;
                 let ext = FailureOptions {
@@ -87,19 +92,23 @@ impl Engine {
     /// A worker's answer to an INVOKE. One that is not owed is dropped and counted.
     pub(super) fn handle_answer(&mut self, id: ConnId, wire: u64, ending: &Ending<'_>, now: Time) {
         let call_id = CallId::from_wire(wire);
-        let owed = self
-            .calls
-            .get_mut(call_id)
-            .is_some_and(|call| call.place == Place::Running(id));
-        if !owed {
-            self.stats.dropped_frames += 1;
-            return;
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return self.stats.count_dropped(Dropped::UnknownAnswer);
+        };
+        if call.place != Place::Running(id) {
+            return self.stats.count_dropped(Dropped::ForeignAnswer);
         }
+        if call.caller.is_none() {
+            self.stats.count_dropped(Dropped::LateAnswer);
+        }
+        // First, so that the end for the caller leaves no slot held.
+        self.detach(call_id);
         let limit = self.config.limits.max_payload;
         let bytes = ending.bytes();
         if bytes as u64 > limit {
-            let message =
-                format!("an answer of {bytes} bytes, the limit is {limit} (--max-payload)");
+            let flag = Limits::FLAGS.max_payload;
+            self.stats.count_limited(flag);
+            let message = format!("an answer of {bytes} bytes, the limit is {limit} (--{flag})");
             let code = Code::PayloadTooLarge;
             let executed = Executed::Maybe;
             let message = &message;
@@ -123,8 +132,7 @@ impl Engine {
     pub(super) fn handle_cancel(&mut self, id: ConnId, request: u64, now: Time) {
         let traffic = self.get(id).and_then(|conn| conn.traffic.as_ref());
         let Some(&call_id) = traffic.and_then(|traffic| traffic.made.get(&request)) else {
-            self.stats.dropped_frames += 1;
-            return;
+            return self.stats.count_dropped(Dropped::LateCancel);
         };
         self.end_early(call_id, Code::Cancelled, "the caller cancelled");
         self.stop_if_idle(now);
@@ -190,10 +198,14 @@ impl Engine {
             let Some(call) = self.calls.get_mut(call_id) else {
                 continue;
             };
-            call.caller = None;
-            self.waiting -= 1;
+            let place = call.place;
+            self.release(call_id);
+            if let Some(call) = self.calls.get_mut(call_id) {
+                call.caller = None;
+            }
+            self.abandon(place);
             self.stats.count_ending("caller_gone");
-            match call.place {
+            match place {
                 Place::Running(provider) => {
                     let cancel = Cancel {
                         id: call_id.wire(),
@@ -241,27 +253,38 @@ impl Engine {
             match self.route(namespace, &function, wishes.worker) {
                 Choice::To(provider) => self.start_again(call_id, provider, now),
                 Choice::Full | Choice::Nobody if may_wait => self.park(call_id),
-                Choice::Full | Choice::Nobody => self.end_early(call_id, Code::ProviderGone, GONE),
+                Choice::Full | Choice::Nobody => {
+                    if wishes.wait && !has_place {
+                        self.stats.count_limited(Limits::FLAGS.max_parked);
+                    }
+                    self.end_early(call_id, Code::ProviderGone, GONE);
+                }
             }
         }
     }
 
     /// Tells the caller how its call ended, if it still waits for that.
     fn end(&mut self, call_id: CallId, ending: &Ending<'_>) {
-        let Some(caller) = self
-            .calls
-            .get_mut(call_id)
-            .and_then(|call| call.caller.take())
-        else {
+        let Some(call) = self.calls.get_mut(call_id) else {
             return;
         };
-        self.waiting -= 1;
+        let place = call.place;
+        if call.caller.is_none() {
+            return;
+        }
+        // Nobody would be told of another try.
+        self.release(call_id);
+        let call = self.calls.get_mut(call_id);
+        let Some(caller) = call.and_then(|call| call.caller.take()) else {
+            return;
+        };
+        self.abandon(place);
         let limit = self.config.limits.max_backlog as usize;
         let Some(conn) = live(&mut self.connections, caller.conn) else {
             return;
         };
         if let Some(traffic) = conn.traffic.as_deref_mut() {
-            traffic.made.remove(&caller.request);
+            traffic.forget_made(caller.request);
         }
         let mut frame = ending.frame(caller.request);
         let mut outcome = ending.outcome();
@@ -273,19 +296,37 @@ impl Engine {
             };
             frame = instead.frame(caller.request);
             outcome = instead.outcome();
+            self.stats.count_limited(Limits::FLAGS.max_backlog);
         }
         self.stats.count_ending(outcome);
         self.reply(caller.conn, OwnFrame::Ready(frame));
     }
 
+    /// One caller fewer waits; a provider that has its call runs it for nobody.
+    fn abandon(&mut self, place: Place) {
+        self.waiting -= 1;
+        if let Place::Running(provider) = place {
+            let conn = live(&mut self.connections, provider);
+            if let Some(traffic) = conn.and_then(|conn| conn.traffic.as_deref_mut()) {
+                traffic.abandoned += 1;
+            }
+            let held = (self.calls.len() - self.waiting) as u64;
+            let crowded = held >= self.config.limits.max_calls_total;
+            if crowded && !std::mem::replace(&mut self.crowded, true) {
+                let flag = Limits::FLAGS.max_calls_total;
+                self.stats.count_limited(flag);
+            }
+        }
+    }
+
     /// Forgets a call wherever it stands.
     fn forget(&mut self, call_id: CallId) {
         self.detach(call_id);
+        self.release(call_id);
         let call = self.calls.remove(call_id);
         if let Some(timer) = call.timer {
             self.wheel.remove(timer);
         }
-        self.retained -= call.arguments.map_or(0, |arguments| arguments.bytes());
     }
 
     /// While draining: no call will be parked until a provider comes.

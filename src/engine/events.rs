@@ -1,22 +1,29 @@
 //! Events and casts: BIND ties a function to an event, EMIT casts to all that is bound to it, CAST is a call
 //! that nobody answers. A cast that can't be delivered is dropped and counted, never answered.
 
+use std::collections::BTreeMap;
+
 use crate::protocol::{
     Bin, BindingEntry, BindingKey, Cast, CastOptions, Code, Emit, NameError, Outcome, Text,
     check_event_name, check_function_name,
 };
 
-use super::board::{Definition, binding_key, split_binding_key};
+use super::board::{Definition, Name, binding_key, split_binding_key};
+use super::namespace::Namespace;
 use super::outbox::OwnFrame;
-use super::registration::Refusal;
+use super::refusal::{Refusal, shown};
+use super::registration::Gain;
+use super::roster::Worker;
 use super::routing::Choice;
+use super::stats::Dropped;
 use super::{ConnId, Engine, Shutdown, live};
+use crate::limits::Limits;
 
 impl Engine {
     pub(super) fn handle_bind(&mut self, id: ConnId, request: u64, bindings: &[BindingEntry<'_>]) {
         match self.bind(id, bindings) {
             Ok(()) => self.reply(id, OwnFrame::Registered(request)),
-            Err(refusal) => self.fail(id, request, refusal.code, &refusal.message),
+            Err(refusal) => self.refuse(id, request, &refusal),
         }
     }
 
@@ -29,54 +36,12 @@ impl Engine {
             return Ok(());
         };
         if identity.draining || self.shutdown != Shutdown::No {
-            let message = "nothing is bound while draining".to_owned();
-            return Err(Refusal {
-                code: Code::Draining,
-                message,
-            });
+            let message = "nothing is bound while draining";
+            return Err(Refusal::new(Code::Draining, message));
         }
-        let limits = &self.config.limits;
         let namespace = &mut self.namespaces[identity.namespace];
-        let worker = namespace.roster.get(identity.worker);
-        super::registration::check_place(worker, namespace, limits)?;
-        let (mut count, mut bytes) = worker.map_or((0, 0), |it| (it.bound(), it.bytes()));
-        for binding in bindings {
-            check_binding(binding)?;
-            if binding.config.len() as u64 > limits.max_entry {
-                let limit = limits.max_entry;
-                let config = binding.config.len();
-                let message =
-                    format!("{config} bytes of config, the limit is {limit} (--max-entry)");
-                return Err(Refusal {
-                    code: Code::EntryTooLarge,
-                    message,
-                });
-            }
-            count += 1;
-            bytes += binding.config.len();
-        }
-        if count as u64 > limits.max_bindings {
-            let limit = limits.max_bindings;
-            let message = format!("more than {limit} bindings of one worker (--max-bindings)");
-            return Err(Refusal {
-                code: Code::TooManyBindings,
-                message,
-            });
-        }
-        if bytes as u64 > limits.max_metadata {
-            return Err(super::registration::over_metadata(limits));
-        }
-        for binding in bindings {
-            let key = binding_key(&binding.event, &binding.function, &binding.id);
-            let key = namespace
-                .bindings
-                .known_name(&key)
-                .unwrap_or_else(|| key.into());
-            let encoded = rmp_serde::to_vec(binding).expect("writing to memory does not fail");
-            let definition = Definition {
-                encoded: encoded.into(),
-                exclusive: false,
-            };
+        let entries = check(bindings, identity.worker, namespace, &self.config.limits)?;
+        for (key, definition) in entries {
             let provider = (identity.worker, id);
             let slot = namespace
                 .bindings
@@ -108,10 +73,10 @@ impl Engine {
             let (event, function, _) = split_binding_key(missing);
             let message = format!(
                 "this worker does not bind `{}` to `{}`; nothing of the batch was untied",
-                function.escape_debug(),
-                event.escape_debug()
+                shown(function),
+                shown(event)
             );
-            return self.fail(id, request, Code::NotRegistered, &message);
+            return self.refuse(id, request, &Refusal::new(Code::NotRegistered, message));
         }
         self.namespaces[namespace].unbind(worker, keys.iter().map(|key| &**key));
         self.note_causer(id);
@@ -122,22 +87,23 @@ impl Engine {
     pub(super) fn handle_emit(&mut self, id: ConnId, emit: &Emit<'_>) {
         let too_large = self.check_size(&emit.payload, &emit.ext.headers);
         let refusal = if let Err(error) = check_event_name(&emit.event) {
-            Some((
-                Code::InvalidName,
-                format!("event `{}`: {error}", emit.event.escape_debug()),
-            ))
-        } else if let Some(message) = too_large {
-            Some((Code::PayloadTooLarge, message))
+            let message = format!("event `{}`: {error}", shown(&emit.event));
+            let refusal = Refusal::new(Code::InvalidName, message);
+            Some((refusal, Dropped::EventInvalid))
+        } else if let Some(refusal) = too_large {
+            Some((refusal, Dropped::EventTooLarge))
         } else if self.shutdown != Shutdown::No {
-            Some((Code::Draining, "the engine is about to stop".to_owned()))
+            let refusal = Refusal::new(Code::Draining, "the engine is about to stop");
+            Some((refusal, Dropped::EventDraining))
         } else {
             None
         };
-        if let Some((code, message)) = refusal {
+        if let Some((refusal, dropped)) = refusal {
             if emit.id == 0 {
-                self.stats.dropped_frames += 1;
+                refusal.count(&mut self.stats);
+                self.stats.count_dropped(dropped);
             } else {
-                self.fail(id, emit.id, code, &message);
+                self.refuse(id, emit.id, &refusal);
             }
             return;
         }
@@ -175,8 +141,9 @@ impl Engine {
     /// The functions bound to an event, each once, and whether all of its providers are to hear of it.
     fn bound_to(&self, namespace: usize, event: &str) -> Vec<(String, bool)> {
         let prefix = format!("{event}\0");
-        let mut bound: Vec<(String, bool)> = Vec::new();
+        let (mut bound, mut walked): (Vec<(String, bool)>, u64) = (Vec::new(), 0);
         for (key, provider) in self.namespaces[namespace].bindings.now_under(&prefix) {
+            walked += 1;
             let (_, function, _) = split_binding_key(key);
             let to_all = rmp_serde::from_slice::<BindingEntry<'_>>(provider)
                 .is_ok_and(|binding| binding.deliver_all);
@@ -186,6 +153,8 @@ impl Engine {
                 _ => bound.push((function.to_owned(), to_all)),
             }
         }
+        // Each was looked at, and most lead to a delivery.
+        self.note_work(2 * walked);
         bound
     }
 
@@ -194,10 +163,12 @@ impl Engine {
             return;
         };
         let namespace = identity.namespace;
-        let too_large = self.check_size(&cast.payload, &cast.ext.headers).is_some();
-        if too_large || self.shutdown != Shutdown::No {
-            self.stats.dropped_frames += 1;
-            return;
+        if let Some(refusal) = self.check_size(&cast.payload, &cast.ext.headers) {
+            refusal.count(&mut self.stats);
+            return self.stats.count_dropped(Dropped::CastTooLarge);
+        }
+        if self.shutdown != Shutdown::No {
+            return self.stats.count_dropped(Dropped::CastDraining);
         }
         // Only the engine says which event caused a cast.
         let ext = CastOptions {
@@ -216,27 +187,45 @@ impl Engine {
 
     /// Sends a cast to the provider whose turn it is.
     fn cast(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
-        match self.route(namespace, &cast.function, None) {
-            Choice::To(provider) => self.deliver(from, provider, cast),
-            Choice::Full | Choice::Nobody => self.stats.casts_dropped += 1,
-        }
+        let of_event = !cast.ext.event.is_empty();
+        let dropped = match self.route(namespace, &cast.function, None) {
+            Choice::To(provider) if self.takes_casts() => {
+                return self.deliver(from, provider, cast);
+            }
+            Choice::To(_) | Choice::Full if of_event => Dropped::EventFull,
+            Choice::Nobody if of_event => Dropped::EventNobody,
+            Choice::To(_) | Choice::Full => Dropped::CastFull,
+            Choice::Nobody => Dropped::CastNobody,
+        };
+        self.stats.count_dropped(dropped);
     }
 
     /// Sends a cast to every provider that takes what it is sent.
     fn cast_to_all(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
         let Some((_, providers, _)) = self.namespaces[namespace].board.providers(&cast.function)
         else {
-            self.stats.casts_dropped += 1;
-            return;
+            return self.stats.count_dropped(Dropped::EventNobody);
         };
         let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
+        self.note_work(providers.len() as u64);
         for provider in providers {
-            if self.load(provider).is_some_and(|load| !load.choked) {
+            if self.load(provider).is_some_and(|load| !load.choked) && self.takes_casts() {
                 self.deliver(from, provider, cast);
             } else {
-                self.stats.casts_dropped += 1;
+                self.stats.count_dropped(Dropped::EventFull);
             }
         }
+    }
+
+    /// Whether there is room for one more copy of what one sender may have sent to very many.
+    fn takes_casts(&mut self) -> bool {
+        let limit = self.config.limits.max_outbound_total;
+        let takes = self.outbound.total() as u64 <= limit;
+        if !takes {
+            let flag = Limits::FLAGS.max_outbound_total;
+            self.stats.count_limited(flag);
+        }
+        takes
     }
 
     fn deliver(&mut self, from: ConnId, provider: ConnId, cast: &Cast<'_>) {
@@ -260,16 +249,61 @@ impl Engine {
     }
 }
 
+/// Checks a whole batch against what the worker has. Returns it by keys, encoded.
+fn check(
+    bindings: &[BindingEntry<'_>],
+    worker: u64,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<Vec<(Name, Definition)>, Refusal> {
+    let worker = namespace.roster.get(worker);
+    super::registration::check_place(worker, namespace, limits)?;
+    let mut entries: Vec<(Name, Definition)> = Vec::with_capacity(bindings.len());
+    for binding in bindings {
+        check_binding(binding)?;
+        super::registration::check_entry("a binding", binding.config.len(), limits)?;
+        let key = binding_key(&binding.event, &binding.function, &binding.id);
+        let known = namespace.bindings.known_name(&key);
+        let encoded = rmp_serde::to_vec(binding).expect("writing to memory does not fail");
+        let definition = Definition {
+            encoded: encoded.into(),
+            exclusive: false,
+        };
+        entries.push((known.unwrap_or_else(|| key.into()), definition));
+    }
+    // Of a key that comes twice, the last entry holds.
+    let last: BTreeMap<&str, usize> = entries
+        .iter()
+        .map(|(key, definition)| (&**key, definition.encoded.len()))
+        .collect();
+    let mut gain = Gain::default();
+    for (key, bytes) in last {
+        gain.add(bytes, worker.and_then(|worker| worker.binding(key)));
+    }
+    let limit = limits.max_bindings;
+    if (worker.map_or(0, Worker::bound) + gain.count) as u64 > limit {
+        let message = format!("more than {limit} bindings of one worker");
+        let flag = Limits::FLAGS.max_bindings;
+        return Err(Refusal::over(flag, Code::TooManyBindings, &message));
+    }
+    let limit = limits.max_namespace_bindings;
+    let all = namespace.roster.totals().bindings;
+    if gain.count > 0 && (all + gain.count) as u64 > limit {
+        let message = format!("more than {limit} bindings of all workers of the namespace");
+        let flag = Limits::FLAGS.max_namespace_bindings;
+        return Err(Refusal::over(flag, Code::Overloaded, &message));
+    }
+    gain.check_bytes(worker, namespace, limits)?;
+    Ok(entries)
+}
+
 fn check_binding(binding: &BindingEntry<'_>) -> Result<(), Refusal> {
     let refused = |what: &str, name: &str, error: NameError| {
         let code = match error {
             NameError::Reserved => Code::ReservedName,
             _ => Code::InvalidName,
         };
-        Refusal {
-            code,
-            message: format!("{what} `{}`: {error}", name.escape_debug()),
-        }
+        Refusal::new(code, format!("{what} `{}`: {error}", shown(name)))
     };
     check_event_name(&binding.event).map_err(|error| refused("event", &binding.event, error))?;
     check_function_name(&binding.function)

@@ -8,8 +8,11 @@
 //! 2. [`Engine::poll_expired`], then for each one read once more and [`Engine::handle_expired`];
 //! 3. [`Engine::seal`]: this turn's changes become one revision, replies get their stamp;
 //! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write;
-//! 5. [`Engine::poll_close`] and [`Engine::poll_resume`].
+//! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
+//! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
+mod account;
+mod admission;
 mod audience;
 mod board;
 mod builtin;
@@ -22,19 +25,25 @@ mod deadline;
 mod delivery;
 mod ending;
 mod events;
+mod excess;
 mod intake;
 mod namespace;
 mod outbox;
 mod part;
+mod refusal;
 mod registration;
 mod roster;
 mod routing;
 mod session;
+mod size;
 mod snapshot;
 mod stats;
+mod throttle;
 mod traffic;
+mod turntime;
 mod wheel;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,12 +54,19 @@ use slab::Slab;
 use crate::limits::Limits;
 use crate::protocol::Outcome;
 
+use account::Account;
+use admission::Door;
 use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 use namespace::Namespace;
-use outbox::Piece;
-pub use stats::Stats;
+use outbox::{Piece, Queues};
+pub use size::Size;
+use stats::LookedUp;
+pub use stats::{Changes, Dropped, Stats};
+use throttle::Throttle;
+use turntime::TurnClock;
+pub use turntime::TurnTimes;
 use wheel::Wheel;
 
 /// Names a connection for its lifetime: the shell's slab key, and a generation that makes a key used
@@ -165,6 +181,11 @@ pub struct Engine {
     /// By the shell's key.
     connections: Vec<Option<Box<Connection>>>,
     connected: usize,
+    door: Door,
+    /// Bytes that wait to be read by all connections; of their unfinished frames; of their unfinished batches.
+    outbound: Account,
+    partial: Account,
+    batches: Account,
     namespaces: Slab<Namespace>,
     /// See [`Namespace::idle_order`].
     idle_order: u64,
@@ -174,6 +195,8 @@ pub struct Engine {
     calls: Calls,
     /// How many of them a caller waits for.
     waiting: usize,
+    /// Too many of them are held for nobody: see [`Engine::relieve`].
+    crowded: bool,
     /// How many of them wait for a provider.
     parked: usize,
     /// How many were parked since the start.
@@ -184,14 +207,24 @@ pub struct Engine {
     flushable: VecDeque<ConnId>,
     /// Whose frames of this turn want a stamp.
     touched: Vec<ConnId>,
+    /// Who has a rest to be handled in this turn, and in the next.
+    rests: Vec<ConnId>,
+    later_rests: Vec<ConnId>,
+    /// What the frames of the connection that is being handled have cost: see [`intake`].
+    work: Cell<u64>,
     /// Who changed a board in this turn.
     causers: Vec<ConnId>,
     closes: VecDeque<Close>,
     resumes: VecDeque<ConnId>,
     shutdown: Shutdown,
     stats: Stats,
-    /// Kept for its memory between flushes.
+    turn_clock: TurnClock,
+    /// What it costs a walk to find out, if somebody asked in this turn.
+    looked_up: Cell<Option<LookedUp>>,
+    throttle: Throttle,
+    /// Kept for their memory between flushes.
     pieces: Vec<Piece>,
+    queues: Queues,
 }
 
 /// What a timer is for.
@@ -223,6 +256,10 @@ impl Engine {
             hash_keys,
             connections: Vec::new(),
             connected: 0,
+            door: Door::new(hash_keys),
+            outbound: Account::default(),
+            partial: Account::default(),
+            batches: Account::default(),
             namespaces: Slab::new(),
             idle_order: 0,
             sessions: HashMap::with_hasher(hash_keys),
@@ -230,23 +267,35 @@ impl Engine {
             wheel: Wheel::new(now),
             calls: Calls::default(),
             waiting: 0,
+            crowded: false,
             parked: 0,
             tickets: 0,
             retained: 0,
             flushable: VecDeque::new(),
             touched: Vec::new(),
+            rests: Vec::new(),
+            later_rests: Vec::new(),
+            work: Cell::new(0),
             causers: Vec::new(),
             closes: VecDeque::new(),
             resumes: VecDeque::new(),
             shutdown: Shutdown::No,
             stats: Stats::default(),
+            turn_clock: TurnClock::new(now),
+            looked_up: Cell::new(None),
+            throttle: Throttle::default(),
             pieces: Vec::new(),
+            queues: Queues::default(),
             chance,
         }
     }
 
     /// The end of a turn's input: what changed becomes one revision per namespace, replies get stamped.
     pub fn seal(&mut self, now: Time) {
+        self.looked_up.set(None);
+        self.handle_rests(now);
+        self.relieve(now);
+        self.bound_outbound(now);
         let idle = self.flushable.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
@@ -261,7 +310,7 @@ impl Engine {
             if !namespace.touched || self.shutdown != Shutdown::No {
                 continue;
             }
-            if namespace.seal(&mut concerned) {
+            if namespace.seal(&mut concerned, &mut self.stats.changes) {
                 causers_pay = true;
                 self.stats.revisions += 1;
             }
@@ -273,10 +322,15 @@ impl Engine {
                 }
             }
         }
-        for id in std::mem::take(&mut self.causers) {
+        // Both lists keep their memory for the next turn.
+        let mut causers = std::mem::take(&mut self.causers);
+        for id in causers.drain(..) {
             self.charge(id, causers_pay, now);
         }
-        for id in std::mem::take(&mut self.touched) {
+        debug_assert!(self.causers.is_empty(), "charging charges nobody else");
+        self.causers = causers;
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
             let Some(conn) = live(&mut self.connections, id) else {
                 continue;
             };
@@ -294,13 +348,21 @@ impl Engine {
             queue(conn, &mut self.flushable);
             self.check_outbound(id);
         }
+        debug_assert!(self.touched.is_empty(), "a seal makes no replies");
+        self.touched = touched;
+    }
+
+    /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
+    pub fn note_turn(&mut self, began: Time, ended: Time) {
+        self.turn_clock.note(began, ended);
+        self.looked_up.set(None);
     }
 
     /// Whether this connection may be read now. When it may again, [`Engine::poll_resume`] names it.
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.get(conn)
-            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any())
+            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && conn.rest.is_empty())
     }
 
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
@@ -308,6 +370,7 @@ impl Engine {
     pub fn has_more(&self) -> bool {
         !self.flushable.is_empty()
             || !self.touched.is_empty()
+            || !self.rests.is_empty()
             || !self.resumes.is_empty()
             || !self.closes.is_empty()
     }

@@ -1,17 +1,18 @@
 //! A namespace: a board of its own with all that belongs to it. Where a turn's changes become a revision.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::ConnId;
-use super::audience::{Audience, Cover};
+use super::audience::{Audience, Cover, Encoded};
 use super::board::Board;
 use super::call::CallList;
 use super::chance::{Chance, Keyed};
 use super::changelog::{ChangeLog, Item};
-use super::part::Section;
+use super::part::{Op, Section};
 use super::roster::Roster;
 use super::snapshot::Pages;
+use super::stats::Changes;
 use super::traffic::Park;
 use crate::limits::Limits;
 
@@ -31,34 +32,41 @@ pub(super) struct Namespace {
     /// Calls that wait for a provider, by what would do.
     pub(super) parked: HashMap<Park, CallList, Keyed>,
     pub(super) audiences: Slab<Audience>,
-    by_cover: HashMap<Rc<Cover>, usize>,
+    by_cover: HashMap<Rc<Cover>, usize, Keyed>,
     /// Connections that said HELLO to it.
     pub(super) connections: usize,
     /// Counts up with each namespace that becomes idle: the lowest is idle longest.
     pub(super) idle_order: u64,
     /// Something was touched since the last revision.
     pub(super) touched: bool,
-    /// Audiences that keep encoded frames.
-    warm: Vec<usize>,
+    /// Audiences that keep encoded frames, those that began to first.
+    warm: VecDeque<usize>,
+    /// Bytes of the frames that they keep.
+    encoded_bytes: usize,
 }
 
 impl Namespace {
     pub(super) fn new(name: &str, limits: &Limits, chance: &mut Chance) -> Self {
+        let epoch = chance.epoch();
+        let board = Board::new(Section::Functions, chance.hash_keys());
+        let bindings = Board::new(Section::Bindings, chance.hash_keys());
+        let keys = chance.hash_keys();
         Self {
             name: name.into(),
-            epoch: chance.epoch(),
-            board: Board::new(Section::Functions, chance.hash_keys()),
-            bindings: Board::new(Section::Bindings, chance.hash_keys()),
+            epoch,
+            board,
+            bindings,
             roster: Roster::default(),
-            log: ChangeLog::new(limits.log_bytes as usize),
+            log: ChangeLog::new(limits.log_bytes as usize, keys),
             pages: Pages::default(),
-            parked: HashMap::with_hasher(chance.hash_keys()),
+            parked: HashMap::with_hasher(keys),
             audiences: Slab::new(),
-            by_cover: HashMap::new(),
+            by_cover: HashMap::with_hasher(keys),
             connections: 0,
             idle_order: 0,
             touched: false,
-            warm: Vec::new(),
+            warm: VecDeque::new(),
+            encoded_bytes: 0,
         }
     }
 
@@ -95,6 +103,7 @@ impl Namespace {
         let moved = members.get(place).copied();
         if members.is_empty() {
             let gone = self.audiences.remove(audience);
+            self.encoded_bytes -= gone.encoded_bytes();
             self.by_cover.remove(&gone.cover);
             self.warm.retain(|&warm| warm != audience);
         }
@@ -150,8 +159,9 @@ impl Namespace {
     }
 
     /// Makes one revision of all that changed since the last, if the net effect is not empty. Adds the
-    /// audiences that are to hear of it to `concerned`; returns whether there is a new revision.
-    pub(super) fn seal(&mut self, concerned: &mut Vec<usize>) -> bool {
+    /// audiences that are to hear of it to `concerned` and what changed to `changes`; returns whether there
+    /// is a new revision.
+    pub(super) fn seal(&mut self, concerned: &mut Vec<usize>, changes: &mut Changes) -> bool {
         if !std::mem::take(&mut self.touched) {
             return false;
         }
@@ -163,6 +173,13 @@ impl Namespace {
         if items.is_empty() {
             return false;
         }
+        for item in &items {
+            *match item.op {
+                Op::Added => &mut changes.added,
+                Op::Removed => &mut changes.removed,
+                Op::Updated => &mut changes.updated,
+            } += 1;
+        }
         let revision = self.log.push(items);
         for (key, audience) in &mut self.audiences {
             if self.log.newest_concerns(&audience.cover) {
@@ -173,11 +190,36 @@ impl Namespace {
         true
     }
 
-    /// Notes that an audience keeps encoded frames.
-    pub(super) fn warm(&mut self, audience: usize) {
+    /// Has an audience keep frames for its other readers. Returns whether others had to be forgotten, for there
+    /// is room for `limit` bytes; those that are needed just now are kept in any case.
+    pub(super) fn keep(&mut self, audience: usize, encoded: Encoded, limit: u64) -> bool {
+        self.account_for(audience, |it| it.keep(encoded));
         if !self.warm.contains(&audience) {
-            self.warm.push(audience);
+            self.warm.push_back(audience);
         }
+        let full = self.encoded_bytes as u64 > limit;
+        while self.encoded_bytes as u64 > limit {
+            match self.warm.pop_front() {
+                Some(oldest) if oldest != audience => {
+                    self.account_for(oldest, Audience::forget_encoded);
+                }
+                Some(_) if self.warm.is_empty() => {
+                    self.account_for(audience, Audience::forget_older);
+                    self.warm.push_back(audience);
+                    break;
+                }
+                Some(_) => self.warm.push_back(audience),
+                None => break,
+            }
+        }
+        full
+    }
+
+    fn account_for(&mut self, audience: usize, change: impl FnOnce(&mut Audience)) {
+        let it = &mut self.audiences[audience];
+        self.encoded_bytes -= it.encoded_bytes();
+        change(it);
+        self.encoded_bytes += it.encoded_bytes();
     }
 
     /// Gives the memory of encoded frames back: nobody is in the middle of reading them.
@@ -185,13 +227,11 @@ impl Namespace {
         for audience in self.warm.drain(..) {
             self.audiences[audience].forget_encoded();
         }
+        self.encoded_bytes = 0;
     }
 
     /// Bytes of encoded frames kept.
     pub(super) fn encoded_bytes(&self) -> usize {
-        self.warm
-            .iter()
-            .map(|&audience| self.audiences[audience].encoded_bytes())
-            .sum()
+        self.encoded_bytes
     }
 }

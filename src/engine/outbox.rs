@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::account::{Account, Share};
 use super::audience::Reader;
 use super::snapshot::Cursor;
 
@@ -19,6 +20,9 @@ struct Own {
     stamp: u64,
     frame: OwnFrame,
 }
+
+/// What an own frame takes up beside its bytes: its place in the queue, and the allocator's.
+const OWN_OVERHEAD: usize = size_of::<Own>() + 16;
 
 /// A frame for one connection, or what makes one when the turn is sealed.
 #[derive(Debug)]
@@ -93,6 +97,29 @@ enum Begun {
     Own(Vec<u8>),
 }
 
+/// Emptied queues of own frames, for whoever has the next frame: an idle connection owns no buffer, and a busy one
+/// does not allocate one for each answer.
+#[derive(Debug, Default)]
+pub(super) struct Queues(Vec<VecDeque<Own>>);
+
+/// Queues that are kept, and the frames that each has room for, at most: 128 KiB in all.
+const QUEUES_MAX: usize = 64;
+const QUEUE_ROOM: usize = 64;
+
+impl Queues {
+    /// An empty queue.
+    fn take(&mut self) -> VecDeque<Own> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of an empty queue, unless there is enough of it.
+    fn keep(&mut self, queue: VecDeque<Own>) {
+        if self.0.len() < QUEUES_MAX && queue.capacity() <= QUEUE_ROOM {
+            self.0.push(queue);
+        }
+    }
+}
+
 /// See the top of this file.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -102,11 +129,14 @@ pub(super) struct Outbox {
     /// A frame that was written in part, and how much of it.
     begun: Option<Box<(Begun, usize)>>,
     pub(super) stream: Stream,
+    /// What it holds of what all outboxes hold.
+    held: Share,
 }
 
-impl Default for Outbox {
-    fn default() -> Self {
+impl Outbox {
+    pub(super) fn new(all: &Account) -> Self {
         Self {
+            held: all.share(),
             own: VecDeque::new(),
             unsealed: 0,
             own_bytes: 0,
@@ -114,10 +144,8 @@ impl Default for Outbox {
             stream: Stream::Nothing,
         }
     }
-}
 
-impl Outbox {
-    /// Bytes of own frames that wait, and of a begun frame.
+    /// Bytes of own frames that wait, with what each takes up beside, and of a begun frame.
     pub(super) fn bytes(&self) -> usize {
         self.own_bytes + self.begun.as_ref().map_or(0, |begun| begun.0.bytes().len())
     }
@@ -128,24 +156,28 @@ impl Outbox {
     }
 
     /// Adds a frame that may go at any time (behind those before it).
-    pub(super) fn push_any_time(&mut self, frame: Vec<u8>) {
+    pub(super) fn push_any_time(&mut self, frame: Vec<u8>, queues: &mut Queues) {
         self.own_bytes += frame.len();
-        self.own.push_back(Own {
-            stamp: ANY_TIME,
-            frame: OwnFrame::Ready(frame),
-        });
+        self.add(ANY_TIME, OwnFrame::Ready(frame), queues);
+        self.note_held();
     }
 
     /// Adds a frame that must not overtake this turn's changes.
-    pub(super) fn push(&mut self, frame: OwnFrame) {
+    pub(super) fn push(&mut self, frame: OwnFrame, queues: &mut Queues) {
         if let OwnFrame::Ready(bytes) = &frame {
             self.own_bytes += bytes.len();
         }
-        self.own.push_back(Own {
-            stamp: UNSEALED,
-            frame,
-        });
+        self.add(UNSEALED, frame, queues);
         self.unsealed += 1;
+        self.note_held();
+    }
+
+    fn add(&mut self, stamp: u64, frame: OwnFrame, queues: &mut Queues) {
+        if self.own.capacity() == 0 {
+            self.own = queues.take();
+        }
+        self.own.push_back(Own { stamp, frame });
+        self.own_bytes += OWN_OVERHEAD;
     }
 
     /// The turn is sealed with `revision`: stamps what was added in it.
@@ -164,6 +196,19 @@ impl Outbox {
             }
         }
         self.unsealed = 0;
+        self.note_held();
+    }
+
+    /// Forgets the own frames of which nothing was written.
+    pub(super) fn drop_waiting(&mut self) {
+        self.own = VecDeque::new();
+        (self.own_bytes, self.unsealed) = (0, 0);
+        self.note_held();
+    }
+
+    fn note_held(&mut self) {
+        let bytes = self.bytes();
+        self.held.set(bytes);
     }
 
     /// The stamp of the `index`-th own frame and its length; `None` behind the last, or if its turn is not
@@ -200,7 +245,21 @@ impl Outbox {
     }
 
     /// `written` of the offered bytes were taken. Returns whether all were.
-    pub(super) fn advance(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
+    pub(super) fn advance(
+        &mut self,
+        pieces: &mut Vec<Piece>,
+        written: usize,
+        queues: &mut Queues,
+    ) -> bool {
+        let all = self.take(pieces, written);
+        if self.own.is_empty() && self.own.capacity() > 0 {
+            queues.keep(std::mem::take(&mut self.own));
+        }
+        self.note_held();
+        all
+    }
+
+    fn take(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
         if let Some(begun) = &mut self.begun {
             let rest = begun.0.bytes().len() - begun.1;
             if written < rest {
@@ -227,7 +286,7 @@ impl Outbox {
                         frame: OwnFrame::Ready(frame),
                         ..
                     }) => {
-                        self.own_bytes -= frame.len();
+                        self.own_bytes -= frame.len() + OWN_OVERHEAD;
                         Begun::Own(frame)
                     }
                     _ => unreachable!("only ready frames are gathered"),
@@ -240,10 +299,6 @@ impl Outbox {
                 break;
             }
             written -= len;
-        }
-        if self.own.is_empty() {
-            // An idle connection owns no buffer.
-            self.own = VecDeque::new();
         }
         all
     }
@@ -274,8 +329,9 @@ mod tests {
         let total = 2 + 3 + 4;
         for first in 0..=total {
             for second in 0..=total - first {
-                let mut outbox = Outbox::default();
-                outbox.push_any_time(vec![1, 2]);
+                let mut outbox = Outbox::new(&Account::default());
+                let mut queues = Queues::default();
+                outbox.push_any_time(vec![1, 2], &mut queues);
                 let mut sent = Vec::new();
                 let mut at = 0;
                 for write in [first, second, total] {
@@ -291,7 +347,7 @@ mod tests {
                     let offered: Vec<u8> = outbox.slices(&pieces).flatten().copied().collect();
                     let taken = write.min(offered.len());
                     sent.extend_from_slice(&offered[..taken]);
-                    outbox.advance(&mut pieces, taken);
+                    outbox.advance(&mut pieces, taken, &mut queues);
                     if let Stream::Changes(position) = &outbox.stream {
                         at = position.at;
                     }
@@ -301,5 +357,32 @@ mod tests {
                 assert_eq!(outbox.bytes(), 0);
             }
         }
+    }
+
+    #[test]
+    fn an_emptied_outbox_owns_no_buffer_and_the_next_one_gets_it() {
+        let mut queues = Queues::default();
+        let mut outbox = Outbox::new(&Account::default());
+        outbox.push_any_time(vec![1, 2], &mut queues);
+        assert!(outbox.advance(&mut vec![Piece::Own], 2, &mut queues));
+        assert_eq!(outbox.own.capacity(), 0);
+        let mut next = Outbox::new(&Account::default());
+        next.push_any_time(vec![3], &mut queues);
+        assert!(queues.0.is_empty() && next.own.capacity() > 0);
+    }
+
+    #[test]
+    fn what_is_kept_of_emptied_outboxes_is_bounded() {
+        let mut queues = Queues::default();
+        for count in 0..2 * QUEUES_MAX {
+            let mut outbox = Outbox::new(&Account::default());
+            for _ in 0..=count {
+                outbox.push_any_time(vec![1], &mut Queues::default());
+            }
+            let mut pieces = vec![Piece::Own; count + 1];
+            assert!(outbox.advance(&mut pieces, count + 1, &mut queues));
+        }
+        assert!(queues.0.len() <= QUEUES_MAX);
+        assert!(queues.0.iter().all(|queue| queue.capacity() <= QUEUE_ROOM));
     }
 }

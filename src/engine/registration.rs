@@ -1,7 +1,7 @@
 //! REGISTER and UNREGISTER: a batch is checked whole, then applied whole. Nothing of a batch that fails is
 //! on the board for an instant.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_function_name};
 
@@ -9,31 +9,21 @@ use super::board::{Conflict, Definition as Encoded, Name};
 use super::connection::{Batch, Identity, encode_definition};
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
-use super::roster::Worker;
+use super::refusal::{Refusal, shown};
+use super::roster::{Registration, Worker};
 use super::traffic::Park;
 use super::{ConnId, Engine, Shutdown, Time};
 use crate::limits::Limits;
-
-/// Why a batch is refused.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) code: Code,
-    pub(super) message: String,
-}
 
 impl Engine {
     pub(super) fn handle_register(&mut self, id: ConnId, register: &Register<'_>, now: Time) {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
-        let mut batch = conn.batch.take().unwrap_or_else(|| {
-            Box::new(Batch {
-                id: register.id,
-                entries: Vec::new(),
-                bytes: 0,
-                failure: None,
-            })
-        });
+        let mut batch = conn
+            .batch
+            .take()
+            .unwrap_or_else(|| Box::new(Batch::new(register.id, now, &self.batches)));
         if batch.id != register.id {
             let message = format!(
                 "batch {} began before batch {} ended",
@@ -49,15 +39,14 @@ impl Engine {
             if batch.failure.is_none() {
                 let limits = &self.config.limits;
                 if let Err(refusal) = collect(&mut batch, definition, namespace, limits) {
-                    // Nothing of it will be needed: keep no bytes for the rest of the batch.
-                    batch.entries = Vec::new();
-                    batch.failure = Some(refusal);
+                    batch.fail(refusal);
                 }
             }
         }
         if register.more {
+            batch.note_held();
             conn.batch = Some(batch);
-            return;
+            return self.bound_batches();
         }
         let Batch {
             entries, failure, ..
@@ -74,7 +63,7 @@ impl Engine {
                 }
                 self.serve(id, now);
             }
-            Err(Refusal { code, message }) => self.fail(id, register.id, code, &message),
+            Err(refusal) => self.refuse(id, register.id, &refusal),
         }
     }
 
@@ -87,11 +76,8 @@ impl Engine {
             return Ok(Vec::new());
         };
         if identity.draining || self.shutdown != Shutdown::No {
-            let message = "no registrations while draining".to_owned();
-            return Err(Refusal {
-                code: Code::Draining,
-                message,
-            });
+            let message = "no registrations while draining";
+            return Err(Refusal::new(Code::Draining, message));
         }
         let namespace = &mut self.namespaces[identity.namespace];
         check(&entries, identity, namespace, &self.config.limits)?;
@@ -133,13 +119,21 @@ impl Engine {
         if let Some(missing) = unregister.names.iter().find(|name| !provides(name)) {
             let message = format!(
                 "this worker does not provide `{}`; nothing of the batch was unregistered",
-                missing.escape_debug()
+                shown(missing)
             );
-            return self.fail(id, unregister.id, Code::NotRegistered, &message);
+            let refusal = Refusal::new(Code::NotRegistered, message);
+            return self.refuse(id, unregister.id, &refusal);
         }
         self.namespaces[key].withdraw(worker, unregister.names.iter().map(|name| name.0));
         self.note_causer(id);
         self.reply(id, OwnFrame::Registered(unregister.id));
+    }
+
+    /// Answers a request that is no call with its failure.
+    pub(super) fn refuse(&mut self, id: ConnId, request: u64, refusal: &Refusal) {
+        refusal.count(&mut self.stats);
+        *self.stats.refused.entry(refusal.code.as_str()).or_default() += 1;
+        self.fail(id, request, refusal.code, &refusal.message);
     }
 
     /// Notes who pays for this turn's revision step.
@@ -166,7 +160,10 @@ impl Engine {
         conn.budget_even = conn.budget_even.max(now);
         conn.budget_even.0 += 1_000_000 / rate;
         if conn.budget_even.0 - now.0 > BURST {
-            conn.pause.budget = true;
+            if !std::mem::replace(&mut conn.pause.budget, true) {
+                let flag = Limits::FLAGS.changes_per_second;
+                self.stats.count_limited(flag);
+            }
             self.arm(id, now);
         }
     }
@@ -188,26 +185,13 @@ fn collect(
             NameError::Reserved => Code::ReservedName,
             _ => Code::InvalidName,
         };
-        Refusal {
-            code,
-            message: format!("function `{}`: {error}", name.escape_debug()),
-        }
+        Refusal::new(code, format!("function `{}`: {error}", shown(name)))
     })?;
     let bytes = definition.description.len()
         + definition.request.len()
         + definition.response.len()
         + definition.metadata.len();
-    if bytes as u64 > limits.max_entry {
-        let limit = limits.max_entry;
-        let message = format!(
-            "`{name}`: {bytes} bytes of description, schemas and metadata, the limit is {limit} \
-             (--max-entry)"
-        );
-        return Err(Refusal {
-            code: Code::EntryTooLarge,
-            message,
-        });
-    }
+    check_entry(&format!("`{name}`"), bytes, limits)?;
     let encoded = encode_definition(definition);
     batch.bytes += encoded.encoded.len();
     if batch.bytes as u64 > limits.max_metadata {
@@ -224,6 +208,19 @@ fn collect(
     Ok(())
 }
 
+/// Checks the size of what one entry says beside its name. `what` names it in a sentence.
+pub(super) fn check_entry(what: &str, bytes: usize, limits: &Limits) -> Result<(), Refusal> {
+    let limit = limits.max_entry;
+    if bytes as u64 <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "{what}: {bytes} bytes of description, schemas, metadata or config, the limit is {limit}"
+    );
+    let flag = Limits::FLAGS.max_entry;
+    Err(Refusal::over(flag, Code::EntryTooLarge, &message))
+}
+
 /// Checks that a worker has a place among those that provide or bind something, or can get one.
 pub(super) fn check_place(
     worker: Option<&Worker>,
@@ -233,12 +230,9 @@ pub(super) fn check_place(
     if worker.is_some() || (namespace.roster.len() as u64) < limits.max_workers {
         return Ok(());
     }
-    let limit = limits.max_workers;
-    let message = format!("{limit} workers provide something already (--max-workers)");
-    Err(Refusal {
-        code: Code::TooManyWorkers,
-        message,
-    })
+    let message = format!("{} workers provide something already", limits.max_workers);
+    let flag = Limits::FLAGS.max_workers;
+    Err(Refusal::over(flag, Code::TooManyWorkers, &message))
 }
 
 /// Checks a whole batch against what is on the board.
@@ -250,37 +244,80 @@ fn check(
 ) -> Result<(), Refusal> {
     let worker = namespace.roster.get(identity.worker);
     check_place(worker, namespace, limits)?;
-    // Of a name that comes twice, the last definition holds.
-    let mut last: HashMap<&str, &Encoded> = entries
+    // Of a name that comes twice, the last definition holds. In order, so that the name that is told is
+    // not a matter of chance.
+    let last: BTreeMap<&str, &Encoded> = entries
         .iter()
         .map(|(name, definition)| (&**name, definition))
         .collect();
-    let (mut count, mut bytes) = worker.map_or((0, 0), |worker| (worker.len(), worker.bytes()));
-    // In the order of the batch, so that a seed repeats a run: the map's own order is random.
-    for (name, _) in entries {
-        let Some(definition) = last.remove(&**name) else {
-            continue;
-        };
+    let mut gain = Gain::default();
+    for (name, definition) in &last {
         let known = worker.and_then(|worker| worker.get(name));
-        count += usize::from(known.is_none());
-        bytes = bytes + definition.encoded.len() - known.map_or(0, |known| known.bytes);
+        gain.add(definition.encoded.len(), known);
         let verdict = namespace
             .board
             .check(name, identity.worker, definition.exclusive);
         verdict.map_err(|conflict| conflicting(name, conflict, namespace))?;
     }
-    if count as u64 > limits.max_functions {
+    if (worker.map_or(0, Worker::len) + gain.count) as u64 > limits.max_functions {
         return Err(over_functions(limits));
     }
-    if bytes as u64 > limits.max_metadata {
-        return Err(over_metadata(limits));
+    let all = namespace.roster.totals();
+    let limit = limits.max_namespace_functions;
+    if gain.count > 0 && (all.functions + gain.count) as u64 > limit {
+        let message = format!("more than {limit} functions of all workers of the namespace");
+        let flag = Limits::FLAGS.max_namespace_functions;
+        return Err(Refusal::over(flag, Code::Overloaded, &message));
     }
-    Ok(())
+    gain.check_bytes(worker, namespace, limits)
+}
+
+/// What a batch adds to what its worker has.
+#[derive(Debug, Default)]
+pub(super) struct Gain {
+    /// Entries that the worker does not have yet.
+    pub(super) count: usize,
+    /// Bytes of all entries of the batch.
+    bytes: usize,
+    /// Bytes of those that they replace.
+    replaced: usize,
+}
+
+impl Gain {
+    /// One entry more, of so many bytes, encoded; `known` is what it replaces.
+    pub(super) fn add(&mut self, bytes: usize, known: Option<&Registration>) {
+        self.count += usize::from(known.is_none());
+        self.bytes += bytes;
+        self.replaced += known.map_or(0, |known| known.bytes);
+    }
+
+    /// Checks the bytes of the worker's entries, and those of the namespace's.
+    pub(super) fn check_bytes(
+        &self,
+        worker: Option<&Worker>,
+        namespace: &Namespace,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        let after = worker.map_or(0, Worker::bytes) + self.bytes - self.replaced;
+        if after as u64 > limits.max_metadata {
+            return Err(over_metadata(limits));
+        }
+        let after = namespace.roster.totals().bytes + self.bytes - self.replaced;
+        let limit = limits.max_namespace_metadata;
+        // Who makes its entries smaller is welcome at any time.
+        if self.bytes > self.replaced && after as u64 > limit {
+            let message =
+                format!("the entries of all workers of the namespace exceed {limit} bytes");
+            let flag = Limits::FLAGS.max_namespace_metadata;
+            return Err(Refusal::over(flag, Code::Overloaded, &message));
+        }
+        Ok(())
+    }
 }
 
 fn conflicting(name: &str, conflict: Conflict, namespace: &Namespace) -> Refusal {
     let owner = namespace.roster.get(conflict.owner);
-    let owner_name = owner.map(|owner| owner.name().escape_debug().to_string());
+    let owner_name = owner.map(|owner| shown(owner.name()));
     let message = format!(
         "`{name}` is provided by worker {} \"{}\"{}",
         conflict.owner,
@@ -291,26 +328,18 @@ fn conflicting(name: &str, conflict: Conflict, namespace: &Namespace) -> Refusal
             "; it can't become exclusive"
         },
     );
-    Refusal {
-        code: Code::Exclusive,
-        message,
-    }
+    Refusal::new(Code::Exclusive, message)
 }
 
 fn over_functions(limits: &Limits) -> Refusal {
-    let limit = limits.max_functions;
-    let message = format!("more than {limit} functions of one worker (--max-functions)");
-    Refusal {
-        code: Code::TooManyFunctions,
-        message,
-    }
+    let message = format!("more than {} functions of one worker", limits.max_functions);
+    let flag = Limits::FLAGS.max_functions;
+    Refusal::over(flag, Code::TooManyFunctions, &message)
 }
 
-pub(super) fn over_metadata(limits: &Limits) -> Refusal {
+fn over_metadata(limits: &Limits) -> Refusal {
     let limit = limits.max_metadata;
-    let message = format!("the entries of one worker exceed {limit} bytes (--max-metadata)");
-    Refusal {
-        code: Code::MetadataTooLarge,
-        message,
-    }
+    let message = format!("the entries of one worker exceed {limit} bytes");
+    let flag = Limits::FLAGS.max_metadata;
+    Refusal::over(flag, Code::MetadataTooLarge, &message)
 }

@@ -138,11 +138,25 @@ pub(super) struct Roster {
     gone: Vec<(u64, Name)>,
     /// The same as they were, for snapshots of that revision: a draining engine seals no other.
     departed: BTreeMap<u64, Worker>,
+    totals: Totals,
+}
+
+/// What all workers together have. What several have alike counts for each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) functions: usize,
+    pub(super) bindings: usize,
+    /// Bytes of all entries.
+    pub(super) bytes: usize,
 }
 
 impl Roster {
     pub(super) fn len(&self) -> usize {
         self.workers.len()
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
     }
 
     pub(super) fn get(&self, worker: u64) -> Option<&Worker> {
@@ -162,8 +176,10 @@ impl Roster {
         let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1));
         let (generation, bytes) = (entry.generation, definition.encoded.len());
         entry.bytes += bytes;
+        self.totals.bytes += bytes;
         if let Some(known) = entry.functions.get_mut(name) {
             entry.bytes -= known.bytes;
+            self.totals.bytes -= known.bytes;
             (known.bytes, known.generation) = (bytes, generation);
             return;
         }
@@ -174,6 +190,7 @@ impl Roster {
             generation,
         };
         entry.functions.insert(name.clone(), registration);
+        self.totals.functions += 1;
         entry.came.push(name.clone());
         touch(entry, worker, &mut self.touched);
     }
@@ -183,6 +200,8 @@ impl Roster {
         let entry = self.workers.get_mut(&worker)?;
         let (name, registration) = entry.functions.remove_entry(name)?;
         entry.bytes -= registration.bytes;
+        self.totals.functions -= 1;
+        self.totals.bytes -= registration.bytes;
         if registration.sealed {
             entry.went.push(name);
         }
@@ -209,7 +228,10 @@ impl Roster {
             generation,
         };
         let known = entry.bindings.insert(key.clone(), registration);
-        entry.bytes = entry.bytes + bytes - known.map_or(0, |known| known.bytes);
+        let replaced = known.as_ref().map_or(0, |known| known.bytes);
+        entry.bytes = entry.bytes + bytes - replaced;
+        self.totals.bytes = self.totals.bytes + bytes - replaced;
+        self.totals.bindings += usize::from(known.is_none());
         touch(entry, worker, &mut self.touched);
     }
 
@@ -218,6 +240,8 @@ impl Roster {
         let entry = self.workers.get_mut(&worker)?;
         let registration = entry.bindings.remove(key)?;
         entry.bytes -= registration.bytes;
+        self.totals.bindings -= 1;
+        self.totals.bytes -= registration.bytes;
         touch(entry, worker, &mut self.touched);
         Some(registration.slot)
     }
@@ -232,6 +256,9 @@ impl Roster {
             functions: slots(&entry.functions),
             bindings: slots(&entry.bindings),
         };
+        self.totals.functions -= entry.functions.len();
+        self.totals.bindings -= entry.bindings.len();
+        self.totals.bytes -= entry.bytes;
         if entry.listed {
             self.gone.push((worker, entry.name.clone()));
             self.departed.insert(worker, entry);

@@ -15,7 +15,8 @@ pub(super) struct Load {
     pub(super) capacity: u32,
     /// It holds a call past its deadline.
     pub(super) overdue: bool,
-    /// Its connection does not take what it was sent before.
+    /// Its connection does not take what it was sent before, or it holds what nobody waits for while too much
+    /// of that is held.
     pub(super) choked: bool,
 }
 

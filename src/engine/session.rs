@@ -10,29 +10,22 @@ use crate::protocol::{
 
 use super::audience::{Cover, Reader};
 use super::connection::{Connection, Identity, Phase};
+use super::delivery::LOG_TRIMMED;
 use super::namespace::Namespace;
 use super::outbox::{OwnFrame, Position, Stream};
+use super::refusal::{Refusal, cut};
 use super::{Close, ConnId, Engine, Shutdown, Time, queue};
 use crate::limits::Limits;
 
 /// The namespace of those who name none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Calls that a worker takes at once unless it says otherwise.
 const CAPACITY_DEFAULT: u64 = 1000;
-/// The most that it may say.
-const CAPACITY_MAX: u64 = 1_000_000;
-
 /// No client is told to stay away for less than this, in milliseconds.
 const RETRY_MIN: u64 = 100;
 /// Returning connections are spread over a millisecond each, up to this many.
 const RETRY_SPREAD_MAX: u64 = 5000;
-
-/// Why a HELLO is refused.
-struct Refused {
-    code: Code,
-    message: String,
-}
 
 impl Engine {
     pub(super) fn handle_hello(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) {
@@ -42,30 +35,26 @@ impl Engine {
         }
         match self.greet(id, hello, now) {
             Ok(()) => self.arm(id, now),
-            Err(Refused { code, message }) => self.say_goodbye(id, code, &message, now),
+            Err(refusal) => self.turn_away(id, &refusal, now),
         }
     }
 
     /// Checks all that a HELLO asks for, then grants it.
-    fn greet(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<(), Refused> {
+    fn greet(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<(), Refusal> {
         let name = check_hello(hello, &self.config.limits)?;
         // As those who connect only now: it was not told DRAIN, and would wait for what never comes.
         if self.shutdown != Shutdown::No {
-            return Err(Refused {
-                code: Code::ShuttingDown,
-                message: "the engine is about to stop".to_owned(),
-            });
+            let message = "the engine is about to stop";
+            return Err(Refusal::new(Code::ShuttingDown, message));
         }
         let key = self.find_namespace(name)?;
         let cover = Cover::new(hello.ext.watch.as_ref());
         let digest = cover.digest(self.hash_keys);
         let limit = self.config.limits.max_audiences;
         if !cover.is_nothing() && !self.namespaces[key].has_audience(&cover, limit) {
-            let message = format!("the namespace has {limit} different watches (--max-audiences)");
-            return Err(Refused {
-                code: Code::TooManyAudiences,
-                message,
-            });
+            let message = format!("the namespace has {limit} different watches");
+            let flag = Limits::FLAGS.max_audiences;
+            return Err(Refusal::over(flag, Code::TooManyAudiences, &message));
         }
 
         // From here on nothing is refused any more.
@@ -92,7 +81,7 @@ impl Engine {
             older_session: None,
             audience: None,
             unconfirmed: false,
-            capacity: capacity(hello),
+            capacity: capacity(hello, &self.config.limits),
             draining: false,
         };
         if taken.is_some() {
@@ -131,6 +120,7 @@ impl Engine {
         conn.since = now;
         conn.identity = Some(Box::new(identity));
         conn.outbox.stream = stream;
+        self.door.greeted();
         self.send_any_time(id, frame);
         // Last, so that what it ran and may be tried again can go to the newcomer.
         if let Some((_, older)) = taken {
@@ -179,7 +169,7 @@ impl Engine {
 
     /// The namespace of this name; makes it if there is none. One that nobody uses keeps its log and epoch,
     /// so that a lone worker can resume, until the limit wants its place.
-    fn find_namespace(&mut self, name: &str) -> Result<usize, Refused> {
+    fn find_namespace(&mut self, name: &str) -> Result<usize, Refusal> {
         if let Some((key, _)) = self.namespaces.iter().find(|(_, it)| *it.name == *name) {
             return Ok(key);
         }
@@ -187,11 +177,9 @@ impl Engine {
         if self.namespaces.len() as u64 >= limit {
             let idle = self.namespaces.iter().filter(|(_, it)| it.connections == 0);
             let Some((longest_idle, _)) = idle.min_by_key(|(_, it)| it.idle_order) else {
-                let message = format!("{limit} namespaces are in use (--max-namespaces)");
-                return Err(Refused {
-                    code: Code::TooManyNamespaces,
-                    message,
-                });
+                let message = format!("{limit} namespaces are in use");
+                let flag = Limits::FLAGS.max_namespaces;
+                return Err(Refusal::over(flag, Code::TooManyNamespaces, &message));
             };
             self.namespaces.remove(longest_idle);
         }
@@ -219,8 +207,8 @@ impl Engine {
         Some((worker, holder))
     }
 
-    pub(super) fn handle_ready(&mut self, id: ConnId, request: u64) {
-        self.confirm(id);
+    pub(super) fn handle_ready(&mut self, id: ConnId, request: u64, now: Time) {
+        self.confirm(id, now);
         let identity = self
             .get_mut(id)
             .and_then(|conn| conn.identity.as_deref_mut());
@@ -231,20 +219,37 @@ impl Engine {
         self.reply(id, OwnFrame::Registered(request));
     }
 
-    /// What a newcomer did not register again by now leaves the board.
-    pub(super) fn confirm(&mut self, id: ConnId) {
-        let Some(conn) = self.get_mut(id) else { return };
+    /// What a newcomer did not register again by now leaves the board. Returns how much that is.
+    pub(super) fn confirm(&mut self, id: ConnId, now: Time) -> usize {
+        let Some(conn) = self.get_mut(id) else {
+            return 0;
+        };
         let Some(identity) = conn.identity.as_deref_mut() else {
-            return;
+            return 0;
         };
         if !std::mem::take(&mut identity.unconfirmed) {
-            return;
+            return 0;
         }
         let (namespace, worker) = (identity.namespace, identity.worker);
         let gone = self.namespaces[namespace].withdraw_unconfirmed(worker);
-        if gone > 0 {
+        if gone > 0 && self.may_log(now) {
             info!("worker {worker}: {gone} functions were not registered again and leave");
         }
+        gone
+    }
+
+    /// Whether a line about a single peer may go into the log; those that may not are counted.
+    pub fn may_log(&mut self, now: Time) -> bool {
+        let rate = self.config.limits.log_lines_per_second;
+        let Some(left_out) = self.throttle.allows(now, rate) else {
+            let flag = Limits::FLAGS.log_lines_per_second;
+            self.stats.count_limited(flag);
+            return false;
+        };
+        if left_out > 0 {
+            info!("{left_out} lines about single peers were left out (--log-lines-per-second)");
+        }
+        true
     }
 
     pub(super) fn handle_drain(&mut self, id: ConnId) {
@@ -309,7 +314,8 @@ impl Engine {
         }
     }
 
-    fn ids(&self) -> Vec<ConnId> {
+    /// Every connection.
+    pub(super) fn ids(&self) -> Vec<ConnId> {
         self.connections
             .iter()
             .flatten()
@@ -326,11 +332,18 @@ impl Engine {
                 .up_to((self.connected as u64).clamp(400, RETRY_SPREAD_MAX))
     }
 
+    /// As [`Engine::say_goodbye`]; counts the limit, if one is behind it.
+    pub(super) fn turn_away(&mut self, id: ConnId, refusal: &Refusal, now: Time) {
+        refusal.count(&mut self.stats);
+        self.say_goodbye(id, refusal.code, &refusal.message, now);
+    }
+
     /// Ends a connection: GOODBYE with the reason, then the close. One log line.
     pub(super) fn say_goodbye(&mut self, id: ConnId, code: Code, message: &str, now: Time) {
         if self.get(id).is_none_or(Connection::is_leaving) {
             return;
         }
+        let message = cut(message);
         let retry = matches!(code, Code::ShuttingDown) || code.retryable();
         let retry_after_ms = retry.then(|| self.retry_after());
         let versions = if code == Code::UnsupportedVersion {
@@ -357,17 +370,21 @@ impl Engine {
             return;
         };
         let phase = Phase::Leaving {
-            heard_eof: false,
+            heard_eof: conn.rest_is_last,
             half_closed: false,
             discarded: 0,
         };
-        conn.phase = phase;
+        if std::mem::replace(&mut conn.phase, phase) == Phase::Greeting {
+            self.door.greeted();
+        }
         conn.since = now;
         conn.batch = None;
         conn.inbox = crate::protocol::Inbox::default();
+        conn.rest = Vec::new();
+        conn.partial.set(0);
         queue(conn, &mut self.flushable);
         let peer = conn.peer;
-        *self.stats.closed.entry(code).or_default() += 1;
+        self.stats.count_closed(code);
         let mut left = 0;
         let who = conn
             .identity
@@ -387,13 +404,15 @@ impl Engine {
         } else {
             Level::Info
         };
-        let message = message.escape_debug();
-        match who {
-            Some((_, worker, name)) => log!(
-                level,
-                "{peer} closed: {code}: {message}; worker {worker} {name:?} leaves with {left} functions"
-            ),
-            None => log!(level, "{peer} closed before HELLO: {code}: {message}"),
+        if level == Level::Debug || self.may_log(now) {
+            let message = message.escape_debug();
+            match who {
+                Some((_, worker, name)) => log!(
+                    level,
+                    "{peer} closed: {code}: {message}; worker {worker} {name:?} leaves with {left} functions"
+                ),
+                None => log!(level, "{peer} closed before HELLO: {code}: {message}"),
+            }
         }
         self.arm(id, now);
         // It may have been the last whom a draining engine waited for.
@@ -463,17 +482,19 @@ impl Engine {
     }
 }
 
-/// How many calls a worker takes at once.
-fn capacity(hello: &Hello<'_>) -> u32 {
+/// How many calls a worker takes at once. Never more than it may make: what it does not answer stays on the
+/// engine's books.
+fn capacity(hello: &Hello<'_>, limits: &Limits) -> u32 {
+    let most = limits.max_calls.clamp(1, u64::from(u32::MAX));
     hello
         .ext
         .capacity
         .unwrap_or(CAPACITY_DEFAULT)
-        .clamp(1, CAPACITY_MAX) as u32
+        .clamp(1, most) as u32
 }
 
 /// Checks what a HELLO says by itself; returns the namespace that it names.
-fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refused> {
+fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refusal> {
     check_worker_name(&hello.name).map_err(|error| refused_name("worker name", error))?;
     let name = if hello.namespace.is_empty() {
         DEFAULT_NAMESPACE
@@ -483,13 +504,9 @@ fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refuse
     check_event_name(name).map_err(|error| refused_name("namespace", error))?;
     let (bytes, limit) = (hello.ext.metadata.len() as u64, limits.max_worker_metadata);
     if bytes > limit {
-        let message = format!(
-            "{bytes} bytes of worker metadata, the limit is {limit} (--max-worker-metadata)"
-        );
-        return Err(Refused {
-            code: Code::MetadataTooLarge,
-            message,
-        });
+        let message = format!("{bytes} bytes of worker metadata, the limit is {limit}");
+        let flag = Limits::FLAGS.max_worker_metadata;
+        return Err(Refusal::over(flag, Code::MetadataTooLarge, &message));
     }
     if let Some(watch) = &hello.ext.watch {
         let sections = [&watch.functions, &watch.workers, &watch.bindings];
@@ -499,11 +516,9 @@ fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refuse
             .flatten()
             .any(|section| section.len() as u64 > limit)
         {
-            let message = format!("a section has more than {limit} prefixes (--max-prefixes)");
-            return Err(Refused {
-                code: Code::TooManyPrefixes,
-                message,
-            });
+            let message = format!("a section has more than {limit} prefixes");
+            let flag = Limits::FLAGS.max_prefixes;
+            return Err(Refusal::over(flag, Code::TooManyPrefixes, &message));
         }
     }
     Ok(name)
@@ -515,14 +530,11 @@ fn where_to_begin(resume: Option<&Resume<'_>>, namespace: &Namespace, digest: [u
         None => Stream::Begin("joined"),
         Some(resume) if resume.epoch != namespace.epoch => Stream::Begin("foreign_epoch"),
         Some(resume) if *resume.digest != digest => Stream::Begin("other_watch"),
-        Some(resume) if !namespace.log.reaches(resume.revision) => Stream::Begin("log_trimmed"),
+        Some(resume) if !namespace.log.reaches(resume.revision) => Stream::Begin(LOG_TRIMMED),
         Some(resume) => Stream::Changes(Position::new(resume.revision, Reader::Exact)),
     }
 }
 
-fn refused_name(what: &str, error: NameError) -> Refused {
-    Refused {
-        code: Code::InvalidName,
-        message: format!("{what}: {error}"),
-    }
+fn refused_name(what: &str, error: NameError) -> Refusal {
+    Refusal::new(Code::InvalidName, format!("{what}: {error}"))
 }

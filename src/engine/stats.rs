@@ -4,21 +4,39 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::outbox::Stream;
+use super::turntime::TurnTimes;
 
-/// Counters since the start, and gauges of now, as `engine::stats` gives them. Bytes are what the engine itself accounts for, without
+/// Counters since the start, and gauges of now, as `engine::stats` gives them; `docs/PROTOCOL.md` lists the
+/// keys, `docs/OPERATIONS.md` what to do about them. Bytes are what the engine itself accounts for, without
 /// the allocator's overhead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Stats {
     /// Connections now, those that are being closed included.
     pub connections: u64,
-    /// Connections accepted since the start.
-    pub accepted: u64,
+    /// Connections now that have not said HELLO.
+    pub greeting: u64,
+    /// Namespaces kept now, those that nobody uses at the moment included.
+    pub namespaces: u64,
     /// Functions on all boards now.
     pub functions: u64,
     /// Workers that provide something now.
     pub workers: u64,
-    /// Revisions sealed.
-    pub revisions: u64,
+    /// Bindings now.
+    pub bindings: u64,
+    /// Different watches now, of all namespaces.
+    pub audiences: u64,
+    /// The revision of the asker's namespace; of `default` when the process itself asks.
+    pub revision: u64,
+    /// Connections that have not yet been sent all changes now.
+    pub behind: u64,
+    /// Calls in flight now, those included that a provider holds after their ending.
+    pub calls: u64,
+    /// Calls that wait for a provider now.
+    pub parked: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections ended, by code.
+    pub closed: BTreeMap<&'static str, u64>,
     /// Frames read.
     pub frames_in: u64,
     /// Bytes read.
@@ -27,33 +45,34 @@ pub struct Stats {
     pub frames_out: u64,
     /// Bytes written.
     pub bytes_out: u64,
+    /// Revisions sealed, of all namespaces.
+    pub revisions: u64,
+    /// What they changed.
+    pub changes: Changes,
     /// Times that changes were encoded for an audience. A change to any number of watchers with the same
     /// watch is encoded once.
     pub encodings: u64,
     /// Snapshot pages encoded.
     pub pages_encoded: u64,
-    /// Snapshots begun, by reason.
-    pub snapshots: BTreeMap<&'static str, u64>,
-    /// Frames of kinds that the engine does not know.
-    pub unknown_frames: u64,
-    /// Answers nobody waits for, and other frames without effect.
-    pub dropped_frames: u64,
-    /// Connections ended, by code.
-    pub closed: BTreeMap<&'static str, u64>,
-    /// Calls in flight now, those included that a provider holds after their ending.
-    pub calls: u64,
-    /// Casts delivered to a provider.
-    pub casts: u64,
-    /// Casts that nobody could take.
-    pub casts_dropped: u64,
-    /// Bindings now.
-    pub bindings: u64,
-    /// Calls that wait for a provider now.
-    pub parked: u64,
-    /// Bytes of arguments kept for another try now.
-    pub retained_bytes: u64,
+    /// Snapshots begun, by the reason that RESYNC gives.
+    pub resyncs: BTreeMap<&'static str, u64>,
     /// Calls ended, by outcome: `result`, `failure` (the function's own), `caller_gone`, or an error code.
     pub endings: BTreeMap<&'static str, u64>,
+    /// Casts delivered to a provider.
+    pub casts: u64,
+    /// What was dropped without a word to anybody, by reason: see [`Dropped`].
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Requests other than calls that failed, by code.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// How often each limit was met, by its flag. Limits that merely set a pace (`ping-after`, `settling`,
+    /// buffers of the kernel) are not counted.
+    pub limited: BTreeMap<&'static str, u64>,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// How long they took since the start.
+    pub turn_us: TurnTimes,
+    /// How long they took in the last one to two minutes.
+    pub recent_turn_us: TurnTimes,
     /// Bytes of all change logs now.
     pub log_bytes: u64,
     /// Bytes of encoded frames and snapshot pages kept now.
@@ -62,36 +81,156 @@ pub struct Stats {
     pub outbound_bytes: u64,
     /// Bytes of unfinished frames held now.
     pub partial_bytes: u64,
-    /// Connections that have not yet been sent all changes now.
-    pub behind: u64,
+    /// Bytes of batches now that await a further part.
+    pub batch_bytes: u64,
+    /// Bytes of arguments kept for another try now.
+    pub retained_bytes: u64,
+}
+
+/// What costs more than a look: found out once a turn at the most, so that a peer who asks all the time costs
+/// the others little.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookedUp {
+    behind: u64,
+    turn_us: TurnTimes,
+    recent_turn_us: TurnTimes,
+}
+
+/// Entries of boards that revisions changed, net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Changes {
+    /// Functions, workers and bindings that came.
+    pub added: u64,
+    /// Those that went.
+    pub removed: u64,
+    /// Those that look different.
+    pub updated: u64,
+}
+
+macro_rules! dropped {
+    ($( $variant:ident = $word:literal $reason:literal; )*) => {
+        /// Why something that came in had no effect, and nobody was told.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Dropped {
+            $( #[doc = $reason] $variant, )*
+        }
+
+        impl Dropped {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// As it stands in [`Stats::dropped`].
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )* }
+            }
+
+            /// In a sentence.
+            #[must_use]
+            pub fn reason(self) -> &'static str {
+                match self { $( Self::$variant => $reason, )* }
+            }
+        }
+    };
+}
+
+dropped! {
+    UnknownKind = "unknown_kind"
+        "A frame of a kind from 64 on that the engine does not know.";
+    UnknownAnswer = "unknown_answer"
+        "An answer to no INVOKE that is open: doubled, or never asked for.";
+    ForeignAnswer = "foreign_answer"
+        "An answer to an INVOKE that went to another connection.";
+    LateAnswer = "late_answer"
+        "The answer to an INVOKE whose caller had its ending already. It freed the place.";
+    LateCancel = "late_cancel"
+        "A CANCEL for no call of its connection: it crossed the ending, or there never was one.";
+    CastNobody = "cast_nobody"
+        "A CAST to a function that nobody provides.";
+    CastFull = "cast_full"
+        "A CAST to a function none of whose providers has room.";
+    CastTooLarge = "cast_too_large"
+        "A CAST over `--max-payload`, or whose headers leave no room in a frame.";
+    CastDraining = "cast_draining"
+        "A CAST while the engine is about to stop.";
+    EventNobody = "event_nobody"
+        "An event for a bound function that nobody provides.";
+    EventFull = "event_full"
+        "An event for a bound function none of whose providers has room; with `deliver_all`, for each provider that does not read.";
+    EventInvalid = "event_invalid"
+        "An EMIT with id 0 whose event is no name.";
+    EventTooLarge = "event_too_large"
+        "An EMIT with id 0 over `--max-payload`, or whose headers leave no room in a frame.";
+    EventDraining = "event_draining"
+        "An EMIT with id 0 while the engine is about to stop.";
 }
 
 impl Stats {
     pub(super) fn count_ending(&mut self, outcome: &'static str) {
         *self.endings.entry(outcome).or_default() += 1;
     }
+
+    pub(super) fn count_dropped(&mut self, why: Dropped) {
+        *self.dropped.entry(why.as_str()).or_default() += 1;
+    }
+
+    pub(super) fn count_closed(&mut self, code: &'static str) {
+        *self.closed.entry(code).or_default() += 1;
+    }
+
+    /// The limit of this flag was met.
+    pub(super) fn count_limited(&mut self, flag: &'static str) {
+        *self.limited.entry(flag).or_default() += 1;
+    }
 }
 
 impl Engine {
-    /// The counters and gauges of now. Costs a walk over all connections.
+    /// The counters and gauges of now. Costs a walk over all connections, once a turn.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let default = self.namespaces.iter();
+        let default = default.map(|(key, it)| (key, &*it.name));
+        let default = default.filter(|(_, name)| *name == super::session::DEFAULT_NAMESPACE);
+        self.stats_for(default.map(|(key, _)| key).next())
+    }
+
+    /// As [`Engine::stats`], for somebody of this namespace.
+    pub(super) fn stats_for(&self, namespace: Option<usize>) -> Stats {
         let mut stats = self.stats.clone();
         stats.connections = self.connected as u64;
+        stats.namespaces = self.namespaces.len() as u64;
+        stats.revision = namespace.map_or(0, |key| self.namespaces[key].revision());
         stats.calls = self.calls.len() as u64;
         stats.parked = self.parked as u64;
         stats.retained_bytes = self.retained as u64;
+        stats.turns = self.turn_clock.turns();
+        stats.greeting = self.door.greeting();
+        stats.outbound_bytes = self.outbound.total() as u64;
+        stats.partial_bytes = self.partial.total() as u64;
+        stats.batch_bytes = self.batches.total() as u64;
+        let looked_up = self.look_up();
+        stats.behind = looked_up.behind;
+        stats.turn_us = looked_up.turn_us;
+        stats.recent_turn_us = looked_up.recent_turn_us;
         for (_, namespace) in &self.namespaces {
             stats.functions += namespace.board.len() as u64;
             stats.workers += namespace.roster.len() as u64;
             stats.bindings += namespace.bindings.len() as u64;
+            stats.audiences += namespace.audiences.len() as u64;
             stats.log_bytes += namespace.log.bytes() as u64;
             stats.cache_bytes += (namespace.encoded_bytes() + namespace.pages.bytes()) as u64;
             stats.pages_encoded += namespace.pages.encoded;
         }
+        stats
+    }
+
+    fn look_up(&self) -> LookedUp {
+        if let Some(known) = self.looked_up.get() {
+            return known;
+        }
+        let (turn_us, recent_turn_us) = self.turn_clock.percentiles();
+        let mut behind = 0;
         for conn in self.connections.iter().flatten() {
-            stats.outbound_bytes += conn.outbox.bytes() as u64;
-            stats.partial_bytes += conn.inbox.held() as u64;
             let Some(identity) = &conn.identity else {
                 continue;
             };
@@ -102,8 +241,14 @@ impl Engine {
             let up_to_date = matches!(
                 &conn.outbox.stream, Stream::Changes(position) if position.at >= last
             );
-            stats.behind += u64::from(!up_to_date);
+            behind += u64::from(!up_to_date);
         }
-        stats
+        let looked_up = LookedUp {
+            behind,
+            turn_us,
+            recent_turn_us,
+        };
+        self.looked_up.set(Some(looked_up));
+        looked_up
     }
 }

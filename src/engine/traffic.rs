@@ -15,6 +15,10 @@ pub(super) struct Park {
     pub(super) worker: Option<u64>,
 }
 
+/// Memory for so many calls stays with a connection whose calls have all ended: a burst is bounded by
+/// `--max-calls`, but what it leaves behind would be held for each connection that ever had one.
+const MADE_KEPT: usize = 64;
+
 /// So many entries of what was once parked may stay without being looked at again.
 const STALE_MAX: usize = 64;
 
@@ -29,6 +33,10 @@ pub(super) struct Traffic {
     pub(super) capacity: u32,
     /// How many of those it runs are past their deadline.
     pub(super) overdue: u32,
+    /// How many of those it runs nobody waits for any more.
+    pub(super) abandoned: u32,
+    /// Bytes of arguments that are kept of the calls it made.
+    pub(super) retained: usize,
     /// What calls are parked for that this worker could run, by when the first of them was parked.
     hungry: BTreeMap<u64, Park>,
     /// The same, to have each once.
@@ -43,8 +51,18 @@ impl Traffic {
             in_flight: 0,
             capacity,
             overdue: 0,
+            abandoned: 0,
+            retained: 0,
             hungry: BTreeMap::new(),
             hungry_for: HashSet::with_hasher(keys),
+        }
+    }
+
+    /// A call that it made has its ending.
+    pub(super) fn forget_made(&mut self, request: u64) {
+        self.made.remove(&request);
+        if self.made.is_empty() && self.made.capacity() > MADE_KEPT {
+            self.made.shrink_to(MADE_KEPT);
         }
     }
 
@@ -81,5 +99,23 @@ impl Traffic {
 
     pub(super) fn is_hungry(&self) -> bool {
         !self.hungry.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::chance::Chance;
+
+    #[test]
+    fn a_burst_of_calls_leaves_little_memory_behind() {
+        let mut traffic = Traffic::new(1, Chance::new([0; 32]).hash_keys());
+        for request in 0..10_000 {
+            traffic.made.insert(request, CallId::from_wire(request));
+        }
+        for request in 0..10_000 {
+            traffic.forget_made(request);
+        }
+        assert!(traffic.made.is_empty() && traffic.made.capacity() < 4 * MADE_KEPT);
     }
 }

@@ -79,7 +79,13 @@ macro_rules! messages {
                 /// This message as a whole frame, length included.
                 #[must_use]
                 pub fn to_frame(&self) -> Vec<u8> {
-                    let mut out = Vec::with_capacity(64);
+                    self.to_frame_in(64)
+                }
+
+                /// The same, in memory that is taken once if the frame has at most `room` bytes.
+                #[must_use]
+                pub fn to_frame_in(&self, room: usize) -> Vec<u8> {
+                    let mut out = Vec::with_capacity(room);
                     self.encode(&mut out);
                     out
                 }

@@ -62,6 +62,10 @@ pub fn check_wellformed(body: &[u8]) -> Result<(), Malformed> {
     if !matches!(body.first(), Some(0x91..=0x9f | 0xdc | 0xdd)) {
         return Err(Malformed::NotAnArray);
     }
+    // Other encoders may write the length at any width; of an empty array it is zero at each.
+    if matches!(body, [0xdc, 0, 0, ..] | [0xdd, 0, 0, 0, 0, ..]) {
+        return Err(Malformed::NotAnArray);
+    }
     let mut walk = Walk { rest: body };
     walk.value(MAX_DEPTH)?;
     match walk.rest.len() {
@@ -183,6 +187,8 @@ mod tests {
             (&[0x90], Malformed::NotAnArray),
             (&[0x01], Malformed::NotAnArray),
             (&[0x80], Malformed::NotAnArray),
+            (&[0xdc, 0, 0], Malformed::NotAnArray),
+            (&[0xdd, 0, 0, 0, 0], Malformed::NotAnArray),
             (&[0x91], Malformed::Truncated),
             (&[0x91, 0xc1], Malformed::ReservedByte),
             (&[0x91, 0xd4, 1, 1], Malformed::ExtensionType),

@@ -27,6 +27,10 @@ pub enum BindError {
     NoDirectory(PathBuf),
     /// There is something at the path of a Unix socket that is no socket. It is left alone.
     NotASocket(PathBuf),
+    /// `LISTEN_FDS` is no number of sockets; this is what it says.
+    Descriptors(String),
+    /// The descriptor of this number, which the service manager gave, is no socket to listen on.
+    NotListening(usize),
     /// The system refused for another reason.
     Listen(Address, io::Error),
     /// The poll, the signals or the random source of the system could not be had.
@@ -74,6 +78,16 @@ impl fmt::Display for BindError {
                 f,
                 "{} exists and is no socket; it is left alone",
                 path.display()
+            ),
+            Self::Descriptors(count) => write!(
+                f,
+                "LISTEN_FDS is `{}`, which is no number of sockets",
+                count.escape_debug()
+            ),
+            Self::NotListening(descriptor) => write!(
+                f,
+                "descriptor {descriptor} of the service manager is no listening stream socket; a \
+                 socket unit for an engine has ListenStream= and no Accept="
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),

@@ -1,9 +1,11 @@
-//! Listening sockets, TCP and Unix: binding them, accepting from them, and the file of a Unix socket,
-//! from the stale one that is replaced to our own that is removed. Never waits, never reads a byte.
+//! Listening sockets, TCP and Unix: binding them or taking those that another process bound, accepting
+//! from them, and the file of a Unix socket, from the stale one that is replaced to our own that is
+//! removed. Never waits, never reads a byte.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -30,12 +32,13 @@ pub(super) enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a Unix socket, as it was when this process made it.
+/// The file of a Unix socket.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    /// Device and inode as they were when this process made it; none if another process did. Who made
+    /// it removes it.
+    made: Option<(u64, u64)>,
 }
 
 impl Listener {
@@ -46,6 +49,27 @@ impl Listener {
             Address::Tcp(text) => bind_host(address, text),
             Address::Unix(path) => Ok(vec![bind_path(address, path)?]),
         }
+    }
+
+    /// Takes a TCP socket that listens already.
+    pub(super) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let at = listener.local_addr()?;
+        Ok(Self::Tcp(TcpListener::from_std(listener), at))
+    }
+
+    /// Takes a Unix socket that listens already. Its file is another's.
+    pub(super) fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let at = listener.local_addr()?;
+        let path = match (at.as_pathname(), at.as_abstract_name()) {
+            (Some(path), _) => path.to_owned(),
+            // As systemd and `ss` write a name that is not in the file system.
+            (None, Some(name)) => PathBuf::from(format!("@{}", String::from_utf8_lossy(name))),
+            (None, None) => PathBuf::new(),
+        };
+        let file = SocketFile { path, made: None };
+        Ok(Self::Unix(UnixListener::from_std(listener), file))
     }
 
     /// Where it really listens: the port is never 0.
@@ -105,14 +129,16 @@ impl SocketFile {
         let found = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
-            device: found.dev(),
-            inode: found.ino(),
+            made: Some((found.dev(), found.ino())),
         })
     }
 
     fn remove_if_ours(&self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        let Some(made) = self.made else {
+            return;
+        };
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == made);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!(
                 "the socket {} could not be removed: {error}",

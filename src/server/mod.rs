@@ -2,8 +2,8 @@
 //! the engine's calls. It only reads, writes and waits; it knows no message and decides nothing
 //! about one.
 //!
-//! [`Server::bind`] and [`Server::run`] are the engine's process; [`Server::spawn`] puts one on a
-//! thread, for tests and for embedding:
+//! [`Server::bind`] and [`Server::run`] are the engine's process, [`Service`] what a service manager has to
+//! do with it; [`Server::spawn`] puts an engine on a thread, for tests and for embedding:
 //!
 //! ```
 //! use callboard::server::{Server, ServerConfig};
@@ -19,22 +19,26 @@
 //! ```
 
 mod acceptor;
+mod activation;
 mod counters;
 mod error;
 mod handle;
 mod listener;
+mod notifier;
+mod service;
 mod socket;
 mod turn;
 
 use std::sync::Arc;
 
 use mio::{Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 pub use counters::Counters;
 pub use error::{BindError, RunError};
 pub use handle::ServerHandle;
+pub use service::Service;
 
 use crate::address::{Address, DEFAULT_ADDRESS};
 use crate::engine::{Config, ConnId};
@@ -59,7 +63,7 @@ fn own_token(which: u32) -> Token {
 /// What a server is made with.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where to listen; at least one address. A host name stands for all its addresses on this host,
+    /// Where to listen; at least one address, unless a service manager gave sockets. A host name stands for all its addresses on this host,
     /// but with port 0 for the first of them. A Unix socket's file is replaced if nobody listens on it,
     /// gets its mode from the umask, and is removed at the end.
     pub listen: Vec<Address>,
@@ -69,8 +73,8 @@ pub struct ServerConfig {
     pub name: String,
     /// Source of all chance; `None` takes it from the system, as anything but a test should.
     pub seed: Option<[u8; 32]>,
-    /// Whether SIGTERM and SIGINT end this server. Signals belong to the whole process: only for a
-    /// server that is the process's purpose.
+    /// Whether SIGTERM and SIGINT end this server, and SIGHUP makes it reload. Signals belong to the whole
+    /// process: only for a server that is the process's purpose.
     pub handle_signals: bool,
 }
 
@@ -95,13 +99,21 @@ pub struct Server {
     signals: Option<SignalSource>,
     control: Arc<Control>,
     engine: Config,
+    service: Service,
 }
 
 impl Server {
     /// Listens on all addresses of `config`, or on none.
     pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
+        Self::bind_service(config, Service::default())
+    }
+
+    /// Listens on the sockets that the service manager gave, and on all addresses of `config`; or on none.
+    /// The manager is told of all that follows.
+    pub fn bind_service(config: ServerConfig, mut service: Service) -> Result<Self, BindError> {
         config.limits.check().map_err(BindError::Limits)?;
-        if config.listen.is_empty() {
+        let listeners = service.take_listeners();
+        if config.listen.is_empty() && listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
         let seed = match config.seed {
@@ -112,7 +124,8 @@ impl Server {
         let waker = Waker::new(poll.registry(), own_token(WAKER)).map_err(BindError::System)?;
         let mut server = Self {
             control: Arc::new(Control::new(waker)),
-            listeners: Vec::new(),
+            listeners,
+            service,
             signals: None,
             engine: Config {
                 limits: config.limits,
@@ -136,6 +149,12 @@ impl Server {
 
     fn acquire(&mut self, listen: &[Address], handle_signals: bool) -> Result<(), BindError> {
         let registry = self.poll.registry();
+        if !self.listeners.is_empty() {
+            log::info!(
+                "the service manager gave {} sockets to listen on",
+                self.listeners.len()
+            );
+        }
         for address in listen {
             self.listeners.extend(Listener::bind(address)?);
         }
@@ -145,7 +164,7 @@ impl Server {
                 .map_err(BindError::System)?;
         }
         if handle_signals {
-            let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(BindError::System)?;
+            let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(BindError::System)?;
             registry
                 .register(&mut signals, own_token(SIGNALS), mio::Interest::READABLE)
                 .map_err(BindError::System)?;
@@ -154,7 +173,8 @@ impl Server {
         Ok(())
     }
 
-    /// Where it listens, in the order of the configuration; ports are the real ones.
+    /// Where it listens: on what the service manager gave, then in the order of the configuration; ports are
+    /// the real ones.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<Address> {
         self.listeners.iter().map(Listener::address).collect()
@@ -166,13 +186,28 @@ impl Server {
     }
 }
 
-/// SIGTERM and SIGINT as an event source.
+/// SIGTERM, SIGINT and SIGHUP as an event source.
 struct SignalSource(Signals);
 
+/// What signals asked for.
+#[derive(Debug, Default)]
+struct Signalled {
+    /// How many kinds of signals asked for the end; several of one kind count once.
+    stops: u32,
+    reload: bool,
+}
+
 impl SignalSource {
-    /// How many came since the last call; several of one kind count once.
-    fn take(&mut self) -> u32 {
-        self.0.pending().count() as u32
+    /// What came since the last call.
+    fn take(&mut self) -> Signalled {
+        let mut signalled = Signalled::default();
+        for signal in self.0.pending() {
+            match signal {
+                SIGHUP => signalled.reload = true,
+                _ => signalled.stops += 1,
+            }
+        }
+        signalled
     }
 }
 

@@ -29,6 +29,8 @@ impl Socket {
         };
         // Left alone, the kernel grows it to 4 MB for each reader that stalls.
         sock.set_send_buffer_size(usize::try_from(limits.send_buffer).unwrap_or(usize::MAX))?;
+        // The kernel measures how fast we read and grows this up to 6 MB; when we stop, it stays full.
+        sock.set_recv_buffer_size(usize::try_from(limits.receive_buffer).unwrap_or(usize::MAX))?;
         if let Self::Tcp(stream) = self {
             // A change is one small write; Nagle would hold it back for the peer's delayed ACK.
             stream.set_nodelay(true)?;
@@ -94,10 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_tcp_socket_has_no_nagle_a_bounded_buffer_and_a_user_timeout() {
+    fn an_accepted_tcp_socket_has_no_nagle_bounded_buffers_and_a_user_timeout() {
         let (socket, _peer) = tcp_pair();
         let limits = Limits {
             send_buffer: 16_384,
+            receive_buffer: 32_768,
             silence: 7000,
             ..Limits::default()
         };
@@ -109,6 +112,7 @@ mod tests {
         let sock = SockRef::from(stream);
         // Linux doubles the number to make room for its own book-keeping.
         assert!(sock.send_buffer_size().unwrap() <= 2 * 16_384);
+        assert!(sock.recv_buffer_size().unwrap() <= 2 * 32_768);
         assert_eq!(
             sock.tcp_user_timeout().unwrap(),
             Some(Duration::from_secs(7))

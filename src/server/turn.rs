@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::acceptor::Acceptor;
 use super::handle::Control;
+use super::service::Service;
 use super::socket::Socket;
 use super::{OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Written};
@@ -55,7 +56,7 @@ struct Connection {
     id: ConnId,
     socket: Socket,
     life: Life,
-    /// The poll said that there is something to read, and no read has said `WouldBlock` since.
+    /// The poll said that there is something to read, and no read has found less than it could take since.
     readable: bool,
     /// On the ready list.
     queued: bool,
@@ -82,6 +83,7 @@ struct Shell {
     engine: Engine,
     acceptor: Acceptor,
     signals: Option<SignalSource>,
+    service: Service,
     control: Arc<Control>,
     limits: Limits,
     connections: Slab<Connection>,
@@ -96,6 +98,8 @@ struct Shell {
     broken: Vec<(ConnId, io::Error)>,
     scratch: Box<[u8]>,
     start: Instant,
+    /// When the last turn ended.
+    ended: Time,
     /// How often a shutdown was asked for.
     shutdowns: u32,
 }
@@ -109,6 +113,7 @@ impl Shell {
             poll: server.poll,
             acceptor: Acceptor::new(server.listeners),
             signals: server.signals,
+            service: server.service,
             control: server.control,
             connections: Slab::new(),
             generation: 0,
@@ -117,16 +122,21 @@ impl Shell {
             broken: Vec::new(),
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             start,
+            ended: Time(0),
             shutdowns: 0,
         }
     }
 
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.service.handle_ready(self.now(), self.engine.size());
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.ended = self.now();
+                    continue;
+                }
                 Err(error) => return Err(RunError::Poll(error)),
             }
             if self.control.is_killed() {
@@ -153,6 +163,10 @@ impl Shell {
         self.flush(now);
         self.reap();
         self.accept(now);
+        self.service.handle_turn(now, || self.engine.size());
+        // The wait that follows is reckoned from here: one look at the clock serves both.
+        self.ended = self.now();
+        self.engine.note_turn(now, self.ended);
     }
 
     fn now(&self) -> Time {
@@ -165,9 +179,13 @@ impl Shell {
         if !self.ready.is_empty() || !self.broken.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.engine.next_deadline(), self.acceptor.next_attempt()];
+        let deadlines = [
+            self.engine.next_deadline(),
+            self.acceptor.next_attempt(),
+            self.service.next_due(self.ended),
+        ];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.0.saturating_sub(self.now().0)))
+        Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
     }
 
     fn is_over(&self) -> bool {
@@ -226,7 +244,14 @@ impl Shell {
 
     fn handle_own_event(&mut self, which: u32, now: Time) {
         let asked = match which {
-            SIGNALS => self.signals.as_mut().map_or(0, SignalSource::take),
+            SIGNALS => {
+                let signalled = self.signals.as_mut().map(SignalSource::take);
+                let signalled = signalled.unwrap_or_default();
+                if signalled.reload {
+                    self.reload(now);
+                }
+                signalled.stops
+            }
             WAKER => {
                 self.control.answer(|| self.engine.stats());
                 self.control.take_shutdowns()
@@ -240,9 +265,21 @@ impl Shell {
                     "shutting down: {} connections are told; asking again ends at once",
                     self.connections.len()
                 );
+                self.service.handle_stop(&self.limits);
             }
             self.engine.handle_shutdown(now);
         }
+    }
+
+    /// Reads anew what may change while the engine runs. Limits and addresses may not: whoever is connected
+    /// was told them.
+    fn reload(&mut self, now: Time) {
+        if self.shutdowns > 0 {
+            return;
+        }
+        self.service.handle_reload();
+        log::info!("asked to reload: there is nothing to read anew, all stays as it is");
+        self.service.handle_ready(now, self.engine.size());
     }
 
     fn report_reset(&mut self, id: ConnId, error: &io::Error, now: Time) {
@@ -294,6 +331,11 @@ impl Shell {
                 Ok(n) => {
                     counting.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
+                    // A short read took all that there was, and what comes later is another event. Only
+                    // an end may be announced already, with the bytes that were read.
+                    if n < self.scratch.len() && connection.life == Life::Open {
+                        connection.readable = false;
+                    }
                     self.engine.handle_bytes(id, &self.scratch[..n], now);
                 }
                 Err(error) => match error.kind() {
@@ -413,7 +455,9 @@ impl Shell {
             log::debug!("{peer}: a socket option was refused: {error}");
         }
         if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
-            log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            if self.engine.may_log(now) {
+                log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+            }
             self.control.counting.closed.add(1);
             return;
         }
@@ -459,3 +503,6 @@ fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Writ
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

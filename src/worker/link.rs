@@ -288,12 +288,7 @@ impl Link {
 
     /// Moves the bytes that are to be written to the end of `into`; says whether there were any.
     pub fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
-        self.requests.written += self.requests.out.len() as u64;
-        if into.is_empty() {
-            mem::swap(into, &mut self.requests.out);
-        } else {
-            into.append(&mut self.requests.out);
-        }
+        self.requests.take_output(into);
         !into.is_empty()
     }
 
@@ -343,7 +338,7 @@ impl Link {
     pub fn leave(&mut self, now: Instant) {
         match self.phase {
             Phase::Up(_) | Phase::Greeting { .. } => {
-                self.requests.out.extend(farewell());
+                self.requests.say_last(&farewell());
                 let until = now + LEAVE_TIMEOUT;
                 self.phase = Phase::Leaving { until };
             }

@@ -357,7 +357,8 @@ impl Worker {
 
     /// Takes no new calls, leaves the board, and waits until what is in flight is answered; for so long
     /// at the most, then the handlers are told to stop ([`Context::is_cancelled`]). Says whether all was
-    /// answered. Calls to others go on; nothing can be registered any more. Closing does this, too.
+    /// answered. Calls to others go on; nothing can be registered any more. Closing does this, too. A handler
+    /// may do it: its own call is not waited for, and answered as ever.
     #[expect(
         clippy::must_use_candidate,
         reason = "a close follows whatever came of it"
@@ -408,7 +409,8 @@ impl Worker {
 
     /// Drains ([`Worker::drain`], for [`Builder::drain_timeout`] at the most), says goodbye and ends: all
     /// that it provides leaves the board in one step. A drop does the same. Beyond what its handlers need
-    /// it takes three seconds at the most, where the engine does not answer.
+    /// it takes three seconds at the most, where the engine does not answer. A handler that closes its own
+    /// worker gives up its own answer with the connection: that caller gets `provider_gone`.
     pub fn close(self) {
         self.shell.stop(true);
     }

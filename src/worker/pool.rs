@@ -2,6 +2,7 @@
 //! queue. It knows neither the connection nor the protocol.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,26 @@ pub(super) struct Job {
     pub(super) payload: Vec<u8>,
     /// What to answer to; `None` for a cast.
     pub(super) reply: Option<Reply>,
+}
+
+/// What the present thread runs, if it is one of a pool's.
+#[derive(Clone, Copy)]
+struct Present {
+    /// Where that pool lies in memory.
+    pool: *const Pool,
+    is_call: bool,
+}
+
+thread_local! {
+    static PRESENT: Cell<Option<Present>> = const { Cell::new(None) };
+}
+
+/// What the present thread itself runs for a pool: 0 or 1 of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Own {
+    pub(super) calls: usize,
+    /// Casts included.
+    pub(super) jobs: usize,
 }
 
 /// Takes what a handler made of a call, or of a cast.
@@ -96,10 +117,21 @@ impl Pool {
         self.more.notify_all();
     }
 
-    /// Whether nothing runs or waits, casts included.
-    pub(super) fn is_idle(&self) -> bool {
+    /// Whether nothing runs or waits, casts included, but for what is the present thread's own.
+    pub(super) fn is_idle_but(&self, own: Own) -> bool {
         let queue = self.queue();
-        queue.running == 0 && queue.jobs.is_empty()
+        queue.running == own.jobs && queue.jobs.is_empty()
+    }
+
+    /// What the present thread runs for this pool. A handler that waited for all would wait for itself.
+    pub(super) fn own(&self) -> Own {
+        match PRESENT.get() {
+            Some(present) if std::ptr::eq(present.pool, self) => Own {
+                calls: usize::from(present.is_call),
+                jobs: 1,
+            },
+            _ => Own::default(),
+        }
     }
 
     fn run(&self, deliver: &Deliver) {
@@ -119,10 +151,15 @@ impl Pool {
             };
             queue.running += 1;
             drop(queue);
-            let result = run_one(&job);
             let reply = job.reply;
+            PRESENT.set(Some(Present {
+                pool: self,
+                is_call: reply.is_some(),
+            }));
+            let result = run_one(&job);
             // The handler's own things first: who has the answer may rely on their being gone.
             drop(job);
+            PRESENT.set(None);
             self.queue().running -= 1;
             deliver(reply, result);
         }

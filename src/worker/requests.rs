@@ -2,6 +2,7 @@
 //! It knows how to put a question, and not what to do with the answer.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use super::calls::Wish;
 use super::{Binding, Fault, Function, Refusal};
 use crate::protocol::{
     Bin, Bind, BindingKey, Call, CallOptions, Cancel, Cast, CastOptions, Code, Emit, EmitOptions,
-    Executed, Failure, FailureOptions, NoExtensions, Outcome, OutcomeOptions, Ready, Register,
-    Text, Unbind, Unregister, WorkerLimits,
+    Executed, Failure, FailureOptions, MAX_FRAME_CEILING, NoExtensions, Outcome, OutcomeOptions,
+    Ready, Register, Text, Unbind, Unregister, WorkerLimits,
 };
 
 /// Names one request of the application, across reconnects. Never used again.
@@ -39,6 +40,9 @@ pub(super) enum Asked {
 /// Bytes of a part of a registration. Small enough that a heartbeat does not wait long behind it.
 const PART_BYTES: usize = 256 * 1024;
 
+/// More than a frame holds beside one payload, or beside the texts and schemas of one definition.
+const BESIDE_A_PAYLOAD: usize = 1024;
+
 /// More than the keys and the headers of one definition take.
 const DEFINITION_OVERHEAD: usize = 128;
 
@@ -50,6 +54,8 @@ pub(super) struct Requests {
     pub(super) out: Vec<u8>,
     /// Bytes of this connection that were given away to be written.
     pub(super) written: u64,
+    /// GOODBYE was said, and ends here in `out`.
+    said_last: Option<usize>,
     limits: WorkerLimits,
 }
 
@@ -64,6 +70,35 @@ impl Requests {
         self.open.clear();
         self.out = Vec::new();
         self.written = 0;
+        self.said_last = None;
+    }
+
+    /// Adds the last frame of the connection.
+    pub(super) fn say_last(&mut self, frame: &[u8]) {
+        self.drop_unheard();
+        if self.said_last.is_none() {
+            self.out.extend_from_slice(frame);
+            self.said_last = Some(self.out.len());
+        }
+    }
+
+    /// Drops what was added behind the last frame: nobody would read it.
+    fn drop_unheard(&mut self) {
+        if let Some(end) = self.said_last {
+            self.out.truncate(end);
+        }
+    }
+
+    /// Moves the bytes that are to be written to the end of `into`.
+    pub(super) fn take_output(&mut self, into: &mut Vec<u8>) {
+        self.drop_unheard();
+        self.said_last = self.said_last.map(|_| 0);
+        self.written += self.out.len() as u64;
+        if into.is_empty() {
+            mem::swap(into, &mut self.out);
+        } else {
+            into.append(&mut self.out);
+        }
     }
 
     /// A request ended: what was it for?
@@ -84,7 +119,7 @@ impl Requests {
 
     pub(super) fn register(&mut self, functions: &[Arc<Function>], asked: Asked) -> u64 {
         let id = self.ask(asked);
-        let most = or_unlimited(self.limits.max_frame).min(PART_BYTES) - 64;
+        let most = self.max_frame().min(PART_BYTES).saturating_sub(64);
         let mut rest = functions;
         loop {
             let mut bytes = 0;
@@ -261,12 +296,14 @@ impl Requests {
 
     /// Bytes that a payload may have.
     pub(super) fn max_payload(&self) -> usize {
-        or_unlimited(self.limits.max_payload)
+        let within_a_frame = self.max_frame().saturating_sub(BESIDE_A_PAYLOAD);
+        or_unlimited(self.limits.max_payload).min(within_a_frame)
     }
 
     /// Bytes that the body of a frame may have.
     pub(super) fn max_frame(&self) -> usize {
-        or_unlimited(self.limits.max_frame)
+        // Whatever an engine says, no frame is longer than the protocol's.
+        or_unlimited(self.limits.max_frame).min(MAX_FRAME_CEILING - 1)
     }
 
     /// Bytes of this connection so far, those that wait to be written included.
@@ -302,7 +339,8 @@ impl Requests {
 
     /// Why the engine would refuse this function, or worse: a frame over its limit ends the connection.
     pub(super) fn entry_refusal(&self, function: &Function) -> Option<Refusal> {
-        let limit = or_unlimited(self.limits.max_entry);
+        let within_a_frame = self.max_frame().saturating_sub(BESIDE_A_PAYLOAD);
+        let limit = or_unlimited(self.limits.max_entry).min(within_a_frame);
         let bytes = function.entry_size();
         (bytes > limit).then(|| {
             refusal(
@@ -329,7 +367,7 @@ impl Requests {
 
     /// Why these names are too many for one frame.
     pub(super) fn names_refusal(&self, names: &[Arc<str>]) -> Option<Refusal> {
-        let limit = or_unlimited(self.limits.max_frame);
+        let limit = self.max_frame();
         let bytes = names.iter().map(|name| name.len() + 3).sum::<usize>() + 64;
         (bytes > limit).then(|| {
             refusal(
@@ -347,7 +385,7 @@ impl Requests {
 /// An engine that does not tell a limit has none that a worker would have to know.
 fn or_unlimited(limit: u64) -> usize {
     match limit {
-        0 => crate::protocol::MAX_FRAME_CEILING - 1,
+        0 => MAX_FRAME_CEILING - 1,
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     }
 }

@@ -227,11 +227,12 @@ impl Shell {
         }
         state.link.drain();
         self.send(state);
+        let own = self.pool.own();
         let mut state = self.state();
         loop {
             let now = Instant::now();
             let (open, more) = state.link.in_flight();
-            let idle = open == 0 && self.pool.is_idle();
+            let idle = open <= own.calls && self.pool.is_idle_but(own);
             let more = more && now < last_call;
             if idle && !more {
                 return true;

@@ -5,7 +5,7 @@ use callboard::protocol::{Bin, Call, CallOptions, Executed, Failure, FailureOpti
 use crate::peer::{Peer, nothing, patient};
 use crate::reader::{CallEnding, CallFailure};
 use crate::support::{serve, until};
-use crate::talk::{failed, hurried, plain, result};
+use crate::talk::{dropped, failed, hurried, plain, result};
 
 #[test]
 fn a_forged_foreign_doubled_or_late_result_never_reaches_a_caller() {
@@ -18,37 +18,35 @@ fn a_forged_foreign_doubled_or_late_result_never_reaches_a_caller() {
     forger.register(&["real::f", "forged::f"]).unwrap();
     let worker = Some(provider.welcome().worker);
     let at_provider = || CallOptions { worker, ..plain() };
-    let mut dropped = 0;
+    let (mut foreign, mut unknown) = (0, 0);
 
     // Forged and foreign: the right id from others, wrong ids from anybody.
     let id = caller.call("real::f", b"1", at_provider());
     let asked = provider.next_invoke(0);
-    for guess in [
-        asked.id,
-        id,
-        0,
-        1,
-        u64::MAX,
-        asked.id + 1,
-        asked.id ^ (1 << 32),
-    ] {
+    let wrong = [id, 0, 1, u64::MAX, asked.id + 1, asked.id ^ (1 << 32)];
+    for guess in [asked.id].into_iter().chain(wrong) {
         forger.answer(guess, b"forged");
         forger.answer_failure(&Failure {
             id: guess,
             code: Text("forged"),
             ..Failure::default()
         });
-        dropped += 2;
+        let count = if guess == asked.id {
+            &mut foreign
+        } else {
+            &mut unknown
+        };
+        *count += 2;
     }
     for guess in [0, u64::MAX, asked.id + (1 << 32), asked.id + 1] {
         provider.answer(guess, b"forged");
-        dropped += 1;
+        unknown += 1;
     }
     // Not even the caller may answer its own call, and nobody else may cancel it.
     caller.answer(asked.id, b"forged");
     forger.cancel(id);
     forger.cancel(asked.id);
-    dropped += 3;
+    foreign += 1;
     forger.ping();
     provider.ping();
     assert!(caller.still_waits_for(id));
@@ -60,7 +58,7 @@ fn a_forged_foreign_doubled_or_late_result_never_reaches_a_caller() {
     let next = caller.call("real::f", b"2", at_provider());
     let asked_next = provider.next_invoke(1);
     provider.answer(asked.id, b"doubled");
-    dropped += 1;
+    unknown += 1;
     provider.ping();
     assert!(caller.still_waits_for(next));
 
@@ -89,14 +87,20 @@ fn a_forged_foreign_doubled_or_late_result_never_reaches_a_caller() {
     let asked_last = provider.next_invoke(3);
     provider.answer(asked_hastily.id, b"late");
     provider.answer(asked_hastily.id, b"late and doubled");
-    dropped += 1;
+    unknown += 1;
     provider.ping();
     assert!(caller.still_waits_for(last));
     provider.answer(asked_last.id, b"in time");
     assert_eq!(caller.outcome(last), result(b"in time"));
-    // What was owed and came late is no stray; the rest was counted.
-    let stats = server.stats().unwrap();
-    assert_eq!((stats.dropped_frames, stats.calls), (dropped, 0));
+    // Each was counted for what it was.
+    let reasons = [
+        ("foreign_answer", foreign),
+        ("late_answer", 2),
+        ("late_cancel", 2),
+        ("unknown_answer", unknown),
+    ];
+    assert_eq!(dropped(&server), reasons);
+    assert_eq!(server.stats().unwrap().calls, 0);
     assert_eq!(caller.reader.call_endings.len(), 4);
 }
 

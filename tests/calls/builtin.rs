@@ -2,7 +2,7 @@
 
 use callboard::address::Address;
 use callboard::limits::Limits;
-use callboard::protocol::{Bind, BindingEntry, CallOptions, Executed, Text};
+use callboard::protocol::{Bin, Bind, BindingEntry, CallOptions, Definition, Executed, Text};
 use rmpv::Value;
 use serde_json::{Value as Json, json};
 
@@ -179,6 +179,15 @@ fn stats_count_what_happened() {
     let stats = ask(&mut client, "engine::stats", &Json::Null);
     assert_eq!(stats["calls"].as_u64(), Some(0));
     assert!(stats["endings"]["result"].as_u64().unwrap() > 0);
+    // The server has a clock, and tells.
+    assert!(stats["turns"].as_u64().unwrap() > 0);
+    for window in ["turn_us", "recent_turn_us"] {
+        let times = ["p50", "p90", "p99", "p999", "max"].map(|key| stats[window][key].as_u64());
+        assert!(
+            times.is_sorted() && times[4] > Some(0),
+            "{window}: {times:?}"
+        );
+    }
 }
 
 #[test]
@@ -221,4 +230,60 @@ fn a_function_of_very_many_providers_is_listed_within_a_payload() {
     let mut payload = Vec::new();
     rmpv::encode::write_value(&mut payload, &page).unwrap();
     assert!(payload.len() <= 16 * 1024, "{} bytes", payload.len());
+}
+
+#[test]
+fn a_binding_of_very_many_workers_is_listed_within_a_payload() {
+    let limits = Limits {
+        max_payload: 1024,
+        ..patient()
+    };
+    let server = serve(limits);
+    let at = &server.addresses()[0];
+    let binders: Vec<_> = (0..40).map(|_| bind(at, "b", &["e".to_owned()])).collect();
+    let mut client = Peer::join(at, "client", &nothing());
+    let page = ask(&mut client, "engine::bindings::list", &Json::Null);
+    let row = &page["entries"][0];
+    let listed = row["workers"].as_array().unwrap().len();
+    let more = row["more_workers"].as_u64().unwrap() as usize;
+    assert_eq!((listed, listed + more), (1024 / 4 / 9, binders.len()));
+}
+
+#[test]
+fn a_page_fills_half_a_payload_at_the_most_and_the_walk_goes_on_behind_it() {
+    let limits = Limits {
+        max_payload: 64 * 1024,
+        ..patient()
+    };
+    let server = serve(limits);
+    let at = &server.addresses()[0];
+    let mut worker = Client::join(at, "worker");
+    let metadata = vec![7; 10_000];
+    let names = numbered("large::", 20);
+    let large = names.iter().map(|name| Definition {
+        name: Text(name),
+        metadata: Bin(&metadata),
+        ..Definition::default()
+    });
+    worker.register_all(large.collect()).unwrap();
+    let mut client = Peer::join(at, "client", &nothing());
+    let mut arguments = json!({});
+    let mut seen = Vec::new();
+    loop {
+        let page = ask(&mut client, "engine::functions::list", &arguments);
+        let mut payload = Vec::new();
+        rmpv::encode::write_value(&mut payload, &page).unwrap();
+        assert!(payload.len() <= 33 * 1024, "{} bytes", payload.len());
+        let entries = page["entries"].as_array().unwrap();
+        seen.extend(
+            entries
+                .iter()
+                .map(|it| it["name"].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => arguments["after"] = next.into(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, names);
 }

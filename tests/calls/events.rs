@@ -8,6 +8,7 @@ use callboard::protocol::{
 use crate::casts::deliveries;
 use crate::peer::patient;
 use crate::support::{Client, serve, until};
+use crate::talk::dropped;
 
 fn binding<'a>(event: &'a str, function: &'a str) -> BindingEntry<'a> {
     BindingEntry {
@@ -181,7 +182,7 @@ fn each_function_bound_to_an_event_is_cast_to_once_and_others_are_not() {
         .collect();
     assert_eq!(functions, ["a", "b"]);
     until("the third was dropped", || {
-        server.stats().unwrap().casts_dropped == 1
+        dropped(&server) == [("event_nobody", 1)]
     });
 }
 
@@ -198,7 +199,8 @@ fn an_emit_with_id_0_is_never_answered() {
     source.emit_as(0, "paid", &vec![0; 1_048_577]);
     assert_eq!(deliveries(&mut source), [], "no answer");
     assert_eq!(deliveries(&mut worker).len(), 1);
-    assert_eq!(server.stats().unwrap().dropped_frames, 2);
+    let reasons = [("event_invalid", 1), ("event_too_large", 1)];
+    assert_eq!(dropped(&server), reasons);
     // With an id, the same are answered.
     assert_eq!(source.emit("no such name", b""), Err("invalid_name".into()));
     let too_large = source.emit("paid", &vec![0; 1_048_577]);

@@ -5,7 +5,7 @@ use callboard::protocol::Executed;
 
 use crate::peer::{Greeting, Peer, nothing, patient};
 use crate::support::{serve, until};
-use crate::talk::{failed, idempotent, plain, result};
+use crate::talk::{dropped, failed, idempotent, plain, result};
 
 #[test]
 fn what_the_older_connection_ran_ends_as_by_its_death_and_the_newcomer_is_called_at_once() {
@@ -40,7 +40,7 @@ fn what_the_older_connection_ran_ends_as_by_its_death_and_the_newcomer_is_called
     older.read_to_end();
     let (code, ..) = older.reader.goodbye.unwrap();
     assert_eq!(code, "session_taken_over");
-    assert_eq!(server.stats().unwrap().dropped_frames, 1);
+    assert_eq!(dropped(&server), [("unknown_answer", 1)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use callboard::address::Address;
 use callboard::protocol::{
     Bin, Call, CallOptions, Cancel, Drain, Executed, Failure, Outcome, Text,
 };
+use callboard::server::ServerHandle;
 
 use crate::peer::{Greeting, Peer};
 use crate::reader::{CallEnding, Cover, Invocation};
@@ -49,6 +50,12 @@ pub(crate) fn failed(ending: &CallEnding) -> (&str, Executed) {
         CallEnding::Failure(it) if !it.from_function => (&it.code, it.executed),
         other => panic!("no failure of the engine: {other:?}"),
     }
+}
+
+/// What the engine dropped, by reason, in the order of the words.
+pub(crate) fn dropped(server: &ServerHandle) -> Vec<(&'static str, u64)> {
+    let stats = server.stats().expect("it runs");
+    stats.dropped.into_iter().collect()
 }
 
 impl Peer {

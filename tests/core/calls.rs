@@ -55,6 +55,11 @@ pub(crate) fn in_flight(world: &World) -> (u64, u64, u64) {
     (stats.calls, stats.parked, stats.retained_bytes)
 }
 
+/// What the engine dropped, by reason.
+fn dropped(world: &World) -> Vec<(&'static str, u64)> {
+    world.engine.stats().dropped.into_iter().collect()
+}
+
 #[test]
 fn a_call_carries_everything_there_and_back() {
     let mut world = World::new(Limits::default());
@@ -111,7 +116,8 @@ fn a_result_counts_once_and_only_from_its_owner() {
     world.turn();
     let result = CallEnding::Result(b"the answer".to_vec());
     assert_eq!(world.call_ending(caller, call), Some(&result));
-    assert_eq!(world.engine.stats().dropped_frames, 4);
+    let reasons = [("foreign_answer", 2), ("unknown_answer", 2)];
+    assert_eq!(dropped(&world), reasons);
 }
 
 #[test]
@@ -363,7 +369,7 @@ fn an_answer_and_an_invocation_never_overtake_a_change() {
 #[test]
 fn a_caller_that_does_not_read_is_bounded() {
     let limits = Limits {
-        max_outbound: 50_000,
+        max_outbound: 120_000,
         max_backlog: 200_000,
         ..Limits::default()
     };
@@ -459,7 +465,8 @@ fn an_unknown_answer_or_cancel_is_counted_and_nothing_else() {
     world.answer(link, 0, b"");
     world.say(link, &Outcome::default().to_frame());
     world.turn();
-    assert_eq!(world.engine.stats().dropped_frames, 4);
+    let reasons = [("late_cancel", 1), ("unknown_answer", 3)];
+    assert_eq!(dropped(&world), reasons);
     assert_eq!(world.reader(link).goodbye, None);
 }
 
@@ -498,7 +505,7 @@ fn casts_and_events_whose_headers_leave_no_room_reach_nobody() {
         crate::fleet::code(world.ending(caller, id)),
         "payload_too_large"
     );
-    assert_eq!(world.engine.stats().dropped_frames, 1);
+    assert_eq!(dropped(&world), [("cast_too_large", 1)]);
     assert!(world.reader(provider).goodbye.is_none());
 }
 
@@ -517,4 +524,77 @@ fn a_call_that_goes_nowhere_counts_by_its_outcome() {
         world.engine.stats().endings.get("no_such_function"),
         Some(&1)
     );
+}
+
+#[test]
+fn those_who_hold_what_nobody_waits_for_fill_nobody_elses_books() {
+    let limits = Limits {
+        max_calls_total: 4,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let hoarder = world.provider(&["hoard"], 100);
+    let honest = world.provider(&["f"], 100);
+    let caller = world.join("c", &nothing());
+    for _ in 0..4 {
+        let call = world.call(caller, "hoard", b"", CallOptions::default());
+        world.turn();
+        world.cancel(caller, call);
+        world.turn();
+        assert_eq!(failed(&world, caller, call), ("cancelled", Executed::Maybe));
+    }
+    assert_eq!(in_flight(&world).0, 4);
+    // Whoever holds none of them is called as ever.
+    let call = world.call(caller, "f", b"", CallOptions::default());
+    world.turn();
+    world.answer(honest, invoked(&world, honest)[0], b"ok");
+    world.turn();
+    let result = CallEnding::Result(b"ok".to_vec());
+    assert_eq!(world.call_ending(caller, call), Some(&result));
+    // The hoarder gets no more, and what waits for it is served first once it answered half.
+    let refused = world.call(caller, "hoard", b"", CallOptions::default());
+    let waits = world.call(caller, "hoard", b"waits", waiting());
+    world.turn();
+    assert_eq!(
+        failed(&world, caller, refused),
+        ("overloaded", Executed::No)
+    );
+    let held = invoked(&world, hoarder);
+    assert_eq!(held.len(), 4);
+    world.answer(hoarder, held[0], b"late");
+    world.turn();
+    assert_eq!(invoked(&world, hoarder).len(), 4);
+    world.answer(hoarder, held[1], b"late");
+    world.turn();
+    let new = world.call(caller, "hoard", b"new", CallOptions::default());
+    world.turn();
+    assert_eq!(
+        payloads(&world, hoarder)[4..],
+        [b"waits".to_vec(), b"new".to_vec()]
+    );
+    for call in [waits, new] {
+        assert_eq!(world.call_ending(caller, call), None);
+    }
+}
+
+#[test]
+fn a_worker_runs_no_more_calls_than_one_connection_may_have_in_flight() {
+    let limits = Limits {
+        max_calls: 3,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let provider = world.provider(&["f"], 1_000_000);
+    let mut calls = Vec::new();
+    for name in ["a", "b"] {
+        let caller = world.join(name, &nothing());
+        for _ in 0..2 {
+            let call = world.call(caller, "f", b"", CallOptions::default());
+            calls.push((caller, call));
+        }
+        world.turn();
+    }
+    assert_eq!(invoked(&world, provider).len(), 3);
+    let (caller, last) = calls[3];
+    assert_eq!(failed(&world, caller, last), ("overloaded", Executed::No));
 }

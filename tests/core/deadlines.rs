@@ -259,6 +259,36 @@ fn a_peer_whose_replies_pile_up_is_not_read_until_it_reads() {
 }
 
 #[test]
+fn the_clock_of_a_frame_runs_only_while_the_engine_reads() {
+    let limits = Limits {
+        max_outbound: 1000,
+        write_deadline: 600_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let link = world.join("w", &nothing());
+    world.links[link].capacity = 100;
+    let ping = Ping::default().to_frame();
+    for _ in 0..1000 {
+        world.say(link, &ping);
+    }
+    // The engine stops reading in the middle of a frame.
+    world.arrive(link, 400 * ping.len() + 5);
+    world.finish_turn(usize::MAX);
+    assert!(!world.engine.wants_read(world.links[link].id));
+    assert_eq!(world.engine.stats().partial_bytes, 5);
+    for _ in 0..10 {
+        world.wait(2_000);
+        world.finish_turn(usize::MAX);
+    }
+    assert!(world.engine.stats().closed.is_empty());
+    // Now it reads again, and the rest of the frame has its time.
+    world.settle();
+    assert_eq!(world.reader(link).pongs, 1000);
+    assert_eq!(goodbye(&world, link), None);
+}
+
+#[test]
 fn an_engine_that_stalled_reads_once_more_before_it_expires_anybody() {
     let mut world = World::new(Limits::default());
     let kept = world.join("kept", &nothing());

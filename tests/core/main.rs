@@ -1,15 +1,20 @@
 //! The engine's promises, held against the pure core: no socket, no clock, every interleaving repeatable.
 
 mod calls;
+mod crowds;
 mod deadlines;
 mod departures;
 mod dice;
 mod endings;
 mod fleet;
+mod growth;
 mod ledger;
+mod limits;
+mod loads;
 mod promises;
 mod reader;
 mod refusals;
 mod routing;
 mod sessions;
+mod stats;
 mod world;

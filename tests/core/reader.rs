@@ -309,6 +309,7 @@ impl Reader {
                 self.syncing = false;
             }
             Message::Invoke(it) => self.invoke(&it),
+            Message::Cast(_) => self.not_early(),
             Message::Cancel(it) => {
                 self.not_early();
                 let is_known = self.invocations().any(|invoke| invoke.id == it.id);

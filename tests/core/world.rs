@@ -72,20 +72,22 @@ impl World {
 
     /// Opens a connection that has said nothing yet. Returns its index in `links`.
     pub(crate) fn open(&mut self, reader: Reader) -> usize {
+        let peer = Peer::Unix {
+            pid: None,
+            uid: None,
+        };
+        self.open_from(peer, reader)
+    }
+
+    /// As `open`, from somewhere in particular.
+    pub(crate) fn open_from(&mut self, peer: Peer, reader: Reader) -> usize {
         self.generation += 1;
         let key = self.free.pop().unwrap_or_else(|| {
             self.keys += 1;
             self.keys - 1
         });
         let id = ConnId::new(self.generation, key);
-        self.engine.handle_open(
-            id,
-            Peer::Unix {
-                pid: None,
-                uid: None,
-            },
-            self.now,
-        );
+        self.engine.handle_open(id, peer, self.now);
         self.links.push(Link {
             id,
             open: true,

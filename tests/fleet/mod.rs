@@ -1,14 +1,22 @@
 //! The pure engine and a fleet of connections whose links take everything at once: what is left to
 //! measure is the engine's own work. For counting allocations and for the micro benches. Has no socket and
-//! no clock, and reads nothing of what the engine writes; only counts it.
+//! no clock. Counts what the engine writes, and keeps it only where it is listened to.
 #![allow(dead_code, reason = "each user has its own part")]
+
+mod calls;
+mod exchange;
 
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Hello, HelloOptions, Register, Text, Unregister, Watch};
 
+pub(crate) use calls::Calls;
+
 /// Functions that one of the fleet's own workers provides at most.
 const FUNCTIONS_PER_WORKER: usize = 10_000;
+
+/// Calls that each of the fleet takes at once: as many as anybody makes.
+const CAPACITY: u64 = 1_000_000;
 
 pub(crate) struct Fleet {
     pub(crate) engine: Engine,
@@ -20,13 +28,19 @@ pub(crate) struct Fleet {
     pub(crate) writes: u64,
     /// Bytes that they took.
     pub(crate) bytes: u64,
+    /// Whose writes are kept.
+    listening: Option<ConnId>,
+    /// What was last written to it.
+    heard: Vec<u8>,
 }
 
 impl Fleet {
-    /// An empty board whose changes are not rationed.
+    /// An empty board whose changes are not rationed. Nobody is pinged, however many turns there are.
     pub(crate) fn new() -> Self {
         let limits = Limits {
             changes_per_second: 0,
+            ping_after: 3_600_000,
+            silence: 7_200_000,
             ..Limits::default()
         };
         let (name, seed) = ("fleet".to_owned(), [7; 32]);
@@ -40,6 +54,8 @@ impl Fleet {
             free: Vec::new(),
             writes: 0,
             bytes: 0,
+            listening: None,
+            heard: Vec::new(),
         }
     }
 
@@ -93,11 +109,18 @@ impl Fleet {
         }
         self.engine.seal(self.now);
         let (writes, bytes) = (&mut self.writes, &mut self.bytes);
+        let (listening, heard) = (self.listening, &mut self.heard);
         while let Some(id) = self.engine.poll_flush() {
             self.engine.flush(id, self.now, |slices| {
                 let taken = slices.iter().map(|slice| slice.len()).sum();
                 *writes += 1;
                 *bytes += taken as u64;
+                if listening == Some(id) {
+                    heard.clear();
+                    for slice in slices {
+                        heard.extend_from_slice(slice);
+                    }
+                }
                 Written::Bytes(taken)
             });
         }
@@ -127,6 +150,7 @@ pub(crate) fn hello(watching: bool) -> Vec<u8> {
         namespace: Text("default"),
         ext: HelloOptions {
             watch: Some(watch),
+            capacity: Some(CAPACITY),
             ..HelloOptions::default()
         },
     }

@@ -31,6 +31,15 @@ impl Running {
     }
 
     pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_for(DEADLINE, arguments, environment)
+    }
+
+    /// Its watchdog leaves it this much time.
+    pub(crate) fn start_for(
+        lifetime: Duration,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_callboard"))
             .args(arguments)
             .env_remove("CALLBOARD_ADDR")
@@ -55,7 +64,7 @@ impl Running {
         let (over, watch) = channel::<()>();
         let watched = Arc::clone(&child);
         thread::spawn(move || {
-            if watch.recv_timeout(DEADLINE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if watch.recv_timeout(lifetime) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 let _ = locked(&watched).kill();
             }
         });
@@ -95,13 +104,21 @@ impl Running {
 
     /// The next line of standard error that contains this.
     pub(crate) fn error(&mut self, part: &str) -> String {
+        self.errors_until(part).pop().expect("at least that line")
+    }
+
+    /// The lines of standard error up to the next one that contains this.
+    pub(crate) fn errors_until(&mut self, part: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let line = self
                 .stderr
                 .recv_timeout(DEADLINE)
                 .expect("an error line in time");
-            if line.contains(part) {
-                return line;
+            let is_last = line.contains(part);
+            lines.push(line);
+            if is_last {
+                return lines;
             }
         }
     }
@@ -133,9 +150,14 @@ impl Running {
         let _ = stdin.expect("not fed yet").write_all(input);
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        locked(&self.child).id()
+    }
+
     /// Sends a signal, `TERM` or `INT`. The standard library knows SIGKILL only.
     pub(crate) fn signal(&self, name: &str) {
-        let id = locked(&self.child).id();
+        let id = self.id();
         let kill = format!("kill -{name} {id}");
         let sent = Command::new("sh").args(["-c", &kill]).status();
         assert!(sent.expect("a shell").success());

@@ -456,7 +456,8 @@ impl Host {
             ),
             ("parked", stats.parked, limits.max_parked),
             ("retained_bytes", stats.retained_bytes, limits.max_retained),
-            ("calls", stats.calls, limits.max_calls_total),
+            // Those that wait for their ending, and as many that are held for nobody.
+            ("calls", stats.calls, 2 * limits.max_calls_total),
             (
                 "connections",
                 stats.connections,

@@ -44,6 +44,8 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Party {
     pub phase: Phase,
+    /// There was no room for it: it is only told so.
+    pub refused: bool,
     pub inbox: Inbox,
     pub opened: u64,
     /// When it was heard of last, as the heartbeat counts.
@@ -78,6 +80,7 @@ impl Party {
     pub(crate) fn new(now: u64) -> Self {
         Self {
             phase: Phase::Greeting,
+            refused: false,
             inbox: Inbox::default(),
             opened: now,
             heard: now,

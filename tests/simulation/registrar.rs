@@ -49,8 +49,16 @@ impl Registrar {
     }
 
     pub(crate) fn open(&mut self, token: u64, book: &mut Book, now: u64) {
-        let full = self.parties.len() as u64 >= self.limits.max_connections;
-        self.parties.insert(token, Party::new(now));
+        let admitted = self.parties.values().filter(|it| !it.refused).count();
+        let full = admitted as u64 >= self.limits.max_connections && !self.stopping;
+        let refused = full;
+        self.parties.insert(
+            token,
+            Party {
+                refused,
+                ..Party::new(now)
+            },
+        );
         if self.stopping {
             self.end(token, "shutting_down", book);
         } else if full {
@@ -237,6 +245,7 @@ impl Registrar {
             .or_insert_with(Namespace::new);
         let revision = board.revision();
         let unconfirmed = holder.is_some() && board.take_over(worker);
+        let most = self.limits.max_calls;
         let party = self.party(token);
         *party = Party {
             phase: Phase::Live,
@@ -244,7 +253,7 @@ impl Registrar {
             worker,
             name: hello.name.0.into(),
             metadata: hello.ext.metadata.0.into(),
-            capacity: hello.ext.capacity.unwrap_or(1000) as usize,
+            capacity: hello.ext.capacity.unwrap_or(1000).min(most) as usize,
             cover: Cover::of(hello.ext.watch.as_ref()),
             taken_over: holder.is_some(),
             revision,

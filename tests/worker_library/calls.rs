@@ -229,6 +229,60 @@ fn a_drain_whose_patience_ends_tells_the_handlers_to_stop() {
 }
 
 #[test]
+fn a_handler_that_drains_its_own_worker_waits_for_the_others_only() {
+    let engine = engine();
+    let worker = Arc::new(connect(&engine, "worker"));
+    let (tell, told) = mpsc::channel();
+    let own = Arc::downgrade(&worker);
+    let retire = move |_: &Context, (): ()| {
+        let worker = own.upgrade().unwrap();
+        // Far longer than anything here is waited for.
+        let drained = worker.drain(30 * PATIENCE);
+        tell.send(()).unwrap();
+        Ok(drained)
+    };
+    worker.serve("retire", retire).unwrap();
+    let caller = connect(&engine, "caller");
+    let drained = caller
+        .begin_raw("retire", [0xc0], &CallOptions::new())
+        .unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
+    // Its own answer still gets out.
+    assert_eq!(drained.wait().unwrap(), [0xc3]);
+    await_names(&caller, &[]);
+}
+
+#[test]
+fn a_handler_that_drops_its_own_worker_ends_it() {
+    let engine = engine();
+    let worker = at(&[&engine.addresses()[0]], "worker")
+        .drain_timeout(30 * PATIENCE)
+        .connect(PATIENCE)
+        .unwrap();
+    let own = Arc::new(Mutex::new(None::<Worker>));
+    let held = own.clone();
+    let (tell, told) = mpsc::channel();
+    let end = move |_: &Context, (): ()| {
+        drop(held.lock().unwrap().take());
+        tell.send(()).unwrap();
+        Ok(())
+    };
+    worker.serve("end", end).unwrap();
+    *own.lock().unwrap() = Some(worker);
+    let caller = connect(&engine, "caller");
+    let call = caller
+        .begin_raw("end", [0xc0], &CallOptions::new())
+        .unwrap();
+    told.recv_timeout(PATIENCE).unwrap();
+    // Whoever closes the connection cannot answer over it.
+    let error = call.wait().unwrap_err();
+    assert_eq!(
+        (error.code(), error.executed()),
+        ("provider_gone", Executed::Maybe)
+    );
+}
+
+#[test]
 fn a_killed_engine_fails_what_may_have_run_and_nobody_hangs() {
     let first = engine();
     let address = first.addresses()[0].clone();

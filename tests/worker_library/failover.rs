@@ -1,6 +1,9 @@
 //! Several addresses in order of preference: moving to a later one, and back.
 
-use callboard::worker::{Loss, Notice, Status};
+use std::sync::{Mutex, mpsc};
+
+use callboard::protocol::Executed;
+use callboard::worker::{CallOptions, Context, Loss, Notice, Status};
 
 use super::*;
 
@@ -70,6 +73,41 @@ fn moving_to_another_address_of_the_same_engine_flaps_on_nobodys_board() {
     await_synced(&mut own);
     worker.register(["c"]).unwrap();
     assert_eq!(brief(&next_step(&mut changes)), "=w +c");
+}
+
+#[test]
+fn a_worker_that_is_never_idle_moves_back_all_the_same() {
+    let (first, second) = (engine(), engine());
+    let addresses = [first.addresses()[0].clone(), second.addresses()[0].clone()];
+    first.kill();
+    first.join().unwrap();
+    let provider = connect(&second, "provider");
+    let (let_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let hold = move |_: &Context, (): ()| {
+        // Whoever let it go may be gone by then.
+        let _ = wait.lock().unwrap().recv_timeout(10 * PATIENCE);
+        Ok(())
+    };
+    provider.serve("hold", hold).unwrap();
+    let worker = at(&[&addresses[0], &addresses[1]], "w")
+        .connect(PATIENCE)
+        .unwrap();
+    let mut changes = worker.changes();
+    let options = CallOptions::new().timeout(10 * PATIENCE);
+    let call = worker.begin_raw("hold", [0xc0], &options).unwrap();
+    let first = serve_again(&addresses[0], settled());
+    await_notice(&mut changes, |it| {
+        (it == Notice::Disconnected(Loss::Moved)).then_some(())
+    });
+    await_address(&worker, &addresses[0]);
+    // It may have run over there, and says so.
+    let error = call.wait().unwrap_err();
+    assert_eq!(
+        (error.code(), error.executed()),
+        ("connection_lost", Executed::Maybe)
+    );
+    drop((let_go, first));
 }
 
 #[test]

@@ -50,6 +50,27 @@ fn begin(bench: &mut Bench, name: &str, options: &CallOptions) -> Ticket {
 }
 
 #[test]
+fn an_answer_that_no_frame_holds_is_a_failure_whatever_the_engine_says() {
+    let mut bench = bench(Watch::nothing());
+    bench.link.open(address(), None, bench.now);
+    bench.written();
+    let mut vast = welcome(1, &[1; 16]);
+    (vast.ext.limits.max_frame, vast.ext.limits.max_payload) = (u64::MAX, u64::MAX);
+    bench.hear(&vast.to_frame()).unwrap();
+    bench.written();
+    bench.hear(&invoke(3)).unwrap();
+    let reply = bench.link.take_work()[0].reply.unwrap();
+    bench
+        .link
+        .answer(reply, Ok(vec![0; MAX_FRAME_CEILING - 10]));
+    let frames = bench.frames();
+    let Ok(Message::Failure(failure)) = Message::decode(&frames[0]) else {
+        panic!("{} frames", frames.len());
+    };
+    assert_eq!(failure.code.0, "payload_too_large");
+}
+
+#[test]
 fn a_call_made_before_the_connection_waits_for_it() {
     let mut bench = bench(Watch::nothing());
     begin(&mut bench, "f", &CallOptions::new());

@@ -263,6 +263,68 @@ fn batches_span_frames_within_the_limit() {
 }
 
 #[test]
+fn nothing_follows_a_goodbye() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.link.leave(bench.now);
+    bench.register(&["a"]);
+    assert_eq!(bench.written(), ["goodbye bye"]);
+    bench.register(&["b"]);
+    assert_eq!(bench.written(), [""; 0]);
+    // The next connection says it all.
+    bench.drop_connection();
+    bench.up(2);
+    loop {
+        let frames = bench.frames();
+        if frames.is_empty() {
+            break;
+        }
+        for frame in frames {
+            let id = match Message::decode(&frame).unwrap() {
+                Message::Register(it) => it.id,
+                Message::Ready(it) => it.id,
+                other => panic!("{other:?}"),
+            };
+            bench.hear(&outcome(id, 10).to_frame()).unwrap();
+        }
+    }
+    assert_eq!(bench.standing("a"), Some(Standing::Listed));
+    assert_eq!(bench.standing("b"), Some(Standing::Listed));
+}
+
+#[test]
+fn limits_that_no_engine_can_mean_break_nothing() {
+    let mut bench = bench(Watch::nothing());
+    bench.register(&["a", "b"]);
+    bench.link.open(address(), None, bench.now);
+    bench.written();
+    let mut tiny = welcome(1, &[1; 16]);
+    tiny.ext.limits.max_frame = 1;
+    bench.hear(&tiny.to_frame()).unwrap();
+    assert_eq!(
+        bench.written(),
+        ["ready 1", "register 2 a …", "register 2 b"]
+    );
+}
+
+#[test]
+fn an_entry_that_no_frame_holds_is_refused_whatever_the_engine_says() {
+    let mut bench = bench(Watch::nothing());
+    bench.link.open(address(), None, bench.now);
+    bench.written();
+    let mut vast = welcome(2, &[2; 16]);
+    let limits = &mut vast.ext.limits;
+    (limits.max_frame, limits.max_payload, limits.max_entry) = (u64::MAX, u64::MAX, u64::MAX);
+    bench.hear(&vast.to_frame()).unwrap();
+    assert_eq!(bench.written(), ["ready 1"]);
+    bench.hear(&outcome(1, 10).to_frame()).unwrap();
+    let entry = Function::new("c").metadata_bytes(vec![0; MAX_FRAME_CEILING - 100]);
+    let ticket = bench.link.register(vec![entry]).unwrap();
+    let refused = bench.link.take_end(ticket).unwrap().unwrap_err();
+    assert_eq!(refused.code(), "entry_too_large");
+}
+
+#[test]
 fn an_abandoned_order_is_carried_out_nevertheless() {
     let mut bench = bench(Watch::nothing());
     let ticket = bench.register(&["a"]);

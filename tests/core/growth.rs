@@ -1,0 +1,353 @@
+//! What a peer could once make grow beyond its limit, or beyond all limits: seen from the outside, in bytes.
+
+use callboard::limits::Limits;
+use callboard::protocol::{
+    Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Text,
+};
+
+use crate::calls::{idempotent, invoked};
+use crate::fleet::{code, many, nothing, register_all};
+use crate::reader::{CallEnding, Reader};
+use crate::world::{World, hello, plain};
+
+/// Bytes of a GOODBYE's or a FAILURE's message at the most: it is for people, and goes into the log.
+const MESSAGE_MAX: usize = 2000;
+
+fn bind(world: &mut World, link: usize, entries: Vec<BindingEntry<'_>>) -> u64 {
+    let id = world.request(link);
+    let bind = Bind {
+        id,
+        bindings: entries,
+        ..Bind::default()
+    };
+    world.say(link, &bind.to_frame());
+    id
+}
+
+#[test]
+fn answers_of_the_engine_s_own_functions_do_not_pile_up_beyond_the_limit() {
+    let limits = Limits {
+        max_outbound: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let worker = world.join("p", &nothing());
+    register_all(&mut world, worker, &many(1000));
+    world.turn();
+    // Small frames in one read, each of which asks for a hundred kilobytes.
+    let asker = world.join("a", &nothing());
+    world.links[asker].capacity = 0;
+    let calls: Vec<u64> = (0..500)
+        .map(|_| {
+            let function = "engine::functions::list";
+            world.call(asker, function, b"", CallOptions::default())
+        })
+        .collect();
+    world.turn();
+    let held = world.engine.stats().outbound_bytes;
+    assert!(held < 500_000, "{held} bytes wait");
+    world.settle();
+    let (mut answered, mut refused) = (0, 0);
+    for call in calls {
+        match world.call_ending(asker, call) {
+            Some(CallEnding::Result(_)) => answered += 1,
+            Some(CallEnding::Failure(failure)) => {
+                assert_eq!(
+                    (&*failure.code, failure.executed),
+                    ("overloaded", Executed::No)
+                );
+                assert!(failure.message.contains("--max-outbound"));
+                refused += 1;
+            }
+            None => panic!("no ending"),
+        }
+    }
+    assert!(answered > 0 && refused > 400);
+}
+
+#[test]
+fn a_refusal_is_short_however_long_the_name_that_it_is_about() {
+    let mut world = World::new(Limits::default());
+    let long = "\u{1}".repeat(1_000_000);
+    let worker = world.join("p", &nothing());
+    let said = [
+        (world.register(worker, &[&long]), "invalid_name"),
+        (world.unregister(worker, &[&long]), "not_registered"),
+        (
+            bind(
+                &mut world,
+                worker,
+                vec![BindingEntry {
+                    event: Text(&long),
+                    function: Text("f"),
+                    ..BindingEntry::default()
+                }],
+            ),
+            "invalid_name",
+        ),
+    ];
+    let unknown = format!("engine::{long}");
+    let asked = world.call(worker, &unknown, b"", CallOptions::default());
+    let called = world.call(worker, &long, b"", CallOptions::default());
+    // Arguments that are no map, but a very long text.
+    let arguments = rmp_serde::to_vec(&long).unwrap();
+    let misread = world.call(
+        worker,
+        "engine::functions::list",
+        &arguments,
+        CallOptions::default(),
+    );
+    world.turn();
+    for (id, want) in said {
+        let (told, message) = world.ending(worker, id).as_ref().unwrap_err();
+        assert_eq!(told, want);
+        assert!(message.len() < MESSAGE_MAX, "{} bytes", message.len());
+    }
+    for call in [asked, called, misread] {
+        let message = &world.call_failure(worker, call).message;
+        assert!(message.len() < MESSAGE_MAX, "{} bytes", message.len());
+    }
+    // A text where a number should be.
+    let body = rmp_serde::to_vec(&(67, &long)).unwrap();
+    let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+    frame.extend(body);
+    assert!(frame.len() > HEADER_LEN + 1_000_000);
+    world.say(worker, &frame);
+    world.turn();
+    let (code, message, _) = world.reader(worker).goodbye.clone().unwrap();
+    assert_eq!(code, "protocol_error");
+    assert!(message.len() < MESSAGE_MAX, "{} bytes", message.len());
+}
+
+#[test]
+fn binding_again_what_one_has_takes_no_further_room() {
+    let limits = Limits {
+        max_bindings: 3,
+        max_metadata: 100,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let worker = world.join("p", &nothing());
+    let three = || {
+        ["a", "b", "c"].map(|event| BindingEntry {
+            event: Text(event),
+            function: Text("f"),
+            ..BindingEntry::default()
+        })
+    };
+    for _ in 0..3 {
+        let id = bind(&mut world, worker, three().to_vec());
+        world.turn();
+        assert!(world.ending(worker, id).is_ok());
+    }
+    // The same twice in a batch is one.
+    let twice = [three(), three()].concat();
+    let id = bind(&mut world, worker, twice);
+    world.turn();
+    assert!(world.ending(worker, id).is_ok());
+    let mut fourth = three()[0].clone();
+    fourth.id = Text("x");
+    let id = bind(&mut world, worker, vec![fourth.clone()]);
+    world.turn();
+    assert_eq!(code(world.ending(worker, id)), "too_many_bindings");
+    // Names take room, too.
+    let mut world = World::new(Limits {
+        max_metadata: 100,
+        ..Limits::default()
+    });
+    let worker = world.join("p", &nothing());
+    let long = "x".repeat(101);
+    fourth.id = Text(&long);
+    let id = bind(&mut world, worker, vec![fourth]);
+    world.turn();
+    assert_eq!(code(world.ending(worker, id)), "metadata_too_large");
+}
+
+#[test]
+fn arguments_are_kept_for_nobody_who_does_not_wait_any_more() {
+    let limits = Limits {
+        max_retained: 1000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let hung = world.provider(&["f"], 100);
+    let caller = world.join("c", &nothing());
+    let cancelled = world.call(caller, "f", &[0; 900], idempotent());
+    world.turn();
+    assert_eq!(invoked(&world, hung).len(), 1);
+    assert_eq!(world.engine.stats().retained_bytes, 900);
+    world.cancel(caller, cancelled);
+    world.turn();
+    assert_eq!(world.engine.stats().retained_bytes, 0);
+    let gone = world.join("g", &nothing());
+    world.call(gone, "f", &[0; 900], idempotent());
+    world.turn();
+    world.reset(gone);
+    world.turn();
+    assert_eq!(world.engine.stats().retained_bytes, 0);
+    // The provider never answered; another caller has all of the room.
+    let other = world.join("o", &nothing());
+    let call = world.call(other, "f", &[0; 1000], idempotent());
+    world.turn();
+    assert!(world.call_ending(other, call).is_none());
+    // The provider dies: what nobody waits for is forgotten, the other's is tried again.
+    let next = world.provider(&["f"], 100);
+    world.reset(hung);
+    world.turn();
+    assert_eq!(invoked(&world, next).len(), 1);
+    world.answer(next, invoked(&world, next)[0], b"");
+    world.turn();
+    let stats = world.engine.stats();
+    assert_eq!((stats.calls, stats.retained_bytes), (0, 0));
+}
+
+#[test]
+fn those_who_are_told_that_there_is_no_room_take_a_bounded_room_themselves() {
+    let limits = Limits {
+        max_connections: 10,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let first = world.join("w", &nothing());
+    // None of them closes what it has opened.
+    for _ in 0..3000 {
+        world.open(Reader::new(nothing()));
+    }
+    world.turn();
+    assert!(world.engine.stats().connections <= 10 + 1024);
+    let last = world.links.last().unwrap();
+    assert!(!last.open && last.reader.goodbye.is_none());
+    world.say(first, &Ping::default().to_frame());
+    world.turn();
+    assert_eq!(world.reader(first).pongs, 1);
+}
+
+#[test]
+fn small_replies_count_with_what_each_costs_beside_its_bytes() {
+    let limits = Limits {
+        max_outbound: 100_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let asker = world.join("a", &nothing());
+    world.links[asker].capacity = 0;
+    let ping = Ping::default().to_frame();
+    for _ in 0..100 {
+        for _ in 0..100 {
+            world.say(asker, &ping);
+        }
+        world.turn();
+    }
+    // A PONG has eight bytes, and takes up ten times as much.
+    let said = 100 * 100 - world.links[asker].up.len() / ping.len();
+    assert!(said < 100_000 / 50 + 100, "{said} PONGs wait");
+}
+
+/// A worker that bound this many functions, which nobody provides, to the event `e`.
+fn event_with_bindings(world: &mut World, count: usize) {
+    let binder = world.join("b", &nothing());
+    let functions = many(count);
+    let entries = functions.iter().map(|function| BindingEntry {
+        event: Text("e"),
+        function: Text(function),
+        ..BindingEntry::default()
+    });
+    let id = bind(world, binder, entries.collect());
+    world.turn();
+    assert!(world.ending(binder, id).is_ok());
+}
+
+fn emit(world: &mut World, link: usize, id: u64) {
+    let emit = Emit {
+        id,
+        event: Text("e"),
+        ..Emit::default()
+    };
+    // Its RESULT has no revision, as a call's.
+    world.links[link].reader.calls.insert(id);
+    world.say(link, &emit.to_frame());
+}
+
+#[test]
+fn small_frames_that_make_much_work_are_spread_over_turns_and_none_is_lost() {
+    const BOUND: usize = 5000;
+    let mut world = World::new(Limits::default());
+    event_with_bindings(&mut world, BOUND);
+    let source = world.join("s", &nothing());
+    for id in 1..=100 {
+        emit(&mut world, source, id);
+    }
+    world.say(source, &Ping::default().to_frame());
+    // It goes right behind what it has sent: the end is taken behind the rest.
+    let (mut turns, mut most, mut before) = (0, 0, 0);
+    loop {
+        world.turn();
+        turns += 1;
+        if turns == 1 {
+            world.eof(source);
+        }
+        let stats = world.engine.stats();
+        let done = stats.dropped.get("event_nobody").copied().unwrap_or(0);
+        most = most.max(done - before);
+        before = done;
+        assert!(turns < 1000);
+        if stats.closed.contains_key("eof") {
+            break;
+        }
+        assert!(world.engine.has_more(), "the loop would go to sleep");
+        assert!(!world.engine.wants_read(world.links[source].id));
+    }
+    assert_eq!(before, 100 * BOUND as u64, "none is lost");
+    assert!(most <= 3 * 10_000, "{most} deliveries in a turn");
+    world.turn();
+    let reader = world.reader(source);
+    assert_eq!((reader.call_endings.len(), reader.pongs), (100, 1));
+    assert_eq!(world.engine.stats().partial_bytes, 0);
+}
+
+#[test]
+fn what_is_left_of_a_read_is_given_up_with_its_connection() {
+    let mut world = World::new(Limits::default());
+    event_with_bindings(&mut world, 5000);
+    let source = world.join("s", &nothing());
+    for id in 1..=100 {
+        emit(&mut world, source, id);
+    }
+    world.turn();
+    assert!(world.engine.stats().partial_bytes > 0);
+    world.reset(source);
+    world.turn();
+    let done = world.engine.stats().dropped["event_nobody"];
+    world.turn();
+    let stats = world.engine.stats();
+    assert_eq!(
+        (stats.dropped["event_nobody"], stats.partial_bytes),
+        (done, 0)
+    );
+    assert!(done < 100 * 5000);
+}
+
+#[test]
+fn a_newcomer_under_another_name_is_the_same_worker_to_the_limits() {
+    let limits = Limits {
+        max_functions: 2,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let older = world.join("p", &nothing());
+    world.register_definitions(older, vec![plain("a"), Definition { ..plain("b") }]);
+    world.turn();
+    let session = world.reader(older).welcome.clone().unwrap().session;
+    let newer = world.open(Reader::new(nothing()));
+    world.say(
+        newer,
+        &hello("q", "default", &nothing(), Some(&session), None),
+    );
+    world.turn();
+    let id = world.register(newer, &["a", "b"]);
+    world.turn();
+    assert!(world.ending(newer, id).is_ok());
+    let id = world.register(newer, &["c"]);
+    world.turn();
+    assert_eq!(code(world.ending(newer, id)), "too_many_functions");
+}
