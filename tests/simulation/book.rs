@@ -235,8 +235,10 @@ impl Book {
             "call {number} for {:?} went to worker {worker}",
             errand.pinned
         );
+        // Of the same engine: the next one begins to count anew.
+        let same = |it: &&Invoked| it.id == id && it.token >> 48 == token >> 48;
         if errand.idempotent {
-            for other in errand.invokes.iter().filter(|it| it.id == id) {
+            for other in errand.invokes.iter().filter(same) {
                 hold!(
                     other.token != token,
                     "a call comes once over a connection",
@@ -249,7 +251,7 @@ impl Book {
                     other.token
                 );
             }
-            if errand.invokes.iter().any(|it| it.id == id) {
+            if errand.invokes.iter().any(|it| same(&it)) {
                 saw("an idempotent call was given to the next provider");
             }
         } else {
