@@ -279,7 +279,10 @@ impl Book {
                 .collect::<Vec<_>>()
         );
         for index in &errand.attempts {
-            self.unseen.remove(index);
+            // What goes to one who is over already may be at the next one, too.
+            if !errand.idempotent || !is_over(token) {
+                self.unseen.remove(index);
+            }
             if self.attempts[*index].nobody {
                 saw("a call that waited for a provider was served");
             }
