@@ -324,7 +324,7 @@ fn an_event_for_very_many_costs_none_of_them_its_connection() {
     world.turn();
     let emit = Emit {
         event: Text("e"),
-        payload: Bin(&[0; 100_000]),
+        payload: Bin(&vec![0; 100_000]),
         ..Emit::default()
     };
     world.say(source, &emit.to_frame());
