@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use fuzzed::recording::{Recording, record};
 
 /// Recordings with something wrong in them, of each kind.
-const DAMAGED: u64 = 150;
+const DAMAGED: u64 = 500;
 
 fn folder(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -71,6 +71,17 @@ fn the_corpus_of_the_library_holds() {
 #[test]
 fn the_corpus_of_payloads_holds() {
     run_corpus("payload", fuzzed::payload::run);
+}
+
+/// No fuzzer makes inputs this long: a REGISTER of the most definitions that a frame takes, one byte each.
+#[test]
+fn the_densest_frame_costs_a_bounded_multiple_of_its_bytes() {
+    let list = [0x94, 1, 0, 0xc2, 0xdd];
+    let elements = 1_114_112 - list.len() - 4;
+    let length = (elements as u32).to_be_bytes();
+    let body = [&list[..], &length, &vec![0x80; elements]].concat();
+    let frame = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+    fuzzed::frame::run(&[&[2, 255, 255, 255, 255], &frame[..]].concat());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_name};
 
+use super::board::Name;
 use super::call::{Arguments, CallId, Caller, Place, Wishes};
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
@@ -65,7 +66,7 @@ impl Engine {
             idempotent: call.ext.idempotent,
             worker: call.ext.worker,
         };
-        let choice = self.route(namespace, &call.function, wishes.worker);
+        let (choice, name) = self.route_by_name(namespace, &call.function, wishes.worker);
         if let (Choice::Nobody, Err(error)) = (choice, check_event_name(&call.function)) {
             // Nobody will ever provide it, and what waits must not be larger than a name.
             let refusal = Refusal::new(Code::InvalidName, format!("function: {error}"));
@@ -80,14 +81,16 @@ impl Engine {
         }
         match choice {
             Choice::To(provider) => {
-                let call_id = self.make(namespace, &call.function, caller, wishes);
+                let name = name.unwrap_or_else(|| call.function.0.into());
+                let call_id = self.make(namespace, name, caller, wishes);
                 if wishes.idempotent {
                     self.retain(call_id, &call.payload, &call.ext.headers);
                 }
                 self.start(call_id, provider, &call.payload, &call.ext.headers, now);
             }
             Choice::Full | Choice::Nobody if parks => {
-                let call_id = self.make(namespace, &call.function, caller, wishes);
+                let name = name.unwrap_or_else(|| call.function.0.into());
+                let call_id = self.make(namespace, name, caller, wishes);
                 self.retain(call_id, &call.payload, &call.ext.headers);
                 self.park(call_id);
             }
@@ -269,26 +272,34 @@ impl Engine {
         function: &str,
         pinned: Option<u64>,
     ) -> Choice {
+        self.route_by_name(namespace, function, pinned).0
+    }
+
+    /// Where a call can go, and the name under which the board has the function, so that it need not be looked
+    /// up or stored again.
+    fn route_by_name(
+        &mut self,
+        namespace: usize,
+        function: &str,
+        pinned: Option<u64>,
+    ) -> (Choice, Option<Name>) {
         let pressure = self.pressure();
         let connections = &self.connections;
         match self.namespaces[namespace].board.providers(function) {
-            Some((_, providers, turn)) => choose(
-                providers,
-                turn,
-                pinned,
-                |conn| load_of(connections, conn, &pressure),
-                &mut self.chance,
-            ),
-            None => Choice::Nobody,
+            Some((name, providers, turn)) => {
+                let name = name.clone();
+                let load_of = |conn| load_of(connections, conn, &pressure);
+                let choice = choose(providers, turn, pinned, load_of, &mut self.chance);
+                (choice, Some(name))
+            }
+            None => (Choice::Nobody, None),
         }
     }
 
     /// Writes a call down, with its deadline.
-    fn make(&mut self, namespace: usize, function: &str, caller: Caller, wishes: Wishes) -> CallId {
-        let name = self.namespaces[namespace].board.known_name(function);
-        let name = name.unwrap_or_else(|| function.into());
+    fn make(&mut self, namespace: usize, function: Name, caller: Caller, wishes: Wishes) -> CallId {
         let (conn, request) = (caller.conn, caller.request);
-        let call_id = self.calls.insert(namespace, name, caller, wishes);
+        let call_id = self.calls.insert(namespace, function, caller, wishes);
         let timer = self.wheel.insert(wishes.deadline, Timer::Call(call_id));
         if let Some(call) = self.calls.get_mut(call_id) {
             call.timer = Some(timer);

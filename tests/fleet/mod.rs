@@ -35,10 +35,12 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// An empty board whose changes are not rationed.
+    /// An empty board whose changes are not rationed. Nobody is pinged, however many turns there are.
     pub(crate) fn new() -> Self {
         let limits = Limits {
             changes_per_second: 0,
+            ping_after: 3_600_000,
+            silence: 7_200_000,
             ..Limits::default()
         };
         let (name, seed) = ("fleet".to_owned(), [7; 32]);

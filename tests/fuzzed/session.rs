@@ -38,6 +38,7 @@ pub(super) enum Operation {
     HalfTurn,
     Call,
     LongRaw,
+    ComeBack,
 }
 
 /// The operations, by their byte modulo their number. One stands as often as it shall be met. The two
@@ -48,7 +49,7 @@ const OPERATIONS: [Operation; 16] = [
     Operation::Say,
     Operation::Say,
     Operation::Say,
-    Operation::Say,
+    Operation::ComeBack,
     Operation::Turn,
     Operation::Turn,
     Operation::Wait,
@@ -69,6 +70,10 @@ pub(super) struct Session {
     strangers: [Option<Stranger>; STRANGERS],
     known: Known,
     turns: u64,
+    /// The stewards' functions are on the board, and stay.
+    is_set_up: bool,
+    /// Bytes that arrived in this turn.
+    arrived: usize,
     /// What each stranger was told, for whoever listens in.
     pub(super) told: [Vec<u8>; STRANGERS],
 }
@@ -119,7 +124,8 @@ pub(super) fn roomy() -> Limits {
 /// Limits that a short input reaches.
 fn tight() -> Limits {
     Limits {
-        max_connections: 8,
+        // The stewards, one of them twice, the strangers, and one who comes at the end.
+        max_connections: 9,
         max_payload: 3_000,
         max_namespaces: 2,
         max_audiences: 5,
@@ -136,6 +142,15 @@ fn tight() -> Limits {
         max_retained: 6_000,
         max_backlog: 8_000,
         max_bindings: 4,
+        max_greeting: 3,
+        max_namespace_functions: 12,
+        max_namespace_bindings: 8,
+        max_namespace_metadata: 6_000,
+        max_batches: 1_500,
+        max_outbound_total: 30_000,
+        max_partial: 3_000,
+        max_retained_each: 3_000,
+        cache_bytes: 2_000,
         log_bytes: 800,
         changes_per_second: 2,
         max_frame: 131_072,
@@ -165,6 +180,8 @@ impl Session {
             strangers: [const { None }; STRANGERS],
             known: Known::default(),
             turns: 0,
+            is_set_up: false,
+            arrived: 0,
             told: [const { Vec::new() }; STRANGERS],
         };
         session.turn();
@@ -172,6 +189,7 @@ impl Session {
         session.watcher.provide();
         session.turn();
         session.turn();
+        session.is_set_up = true;
         session.known.workers.push(session.provider.worker());
         session.open(0);
         session.open(1);
@@ -227,6 +245,7 @@ impl Session {
                 }
             }
             Operation::HalfTurn => self.house.finish_turn(cursor.below(8), |_, _| {}),
+            Operation::ComeBack => self.watcher.come_back(&mut self.house),
             Operation::Call => {
                 let worker = self.provider.worker();
                 self.caller.call(&mut self.house, worker, self.turns);
@@ -240,13 +259,22 @@ impl Session {
 
     fn say(&mut self, slot: usize, bytes: &[u8]) {
         if let Some(stranger) = &self.strangers[slot] {
-            self.house.lines[stranger.line].up.extend_from_slice(bytes);
+            let up = &mut self.house.lines[stranger.line].up;
+            let before = up.len();
+            up.extend_from_slice(bytes);
+            if self
+                .watcher
+                .is_betrayed_by(&up[before.saturating_sub(15)..])
+            {
+                up.truncate(before);
+            }
         }
     }
 
     fn arrive(&mut self, slot: usize, most: usize) {
         if let Some(stranger) = &mut self.strangers[slot] {
             let bytes = self.house.arrive(stranger.line, most);
+            self.arrived += bytes.len();
             stranger.said(&bytes, self.house.now);
         }
     }
@@ -287,7 +315,12 @@ impl Session {
         }
         self.caller.check(&self.house, self.turns);
         self.provider.check(&self.house, self.turns);
+        if self.is_set_up {
+            let functions = &self.provider.reader.view.functions;
+            assert!(functions.contains_key(FUNCTION) && functions.contains_key(LINKED));
+        }
         self.check_books();
+        self.arrived = 0;
     }
 
     fn slot_of(&self, line: usize) -> Option<usize> {
@@ -325,16 +358,33 @@ impl Session {
         assert!(stats.connections <= open, "{stats:?}, {open}");
         assert!(stats.parked <= limits.max_parked, "{stats:?}");
         assert!(stats.retained_bytes <= limits.max_retained, "{stats:?}");
-        assert!(stats.calls <= limits.max_calls_total, "{stats:?}");
+        // Those that a caller waits for, and as many that a provider holds for nobody.
+        assert!(stats.calls <= 2 * limits.max_calls_total, "{stats:?}");
+        assert!(stats.batch_bytes <= limits.max_batches, "{stats:?}");
+        assert!(stats.partial_bytes <= limits.max_partial, "{stats:?}");
         assert!(stats.functions <= open * limits.max_functions, "{stats:?}");
         assert!(stats.bindings <= open * limits.max_bindings, "{stats:?}");
+        let most = limits.max_namespaces * limits.max_namespace_functions;
+        assert!(stats.functions <= most, "{stats:?}");
+        let most = limits.max_namespaces * limits.max_namespace_bindings;
+        assert!(stats.bindings <= most, "{stats:?}");
         let partial: usize = self.strangers.iter().flatten().map(Stranger::partial).sum();
         assert!(
             stats.partial_bytes <= partial as u64,
             "{stats:?}, {partial}"
         );
-        let one = limits.max_backlog + limits.max_outbound + 2 * limits.max_frame;
-        assert!(stats.outbound_bytes <= open * one, "{stats:?}");
+        // Only who reads slowly, or is on the way out, is behind or has something left to read.
+        let late = self.strangers.iter().flatten().filter(|stranger| {
+            let line = &self.house.lines[stranger.line];
+            line.room != usize::MAX || line.ended || line.half_closed || stranger.goodbye.is_some()
+        });
+        let late = late.count() as u64 + 1;
+        assert!(stats.behind <= late, "{stats:?}, {late}");
+        // What was read at once may be answered at once: a list of the board is the longest answer, half a
+        // payload for a request of two dozen bytes.
+        let answers = self.arrived as u64 * (32 + limits.max_payload / 48);
+        let one = limits.max_backlog + limits.max_outbound + limits.max_payload + 4096;
+        assert!(stats.outbound_bytes <= late * one + answers, "{stats:?}");
         let log = limits.log_bytes + limits.max_metadata * STRANGERS as u64 + 4096;
         assert!(stats.log_bytes <= limits.max_namespaces * log, "{stats:?}");
     }

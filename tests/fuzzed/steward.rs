@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use callboard::address::Address;
 use callboard::protocol::{
-    Bin, Call, CallOptions, Definition, Hello, HelloOptions, NoExtensions, Outcome, Ping, Pong,
-    Register, Text, Watch,
+    Bin, Call, CallOptions, Definition, Hello, HelloOptions, Inbox, Message, NoExtensions, Outcome,
+    Ping, Pong, Register, Text, Watch,
 };
 use callboard::worker::link::{Identity, Link};
 use callboard::worker::{Function, Watch as LinkWatch};
@@ -179,6 +179,11 @@ impl Steward {
 /// The library's link as one who watches everything.
 pub struct Watcher {
     line: usize,
+    /// The line that it had before, which it believes to be dead and the engine does not.
+    old_line: Option<usize>,
+    /// The keys of its sessions. The engine's chance is the same in each run, so that an input could know
+    /// them; no stranger does.
+    keys: Vec<Vec<u8>>,
     pub link: Link,
     start: Instant,
 }
@@ -195,10 +200,11 @@ impl Watcher {
             capacity: None,
         };
         let mut link = Link::new(identity, [3; 32], start);
-        let address: Address = "engine:1".parse().expect("an address");
-        link.open(address, None, start + Duration::from_micros(house.now.0));
+        link.open(address(), None, start + Duration::from_micros(house.now.0));
         let mut it = Self {
             line: place,
+            old_line: None,
+            keys: Vec::new(),
             link,
             start,
         };
@@ -211,6 +217,29 @@ impl Watcher {
         ordered.expect("the link is not over");
     }
 
+    /// Comes back over another connection, which takes its session over. Not before the engine is done with
+    /// the one before.
+    pub fn come_back(&mut self, house: &mut House) {
+        if self.old_line.is_some_and(|line| house.lines[line].open) || !self.link.view().is_live() {
+            return;
+        }
+        let now = self.start + Duration::from_micros(house.now.0);
+        self.link.handle_end(None, now);
+        self.old_line = Some(self.line);
+        self.line = house.open();
+        self.link.open(address(), None, now);
+        self.link.take_notices();
+        self.speak(house);
+        // At once, before silent strangers crowd it out.
+        house.arrive(self.line, usize::MAX);
+    }
+
+    /// Whether these bytes give one of its secrets away.
+    pub fn is_betrayed_by(&self, bytes: &[u8]) -> bool {
+        let is_in = |key: &Vec<u8>| bytes.windows(key.len()).any(|it| it == key);
+        self.keys.iter().any(is_in)
+    }
+
     fn speak(&mut self, house: &mut House) {
         self.link.take_output(&mut house.lines[self.line].up);
     }
@@ -219,10 +248,32 @@ impl Watcher {
     /// does a GOODBYE.
     pub fn take(&mut self, house: &mut House) {
         let bytes = house.receive(self.line);
+        if self.link.connection().is_none() {
+            self.keys.extend(session_key(&bytes));
+        }
         let now = self.start + Duration::from_micros(house.now.0);
         let read = self.link.handle_bytes(&bytes, now);
         read.unwrap_or_else(|loss| panic!("the watcher is lost: {loss}"));
         self.link.take_notices();
+        for work in self.link.take_work() {
+            if let Some(reply) = work.reply {
+                self.link.answer(reply, Ok(work.payload));
+            }
+        }
         self.speak(house);
     }
+}
+
+/// What WELCOME says, if this begins with one.
+fn session_key(mut bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut inbox = Inbox::default();
+    let body = inbox.next(&mut bytes, 1 << 20).ok()??;
+    match Message::decode(body) {
+        Ok(Message::Welcome(it)) => Some(it.session.to_vec()),
+        _ => None,
+    }
+}
+
+fn address() -> Address {
+    "engine:1".parse().expect("an address")
 }

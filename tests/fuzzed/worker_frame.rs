@@ -37,7 +37,7 @@ const NAMES: [&str; 12] = [
     "b1",
     "b2",
     "well::echo",
-    "well::other",
+    "well::linked",
     "engine::stats",
     "engine::functions::list",
     "engine::workers::list",

@@ -422,9 +422,9 @@ impl Crowd {
         }
     }
 
-    /// All say this.
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
-        for member in &mut self.members {
+    /// The first so many say this.
+    pub(crate) fn say(&mut self, count: usize, bytes: &[u8]) {
+        for member in &mut self.members[..count] {
             member.say(bytes);
         }
     }

@@ -13,7 +13,7 @@ use callboard::worker::{
     CallError, CallOptions, Context, Fault, Function, PendingCall, Status, Worker,
 };
 
-use crate::engine::Engine;
+use crate::engine::{Engine, PATIENT};
 use crate::machine::{alone, wanted};
 
 const PROVIDERS: usize = 5;
@@ -42,7 +42,7 @@ fn an_engine_killed_again_and_again_under_load_costs_nobody_who_waits_a_call() {
 }
 
 fn killed(deaths: usize) {
-    let mut engine = Engine::start(15, &[]);
+    let mut engine = Engine::start(15, PATIENT);
     let stage = Arc::new(Stage::default());
     let providers: Vec<Worker> = (0..PROVIDERS)
         .map(|n| provider(&engine, n, &stage))

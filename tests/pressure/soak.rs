@@ -18,7 +18,7 @@ use crate::talk::{hurried, waiting};
 const WARM_UP: u64 = 3;
 
 /// What either process may have more than in the beginning, in bytes. The allocator keeps some of what it was
-/// given back; a leak of a kilobyte in each connection would be a hundred times as much in half an hour.
+/// given back; a leak of a kilobyte for each connection would be twenty times as much in half an hour.
 const TOLERANCE: u64 = 8 * MIB;
 
 const WATCHERS: usize = 300;
@@ -64,6 +64,7 @@ fn after_hours_of_everything_descriptors_and_memory_are_what_they_were() {
         "--changes-per-second=0",
         // Everybody is asked often, and nobody is given up because this machine is slow.
         "--ping-after=1000",
+        "--hello-timeout=600000",
         "--silence=600000",
         "--write-deadline=600000",
     ];

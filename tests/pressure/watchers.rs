@@ -90,6 +90,8 @@ fn churn(watchers: u64, rounds: usize) {
 struct Last {
     view: View,
     revision: u64,
+    /// Of what the churn left: its end would be one more change.
+    _provider: Peer,
 }
 
 /// Changes the board by what workers do: register, describe anew, unregister, go in every way.
@@ -117,7 +119,7 @@ fn act(at: &Address, rounds: usize) -> Last {
         }
     }
     // What goes last must be gone before anybody can say what is left.
-    let (_, mut witness) = held.pop_last().expect("some are left");
+    let (_, mut provider) = held.pop_last().expect("some are left");
     let left = held.len();
     for (_, peer) in held {
         peer.reset();
@@ -128,7 +130,7 @@ fn act(at: &Address, rounds: usize) -> Last {
         churned.filter(|name| name.starts_with("churn::")).count() == 2
     });
     assert!(left > 0);
-    let revision = witness.register(&["churn::last"]).unwrap();
+    let revision = provider.register(&["churn::last"]).unwrap();
     watcher.catch_up(revision);
     let view = watcher.view().clone();
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
@@ -149,7 +151,9 @@ fn act(at: &Address, rounds: usize) -> Last {
     described.description.0 = &text;
     expected.insert("steady::churned".to_owned(), digest(&described));
     assert_eq!(view.functions, expected, "what was done is what is shown");
-    // The provider's end would be one more change.
-    std::mem::forget(witness);
-    Last { view, revision }
+    Last {
+        view,
+        revision,
+        _provider: provider,
+    }
 }
