@@ -248,11 +248,17 @@ impl Engine {
             }
             let function = call.function.clone();
             // An engine that drains lets it end elsewhere too, but waits for nobody new to come.
-            let may_wait = wishes.wait && self.shutdown == Shutdown::No;
+            let has_place = (self.parked as u64) < self.config.limits.max_parked;
+            let may_wait = wishes.wait && has_place && self.shutdown == Shutdown::No;
             match self.route(namespace, &function, wishes.worker) {
                 Choice::To(provider) => self.start_again(call_id, provider, now),
                 Choice::Full | Choice::Nobody if may_wait => self.park(call_id),
-                Choice::Full | Choice::Nobody => self.end_early(call_id, Code::ProviderGone, GONE),
+                Choice::Full | Choice::Nobody => {
+                    if wishes.wait && !has_place {
+                        self.stats.count_limited(Limits::FLAGS.max_parked);
+                    }
+                    self.end_early(call_id, Code::ProviderGone, GONE);
+                }
             }
         }
     }
