@@ -114,7 +114,8 @@ impl Engine {
             "slab key {key} is used twice"
         );
         let (outbound, partial) = (&self.outbound, &self.partial);
-        let mut conn = Box::new(Connection::new(id, peer, now, outbound, partial));
+        let order = self.stats.accepted;
+        let mut conn = Box::new(Connection::new(id, order, peer, now, outbound, partial));
         conn.refused = refusal.is_some();
         self.connections[key] = Some(conn);
         self.connected += 1;

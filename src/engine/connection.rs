@@ -118,6 +118,8 @@ pub(super) struct Identity {
 #[allow(clippy::struct_excessive_bools)] // Independent flags, one each for a queue it may be in.
 pub(super) struct Connection {
     pub(super) id: ConnId,
+    /// The how manieth connection it is: a worker's attempts arrive in their order.
+    pub(super) order: u64,
     pub(super) peer: Peer,
     pub(super) phase: Phase,
     /// There was no room for it: it is only told so.
@@ -161,6 +163,7 @@ impl Connection {
     /// A connection that has said nothing yet. What it holds will count in these accounts.
     pub(super) fn new(
         id: ConnId,
+        order: u64,
         peer: Peer,
         now: Time,
         outbound: &Account,
@@ -168,6 +171,7 @@ impl Connection {
     ) -> Self {
         Self {
             id,
+            order,
             peer,
             phase: Phase::Greeting,
             refused: false,

@@ -248,11 +248,17 @@ impl Engine {
             }
             let function = call.function.clone();
             // An engine that drains lets it end elsewhere too, but waits for nobody new to come.
-            let may_wait = wishes.wait && self.shutdown == Shutdown::No;
+            let has_place = (self.parked as u64) < self.config.limits.max_parked;
+            let may_wait = wishes.wait && has_place && self.shutdown == Shutdown::No;
             match self.route(namespace, &function, wishes.worker) {
                 Choice::To(provider) => self.start_again(call_id, provider, now),
                 Choice::Full | Choice::Nobody if may_wait => self.park(call_id),
-                Choice::Full | Choice::Nobody => self.end_early(call_id, Code::ProviderGone, GONE),
+                Choice::Full | Choice::Nobody => {
+                    if wishes.wait && !has_place {
+                        self.stats.count_limited(Limits::FLAGS.max_parked);
+                    }
+                    self.end_early(call_id, Code::ProviderGone, GONE);
+                }
             }
         }
     }
@@ -313,11 +319,11 @@ impl Engine {
         }
     }
 
-    /// Forgets a call wherever it stands.
+    /// Forgets a call wherever it stands; its arguments went with its caller.
     fn forget(&mut self, call_id: CallId) {
         self.detach(call_id);
-        self.release(call_id);
         let call = self.calls.remove(call_id);
+        debug_assert!(call.caller.is_none() && call.arguments.is_none());
         if let Some(timer) = call.timer {
             self.wheel.remove(timer);
         }

@@ -83,6 +83,24 @@ impl Worker {
         self.bindings.len()
     }
 
+    /// The functions that the last revision has, in order, behind `after`.
+    fn sealed_names<'a>(&'a self, after: Option<&str>) -> Box<dyn Iterator<Item = &'a Name> + 'a> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let lower = after.map_or(Unbounded, Excluded);
+        let there = self.functions.range::<str, _>((lower, Unbounded));
+        let there = there.filter(|(_, it)| it.sealed).map(|(name, _)| name);
+        if self.went.is_empty() {
+            return Box::new(there);
+        }
+        let went = self
+            .went
+            .iter()
+            .filter(|name| after.is_none_or(|after| ***name > *after));
+        let mut all: Vec<&Name> = there.chain(went).collect();
+        all.sort_unstable();
+        Box::new(all.into_iter())
+    }
+
     fn is_empty(&self) -> bool {
         self.functions.is_empty() && self.bindings.is_empty()
     }
@@ -118,6 +136,8 @@ pub(super) struct Roster {
     touched: Vec<u64>,
     /// Listed by the last revision, gone since.
     gone: Vec<(u64, Name)>,
+    /// The same as they were, for snapshots of that revision: a draining engine seals no other.
+    departed: BTreeMap<u64, Worker>,
     totals: Totals,
 }
 
@@ -231,18 +251,19 @@ impl Roster {
         let Some(entry) = self.workers.remove(&worker) else {
             return Estate::default();
         };
+        let slots = |map: &BTreeMap<Name, Registration>| map.values().map(|it| it.slot).collect();
+        let estate = Estate {
+            functions: slots(&entry.functions),
+            bindings: slots(&entry.bindings),
+        };
         self.totals.functions -= entry.functions.len();
         self.totals.bindings -= entry.bindings.len();
         self.totals.bytes -= entry.bytes;
         if entry.listed {
-            self.gone.push((worker, entry.name));
+            self.gone.push((worker, entry.name.clone()));
+            self.departed.insert(worker, entry);
         }
-        let slots =
-            |map: BTreeMap<Name, Registration>| map.into_values().map(|it| it.slot).collect();
-        Estate {
-            functions: slots(entry.functions),
-            bindings: slots(entry.bindings),
-        }
+        estate
     }
 
     /// Another connection speaks for the worker now: all that it provides awaits confirmation. Returns
@@ -304,6 +325,7 @@ impl Roster {
 
     /// What differs from the last revision, which then is the state of now.
     pub(super) fn seal(&mut self, items: &mut Vec<Item>) {
+        self.departed.clear();
         for (worker, name) in self.gone.drain(..) {
             let body = encoded(&WorkerKey {
                 id: worker,
@@ -323,6 +345,24 @@ impl Roster {
         }
     }
 
+    /// Workers that the last revision lists, from this id on.
+    fn listed_from(&self, id: u64) -> impl Iterator<Item = (u64, &Worker)> {
+        let mut there = self
+            .workers
+            .range(id..)
+            .filter(|(_, it)| it.listed)
+            .peekable();
+        let mut departed = self.departed.range(id..).peekable();
+        std::iter::from_fn(move || {
+            let next = match (there.peek(), departed.peek()) {
+                (Some((id, _)), Some((gone, _))) if gone < id => departed.next(),
+                (None, _) => departed.next(),
+                (Some(_), _) => there.next(),
+            };
+            next.map(|(&id, entry)| (id, entry))
+        })
+    }
+
     /// Workers that the last revision lists, behind `after`. Each comes as entries of bounded size, with the
     /// mark behind which to go on; `visit` says whether to.
     pub(super) fn entries_after(
@@ -331,21 +371,13 @@ impl Roster {
         covers: impl Fn(&str) -> bool,
         mut visit: impl FnMut(Mark, Rc<[u8]>) -> bool,
     ) {
-        use std::ops::Bound::{Excluded, Unbounded};
-        for (&id, entry) in self.workers.range(after.worker..) {
+        for (id, entry) in self.listed_from(after.worker) {
             let begun = after.worker == id;
-            if !entry.listed || !covers(&entry.name) || begun && after.function.is_none() {
+            if !covers(&entry.name) || begun && after.function.is_none() {
                 continue;
             }
-            let lower = match &after.function {
-                Some(name) if begun => Excluded(&**name),
-                _ => Unbounded,
-            };
-            let rest = entry.functions.range::<str, _>((lower, Unbounded));
-            let mut names = rest
-                .filter(|(_, it)| it.sealed)
-                .map(|(name, _)| name)
-                .peekable();
+            let behind = after.function.as_deref().filter(|_| begun);
+            let mut names = entry.sealed_names(behind).peekable();
             // One that only binds is said once, without functions.
             let mut said = begun;
             while !said || names.peek().is_some() {

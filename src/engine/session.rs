@@ -42,6 +42,11 @@ impl Engine {
     /// Checks all that a HELLO asks for, then grants it.
     fn greet(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<(), Refusal> {
         let name = check_hello(hello, &self.config.limits)?;
+        // As those who connect only now: it was not told DRAIN, and would wait for what never comes.
+        if self.shutdown != Shutdown::No {
+            let message = "the engine is about to stop";
+            return Err(Refusal::new(Code::ShuttingDown, message));
+        }
         let key = self.find_namespace(name)?;
         let cover = Cover::new(hello.ext.watch.as_ref());
         let digest = cover.digest(self.hash_keys);
@@ -57,7 +62,7 @@ impl Engine {
             .ext
             .session
             .and_then(|key| <[u8; 16]>::try_from(key.0).ok());
-        let taken = older.and_then(|older| self.take_session(older, key));
+        let taken = older.and_then(|older| self.take_session(older, key, id));
         let worker = if let Some((worker, _)) = taken {
             worker
         } else {
@@ -183,11 +188,18 @@ impl Engine {
     }
 
     /// Takes a session from the connection that holds it. Returns the worker and that connection. A key that
-    /// nobody holds, or that belongs to another namespace, is ignored.
-    fn take_session(&mut self, session: [u8; 16], namespace: usize) -> Option<(u64, ConnId)> {
+    /// nobody holds, or that belongs to another namespace, is ignored. So is one that comes late: over a
+    /// connection that is older than the holder, its worker having given it up and come again since.
+    fn take_session(
+        &mut self,
+        session: [u8; 16],
+        namespace: usize,
+        taker: ConnId,
+    ) -> Option<(u64, ConnId)> {
         let holder = *self.sessions.get(&session)?;
-        let identity = self.get(holder)?.identity.as_deref()?;
-        if identity.namespace != namespace {
+        let (conn, order) = (self.get(holder)?, self.get(taker)?.order);
+        let identity = conn.identity.as_deref()?;
+        if identity.namespace != namespace || order < conn.order {
             return None;
         }
         let worker = identity.worker;

@@ -4,7 +4,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Drain, Executed};
 
 use crate::calls::{failed, idempotent, in_flight, invoked, waiting};
-use crate::fleet::nothing;
+use crate::fleet::{everything, nothing};
 use crate::reader::CallEnding;
 use crate::world::World;
 
@@ -82,6 +82,30 @@ fn an_idempotent_call_ends_with_its_last_provider_unless_it_waits() {
         Some(&CallEnding::Result(Vec::new()))
     );
     assert_eq!(in_flight(&world), (0, 0, 0));
+}
+
+#[test]
+fn no_more_calls_wait_for_the_next_provider_than_may_wait_at_all() {
+    let limits = Limits {
+        max_parked: 2,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    let patient = CallOptions {
+        wait: true,
+        ..idempotent()
+    };
+    let calls = [(); 3].map(|()| world.call(caller, "f", b"", patient.clone()));
+    world.turn();
+    world.reset(provider);
+    world.turn();
+    assert_eq!(world.engine.stats().parked, 2);
+    assert_eq!(
+        failed(&world, caller, calls[2]),
+        ("provider_gone", Executed::Maybe)
+    );
 }
 
 #[test]
@@ -207,4 +231,48 @@ fn what_a_draining_engine_fails_is_off_its_books() {
     world.turn();
     assert_eq!(failed(&world, caller, other), ("overloaded", Executed::No));
     assert_eq!(in_flight(&world), (0, 0, 0));
+}
+
+#[test]
+fn a_snapshot_of_a_draining_engine_shows_the_workers_that_left_since_its_last_revision() {
+    let mut world = World::new(Limits::default());
+    let runner = world.provider(&["runs"], 1);
+    let caller = world.join("caller", &nothing());
+    let leaver = world.provider(&["gone", "stays"], 1);
+    let halved = world.provider(&["a", "b", "c"], 1);
+    // What it runs keeps the engine from ending.
+    world.call(caller, "runs", b"", CallOptions::default());
+    // Its snapshot is still to be made when the engine begins to drain.
+    let late = world.hello("late", &everything());
+    world.links[late].capacity = 0;
+    world.turn();
+    world.engine.handle_shutdown(world.now);
+    world.reset(leaver);
+    world.unregister(halved, &["b"]);
+    world.turn();
+    world.links[late].capacity = usize::MAX;
+    world.turn();
+    world.turn();
+    let reader = world.reader(late);
+    assert!(reader.is_synced(), "{:?}", reader.goodbye);
+    let listed: Vec<usize> = reader.view.workers.values().map(|it| it.1.len()).collect();
+    assert_eq!(listed, [1, 2, 3], "the functions of each worker");
+    assert_eq!(reader.view.functions.len(), 6);
+    assert_eq!(world.reader(runner).invocations().count(), 1);
+}
+
+#[test]
+fn who_says_hello_to_a_draining_engine_is_sent_away_like_who_connects_to_it() {
+    let mut world = World::new(Limits::default());
+    world.provider(&["runs"], 1);
+    let caller = world.join("caller", &nothing());
+    world.call(caller, "runs", b"", CallOptions::default());
+    world.turn();
+    let late = world.hello("late", &everything());
+    // Its HELLO is under way when the engine begins to drain.
+    world.engine.handle_shutdown(world.now);
+    world.turn();
+    let goodbye = world.reader(late).goodbye.clone();
+    assert_eq!(goodbye.map(|it| it.0), Some("shutting_down".to_owned()));
+    assert!(world.reader(caller).goodbye.is_none());
 }

@@ -317,7 +317,7 @@ impl Ledger {
                         && peer.gone_turn.is_none_or(|gone| gone >= turn)
                         && peer.ever.contains(call.function)
                 });
-                let waits = call.idempotent && call.wait && self.shutdown.is_none();
+                let waits = call.idempotent && call.wait && self.shutdown.is_none() && !self.tight;
                 maybe && somebody_went && !waits && !(call.idempotent && surely(true))
             }
             Code::NoSuchFunction => !maybe && !call.wait && !surely(false),

@@ -1,7 +1,6 @@
 //! The engine's promises, held against the pure core: no socket, no clock, every interleaving repeatable.
 
 mod calls;
-mod churn;
 mod crowds;
 mod deadlines;
 mod departures;

@@ -105,6 +105,28 @@ fn a_lost_welcome_makes_no_ghost_the_older_key_is_good_until_ready() {
 }
 
 #[test]
+fn a_hello_that_comes_late_throws_nobody_out() {
+    let all = many(10);
+    let (mut world, watcher, first) = fleet(&all, Limits::default());
+    let session = world.reader(first).welcome.clone().unwrap().session;
+    // Connected, and its HELLO is held up; the worker gives it up and comes again.
+    let late = world.open(Reader::new(nothing()));
+    let newer = take_over(&mut world, first);
+    world.say(
+        late,
+        &hello("p", "default", &nothing(), Some(&session), None),
+    );
+    world.turn();
+    world.eof(late);
+    register_all(&mut world, newer, &all);
+    world.ready(newer);
+    world.turn();
+    assert!(!world.reader(late).welcome.as_ref().unwrap().taken_over);
+    assert_eq!(world.reader(newer).goodbye, None);
+    assert_eq!(world.reader(watcher).steps, [(0, 1)]);
+}
+
+#[test]
 fn a_key_of_another_namespace_or_of_nobody_is_ignored() {
     let (mut world, _, older) = fleet(&many(1), Limits::default());
     let session = world.reader(older).welcome.clone().unwrap().session;

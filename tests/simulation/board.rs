@@ -1,0 +1,439 @@
+//! The board as it should be: an independent, plain model of one namespace. Who provides and binds what, in
+//! the order in which they came; what each revision shows; and who provided what from when to when. It is
+//! told what happened and in which order, and never asks the engine.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use callboard::protocol::{BindingEntry, Definition, Watch as WireWatch};
+
+/// A function as the board shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub description: String,
+    pub metadata: Vec<u8>,
+    pub exclusive: bool,
+}
+
+impl Entry {
+    pub(crate) fn of(it: &Definition<'_>) -> Self {
+        Self {
+            description: it.description.to_string(),
+            metadata: it.metadata.to_vec(),
+            exclusive: it.exclusive,
+        }
+    }
+}
+
+/// Event, function and id of a binding.
+pub(crate) type Key = (Rc<str>, Rc<str>, Rc<str>);
+
+/// What a binding says beside its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tie {
+    pub config: Vec<u8>,
+    pub deliver_all: bool,
+}
+
+/// A worker as the board shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub name: Rc<str>,
+    pub metadata: Rc<[u8]>,
+    pub functions: BTreeSet<Rc<str>>,
+}
+
+/// What one revision shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Board {
+    pub functions: BTreeMap<Rc<str>, Rc<Entry>>,
+    pub workers: BTreeMap<u64, Rc<Row>>,
+    pub bindings: BTreeMap<Key, Rc<Tie>>,
+}
+
+/// The names that a revision touched.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    functions: BTreeSet<Rc<str>>,
+    workers: BTreeSet<Rc<str>>,
+    events: BTreeSet<Rc<str>>,
+    /// More bytes than the engine's log may count for it.
+    weight: usize,
+}
+
+/// Every revision of one epoch.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub boards: Vec<Rc<Board>>,
+    steps: Vec<Step>,
+}
+
+/// Shared by those who compare with it, also after the engine is gone.
+pub(crate) type Annals = Rc<RefCell<History>>;
+
+impl History {
+    fn new() -> Self {
+        Self {
+            boards: vec![Rc::default()],
+            steps: vec![Step::default()],
+        }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.boards.len() as u64 - 1
+    }
+
+    /// More bytes than the engine's log may count for the last step.
+    pub(crate) fn last_weight(&self) -> usize {
+        self.steps.last().map_or(0, |it| it.weight)
+    }
+
+    /// Whether a watcher has anything to hear of in the revisions after `from`, up to `to`; how many.
+    pub(crate) fn concerning(&self, cover: &Cover, from: u64, to: u64) -> usize {
+        let range =
+            (from as usize + 1).min(self.steps.len())..(to as usize + 1).min(self.steps.len());
+        if range.start >= range.end {
+            return 0;
+        }
+        let concerns = |step: &&Step| {
+            step.functions.iter().any(|it| cover.has_function(it))
+                || step.workers.iter().any(|it| cover.has_worker(it))
+                || step.events.iter().any(|it| cover.has_event(it))
+        };
+        self.steps[range].iter().filter(concerns).count()
+    }
+}
+
+/// What a connection watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cover {
+    pub functions: Vec<String>,
+    pub workers: Vec<String>,
+    pub bindings: Vec<String>,
+}
+
+fn matches(prefixes: &[String], name: &str) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+impl Cover {
+    pub(crate) fn of(watch: Option<&WireWatch<'_>>) -> Self {
+        let list = |it: &Option<Vec<callboard::protocol::Text<'_>>>| -> Vec<String> {
+            let names = it.iter().flatten().map(ToString::to_string);
+            names.collect()
+        };
+        match watch {
+            None => Self {
+                functions: vec![String::new()],
+                ..Self::default()
+            },
+            Some(watch) => Self {
+                functions: list(&watch.functions),
+                workers: list(&watch.workers),
+                bindings: list(&watch.bindings),
+            },
+        }
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.functions.is_empty() && self.workers.is_empty() && self.bindings.is_empty()
+    }
+
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        matches(&self.functions, name)
+    }
+
+    pub(crate) fn has_worker(&self, name: &str) -> bool {
+        matches(&self.workers, name)
+    }
+
+    pub(crate) fn has_event(&self, name: &str) -> bool {
+        matches(&self.bindings, name)
+    }
+}
+
+/// A worker that provides or binds something.
+#[derive(Debug)]
+struct Member {
+    name: Rc<str>,
+    metadata: Rc<[u8]>,
+    /// Counts takeovers.
+    generation: u32,
+    /// With the generation that registered it last.
+    functions: BTreeMap<Rc<str>, u32>,
+    bindings: BTreeMap<Key, u32>,
+}
+
+/// From when to when, in ticks; the end is not included.
+type Stretch = (u64, u64);
+
+/// Not over yet.
+const ONGOING: u64 = u64::MAX;
+
+/// The model.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    functions: BTreeMap<Rc<str>, Vec<(u64, Rc<Entry>)>>,
+    bindings: BTreeMap<Key, Vec<(u64, Rc<Tie>)>>,
+    workers: BTreeMap<u64, Member>,
+    /// When a worker provided a function.
+    stretches: BTreeMap<(u64, Rc<str>), Vec<Stretch>>,
+    touched: bool,
+    pub history: Annals,
+    pub epoch: Option<u64>,
+}
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        Self {
+            functions: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            stretches: BTreeMap::new(),
+            touched: false,
+            history: Rc::new(RefCell::new(History::new())),
+            epoch: None,
+        }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.history.borrow().revision()
+    }
+
+    fn member(&mut self, worker: u64, name: &Rc<str>, metadata: &Rc<[u8]>) -> &mut Member {
+        self.workers.entry(worker).or_insert_with(|| Member {
+            name: name.clone(),
+            metadata: metadata.clone(),
+            generation: 0,
+            functions: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+        })
+    }
+
+    /// Who provides a function, the longest-standing first.
+    pub(crate) fn providers(&self, function: &str) -> impl Iterator<Item = u64> {
+        let list = self.functions.get(function).into_iter().flatten();
+        list.map(|(worker, _)| *worker)
+    }
+
+    /// What a worker provides.
+    pub(crate) fn functions_of(&self, worker: u64) -> BTreeSet<Rc<str>> {
+        let member = self.workers.get(&worker);
+        member.map_or_else(BTreeSet::new, |it| it.functions.keys().cloned().collect())
+    }
+
+    pub(crate) fn bindings_of(&self, worker: u64) -> BTreeSet<Key> {
+        let member = self.workers.get(&worker);
+        member.map_or_else(BTreeSet::new, |it| it.bindings.keys().cloned().collect())
+    }
+
+    /// Whether a worker provided a function at any tick from `from` on, up to `to`.
+    pub(crate) fn provided(&self, worker: u64, function: &str, from: u64, to: u64) -> bool {
+        let known = self.stretches.get(&(worker, Rc::from(function)));
+        known.is_some_and(|list| list.iter().any(|it| it.0 <= to && it.1 > from))
+    }
+
+    /// Whether `worker` may not provide this beside those who do.
+    pub(crate) fn conflicts(&self, worker: u64, function: &str, exclusive: bool) -> bool {
+        let list = self.functions.get(function).into_iter().flatten();
+        let mut others = list.filter(|(it, _)| *it != worker);
+        others
+            .next()
+            .is_some_and(|(_, it)| it.exclusive || exclusive)
+    }
+
+    pub(crate) fn provide(
+        &mut self,
+        (worker, name, metadata): (u64, &Rc<str>, &Rc<[u8]>),
+        function: &str,
+        entry: Entry,
+        tick: u64,
+    ) {
+        let function: Rc<str> = function.into();
+        self.touched = true;
+        let member = self.member(worker, name, metadata);
+        let generation = member.generation;
+        member.functions.insert(function.clone(), generation);
+        let list = self.functions.entry(function.clone()).or_default();
+        if let Some((_, old)) = list.iter_mut().find(|(it, _)| *it == worker) {
+            *old = entry.into();
+        } else {
+            list.push((worker, entry.into()));
+            let stretches = self.stretches.entry((worker, function)).or_default();
+            stretches.push((tick, ONGOING));
+        }
+    }
+
+    pub(crate) fn withdraw(&mut self, worker: u64, function: &str, tick: u64) {
+        self.touched = true;
+        if let Some(member) = self.workers.get_mut(&worker) {
+            member.functions.remove(function);
+        }
+        if let Some(list) = self.functions.get_mut(function) {
+            list.retain(|(it, _)| *it != worker);
+        }
+        let stretches = self.stretches.get_mut(&(worker, Rc::from(function)));
+        if let Some(last) = stretches.and_then(|list| list.last_mut())
+            && last.1 == ONGOING
+        {
+            last.1 = tick;
+        }
+    }
+
+    pub(crate) fn bind(
+        &mut self,
+        (worker, name, metadata): (u64, &Rc<str>, &Rc<[u8]>),
+        entry: &BindingEntry<'_>,
+    ) {
+        let key: Key = (
+            entry.event.0.into(),
+            entry.function.0.into(),
+            entry.id.0.into(),
+        );
+        self.touched = true;
+        let member = self.member(worker, name, metadata);
+        let generation = member.generation;
+        member.bindings.insert(key.clone(), generation);
+        let tie = Rc::new(Tie {
+            config: entry.config.to_vec(),
+            deliver_all: entry.deliver_all,
+        });
+        let list = self.bindings.entry(key).or_default();
+        match list.iter_mut().find(|(it, _)| *it == worker) {
+            Some((_, old)) => *old = tie,
+            None => list.push((worker, tie)),
+        }
+    }
+
+    pub(crate) fn unbind(&mut self, worker: u64, key: &Key) {
+        self.touched = true;
+        if let Some(member) = self.workers.get_mut(&worker) {
+            member.bindings.remove(key);
+        }
+        if let Some(list) = self.bindings.get_mut(key) {
+            list.retain(|(it, _)| *it != worker);
+        }
+    }
+
+    /// The functions bound to an event, and whether all of its providers are meant.
+    pub(crate) fn bound_to(&self, event: &str) -> BTreeMap<Rc<str>, bool> {
+        let mut bound = BTreeMap::new();
+        for (key, list) in &self.bindings {
+            if *key.0 == *event
+                && let Some((_, first)) = list.first()
+            {
+                *bound.entry(key.1.clone()).or_insert(false) |= first.deliver_all;
+            }
+        }
+        bound
+    }
+
+    /// All that a worker has leaves.
+    pub(crate) fn remove(&mut self, worker: u64, tick: u64) {
+        for function in self.functions_of(worker) {
+            self.withdraw(worker, &function, tick);
+        }
+        for key in self.bindings_of(worker) {
+            self.unbind(worker, &key);
+        }
+        self.workers.remove(&worker);
+    }
+
+    /// Another connection speaks for the worker. Says whether there is anything to confirm.
+    pub(crate) fn take_over(&mut self, worker: u64) -> bool {
+        let Some(member) = self.workers.get_mut(&worker) else {
+            return false;
+        };
+        member.generation += 1;
+        !member.functions.is_empty() || !member.bindings.is_empty()
+    }
+
+    /// What the newer connection did not register again leaves. Says how much that was.
+    pub(crate) fn confirm(&mut self, worker: u64, tick: u64) -> usize {
+        let Some(member) = self.workers.get(&worker) else {
+            return 0;
+        };
+        let old = |generation: &u32| *generation != member.generation;
+        let functions = member.functions.iter().filter(|(_, it)| old(it));
+        let functions: Vec<Rc<str>> = functions.map(|(name, _)| name.clone()).collect();
+        let bindings = member.bindings.iter().filter(|(_, it)| old(it));
+        let bindings: Vec<Key> = bindings.map(|(key, _)| key.clone()).collect();
+        for function in &functions {
+            self.withdraw(worker, function, tick);
+        }
+        for key in &bindings {
+            self.unbind(worker, key);
+        }
+        functions.len() + bindings.len()
+    }
+
+    /// The turn is over: what differs from the last revision is the next one.
+    pub(crate) fn seal(&mut self) -> bool {
+        if !std::mem::take(&mut self.touched) {
+            return false;
+        }
+        self.functions.retain(|_, list| !list.is_empty());
+        self.bindings.retain(|_, list| !list.is_empty());
+        self.workers
+            .retain(|_, it| !it.functions.is_empty() || !it.bindings.is_empty());
+        let functions = self.functions.iter();
+        let bindings = self.bindings.iter();
+        let row = |it: &Member| Row {
+            name: it.name.clone(),
+            metadata: it.metadata.clone(),
+            functions: it.functions.keys().cloned().collect(),
+        };
+        let mut history = self.history.borrow_mut();
+        let last = history.boards.last().cloned().unwrap_or_default();
+        let workers = self.workers.iter().map(|(&id, member)| {
+            let row = row(member);
+            // The same rows are shared, so that a comparison is quick.
+            let old = last.workers.get(&id).filter(|old| ***old == row);
+            (id, old.cloned().unwrap_or_else(|| row.into()))
+        });
+        let board = Board {
+            functions: functions
+                .map(|(name, list)| (name.clone(), list[0].1.clone()))
+                .collect(),
+            workers: workers.collect(),
+            bindings: bindings
+                .map(|(key, list)| (key.clone(), list[0].1.clone()))
+                .collect(),
+        };
+        if board == *last {
+            return false;
+        }
+        let step = difference(&last, &board);
+        history.boards.push(board.into());
+        history.steps.push(step);
+        true
+    }
+}
+
+/// What one revision changed.
+fn difference(old: &Board, new: &Board) -> Step {
+    let mut step = Step::default();
+    for name in old.functions.keys().chain(new.functions.keys()) {
+        if old.functions.get(name) != new.functions.get(name) && step.functions.insert(name.clone())
+        {
+            let bytes = |it: &Rc<Entry>| it.description.len() + it.metadata.len();
+            step.weight += 2 * name.len() + 300 + new.functions.get(name).map_or(0, bytes);
+        }
+    }
+    for (id, row) in old.workers.iter().chain(&new.workers) {
+        if old.workers.get(id) != new.workers.get(id) {
+            step.workers.insert(row.name.clone());
+            let names: usize = row.functions.iter().map(|it| it.len() + 5).sum();
+            step.weight += 300 + names + row.metadata.len();
+        }
+    }
+    for key in old.bindings.keys().chain(new.bindings.keys()) {
+        if old.bindings.get(key) != new.bindings.get(key) {
+            step.events.insert(key.0.clone());
+            let config = new.bindings.get(key).map_or(0, |it| it.config.len());
+            step.weight += 300 + 2 * (key.0.len() + key.1.len() + key.2.len()) + config;
+        }
+    }
+    step
+}

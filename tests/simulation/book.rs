@@ -1,0 +1,494 @@
+//! The book of errands: every call, cast and event that anybody wanted, what became of it on its way, and
+//! how it may end. An errand is known by the number that its payload begins with; the library may make
+//! several attempts at it, over several connections. Knows only what peers and the engine said to each
+//! other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use callboard::protocol::{Code, Executed, Failure};
+
+use crate::journal::{hold, saw};
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Call,
+    Cast,
+    Event,
+}
+
+/// How an answer or an ending reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Result(Vec<u8>),
+    Failure {
+        code: String,
+        message: String,
+        executed: Executed,
+        retryable: bool,
+        from_function: bool,
+    },
+}
+
+impl Ending {
+    pub(crate) fn of(it: &Failure<'_>) -> Self {
+        Self::Failure {
+            code: it.code.to_string(),
+            message: it.message.to_string(),
+            executed: it.executed,
+            retryable: it.retryable,
+            from_function: it.ext.from_function,
+        }
+    }
+
+    pub(crate) fn brief(&self) -> &str {
+        match self {
+            Self::Result(_) => "result",
+            Self::Failure { code, .. } => code,
+        }
+    }
+
+    /// As the engine passes a worker's answer on.
+    pub(crate) fn passed_on(mut self) -> Self {
+        if let Self::Failure { from_function, .. } = &mut self {
+            *from_function = true;
+        }
+        self
+    }
+}
+
+/// An INVOKE that the engine wrote.
+#[derive(Debug)]
+pub(crate) struct Invoked {
+    pub token: u64,
+    pub id: u64,
+    pub answer: Option<Ending>,
+}
+
+/// Something wanted.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub kind: Kind,
+    /// The function's name, or the event's.
+    pub name: Rc<str>,
+    pub payload: Bytes,
+    pub headers: Vec<u8>,
+    pub wait: bool,
+    pub idempotent: bool,
+    pub pinned: Option<u64>,
+    /// Microseconds.
+    pub timeout: u64,
+    pub begun: u64,
+    /// The engine itself answers.
+    pub builtin: bool,
+    /// Handlers that ran.
+    pub runs: usize,
+    /// What they answered.
+    pub answers: Vec<Ending>,
+    pub attempts: Vec<usize>,
+    pub invokes: Vec<Invoked>,
+    /// Of an event: the functions that were bound to it when the engine read it, and whether all of their
+    /// providers were meant.
+    pub bound: BTreeMap<Rc<str>, bool>,
+    /// Casts that the engine wrote: to whom, and for which function.
+    pub casts: Vec<(u64, Rc<str>)>,
+    /// The caller was told how it ended.
+    pub ended: bool,
+    /// The caller was told that it did not run.
+    pub said_no: bool,
+    /// Nobody is there any more to be told.
+    pub dropped: bool,
+}
+
+/// A CALL that the engine read.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub errand: usize,
+    pub worker: u64,
+    pub caller: Rc<str>,
+    /// When it was read.
+    pub tick: u64,
+    /// The board's revision then: what it causes comes behind that.
+    pub revision: u64,
+    pub deadline: u64,
+    /// Nobody provided the function then.
+    pub nobody: bool,
+    /// It may have been refused for want of room, or for a limit.
+    pub may_be_refused: bool,
+    pub cancelled: bool,
+    /// When its caller could get no ending any more, or got it.
+    pub over: Option<u64>,
+    /// It ended, and certainly nobody ran it.
+    pub refused: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub errands: Vec<Errand>,
+    pub attempts: Vec<Attempt>,
+    /// Attempts that may occupy a place of a provider although no INVOKE was seen.
+    pub unseen: BTreeSet<usize>,
+}
+
+/// The number at the beginning of a payload.
+pub(crate) fn number(payload: &[u8]) -> Option<usize> {
+    let bytes = payload.get(..8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(bytes) as usize)
+}
+
+impl Book {
+    /// Writes an errand down and gives it its payload.
+    #[allow(clippy::too_many_arguments)] // An errand is as much.
+    pub(crate) fn begin(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        filler: usize,
+        options: (bool, bool, Option<u64>),
+        timeout: u64,
+        now: u64,
+    ) -> usize {
+        let number = self.errands.len();
+        let mut payload = (number as u64).to_le_bytes().to_vec();
+        payload.resize(8 + filler, number as u8);
+        let headers = match number % 3 {
+            0 => Vec::new(),
+            _ => format!("headers of {number}").into_bytes(),
+        };
+        let (wait, idempotent, pinned) = options;
+        self.errands.push(Errand {
+            kind,
+            name: name.into(),
+            payload: Bytes(payload),
+            headers,
+            wait,
+            idempotent,
+            pinned,
+            timeout,
+            begun: now,
+            builtin: false,
+            runs: 0,
+            answers: Vec::new(),
+            attempts: Vec::new(),
+            invokes: Vec::new(),
+            bound: BTreeMap::new(),
+            casts: Vec::new(),
+            ended: false,
+            said_no: false,
+            dropped: false,
+        });
+        number
+    }
+
+    pub(crate) fn attempt(&mut self, attempt: Attempt) -> usize {
+        let index = self.attempts.len();
+        self.errands[attempt.errand].attempts.push(index);
+        self.attempts.push(attempt);
+        self.unseen.insert(index);
+        index
+    }
+
+    /// Its caller gets no ending any more, or has it. Nobody ran it, if `refused`.
+    pub(crate) fn close(&mut self, attempt: usize, tick: u64, refused: bool) {
+        let it = &mut self.attempts[attempt];
+        it.over.get_or_insert(tick);
+        it.refused |= refused;
+        if refused {
+            self.unseen.remove(&attempt);
+        }
+    }
+
+    /// The engine wrote an INVOKE. `provided` says whether the worker could be asked since a tick.
+    #[allow(clippy::too_many_arguments)] // So much stands in it.
+    pub(crate) fn invoked(
+        &mut self,
+        (token, worker, tick): (u64, u64, u64),
+        id: u64,
+        function: &str,
+        payload: &[u8],
+        (caller, caller_name, headers): (u64, &str, &[u8]),
+        is_over: impl Fn(u64) -> bool,
+        provided: impl Fn(u64, u64) -> bool,
+    ) -> usize {
+        let known = number(payload).filter(|number| *number < self.errands.len());
+        hold!(
+            known.is_some(),
+            "a call is delivered as it was made",
+            "INVOKE {id} is nobody's"
+        );
+        let number = known.unwrap_or_default();
+        let errand = &self.errands[number];
+        hold!(
+            errand.kind == Kind::Call
+                && *errand.name == *function
+                && errand.payload.0 == payload
+                && errand.headers == headers,
+            "a call is delivered as it was made",
+            "call {number} came as {function}"
+        );
+        hold!(
+            errand.pinned.is_none_or(|it| it == worker),
+            "a pinned call goes to its worker or to nobody",
+            "call {number} for {:?} went to worker {worker}",
+            errand.pinned
+        );
+        if errand.idempotent {
+            for other in errand.invokes.iter().filter(|it| it.id == id) {
+                hold!(
+                    other.token != token,
+                    "a call comes once over a connection",
+                    "call {number}, INVOKE {id}, came twice"
+                );
+                hold!(
+                    is_over(other.token) || is_over(token) || other.answer.is_some(),
+                    "a call is run by one provider at a time",
+                    "call {number}, INVOKE {id:x}, went to {:x} and {token:x}",
+                    other.token
+                );
+            }
+            if errand.invokes.iter().any(|it| it.id == id) {
+                saw("an idempotent call was given to the next provider");
+            }
+        } else {
+            hold!(
+                errand.invokes.is_empty(),
+                "what is not idempotent runs at most once",
+                "call {number} was delivered a second time"
+            );
+        }
+        let fits = |index: &&usize| {
+            let it = &self.attempts[**index];
+            let until = it.over.unwrap_or(tick);
+            it.worker == caller && *it.caller == *caller_name && provided(it.tick, until)
+        };
+        let attempt = errand.attempts.iter().find(fits).copied();
+        hold!(
+            attempt.is_some(),
+            "a removed provider is never called",
+            "call {number} of {caller_name} ({caller}) to {function} was given to worker {worker}, \
+             who did not provide it at any time since it was made; attempts: {:?}",
+            errand
+                .attempts
+                .iter()
+                .map(|it| &self.attempts[*it])
+                .collect::<Vec<_>>()
+        );
+        for index in &errand.attempts {
+            self.unseen.remove(index);
+            if self.attempts[*index].nobody {
+                saw("a call that waited for a provider was served");
+            }
+        }
+        let answer = None;
+        self.errands[number]
+            .invokes
+            .push(Invoked { token, id, answer });
+        number
+    }
+
+    /// The engine wrote a call's ending to its caller.
+    pub(crate) fn told(
+        &mut self,
+        index: usize,
+        ending: &Ending,
+        (tick, now): (u64, u64),
+        stopping: bool,
+        somebody_left_since: impl Fn(u64) -> bool,
+    ) {
+        let attempt = &self.attempts[index];
+        let (number, errand) = (attempt.errand, &self.errands[attempt.errand]);
+        let Ending::Failure {
+            code,
+            executed,
+            retryable,
+            from_function: false,
+            ..
+        } = ending
+        else {
+            let answered = errand
+                .invokes
+                .iter()
+                .any(|it| it.answer.as_ref() == Some(ending));
+            hold!(
+                answered,
+                "a result answers the call that it belongs to",
+                "call {number} ended with {ending:?}, which nobody answered to it"
+            );
+            saw(match ending {
+                Ending::Result(_) => "a call had its result",
+                Ending::Failure { .. } => "a call had its function's own error",
+            });
+            self.close(index, tick, false);
+            return;
+        };
+        let maybe = *executed == Executed::Maybe;
+        let known = Code::parse(code);
+        hold!(
+            known.is_some_and(|it| it.retryable() == *retryable),
+            "an error is one of the documented ones",
+            "{ending:?}"
+        );
+        let fine = match code.as_str() {
+            "deadline_exceeded" => now >= attempt.deadline,
+            "cancelled" => attempt.cancelled,
+            "provider_gone" => {
+                // With little room to wait in, not all can.
+                let waits =
+                    errand.idempotent && errand.wait && !attempt.may_be_refused && !stopping;
+                maybe && !waits && somebody_left_since(attempt.tick)
+            }
+            "no_such_function" => !maybe && !errand.wait && attempt.nobody,
+            "overloaded" => attempt.may_be_refused,
+            "draining" => stopping,
+            _ => false,
+        };
+        hold!(
+            fine,
+            "a call ends as it may",
+            "call {number} {errand:?}, {attempt:?}, ended with {ending:?}"
+        );
+        hold!(
+            maybe || errand.invokes.is_empty() || errand.attempts.len() > 1,
+            "what is said not to have run did not run",
+            "call {number} ended with {ending:?} after {:?}",
+            errand.invokes
+        );
+        match code.as_str() {
+            "deadline_exceeded" => saw("a call's deadline passed"),
+            "cancelled" => saw("a call was cancelled"),
+            "provider_gone" => saw("a provider went before it answered"),
+            "no_such_function" => saw("a call found nobody"),
+            "overloaded" if maybe => saw("a caller did not read its answers"),
+            "overloaded" => saw("a call was refused for want of room"),
+            _ => saw("a draining engine ended a call"),
+        }
+        self.close(index, tick, !maybe);
+    }
+
+    /// Its provider is gone: it may be at the next one.
+    pub(crate) fn unsee(&mut self, errand: usize) {
+        let errand = &self.errands[errand];
+        if errand.idempotent {
+            let open = errand
+                .attempts
+                .iter()
+                .filter(|it| self.attempts[**it].over.is_none());
+            self.unseen.extend(open);
+        }
+    }
+
+    /// How many calls may be at this worker unseen: those that are open, and those that ended after its
+    /// connection had nothing left to be written, at `clean`.
+    pub(crate) fn may_be_at(&self, function: impl Fn(&str) -> bool, clean: u64) -> usize {
+        let may = |index: &&usize| {
+            let it = &self.attempts[**index];
+            it.over.is_none_or(|over| over > clean) && function(&self.errands[it.errand].name)
+        };
+        self.unseen.iter().filter(may).count()
+    }
+
+    /// The engine is gone, and all that it knew.
+    pub(crate) fn engine_gone(&mut self, tick: u64) {
+        for attempt in &mut self.attempts {
+            attempt.over.get_or_insert(tick);
+        }
+        self.unseen.clear();
+    }
+
+    /// The caller's library says how an errand ended.
+    pub(crate) fn ended(&mut self, number: usize, executed: Option<Executed>, by_function: bool) {
+        let errand = &mut self.errands[number];
+        hold!(
+            !errand.ended,
+            "a call ends exactly once",
+            "call {number} ended twice"
+        );
+        errand.ended = true;
+        if executed == Some(Executed::No) && !by_function {
+            errand.said_no = true;
+            hold!(
+                errand.runs == 0,
+                "what is said not to have run did not run",
+                "call {number} ran {} times",
+                errand.runs
+            );
+        }
+    }
+
+    /// A handler runs.
+    pub(crate) fn ran(&mut self, number: usize) -> usize {
+        let errand = &mut self.errands[number];
+        errand.runs += 1;
+        hold!(
+            errand.runs == 1 || errand.idempotent,
+            "what is not idempotent runs at most once",
+            "call {number} ran {} times",
+            errand.runs
+        );
+        hold!(
+            !errand.said_no,
+            "what is said not to have run did not run",
+            "call {number} runs although its caller was told that it does not"
+        );
+        errand.runs
+    }
+
+    /// The engine wrote a cast.
+    pub(crate) fn cast(&mut self, token: u64, function: &Rc<str>, event: &str, payload: &[u8]) {
+        let Some(number) = number(payload).filter(|it| *it < self.errands.len()) else {
+            panic!("a cast is nobody's");
+        };
+        let errand = &mut self.errands[number];
+        hold!(
+            errand.payload.0 == payload
+                && match errand.kind {
+                    Kind::Call => false,
+                    Kind::Cast => *errand.name == **function && event.is_empty(),
+                    Kind::Event => *errand.name == *event && errand.bound.contains_key(function),
+                },
+            "a cast is delivered as it was made",
+            "{number} came as a cast of {function} for {event}: {errand:?}"
+        );
+        let to_all = errand.bound.get(function).is_some_and(|all| *all);
+        let twice = errand
+            .casts
+            .iter()
+            .any(|(it, name)| name == function && (*it == token || !to_all));
+        hold!(
+            !twice,
+            "a cast is delivered once",
+            "{number} came twice to {function} at {token:x}: {errand:?}"
+        );
+        errand.casts.push((token, function.clone()));
+        saw(match (errand.kind, to_all) {
+            (Kind::Cast, _) => "a cast was delivered",
+            (_, false) => "an event was delivered",
+            (_, true) => "an event was delivered to all",
+        });
+    }
+
+    /// When nothing is under way any more: every call has ended for whoever is there to be told.
+    pub(crate) fn assert_all_ended(&self) {
+        for (number, errand) in self.errands.iter().enumerate() {
+            let owed = errand.kind == Kind::Call && !errand.dropped;
+            hold!(
+                errand.ended || !owed,
+                "a call ends exactly once",
+                "call {number} never ended: {errand:?}"
+            );
+        }
+    }
+}
+
+/// Bytes that a failure need not show.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Bytes(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}

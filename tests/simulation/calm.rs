@@ -1,0 +1,280 @@
+//! The end of a run: nothing goes wrong any more, and everything must come to what was promised within a
+//! bounded number of turns. Then everybody goes home, and nothing may be left.
+
+use callboard::worker::Standing;
+
+use crate::application;
+use crate::book::Kind;
+use crate::host::Surroundings;
+use crate::journal::{self, hold, note};
+use crate::network::{Far, Wire};
+use crate::worker::{Scene, Stage, Worker};
+use crate::world::{World, scene};
+
+/// Turns within which everything must have calmed down.
+const TURNS_TO_CALM: usize = 6_000;
+
+impl World {
+    /// Nothing goes wrong any more. All must be right again within a bounded number of turns.
+    pub(crate) fn calm_down(&mut self) {
+        note!("everything calms down");
+        self.calm = true;
+        self.frozen_until = 0;
+        for stranger in &mut self.strangers {
+            stranger.leave(&mut scene!(self));
+        }
+        self.strangers.clear();
+        for worker in &mut self.workers {
+            worker.stalled_until = 0;
+        }
+        for wire in self.wires.values_mut() {
+            wire.up.capacity = 1 << 20;
+            wire.down.capacity = 1 << 20;
+            wire.delay = (0, 1);
+        }
+        // An engine that was told to stop ends; the next one comes.
+        for turn in 0..TURNS_TO_CALM {
+            self.turn();
+            let living = self
+                .workers
+                .iter()
+                .all(|it| it.stage == Stage::Serving && it.is_live() && it.is_idle());
+            let quiet = self
+                .wires
+                .values()
+                .all(|it| it.up.under_way() + it.down.under_way() == 0);
+            let stopping = self.host.as_ref().is_none_or(|it| it.registrar.stopping);
+            // Nobody is left who believes in a connection that is none.
+            let is_dead = |it: &Wire| it.is_cut || it.near_gone || it.far == Far::Gone;
+            let dead = self.wires.values().any(is_dead);
+            if living && quiet && !stopping && !dead && !self.may_retry() {
+                note!("calm after {turn} turns");
+                return;
+            }
+            self.skip();
+        }
+        hold!(
+            false,
+            "everything converges within a bounded number of turns",
+            "{:?}",
+            self.workers
+                .iter()
+                .map(|it| (
+                    &it.name,
+                    it.stage,
+                    it.is_live(),
+                    &it.orders,
+                    &it.calls,
+                    it.is_idle()
+                ))
+                .collect::<Vec<_>>()
+        );
+    }
+
+    /// Somebody is to be registered again, and will be tried later.
+    fn may_retry(&self) -> bool {
+        self.workers.iter().any(|worker| {
+            let offers = worker.link.offers();
+            offers.iter().any(|it| it.standing == Standing::Pending)
+        })
+    }
+
+    /// The time goes on to where something happens.
+    fn skip(&mut self) {
+        let engine = self
+            .host
+            .as_ref()
+            .and_then(|it| it.engine.next_deadline())
+            .map(|it| it.0);
+        let more = self.host.as_ref().is_some_and(|it| it.engine.has_more());
+        let workers = self
+            .workers
+            .iter()
+            .filter_map(|it| it.next(self.now, self.start));
+        let wires = self
+            .wires
+            .values()
+            .flat_map(|it| [it.up.next(self.now), it.down.next(self.now)]);
+        let dialling = self.wires.values().filter_map(|it| match it.far {
+            Far::Dialling(at) => Some(at),
+            _ => None,
+        });
+        let boot = self.host.is_none().then_some(self.boot_at);
+        let times = engine
+            .into_iter()
+            .chain(workers)
+            .chain(wires.flatten())
+            .chain(dialling)
+            .chain(boot);
+        let next = times.filter(|at| *at > self.now).min();
+        self.now = if more {
+            self.now + 1
+        } else {
+            next.unwrap_or(self.now + 1).min(self.now + 500_000)
+        };
+        journal::at(self.now);
+    }
+
+    /// Everybody has what they want, and everybody sees it.
+    pub(crate) fn assert_right(&mut self) {
+        let host = self.host.as_ref().expect("the engine is up");
+        host.assert_at_rest();
+        self.book.assert_all_ended();
+        let scene = scene!(self);
+        for worker in &mut self.workers {
+            worker.assert_view(&scene);
+        }
+        for worker in &self.workers {
+            let connection = worker.link.connection().expect("it is live");
+            let history = scene.annals[&connection.epoch].borrow();
+            let (revision, newest) = (worker.link.view().revision(), history.revision());
+            hold!(
+                worker.cover.is_nothing()
+                    || history.concerning(&worker.cover, revision, newest) == 0,
+                "everything converges",
+                "{} stands at {revision}, the board at {newest}",
+                worker.name
+            );
+            let board = host
+                .registrar
+                .namespaces
+                .values()
+                .find(|it| it.epoch == Some(connection.epoch));
+            let provided = board
+                .map(|it| it.functions_of(connection.worker))
+                .unwrap_or_default();
+            let mut listed = Vec::new();
+            let mut offered = Vec::new();
+            for offer in worker.link.offers() {
+                let name = offer.function.name().to_owned();
+                match &offer.standing {
+                    Standing::Listed => listed.push(name.clone()),
+                    Standing::Refused(refusal) => hold!(
+                        name.starts_with('x') || &*refusal.code == "too_many_functions",
+                        "what was registered is registered again",
+                        "{}: {name}: {refusal}",
+                        worker.name
+                    ),
+                    Standing::Pending => panic!("{}: {name} was never answered", worker.name),
+                }
+                offered.push(name);
+            }
+            hold!(
+                listed
+                    .iter()
+                    .map(|it| &**it)
+                    .eq(provided.iter().map(|it| &**it)),
+                "the board has what the workers provide",
+                "{} provides {provided:?}, and has {listed:?}",
+                worker.name
+            );
+            hold!(
+                offered.iter().eq(worker.wanted.iter()),
+                "a worker provides what was accepted of it",
+                "{} offers {offered:?}, and was granted {:?}",
+                worker.name,
+                worker.wanted
+            );
+            let bound = board
+                .map(|it| it.bindings_of(connection.worker))
+                .unwrap_or_default();
+            let bound = bound
+                .iter()
+                .map(|it| (it.0.to_string(), it.1.to_string(), it.2.to_string()));
+            hold!(
+                bound.clone().eq(worker.bound.iter().cloned()),
+                "the board has what the workers bind",
+                "{} binds {:?}, and was granted {:?}",
+                worker.name,
+                bound.collect::<Vec<_>>(),
+                worker.bound
+            );
+        }
+    }
+
+    /// Every worker takes as many calls as on its first day, and no more.
+    pub(crate) fn probe_places(&mut self) {
+        if self.weather.tight {
+            return;
+        }
+        let mut probes: Vec<(u64, usize)> = Vec::new();
+        for at in 0..self.workers.len() {
+            let connection = self.workers[at]
+                .link
+                .connection()
+                .expect("it is live")
+                .clone();
+            let host = self.host.as_ref().expect("the engine is up");
+            let board = host
+                .registrar
+                .namespaces
+                .values()
+                .find(|it| it.epoch == Some(connection.epoch));
+            let Some(function) =
+                board.and_then(|it| it.functions_of(connection.worker).first().cloned())
+            else {
+                continue;
+            };
+            let capacity = self.workers[at].capacity;
+            for _ in 0..capacity {
+                let options = (false, false, Some(connection.worker));
+                let number =
+                    self.book
+                        .begin(Kind::Call, &function, 0, options, 60_000_000, self.now);
+                application::call_now(&mut self.workers[at], number, &mut scene!(self));
+            }
+            probes.push((connection.worker, self.book.errands.len()));
+        }
+        self.turn();
+        for _ in 0..200 {
+            if self.workers.iter().all(Worker::is_idle) {
+                break;
+            }
+            self.skip();
+            self.turn();
+        }
+        for (worker, behind) in probes {
+            let errand = &self.book.errands[behind - 1];
+            hold!(
+                errand.ended && errand.runs + errand.answers.len() > 0,
+                "no place is lost",
+                "worker {worker} did not take as many calls as it said: {errand:?}"
+            );
+        }
+    }
+
+    /// Everybody says goodbye, and nothing is left.
+    pub(crate) fn go_home(&mut self) {
+        for worker in &mut self.workers {
+            worker.leave(&mut scene!(self));
+        }
+        for _ in 0..2_000 {
+            let mut scene = scene!(self);
+            for worker in &mut self.workers {
+                worker.turn(&mut scene);
+            }
+            let host = self.host.as_mut().expect("the engine is up");
+            host.turn(&mut Surroundings {
+                wires: &mut self.wires,
+                book: &mut self.book,
+                annals: &mut self.annals,
+                dice: &mut self.dice,
+                now: self.now,
+                calm: true,
+            });
+            if self.workers.iter().all(|it| it.stage == Stage::Over) && host.is_empty() {
+                return host.assert_empty();
+            }
+            self.skip();
+        }
+        hold!(
+            false,
+            "everybody can leave",
+            "{:?}",
+            self.workers
+                .iter()
+                .map(|it| (&it.name, it.stage))
+                .collect::<Vec<_>>()
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! How a worker's orders and calls may end, going by what its application knows. It changes nothing but the
+//! book, and what the application takes for granted.
+
+use callboard::protocol::Executed;
+use callboard::worker::link::Answer;
+use callboard::worker::{CallError, Registered, RequestError, Standing};
+
+use crate::book::{Ending, Kind};
+use crate::journal::{hold, saw};
+use crate::worker::{Order, Scene, Stage, Worker};
+
+impl Worker {
+    pub(crate) fn end_order(&mut self, order: &mut Order, end: &Result<Registered, RequestError>) {
+        let code = match end {
+            Ok(_) => "",
+            Err(RequestError::Ended(_)) => return,
+            Err(error) => error.code(),
+        };
+        let fine = match (&mut *order, code) {
+            (Order::Register(names), "") => {
+                self.wanted.extend(names.drain(..));
+                true
+            }
+            (Order::Unregister(names), "") => {
+                self.wanted.retain(|name| !names.contains(name));
+                true
+            }
+            (Order::Bind(ties), "") => {
+                self.bound.extend(ties.drain(..));
+                true
+            }
+            (Order::Unbind(ties), "") => {
+                self.bound.retain(|tie| !ties.contains(tie));
+                true
+            }
+            (Order::Register(names), "exclusive") => names.iter().any(|it| it.starts_with('x')),
+            (Order::Register(_), "too_many_functions") => {
+                saw("a worker had too many functions");
+                true
+            }
+            // All that it had has left with its DRAIN.
+            (Order::Unregister(_) | Order::Unbind(_), "not_registered")
+                if self.link.is_draining() =>
+            {
+                true
+            }
+            (Order::Unregister(names), "not_registered") => {
+                names.iter().any(|name| !self.wanted.contains(name)) || self.is_refused(names)
+            }
+            (Order::Unbind(ties), "not_registered") => {
+                ties.iter().any(|it| !self.bound.contains(it))
+            }
+            _ => false,
+        };
+        hold!(
+            fine,
+            "an order ends as it may",
+            "{}: {order:?}: {end:?}",
+            self.name
+        );
+    }
+
+    fn is_refused(&self, names: &[String]) -> bool {
+        let offers = self.link.offers();
+        let refused = |it: &callboard::worker::Offer| matches!(it.standing, Standing::Refused(_));
+        offers
+            .iter()
+            .any(|it| refused(it) && names.iter().any(|name| name == it.function.name()))
+    }
+
+    pub(crate) fn end_call(
+        &mut self,
+        errand: usize,
+        end: &Result<Answer, CallError>,
+        scene: &mut Scene<'_>,
+    ) {
+        let it = &scene.book.errands[errand];
+        let waited = scene.now - it.begun;
+        // Milliseconds are cut off on the way.
+        let is_late = waited + 2_000 >= it.timeout;
+        let (fine, executed, by_function) = match end {
+            Ok(answer) if it.kind == Kind::Event => (answer.payload.is_empty(), None, false),
+            Ok(_) if it.builtin => (true, None, false),
+            Ok(answer) => (
+                it.answers.contains(&Ending::Result(answer.payload.clone())),
+                None,
+                false,
+            ),
+            Err(CallError::Function(fault)) => {
+                let known = it.answers.contains(&own(fault.code(), fault.message()));
+                (known, Some(fault.executed()), true)
+            }
+            Err(CallError::Timeout { executed, .. }) => {
+                saw("the library gave a call up");
+                (waited >= it.timeout, Some(*executed), false)
+            }
+            Err(CallError::ConnectionLost { executed }) => {
+                saw("a call was lost with its connection");
+                let repeatable = it.idempotent && it.kind == Kind::Call;
+                (
+                    !repeatable && *executed == Executed::Maybe,
+                    Some(*executed),
+                    false,
+                )
+            }
+            Err(CallError::Ended { executed, .. }) => {
+                (self.stage == Stage::Over, Some(*executed), false)
+            }
+            Err(CallError::Engine(refusal)) => {
+                let fine = match &*refusal.code {
+                    "deadline_exceeded" => is_late,
+                    "no_such_function" => !it.wait,
+                    "provider_gone" => refusal.executed == Executed::Maybe,
+                    "overloaded" | "draining" => true,
+                    _ => false,
+                };
+                (fine, Some(refusal.executed), false)
+            }
+            Err(_) => (false, None, false),
+        };
+        hold!(
+            fine,
+            "a call ends as it may",
+            "{}: call {errand} {it:?} ended after {waited} us with {end:?}",
+            self.name
+        );
+        scene.book.ended(errand, executed, by_function);
+    }
+}
+
+/// A function's own failure, as it comes to its caller; whether it ran is left open on the way.
+pub(crate) fn own(code: &str, message: &str) -> Ending {
+    Ending::Failure {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        executed: Executed::Maybe,
+        retryable: false,
+        from_function: true,
+    }
+}

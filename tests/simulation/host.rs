@@ -1,0 +1,540 @@
+//! The shell around the pure engine: it reads and writes wires instead of sockets, in the order of phases of
+//! the real loop, and has everything that goes in heard by the model and everything that comes out by a tap.
+//! It knows nothing of workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use callboard::engine::{Close, Config, ConnId, Engine, Peer, Stats, Time, Written};
+use callboard::limits::Limits;
+
+use crate::board::Annals;
+use crate::book::Book;
+use crate::dice::Dice;
+use crate::journal::{self, hold, note, saw};
+use crate::network::{End, Far, Wire};
+use crate::party::Phase;
+use crate::registrar::Registrar;
+use crate::tap::{Bench, Tap};
+
+/// A connection as the shell has it.
+#[derive(Debug)]
+struct Conn {
+    id: ConnId,
+    wire: u64,
+    blocked_since: Option<u64>,
+    /// Nothing could be written, and nothing was since.
+    stalled: bool,
+    /// The end was read.
+    ended: bool,
+}
+
+/// What the host works with, beside itself.
+pub(crate) struct Surroundings<'a> {
+    pub wires: &'a mut BTreeMap<u64, Wire>,
+    pub book: &'a mut Book,
+    pub annals: &'a mut BTreeMap<u64, Annals>,
+    pub dice: &'a mut Dice,
+    pub now: u64,
+    /// Nothing goes wrong any more.
+    pub calm: bool,
+}
+
+pub(crate) struct Host {
+    pub engine: Engine,
+    pub registrar: Registrar,
+    conns: BTreeMap<u64, Conn>,
+    taps: BTreeMap<u64, Tap>,
+    free: Vec<u32>,
+    keys: u32,
+    generation: u32,
+    /// Writing failed: told in the next turn.
+    broken: Vec<u64>,
+    revisions: u64,
+    /// Told to stop, and did.
+    stopped: bool,
+    largest_step: usize,
+}
+
+impl Host {
+    pub(crate) fn boot(limits: &Limits, seed: [u8; 32], tick: u64, now: u64) -> Self {
+        limits
+            .check()
+            .expect("limits that do not contradict each other");
+        let config = Config {
+            limits: limits.clone(),
+            name: "simulated".to_owned(),
+            seed,
+        };
+        Self {
+            engine: Engine::new(config, Time(now)),
+            registrar: Registrar::new(limits.clone(), tick),
+            conns: BTreeMap::new(),
+            taps: BTreeMap::new(),
+            free: Vec::new(),
+            keys: 0,
+            generation: 0,
+            broken: Vec::new(),
+            revisions: 0,
+            stopped: false,
+            largest_step: 0,
+        }
+    }
+
+    /// As SIGTERM.
+    pub(crate) fn shut_down(&mut self, now: u64) {
+        self.registrar.stopping = true;
+        self.engine.handle_shutdown(Time(now));
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.engine.is_finished()
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn turn(&mut self, around: &mut Surroundings<'_>) {
+        let now = Time(around.now);
+        for token in std::mem::take(&mut self.broken) {
+            self.reset(token, around);
+        }
+        self.unblock(around);
+        let tokens: Vec<u64> = self.conns.keys().copied().collect();
+        if !tokens.is_empty() {
+            let first = around.dice.below(tokens.len());
+            for token in tokens[first..].iter().chain(&tokens[..first]) {
+                let chunks = if around.calm {
+                    64
+                } else {
+                    around.dice.below(4)
+                };
+                self.read(*token, chunks, around);
+            }
+        }
+        self.expire(around);
+        self.engine.seal(now);
+        let sealed = self.registrar.seal();
+        self.flush(around);
+        self.reap(around);
+        self.accept(around);
+        let stats = self.engine.stats();
+        hold!(
+            stats.revisions - self.revisions == sealed,
+            "a revision for each turn that changed something, and for no other",
+            "{} revisions instead of {sealed}",
+            stats.revisions - self.revisions
+        );
+        self.revisions = stats.revisions;
+        self.note_stop(&stats, around);
+        self.assert_ends_known(&stats);
+        self.assert_within_limits(&stats);
+    }
+
+    fn unblock(&mut self, around: &mut Surroundings<'_>) {
+        for conn in self.conns.values_mut() {
+            let wire = &around.wires[&conn.wire];
+            let wakes = wire.down.room() > 0 || wire.up.is_ending(around.now);
+            if conn.blocked_since.is_some() && wakes {
+                conn.blocked_since = None;
+                self.engine.handle_writable(conn.id);
+            }
+        }
+    }
+
+    fn read(&mut self, token: u64, chunks: usize, around: &mut Surroundings<'_>) {
+        let now = Time(around.now);
+        for _ in 0..chunks {
+            let Some(conn) = self.conns.get_mut(&token).filter(|it| !it.ended) else {
+                return;
+            };
+            let id = conn.id;
+            let wire = around
+                .wires
+                .get_mut(&conn.wire)
+                .expect("a wire for each connection");
+            if !self.engine.wants_read(id) && !wire.up.is_ending(around.now) {
+                saw("the engine did not read for a while");
+                return;
+            }
+            let most = if around.calm {
+                1 << 16
+            } else {
+                around.dice.pick(&[1, 3, 100, 1 << 16, 1 << 16])
+            };
+            let bytes = wire.up.read(around.now, most);
+            if bytes.is_empty() {
+                match wire.up.ended(around.now) {
+                    None => {}
+                    Some(End::Closed) => {
+                        conn.ended = true;
+                        note!("{token:x} ends");
+                        self.registrar.end(token, "eof", around.book);
+                        self.engine.handle_eof(id, now);
+                    }
+                    Some(End::Broken) => self.reset(token, around),
+                }
+                return;
+            }
+            journal::absorb(&bytes);
+            self.registrar.hear(token, &bytes, around.book, around.now);
+            self.engine.handle_bytes(id, &bytes, now);
+        }
+    }
+
+    fn reset(&mut self, token: u64, around: &mut Surroundings<'_>) {
+        let Some(conn) = self.conns.get_mut(&token) else {
+            return;
+        };
+        note!("{token:x} breaks");
+        conn.ended = true;
+        self.registrar.end(token, "reset", around.book);
+        self.engine.handle_reset(conn.id, "reset", Time(around.now));
+    }
+
+    fn take_resumes(&mut self, now: u64) {
+        while let Some(id) = self.engine.poll_resume() {
+            if let Some(party) = self.registrar.parties.get_mut(&(id.token() as u64)) {
+                party.heard = now;
+            }
+        }
+    }
+
+    fn expire(&mut self, around: &mut Surroundings<'_>) {
+        let now = Time(around.now);
+        while let Some(id) = self.engine.poll_expired(now) {
+            let token = id.token() as u64;
+            self.take_resumes(around.now);
+            let stats = self.engine.stats();
+            self.note_stop(&stats, around);
+            self.read(token, usize::MAX, around);
+            let before = self.engine.stats().closed;
+            self.engine.handle_expired(id, now);
+            let after = self.engine.stats().closed;
+            // If it was the last that a stopping engine waited for, all are told to go.
+            let differs = |(code, count): &(&&str, &u64)| {
+                **code != "shutting_down" && before.get(**code) != Some(*count)
+            };
+            let code = after.iter().find(differs);
+            let limits = &self.registrar.limits;
+            let party = &self.registrar.parties[&token];
+            let unheard = around.now.saturating_sub(party.heard);
+            if let Some((code, _)) = code {
+                note!("{token:x} is ended: {code}");
+                self.assert_expired(token, code, around);
+                self.registrar.end(token, code, around.book);
+                let stats = self.engine.stats();
+                self.note_stop(&stats, around);
+            } else if !self.registrar.is_over(token)
+                && self.registrar.is_unconfirmed(token)
+                && unheard >= limits.ready_timeout * 1000
+            {
+                saw("a newcomer did not say READY in time");
+                self.registrar.tick += 1;
+                self.registrar.confirm(token);
+            }
+        }
+        self.take_resumes(around.now);
+    }
+
+    /// A deadline ended a connection: it had passed, and what would have saved it was not there.
+    fn assert_expired(&self, token: u64, code: &str, around: &Surroundings<'_>) {
+        let (limits, conn) = (&self.registrar.limits, &self.conns[&token]);
+        let (party, wire) = (&self.registrar.parties[&token], &around.wires[&conn.wire]);
+        let since = |at: u64, limit: u64| around.now.saturating_sub(at) >= limit * 1000;
+        let fine = match code {
+            "silent" => {
+                if wire.is_cut {
+                    saw("the engine found a half-open connection");
+                }
+                since(party.heard, limits.silence) && wire.up.arrived(around.now) == 0
+            }
+            "too_slow" => {
+                saw("a reader took nothing for too long");
+                conn.blocked_since
+                    .is_some_and(|at| since(at, limits.write_deadline))
+            }
+            "frame_timeout" => {
+                saw("a frame was not completed in time");
+                self.registrar.is_within_frame(token)
+            }
+            "hello_timeout" => {
+                party.phase == Phase::Greeting && since(party.opened, limits.hello_timeout)
+            }
+            _ => false,
+        };
+        hold!(
+            fine,
+            "who keeps the rules is not sent away",
+            "connection {token:x} was ended with {code}: {party:?} {conn:?}"
+        );
+    }
+
+    fn flush(&mut self, around: &mut Surroundings<'_>) {
+        let most = if around.calm || !around.dice.one_in(5) {
+            usize::MAX
+        } else {
+            around.dice.below(8)
+        };
+        let mut writes = 0;
+        while writes < most {
+            let Some(id) = self.engine.poll_flush() else {
+                for (token, conn) in &self.conns {
+                    if conn.blocked_since.is_none()
+                        && let Some(party) = self.registrar.parties.get_mut(token)
+                    {
+                        party.clean = self.registrar.tick;
+                    }
+                }
+                break;
+            };
+            writes += 1;
+            self.write(id, around);
+        }
+        self.take_resumes(around.now);
+    }
+
+    fn write(&mut self, id: ConnId, around: &mut Surroundings<'_>) {
+        let token = id.token() as u64;
+        let conn = self
+            .conns
+            .get_mut(&token)
+            .expect("who is written to is connected");
+        let wire = around
+            .wires
+            .get_mut(&conn.wire)
+            .expect("a wire for each connection");
+        let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
+        let torn = !around.calm && around.dice.one_in(6);
+        let breaks = wire.up.is_ending(around.now) && wire.is_cut && around.dice.one_in(2);
+        let (dice, broken) = (&mut *around.dice, &mut self.broken);
+        let mut sent = Vec::new();
+        self.engine.flush(id, Time(around.now), |slices| {
+            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            let room = wire.down.room();
+            if breaks {
+                broken.push(token);
+                return Written::Broken;
+            }
+            if room == 0 {
+                conn.blocked_since = Some(around.now);
+                conn.stalled = true;
+                return Written::Blocked;
+            }
+            let count = if torn {
+                1 + dice.below(total.min(room))
+            } else {
+                total.min(room)
+            };
+            sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
+            Written::Bytes(count)
+        });
+        if sent.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut conn.stalled)
+            && let Some(party) = self.registrar.parties.get_mut(&token)
+        {
+            party.heard = around.now;
+        }
+        journal::absorb(&sent);
+        wire.down.write(&sent, arrives);
+        let mut bench = Bench {
+            registrar: &mut self.registrar,
+            book: around.book,
+            annals: around.annals,
+            now: around.now,
+        };
+        self.taps
+            .get_mut(&token)
+            .expect("a tap for each connection")
+            .hear(&sent, &mut bench);
+    }
+
+    fn reap(&mut self, around: &mut Surroundings<'_>) {
+        while let Some(close) = self.engine.poll_close() {
+            let (Close::SendingHalf(id) | Close::Socket(id)) = close;
+            let token = id.token() as u64;
+            let wire = around
+                .wires
+                .get_mut(&self.conns[&token].wire)
+                .expect("a wire for each");
+            let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
+            wire.down.close(arrives);
+            if matches!(close, Close::Socket(_)) {
+                wire.far = Far::Gone;
+                self.conns.remove(&token);
+                self.taps.remove(&token);
+                self.registrar.forget(token);
+                self.free.push(id.key() as u32);
+            }
+        }
+    }
+
+    fn accept(&mut self, around: &mut Surroundings<'_>) {
+        for (&number, wire) in around.wires.iter_mut() {
+            if !matches!(wire.far, Far::Dialling(at) if at <= around.now) {
+                continue;
+            }
+            let key = self.free.pop().unwrap_or_else(|| {
+                self.keys += 1;
+                self.keys - 1
+            });
+            self.generation += 1;
+            let id = ConnId::new(self.generation, key);
+            let token = id.token() as u64;
+            wire.far = Far::Taken(token);
+            let conn = Conn {
+                id,
+                wire: number,
+                blocked_since: None,
+                stalled: false,
+                ended: false,
+            };
+            self.conns.insert(token, conn);
+            self.taps.insert(token, Tap::new(token));
+            self.registrar.open(token, around.book, around.now);
+            let nobody = Peer::Unix {
+                pid: None,
+                uid: None,
+            };
+            self.engine.handle_open(id, nobody, Time(around.now));
+        }
+    }
+
+    /// If the engine has stopped, everybody was told to go.
+    fn note_stop(&mut self, stats: &Stats, around: &mut Surroundings<'_>) {
+        let told = stats.closed.get("shutting_down").copied().unwrap_or(0);
+        let refused = self
+            .registrar
+            .closed
+            .get("shutting_down")
+            .copied()
+            .unwrap_or(0);
+        if self.registrar.stopping && !self.stopped && told > refused {
+            self.stopped = true;
+            let tokens: Vec<u64> = self.registrar.parties.keys().copied().collect();
+            for token in tokens {
+                self.registrar.end(token, "shutting_down", around.book);
+            }
+        }
+    }
+
+    /// The model knows why each connection ended.
+    fn assert_ends_known(&self, stats: &Stats) {
+        if self.registrar.stopping {
+            return;
+        }
+        let counted = stats.closed.iter().map(|(code, count)| (*code, *count));
+        let known = self
+            .registrar
+            .closed
+            .iter()
+            .map(|(code, count)| (&**code, *count));
+        hold!(
+            counted.clone().eq(known.clone()),
+            "nobody is sent away without a reason",
+            "{:?} instead of {:?}",
+            counted.collect::<Vec<_>>(),
+            known.collect::<Vec<_>>()
+        );
+    }
+
+    /// What the engine accounts for stays within its limits.
+    fn assert_within_limits(&mut self, stats: &Stats) {
+        let limits = &self.registrar.limits;
+        for board in self.registrar.namespaces.values() {
+            let largest = board.history.borrow().last_weight();
+            self.largest_step = self.largest_step.max(largest);
+        }
+        let namespaces = self.registrar.namespaces.len() as u64;
+        let conns = self.conns.len() as u64;
+        // A connection is not read any more beyond its limit; one read may bring so much.
+        let outbound = limits.max_outbound.max(limits.max_backlog.min(4 << 20)) + (1 << 18);
+        for (what, have, most) in [
+            (
+                "log_bytes",
+                stats.log_bytes,
+                namespaces * (limits.log_bytes + self.largest_step as u64),
+            ),
+            ("parked", stats.parked, limits.max_parked),
+            ("retained_bytes", stats.retained_bytes, limits.max_retained),
+            // Those that wait for their ending, and as many that are held for nobody.
+            ("calls", stats.calls, 2 * limits.max_calls_total),
+            (
+                "connections",
+                stats.connections,
+                limits.max_connections + conns,
+            ),
+            ("outbound_bytes", stats.outbound_bytes, conns * outbound),
+            (
+                "partial_bytes",
+                stats.partial_bytes,
+                conns * (limits.max_frame + 4),
+            ),
+        ] {
+            hold!(
+                have <= most,
+                "memory stays within the limits",
+                "{what}: {have} of {most}"
+            );
+        }
+    }
+
+    /// When the network has come to rest: nobody is behind, and nothing is left over.
+    pub(crate) fn assert_at_rest(&self) {
+        let stats = self.engine.stats();
+        let left = (
+            (stats.calls, stats.parked, stats.retained_bytes),
+            (stats.behind, stats.outbound_bytes, stats.partial_bytes),
+        );
+        hold!(
+            left == ((0, 0, 0), (0, 0, 0)),
+            "nothing is left over",
+            "{stats:?} {:?} {:?} {:?}",
+            self.conns,
+            self.taps,
+            self.registrar.parties
+        );
+        for (token, party) in &self.registrar.parties {
+            hold!(
+                party.owed.is_empty() && party.invoked.is_empty(),
+                "every request is answered exactly once",
+                "connection {token:x} still waits: {party:?}"
+            );
+        }
+    }
+
+    /// When all connections are closed: not even a timer.
+    pub(crate) fn assert_empty(&self) {
+        let stats = self.engine.stats();
+        let left = [
+            stats.connections,
+            stats.functions,
+            stats.workers,
+            stats.bindings,
+            stats.calls,
+        ];
+        hold!(left == [0; 5], "nothing is left over", "{stats:?}");
+        let deadline = self.engine.next_deadline();
+        hold!(
+            deadline.is_none(),
+            "nothing is left over",
+            "a timer is: {deadline:?}"
+        );
+    }
+
+    /// Ids of INVOKEs and workers that somebody might guess.
+    pub(crate) fn known_ids(&self) -> (Vec<u64>, Vec<u64>) {
+        let parties = self.registrar.parties.values();
+        let invokes: BTreeSet<u64> = parties
+            .clone()
+            .flat_map(|it| it.invoked.keys().copied())
+            .collect();
+        let workers = parties
+            .filter(|it| it.phase == Phase::Live)
+            .map(|it| it.worker);
+        (invokes.into_iter().collect(), workers.collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.conns.is_empty()
+    }
+}

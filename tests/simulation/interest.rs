@@ -1,0 +1,70 @@
+//! What must have occurred over the fixed seeds: a simulation that never comes into a state proves nothing
+//! about it.
+
+use crate::journal::Tally;
+
+const ALL: &[&str] = &[
+    "a call found nobody",
+    "a call had its function's own error",
+    "a call had its result",
+    "a call met a worker without a handler",
+    "a call that waited for a provider was served",
+    "a call was cancelled",
+    "a call was given up",
+    "a call was lost with its connection",
+    "a call was refused for want of room",
+    "a call's deadline passed",
+    "a caller did not read its answers",
+    "a cast was delivered",
+    "a cast was run",
+    "a connection was refused",
+    "a draining engine ended a call",
+    "a frame was not completed in time",
+    "a newcomer did not say READY in time",
+    "a provider went before it answered",
+    "a reader took nothing for too long",
+    "a registration met the end of the engine",
+    "a session was taken over",
+    "a snapshot after the engine's restart",
+    "a snapshot because the log was trimmed",
+    "a snapshot for who joined",
+    "a step came in parts",
+    "a stranger broke the protocol",
+    "a takeover was confirmed whole",
+    "a view was resumed",
+    "a worker drained",
+    "a worker found a half-open connection",
+    "a worker had too many functions",
+    "an answer that nobody owed was dropped",
+    "an event was delivered",
+    "an event was delivered to all",
+    "an exclusive function refused a second provider",
+    "an idempotent call was given to the next provider",
+    "entries were kept as stale while an engine settled",
+    "several revisions came folded",
+    "the engine did not read for a while",
+    "the engine found a half-open connection",
+    "the engine stood still",
+    "the engine was restarted",
+    "the engine was told to stop",
+    "the engine's own function was called",
+    "the library gave a call up",
+    "what did not come back after a restart was removed",
+    "what was not confirmed left the board",
+    "what was registered before was refused after a reconnect",
+];
+
+/// Too rare to be asked for with so few seeds; each has a test of its own in `tests/core`.
+const RARE: &[&str] = &["a HELLO came behind that of the next connection"];
+
+/// Each was seen, and nothing that is not listed.
+pub(crate) fn assert_all_seen(seen: &Tally) {
+    let missing: Vec<_> = ALL
+        .iter()
+        .filter(|what| !seen.contains_key(*what))
+        .collect();
+    assert!(missing.is_empty(), "never occurred: {missing:?}");
+    let is_new = |what: &&&str| !ALL.contains(what) && !RARE.contains(what);
+    let new: Vec<_> = seen.keys().filter(is_new).collect();
+    assert!(new.is_empty(), "not listed: {new:?}");
+}

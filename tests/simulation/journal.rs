@@ -1,0 +1,108 @@
+//! What happened in the run under way: its last lines for a failure, a hash over all of it that tells two
+//! runs apart, and how often each thing of interest occurred. One for each thread, since a run never leaves
+//! its own. It judges nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+
+/// So many of the last lines are shown with a failure.
+const LINES: usize = 100;
+
+thread_local! {
+    static JOURNAL: RefCell<Journal> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Journal {
+    seed: u64,
+    /// Microseconds.
+    now: u64,
+    lines: VecDeque<String>,
+    hash: u64,
+    tally: Tally,
+}
+
+/// How often each thing of interest occurred.
+pub(crate) type Tally = BTreeMap<&'static str, u64>;
+
+/// A run begins.
+pub(crate) fn begin(seed: u64) {
+    JOURNAL.set(Journal {
+        seed,
+        hash: 0xcbf2_9ce4_8422_2325,
+        ..Journal::default()
+    });
+}
+
+/// The time goes on.
+pub(crate) fn at(now: u64) {
+    JOURNAL.with_borrow_mut(|it| it.now = now);
+}
+
+/// Takes a line down.
+pub(crate) fn take_down(line: &str) {
+    absorb(line.as_bytes());
+    JOURNAL.with_borrow_mut(|it| {
+        let mut whole = format!("{:>9.3} ", it.now as f64 / 1e6);
+        whole.push_str(line);
+        it.lines.push_back(whole);
+        if it.lines.len() > LINES {
+            it.lines.pop_front();
+        }
+    });
+}
+
+/// Takes bytes into the hash.
+pub(crate) fn absorb(bytes: &[u8]) {
+    JOURNAL.with_borrow_mut(|it| {
+        for byte in bytes.iter().copied().chain(it.now.to_le_bytes()) {
+            it.hash = (it.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    });
+}
+
+/// Counts something of interest.
+pub(crate) fn saw(what: &'static str) {
+    JOURNAL.with_borrow_mut(|it| *it.tally.entry(what).or_default() += 1);
+}
+
+/// The seed, and the virtual time.
+pub(crate) fn moment() -> String {
+    JOURNAL.with_borrow(|it| format!("seed {} at {:.6} s", it.seed, it.now as f64 / 1e6))
+}
+
+pub(crate) fn hash() -> u64 {
+    JOURNAL.with_borrow(|it| it.hash)
+}
+
+pub(crate) fn tally() -> Tally {
+    JOURNAL.with_borrow(|it| it.tally.clone())
+}
+
+/// The last lines, for a failure.
+pub(crate) fn tail() -> String {
+    JOURNAL.with_borrow(|it| {
+        it.lines.iter().fold(String::new(), |mut all, line| {
+            let _ = writeln!(all, "{line}");
+            all
+        })
+    })
+}
+
+/// Takes a line down.
+macro_rules! note {
+    ($($line:tt)*) => { $crate::journal::take_down(&format!($($line)*)) };
+}
+
+/// A promise must hold, or the run ends with its name, the seed and the time.
+macro_rules! hold {
+    ($holds:expr, $promise:literal, $($what:tt)*) => {
+        if !$holds {
+            panic!("PROMISE BROKEN: {} ({}): {}",
+                $promise, $crate::journal::moment(), format!($($what)*));
+        }
+    };
+}
+
+pub(crate) use {hold, note};

@@ -1,0 +1,76 @@
+//! The simulation: the pure engine, the library's own workers, strangers and a network that splits, delays,
+//! stalls, cuts and forgets, all driven by one seed, and every promise checked at every step.
+//! `docs/PROOF.md` says what is simulated, what is checked and how a seed is run again.
+
+mod application;
+mod board;
+mod book;
+mod calm;
+mod dice;
+mod ends;
+mod faults;
+mod host;
+mod interest;
+mod journal;
+mod network;
+mod party;
+mod registrar;
+mod replica;
+mod stranger;
+mod tap;
+mod view;
+mod weather;
+mod worker;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use dice::Seeds;
+use journal::Tally;
+use world::World;
+
+/// Runs a seed. Returns what it saw, and the hash of all that happened.
+fn run(seed: u64) -> (Tally, u64) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
+    if let Err(panic) = outcome {
+        eprintln!("{}", journal::tail());
+        eprintln!(
+            "{}\nrun it again: CALLBOARD_SEEDS={seed}..{} cargo test --test simulation whatever_happens",
+            journal::moment(),
+            seed + 1
+        );
+        resume_unwind(panic);
+    }
+    (journal::tally(), journal::hash())
+}
+
+/// One test for both, since each seed is run once: what never occurs proves nothing.
+#[test]
+fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
+    let seeds = Seeds::chosen(0..300);
+    let is_fixed = seeds.is_fixed();
+    let (mut seen, mut count, mut last) = (Tally::new(), 0_u64, 0);
+    for seed in seeds {
+        let (tally, _) = run(seed);
+        for (what, times) in tally {
+            *seen.entry(what).or_default() += times;
+        }
+        (count, last) = (count + 1, seed);
+    }
+    for (what, times) in &seen {
+        println!("{times:>9} {what}");
+    }
+    println!("{count} seeds, the last was {last}");
+    if is_fixed {
+        interest::assert_all_seen(&seen);
+    }
+}
+
+#[test]
+fn a_seed_repeats_its_run_to_the_last_byte() {
+    for seed in [3, 17, 23, 101] {
+        let first = run(seed);
+        assert_eq!(first, run(seed), "seed {seed}");
+        assert_ne!(first.1, run(seed + 1).1, "seeds {seed} and {}", seed + 1);
+    }
+}

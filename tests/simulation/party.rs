@@ -1,0 +1,107 @@
+//! A connection as its peer and the protocol have it: who speaks, what is owed to it, what it was asked to
+//! run. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use callboard::protocol::Inbox;
+
+use crate::board::{Cover, Entry};
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Greeting,
+    Live,
+    /// Since this tick: nothing that it says counts.
+    Over(u64),
+}
+
+/// The answer that is owed for a request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Owed {
+    /// Done. Functions that it does not provide from this tick on, if not registered again.
+    Done {
+        tick: u64,
+        left: Vec<Rc<str>>,
+    },
+    Refused(&'static str),
+    Matched(u64),
+    Builtin,
+    Call(usize),
+}
+
+/// A registration of which further frames are awaited.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub id: u64,
+    pub entries: Vec<(String, Entry)>,
+    pub too_many: bool,
+}
+
+/// A connection, as its peer and the protocol have it.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
+#[derive(Debug)]
+pub(crate) struct Party {
+    pub phase: Phase,
+    /// There was no room for it: it is only told so.
+    pub refused: bool,
+    pub inbox: Inbox,
+    pub opened: u64,
+    /// When it was heard of last, as the heartbeat counts.
+    pub heard: u64,
+    pub namespace: String,
+    pub worker: u64,
+    pub name: Rc<str>,
+    pub metadata: Rc<[u8]>,
+    pub capacity: usize,
+    pub cover: Cover,
+    pub taken_over: bool,
+    /// Of its namespace, when its HELLO came.
+    pub revision: u64,
+    /// Where it wants to resume.
+    pub resume: Option<(u64, u64)>,
+    pub session: Option<Vec<u8>>,
+    pub older_session: Option<Vec<u8>>,
+    /// Its worker is its own: nobody took the session over.
+    pub holds: bool,
+    pub unconfirmed: bool,
+    pub draining: bool,
+    pub batch: Option<Batch>,
+    /// By request: what is owed, and the revision that it must not overtake, once that is sealed.
+    pub owed: BTreeMap<u64, (Owed, Option<u64>)>,
+    /// INVOKEs that it was sent and did not answer, as far as the engine knows: the errands.
+    pub invoked: BTreeMap<u64, usize>,
+    /// All that was due to it was written then.
+    pub clean: u64,
+}
+
+impl Party {
+    pub(crate) fn new(now: u64) -> Self {
+        Self {
+            phase: Phase::Greeting,
+            refused: false,
+            inbox: Inbox::default(),
+            opened: now,
+            heard: now,
+            namespace: String::new(),
+            worker: 0,
+            name: "".into(),
+            metadata: Rc::default(),
+            capacity: 0,
+            cover: Cover::default(),
+            taken_over: false,
+            revision: 0,
+            resume: None,
+            session: None,
+            older_session: None,
+            holds: false,
+            unconfirmed: false,
+            draining: false,
+            batch: None,
+            owed: BTreeMap::new(),
+            invoked: BTreeMap::new(),
+            clean: 0,
+        }
+    }
+}

@@ -1,0 +1,555 @@
+//! Listens to what the engine writes to one connection, before the network has its way with it, and holds it
+//! against the protocol and the model: the chain of revisions, what a watch covers, the order of replies and
+//! changes, one answer for each request, calls to those who provide. It keeps no view; the worker at the
+//! other end does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use callboard::protocol::{
+    Cast, Changes, Failure, Inbox, Invoke, Message, Outcome, Sections, Welcome,
+};
+
+use crate::board::{Annals, Cover};
+use crate::book::{Book, Ending};
+use crate::journal::{hold, note, saw};
+use crate::party::{Owed, Party};
+use crate::registrar::Registrar;
+
+/// What a frame of the engine is held against.
+pub(crate) struct Bench<'a> {
+    pub registrar: &'a mut Registrar,
+    pub book: &'a mut Book,
+    pub annals: &'a mut BTreeMap<u64, Annals>,
+    pub now: u64,
+}
+
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
+#[derive(Debug, Default)]
+pub(crate) struct Tap {
+    token: u64,
+    inbox: Inbox,
+    welcomed: bool,
+    goodbye: bool,
+    drained: bool,
+    cover: Cover,
+    /// Where the reader stands.
+    mine: u64,
+    /// SYNCED came, and no RESYNC since.
+    synced: bool,
+    staging: bool,
+    /// The step of which parts came.
+    parts: Option<(u64, u64)>,
+    /// The function may not be called unless registered again after this tick.
+    barred: BTreeMap<Rc<str>, u64>,
+    barred_all: u64,
+    cancels: BTreeSet<u64>,
+}
+
+impl Tap {
+    pub(crate) fn new(token: u64) -> Self {
+        Self {
+            token,
+            ..Self::default()
+        }
+    }
+
+    /// The engine wrote these bytes.
+    pub(crate) fn hear(&mut self, mut bytes: &[u8], bench: &mut Bench<'_>) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        loop {
+            match inbox.next(&mut bytes, 1 << 24) {
+                Ok(Some(frame)) => {
+                    hold!(
+                        !self.goodbye,
+                        "GOODBYE is the last frame",
+                        "connection {:x} was sent a frame behind it",
+                        self.token
+                    );
+                    match Message::decode(frame) {
+                        Ok(message) => self.take(&message, bench),
+                        Err(error) => panic!("the engine wrote what cannot be read: {error}"),
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => panic!("the engine wrote no frame: {error}"),
+            }
+        }
+        self.inbox = inbox;
+    }
+
+    fn party<'a>(&self, bench: &'a Bench<'_>) -> &'a Party {
+        &bench.registrar.parties[&self.token]
+    }
+
+    fn take(&mut self, message: &Message<'_>, bench: &mut Bench<'_>) {
+        let begins = matches!(message, Message::Welcome(_) | Message::Goodbye(_));
+        hold!(
+            self.welcomed || begins,
+            "WELCOME is the first frame",
+            "connection {:x}: {}",
+            self.token,
+            message.kind_name()
+        );
+        match message {
+            Message::Welcome(it) => self.welcome(it, bench),
+            Message::Goodbye(it) => {
+                note!("{:x} <- GOODBYE {}", self.token, it.code);
+                self.goodbye = true;
+            }
+            Message::Resync(it) => {
+                self.assert_watches();
+                saw(match it.reason.0 {
+                    "joined" => "a snapshot for who joined",
+                    "foreign_epoch" => "a snapshot after the engine's restart",
+                    "log_trimmed" => "a snapshot because the log was trimmed",
+                    _ => "a snapshot for another reason",
+                });
+                (self.mine, self.staging, self.synced) = (it.revision, true, false);
+                self.parts = None;
+            }
+            Message::Snapshot(it) => {
+                hold!(
+                    self.staging,
+                    "a snapshot is announced",
+                    "connection {:x}",
+                    self.token
+                );
+                self.assert_covered(&it.sections);
+            }
+            Message::Changes(it) => self.changes(it, bench),
+            Message::Synced(it) => {
+                self.assert_watches();
+                let party = self.party(bench);
+                hold!(
+                    !self.synced
+                        && self.parts.is_none()
+                        && it.revision >= self.mine.max(party.revision),
+                    "SYNCED ends a snapshot or a resume, once",
+                    "connection {:x} at {}: SYNCED {}",
+                    self.token,
+                    self.mine,
+                    it.revision
+                );
+                self.assert_has_all(it.revision, bench, "SYNCED");
+                (self.mine, self.synced, self.staging) = (it.revision, true, false);
+            }
+            Message::Ping(callboard::protocol::Ping { revision, .. })
+            | Message::Pong(callboard::protocol::Pong { revision, .. }) => {
+                if self.synced && *revision > self.mine {
+                    self.assert_has_all(*revision, bench, "a bookmark");
+                    self.mine = *revision;
+                }
+            }
+            Message::Drain(_) => self.drained = true,
+            Message::Invoke(it) => self.invoke(it, bench),
+            Message::Cast(it) => self.cast(it, bench),
+            Message::Cancel(it) => self.cancel(it.id, bench),
+            Message::Outcome(it) => self.outcome(it, bench),
+            Message::Failure(it) => self.failure(it, bench),
+            other => panic!("not the engine's to send: {other:?}"),
+        }
+    }
+
+    fn welcome(&mut self, it: &Welcome<'_>, bench: &mut Bench<'_>) {
+        hold!(
+            !self.welcomed,
+            "WELCOME comes once",
+            "connection {:x}",
+            self.token
+        );
+        self.welcomed = true;
+        let party = self.party(bench);
+        let resumes = party.resume.filter(|_| it.ext.resumed);
+        note!(
+            "{:x} <- WELCOME worker {} {} in {}{}{}",
+            self.token,
+            it.worker,
+            party.name,
+            party.namespace,
+            if it.ext.taken_over {
+                ", takes over"
+            } else {
+                ""
+            },
+            if it.ext.resumed { ", resumes" } else { "" },
+        );
+        hold!(
+            (it.worker, it.ext.taken_over, it.revision)
+                == (party.worker, party.taken_over, party.revision),
+            "a session is taken over by who has its key",
+            "connection {:x}: worker {}, taken over {}, revision {}; expected {}, {}, {}",
+            self.token,
+            it.worker,
+            it.ext.taken_over,
+            it.revision,
+            party.worker,
+            party.taken_over,
+            party.revision
+        );
+        self.cover = party.cover.clone();
+        let namespace = party.namespace.clone();
+        let board = bench
+            .registrar
+            .namespaces
+            .get_mut(&namespace)
+            .expect("it has a board");
+        let known = *board.epoch.get_or_insert(it.epoch);
+        hold!(
+            known == it.epoch,
+            "one epoch for each board",
+            "{known} and {}",
+            it.epoch
+        );
+        let shared = bench
+            .annals
+            .entry(it.epoch)
+            .or_insert_with(|| board.history.clone());
+        hold!(
+            Rc::ptr_eq(shared, &board.history),
+            "one epoch for each board",
+            "{namespace} has the epoch of another"
+        );
+        if it.ext.resumed {
+            saw("a view was resumed");
+            let (epoch, revision) = resumes.expect("only who asks is resumed");
+            hold!(
+                epoch == it.epoch && revision <= it.revision,
+                "a view is resumed from where it stands",
+                "epoch {epoch} revision {revision}, the board is {} at {}",
+                it.epoch,
+                it.revision
+            );
+            self.mine = revision;
+        }
+        bench.registrar.learn(self.token, &it.session);
+    }
+
+    fn assert_watches(&self) {
+        hold!(
+            !self.cover.is_nothing(),
+            "nothing comes that a watch does not cover",
+            "connection {:x} watches nothing",
+            self.token
+        );
+    }
+
+    /// Nothing that the watch covers is missing up to a revision.
+    fn assert_has_all(&self, revision: u64, bench: &Bench<'_>, what: &str) {
+        let namespace = &self.party(bench).namespace;
+        let history = bench.registrar.namespaces[namespace].history.borrow();
+        hold!(
+            revision <= history.revision() && self.parts.is_none(),
+            "no revision before its seal",
+            "{what} {revision} at {}",
+            history.revision()
+        );
+        let missing = history.concerning(&self.cover, self.mine, revision);
+        hold!(
+            missing == 0,
+            "nothing overtakes the changes before it",
+            "connection {:x} is told of {what} at {revision} and stands at {}: {missing} steps are missing",
+            self.token,
+            self.mine
+        );
+    }
+
+    /// A frame for this connection alone, of the turn that made `revision` or a later one.
+    fn assert_in_order(&self, revision: u64, bench: &Bench<'_>, what: &str) {
+        if !self.cover.is_nothing() {
+            hold!(
+                self.synced,
+                "nothing overtakes the changes before it",
+                "connection {:x} is sent {what} before SYNCED",
+                self.token
+            );
+            self.assert_has_all(revision, bench, what);
+        }
+    }
+
+    fn changes(&mut self, it: &Changes<'_>, bench: &mut Bench<'_>) {
+        self.assert_watches();
+        self.assert_covered(&it.sections);
+        hold!(
+            it.from <= self.mine && self.mine < it.to && it.from < it.to,
+            "the chain of revisions never breaks",
+            "connection {:x} at {} is sent a change from {} to {}",
+            self.token,
+            self.mine,
+            it.from,
+            it.to
+        );
+        hold!(
+            self.parts.is_none_or(|parts| parts == (it.from, it.to)),
+            "the parts of a step come together",
+            "connection {:x}: {:?}, then ({}, {})",
+            self.token,
+            self.parts,
+            it.from,
+            it.to
+        );
+        let namespace = &self.party(bench).namespace;
+        let history = bench.registrar.namespaces[namespace].history.borrow();
+        hold!(
+            it.to <= history.revision(),
+            "no revision before its seal",
+            "a change to {} at {}",
+            it.to,
+            history.revision()
+        );
+        if it.more {
+            self.parts = Some((it.from, it.to));
+            return;
+        }
+        if self.parts.take().is_some() {
+            saw("a step came in parts");
+        }
+        if history.concerning(&self.cover, self.mine, it.to) > 1 {
+            saw("several revisions came folded");
+        }
+        self.mine = it.to;
+    }
+
+    fn assert_covered(&self, sections: &Sections<'_>) {
+        let functions = &sections.functions;
+        let entries = functions.added.iter().chain(&functions.updated);
+        let names = entries
+            .map(|it| it.name.0)
+            .chain(functions.removed.iter().map(|it| it.0));
+        for name in names {
+            hold!(
+                self.cover.has_function(name),
+                "nothing comes that a watch does not cover",
+                "{:?} was told of {name}",
+                self.cover
+            );
+        }
+        let workers = &sections.workers;
+        let entries = workers.added.iter().chain(&workers.updated);
+        let names = entries
+            .map(|it| it.name.0)
+            .chain(workers.removed.iter().map(|it| it.name.0));
+        for name in names {
+            hold!(
+                self.cover.has_worker(name),
+                "nothing comes that a watch does not cover",
+                "{:?} was told of worker {name}",
+                self.cover
+            );
+        }
+        let bindings = &sections.bindings;
+        let entries = bindings.added.iter().chain(&bindings.updated);
+        let events = entries
+            .map(|it| it.event.0)
+            .chain(bindings.removed.iter().map(|it| it.event.0));
+        for event in events {
+            hold!(
+                self.cover.has_event(event),
+                "nothing comes that a watch does not cover",
+                "{:?} was told of event {event}",
+                self.cover
+            );
+        }
+    }
+
+    fn invoke(&mut self, it: &Invoke<'_>, bench: &mut Bench<'_>) {
+        let registrar = &*bench.registrar;
+        let (party, tick) = (&registrar.parties[&self.token], registrar.tick);
+        let (worker, capacity) = (party.worker, party.capacity);
+        let barred = self
+            .barred
+            .get(it.function.0)
+            .copied()
+            .unwrap_or(0)
+            .max(self.barred_all);
+        let is_over = match party.phase {
+            crate::party::Phase::Over(since) => since,
+            _ => u64::MAX,
+        };
+        let board = &registrar.namespaces[&party.namespace];
+        let number = bench.book.invoked(
+            (self.token, worker, tick),
+            it.id,
+            &it.function,
+            &it.payload,
+            (it.ext.caller, &it.ext.caller_name, &it.ext.headers),
+            |token| registrar.is_over(token),
+            |from, to| board.provided(worker, &it.function, from.max(barred), to.min(is_over)),
+        );
+        let party = bench
+            .registrar
+            .parties
+            .get_mut(&self.token)
+            .expect("it is written to");
+        party.invoked.insert(it.id, number);
+        hold!(
+            party.invoked.len() <= capacity,
+            "nobody runs more calls than it takes",
+            "worker {worker} runs {:?}, and takes {capacity}",
+            party.invoked
+        );
+        let attempts = bench.book.errands[number].attempts.iter();
+        let made_at = attempts.map(|it| bench.book.attempts[*it].revision).min();
+        self.assert_in_order(made_at.unwrap_or(0), bench, "INVOKE");
+        note!(
+            "{:x} <- INVOKE {:x} call {number} {}",
+            self.token,
+            it.id,
+            it.function
+        );
+    }
+
+    fn cast(&mut self, it: &Cast<'_>, bench: &mut Bench<'_>) {
+        let party = self.party(bench);
+        let (worker, tick) = (party.worker, bench.registrar.tick);
+        let barred = self
+            .barred
+            .get(it.function.0)
+            .copied()
+            .unwrap_or(0)
+            .max(self.barred_all);
+        let board = &bench.registrar.namespaces[&party.namespace];
+        hold!(
+            board.provided(worker, &it.function, barred, tick),
+            "a removed provider is never called",
+            "a cast to {} came to worker {worker}",
+            it.function
+        );
+        bench.book.cast(
+            self.token,
+            &it.function.0.into(),
+            &it.ext.event,
+            &it.payload,
+        );
+        self.assert_in_order(0, bench, "CAST");
+    }
+
+    fn cancel(&mut self, id: u64, bench: &mut Bench<'_>) {
+        let number = self.invoked_errand(id, bench);
+        hold!(
+            number.is_some() && self.cancels.insert(id),
+            "a provider is told once to cancel, and only what it was asked",
+            "connection {:x}: CANCEL {id:x}",
+            self.token
+        );
+        let errand = &bench.book.errands[number.unwrap_or_default()];
+        let attempts = errand.attempts.iter().map(|it| &bench.book.attempts[*it]);
+        let reason = |it: &crate::book::Attempt| {
+            it.cancelled
+                || it.over.is_some()
+                || it.deadline <= bench.now
+                || bench.registrar.stopping
+        };
+        hold!(
+            attempts.into_iter().any(reason),
+            "a call is not cancelled for nothing",
+            "connection {:x}: CANCEL {id:x} of {errand:?}",
+            self.token
+        );
+        self.assert_in_order(0, bench, "CANCEL");
+    }
+
+    fn invoked_errand(&self, id: u64, bench: &Bench<'_>) -> Option<usize> {
+        let is_it = |it: &crate::book::Invoked| it.id == id && it.token == self.token;
+        let mut errands = bench.book.errands.iter().rev();
+        let found = errands.position(|errand| errand.invokes.iter().any(is_it))?;
+        Some(bench.book.errands.len() - 1 - found)
+    }
+
+    /// What is owed for a request that is answered now.
+    fn settle(&mut self, request: u64, bench: &mut Bench<'_>, what: &str) -> Owed {
+        let party = bench
+            .registrar
+            .parties
+            .get_mut(&self.token)
+            .expect("it is written to");
+        let owed = party.owed.remove(&request);
+        hold!(
+            owed.is_some(),
+            "every request is answered exactly once",
+            "connection {:x}, request {request}: {what} is owed to nobody",
+            self.token
+        );
+        let (owed, stamp) = owed.expect("checked");
+        hold!(
+            stamp.is_some(),
+            "no answer before the seal of its turn",
+            "connection {:x}, request {request}: {what}",
+            self.token
+        );
+        self.assert_in_order(stamp.unwrap_or(0), bench, what);
+        if let Owed::Done { tick, left } = &owed {
+            for name in left {
+                if name.is_empty() {
+                    self.barred_all = *tick;
+                } else {
+                    self.barred.insert(name.clone(), *tick);
+                }
+            }
+        }
+        owed
+    }
+
+    fn outcome(&mut self, it: &Outcome<'_>, bench: &mut Bench<'_>) {
+        let stamp = self
+            .party(bench)
+            .owed
+            .get(&it.id)
+            .and_then(|(_, stamp)| *stamp);
+        match self.settle(it.id, bench, "RESULT") {
+            Owed::Done { .. } => hold!(
+                it.ext.revision == stamp,
+                "a registration's RESULT names its revision",
+                "connection {:x}: {:?} instead of {stamp:?}",
+                self.token,
+                it.ext.revision
+            ),
+            Owed::Matched(matched) => hold!(
+                it.ext.matched == Some(matched),
+                "an event finds what is bound to it",
+                "{:?} matched instead of {matched}",
+                it.ext.matched
+            ),
+            Owed::Builtin => saw("the engine's own function was called"),
+            Owed::Call(index) => {
+                let ending = Ending::Result(it.payload.to_vec());
+                self.told(index, &ending, bench);
+            }
+            owed @ Owed::Refused(_) => panic!("a RESULT where {owed:?} is owed"),
+        }
+    }
+
+    fn failure(&mut self, it: &Failure<'_>, bench: &mut Bench<'_>) {
+        match self.settle(it.id, bench, "FAILURE") {
+            Owed::Refused(code) => hold!(
+                it.code.0 == code,
+                "a refusal names its reason",
+                "{} instead of {code}",
+                it.code
+            ),
+            Owed::Call(index) => self.told(index, &Ending::of(it), bench),
+            Owed::Builtin if it.code.0 == "overloaded" => {
+                saw("a caller did not read its answers");
+            }
+            owed => panic!(
+                "PROMISE BROKEN: a good request succeeds ({}): {it:?} where {owed:?} is owed",
+                crate::journal::moment()
+            ),
+        }
+    }
+
+    fn told(&self, index: usize, ending: &Ending, bench: &mut Bench<'_>) {
+        let registrar = &*bench.registrar;
+        let number = bench.book.attempts[index].errand;
+        note!("{:x} <- call {number} ends: {}", self.token, ending.brief());
+        let left_since = |tick| registrar.last_left >= tick;
+        let stopping = registrar.stopping;
+        bench.book.told(
+            index,
+            ending,
+            (registrar.tick, bench.now),
+            stopping,
+            left_since,
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! What a run is like: the limits of its engine, how many take part, and how often what goes wrong. All of
+//! it follows from the seed.
+
+use callboard::limits::Limits;
+
+use crate::dice::Dice;
+
+#[derive(Debug)]
+pub(crate) struct Weather {
+    pub limits: Limits,
+    /// Limits on calls are so small that calls are refused for them.
+    pub tight: bool,
+    pub workers: usize,
+    pub strangers: usize,
+    pub namespaces: usize,
+    /// Turns until everything calms down.
+    pub turns: usize,
+    /// Something goes wrong once in so many turns.
+    pub calmness: usize,
+    /// Bytes that the kernel holds for a reader.
+    pub buffers: Vec<usize>,
+    /// Microseconds that a parcel takes at the most.
+    pub slowness: Vec<u64>,
+    /// Milliseconds between two turns at the most.
+    pub pace: u64,
+    /// The engine may be restarted.
+    pub restarts: bool,
+}
+
+impl Weather {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let (ping_after, silence) = dice.pick(&[(5_000, 15_000), (400, 1_200), (1_000, 3_000)]);
+        let mut limits = Limits {
+            log_bytes: dice.pick(&[600, 3_000, 20_000, 200_000, 16 << 20]),
+            changes_per_second: dice.pick(&[0, 0, 20, 100]),
+            max_outbound: dice.pick(&[4 << 20, 4 << 20, 20_000, 2_000]),
+            ping_after,
+            silence,
+            write_deadline: dice.pick(&[15_000, 1_500]),
+            ready_timeout: dice.pick(&[2_000, 300]),
+            frame_timeout: dice.pick(&[5_000, 5_000, 1_000]),
+            linger: dice.pick(&[2_000, 200]),
+            settling: dice.pick(&[3_000, 3_000, 300, 0]),
+            grace: dice.pick(&[10_000, 400]),
+            ..Limits::default()
+        };
+        let tight = dice.one_in(4);
+        if tight {
+            match dice.below(5) {
+                0 => limits.max_parked = 2,
+                1 => limits.max_retained = 400,
+                2 => limits.max_calls = 3,
+                3 => limits.max_calls_total = 6,
+                _ => limits.max_backlog = 4_000,
+            }
+        }
+        if dice.one_in(4) {
+            limits.max_functions = 8;
+        }
+        let workers = 4 + dice.below(6);
+        if dice.one_in(6) {
+            limits.max_connections = workers as u64 + 1;
+        }
+        Self {
+            tight,
+            workers,
+            strangers: dice.below(3),
+            namespaces: 1 + dice.below(3),
+            turns: 150 + dice.below(200),
+            calmness: dice.pick(&[5, 10, 20, 40]),
+            buffers: dice.pick(&[
+                vec![1 << 20],
+                vec![1 << 20, 2_000],
+                vec![150, 4_000, 60_000],
+            ]),
+            slowness: dice.pick(&[
+                vec![1],
+                vec![1],
+                vec![1, 5_000, 30_000],
+                vec![20_000, 600_000],
+            ]),
+            pace: dice.pick(&[5, 20, 20, 200]),
+            restarts: dice.one_in(2),
+            limits,
+        }
+    }
+}

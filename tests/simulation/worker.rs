@@ -1,0 +1,511 @@
+//! A worker: the library's own state machine, with a thin shell around it as the library's real one, over a
+//! wire of the virtual network, and what its application wants of it. What the library says is held
+//! against the model; what its application did is written into the book.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use callboard::worker::link::{Identity, Invocation, Link, Reply, Ticket, Work};
+use callboard::worker::{End as Over, Fault, Loss, Notice};
+
+use crate::board::{Annals, Cover};
+use crate::book::{Book, Ending, number};
+use crate::dice::Dice;
+use crate::ends::own;
+use crate::journal::{self, hold, note, saw};
+use crate::network::{Far, Wire};
+use crate::replica::Replica;
+
+/// How much later than the engine the library may give a call up, in microseconds.
+const PATIENCE: u64 = 1_000_000;
+
+/// How far a worker's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Serving,
+    /// It said DRAIN.
+    Draining,
+    /// It said GOODBYE.
+    Leaving,
+    Over,
+}
+
+/// What an order was about.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Register(Vec<String>),
+    Unregister(Vec<String>),
+    Bind(Vec<Tied>),
+    Unbind(Vec<Tied>),
+}
+
+/// Event, function and id.
+pub(crate) type Tied = (String, String, String);
+
+/// A handler that runs.
+#[derive(Debug)]
+struct Job {
+    reply: Reply,
+    invocation: Invocation,
+    errand: usize,
+    run: usize,
+    until: u64,
+}
+
+/// What a worker works with, beside itself.
+pub(crate) struct Scene<'a> {
+    pub wires: &'a mut BTreeMap<u64, Wire>,
+    pub book: &'a mut Book,
+    pub annals: &'a BTreeMap<u64, Annals>,
+    pub dice: &'a mut Dice,
+    pub now: u64,
+    pub start: Instant,
+    /// Nothing goes wrong any more.
+    pub calm: bool,
+    pub engine_is_up: bool,
+    pub buffers: &'a [usize],
+    pub slowness: &'a [u64],
+    pub next_wire: &'a mut u64,
+}
+
+impl Scene<'_> {
+    pub(crate) fn instant(&self) -> Instant {
+        self.start + Duration::from_micros(self.now)
+    }
+
+    /// A new wire to the engine.
+    pub(crate) fn dial(&mut self, not_before: u64) -> u64 {
+        let capacity = if self.calm {
+            1 << 20
+        } else {
+            self.dice.pick(self.buffers)
+        };
+        let slowest = if self.calm {
+            1
+        } else {
+            self.dice.pick(self.slowness)
+        };
+        let arrives = self.now + self.dice.between(0..slowest + 1);
+        let wire = Wire::new(capacity, (0, slowest), arrives.max(not_before));
+        *self.next_wire += 1;
+        self.wires.insert(*self.next_wire, wire);
+        *self.next_wire
+    }
+}
+
+pub(crate) struct Worker {
+    pub name: String,
+    pub cover: Cover,
+    pub capacity: u64,
+    pub link: Link,
+    pub wire: Option<u64>,
+    pub stage: Stage,
+    /// It does not read before.
+    pub stalled_until: u64,
+    pub orders: Vec<(Ticket, Order)>,
+    pub wanted: BTreeSet<String>,
+    pub bound: BTreeSet<Tied>,
+    pub calls: BTreeMap<Ticket, usize>,
+    dial_at: u64,
+    /// When its newest connection arrives: they do so in their order.
+    arrives: u64,
+    /// Taken from the link, and not written.
+    out: Vec<u8>,
+    replica: Replica,
+    jobs: Vec<Job>,
+    /// Epoch and revision of the view that was compared last, and how much it held.
+    pub compared: (u64, u64, bool),
+    /// So long a board may be kept that an engine before had.
+    pub settles_at: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(identity: Identity, cover: Cover, scene: &mut Scene<'_>) -> Self {
+        let (name, capacity) = (identity.name.clone(), identity.capacity.unwrap_or(1000));
+        Self {
+            name,
+            cover,
+            capacity,
+            link: Link::new(identity, scene.dice.seed(), scene.instant()),
+            wire: None,
+            stage: Stage::Serving,
+            stalled_until: 0,
+            orders: Vec::new(),
+            wanted: BTreeSet::new(),
+            bound: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            dial_at: scene.now,
+            arrives: 0,
+            out: Vec::new(),
+            replica: Replica::default(),
+            jobs: Vec::new(),
+            compared: (0, 0, false),
+            settles_at: 0,
+        }
+    }
+
+    /// It is there, and its board is up to date.
+    pub(crate) fn is_live(&self) -> bool {
+        self.link.connection().is_some() && self.link.view().is_live()
+    }
+
+    /// It has nothing left to wait for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.orders.is_empty()
+            && self.calls.is_empty()
+            && self.jobs.is_empty()
+            && self.out.is_empty()
+    }
+
+    /// One turn of its threads.
+    pub(crate) fn turn(&mut self, scene: &mut Scene<'_>) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        if self.wire.is_none() && self.dial_at <= scene.now {
+            self.dial(scene);
+        }
+        self.read(scene);
+        if self
+            .link
+            .next_deadline()
+            .is_some_and(|at| at <= scene.instant())
+            && let Err(loss) = self.link.handle_time(scene.instant())
+        {
+            self.lose(&loss, scene);
+        }
+        self.listen(scene);
+        self.work_on(scene);
+        self.mind_calls(scene);
+        if self.stage == Stage::Draining
+            && self.jobs.is_empty()
+            && self.link.in_flight() == (0, false)
+        {
+            self.leave(scene);
+        }
+        self.write(scene);
+    }
+
+    /// Says GOODBYE.
+    pub(crate) fn leave(&mut self, scene: &mut Scene<'_>) {
+        note!("{} leaves", self.name);
+        self.stage = Stage::Leaving;
+        self.link.leave(scene.instant());
+        if self.wire.is_none() {
+            self.finish(scene);
+        }
+    }
+
+    fn finish(&mut self, scene: &mut Scene<'_>) {
+        self.link.finish(Over::Closed, scene.instant());
+        self.stage = Stage::Over;
+        self.listen(scene);
+        hold!(
+            self.orders.is_empty() && self.calls.is_empty(),
+            "a call ends exactly once",
+            "{} is over and {:?} {:?} never ended",
+            self.name,
+            self.orders,
+            self.calls
+        );
+    }
+
+    /// The process is gone, and nobody there hears of anything any more.
+    pub(crate) fn crash(&mut self, scene: &mut Scene<'_>) {
+        note!("{} crashes", self.name);
+        self.stage = Stage::Over;
+        for errand in std::mem::take(&mut self.calls).into_values() {
+            scene.book.errands[errand].dropped = true;
+        }
+        self.hang_up(scene);
+    }
+
+    fn hang_up(&mut self, scene: &mut Scene<'_>) {
+        self.out.clear();
+        if let Some(wire) = self.wire.take().and_then(|it| scene.wires.get_mut(&it)) {
+            wire.near_gone = true;
+            wire.up
+                .close(scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1));
+            wire.down.cut(0, None);
+        }
+    }
+
+    fn dial(&mut self, scene: &mut Scene<'_>) {
+        if !scene.engine_is_up {
+            self.dial_at = scene.now + scene.dice.between(20_000..400_000);
+            return;
+        }
+        let number = scene.dial(self.arrives);
+        if let Far::Dialling(at) = scene.wires[&number].far {
+            self.arrives = at;
+        }
+        self.wire = Some(number);
+        let address = "engine:1".parse().expect("an address");
+        self.link.open(address, None, scene.instant());
+    }
+
+    fn read(&mut self, scene: &mut Scene<'_>) {
+        if self.stalled_until > scene.now {
+            return;
+        }
+        let chunks = if scene.calm { 64 } else { scene.dice.below(4) };
+        for _ in 0..chunks {
+            let Some(wire) = self.wire.and_then(|it| scene.wires.get_mut(&it)) else {
+                return;
+            };
+            let most = if scene.calm {
+                1 << 16
+            } else {
+                scene.dice.pick(&[1, 5, 200, 1 << 16])
+            };
+            let bytes = wire.down.read(scene.now, most);
+            if bytes.is_empty() {
+                if wire.down.ended(scene.now).is_some() {
+                    let loss = self.link.handle_end(None, scene.instant());
+                    self.lose(&loss, scene);
+                }
+                return;
+            }
+            let was_up = self.link.connection().is_some();
+            let result = self.link.handle_bytes(&bytes, scene.instant());
+            if let Some(connection) = self.link.connection().filter(|_| !was_up) {
+                let until = scene.now + connection.settling.as_micros() as u64;
+                self.settles_at = self.settles_at.max(until);
+            }
+            match result {
+                Ok(()) => self.assert_view(scene),
+                Err(loss) => self.lose(&loss, scene),
+            }
+        }
+    }
+
+    /// The link has ended its connection.
+    fn lose(&mut self, loss: &Loss, scene: &mut Scene<'_>) {
+        note!("{} lost its connection: {loss}", self.name);
+        let was_cut = self
+            .wire
+            .and_then(|it| scene.wires.get(&it))
+            .is_some_and(|it| it.is_cut || it.far == Far::Gone);
+        let pause = match loss {
+            Loss::Closed | Loss::ClosedBeforeWelcome | Loss::NoWelcome => 0,
+            Loss::Silent(_) => {
+                if was_cut {
+                    saw("a worker found a half-open connection");
+                }
+                0
+            }
+            Loss::Goodbye { retry_after, .. } => {
+                let code = loss.code().unwrap_or_default();
+                let known = [
+                    "silent",
+                    "too_slow",
+                    "frame_timeout",
+                    "hello_timeout",
+                    "shutting_down",
+                    "too_many_connections",
+                ];
+                hold!(
+                    known.contains(&code),
+                    "who keeps the rules is not sent away",
+                    "{} was: {loss}",
+                    self.name
+                );
+                retry_after.map_or(0, |it| it.as_micros() as u64)
+            }
+            _ => panic!(
+                "PROMISE BROKEN: worker and engine understand each other ({}): {}: {loss}",
+                journal::moment(),
+                self.name
+            ),
+        };
+        self.hang_up(scene);
+        let jitter = if scene.dice.one_in(5) {
+            2_000_000
+        } else {
+            50_000
+        };
+        self.dial_at = scene.now + pause + scene.dice.between(0..jitter);
+        self.listen(scene);
+        if self.stage == Stage::Leaving {
+            self.finish(scene);
+        }
+    }
+
+    /// Takes what came of it all: work first, since it came before what ends orders about it.
+    fn listen(&mut self, scene: &mut Scene<'_>) {
+        for work in self.link.take_work() {
+            self.begin_work(work, scene);
+        }
+        let notices = self.link.take_notices();
+        let news = !notices.is_empty();
+        for notice in notices {
+            // It may have been lost again with the same bytes.
+            if let Notice::Connected(connection) = &notice {
+                let until = scene.now + connection.settling.as_micros() as u64;
+                self.settles_at = self.settles_at.max(until);
+            }
+            self.replica.hear(notice);
+        }
+        if news {
+            self.replica.assert_adds_up_to(&self.link, &self.name);
+        }
+        let mut orders = std::mem::take(&mut self.orders);
+        orders.retain_mut(|(ticket, order)| match self.link.take_end(*ticket) {
+            None => true,
+            Some(end) => {
+                self.end_order(order, &end);
+                false
+            }
+        });
+        self.orders.splice(0..0, orders);
+        for (ticket, end) in self.link.take_ended_calls() {
+            let errand = self.calls.remove(&ticket);
+            hold!(
+                errand.is_some(),
+                "a call ends exactly once",
+                "{}: {ticket:?} ended twice",
+                self.name
+            );
+            self.end_call(errand.unwrap_or_default(), &end, scene);
+        }
+    }
+
+    /// Whether it may be asked to run this, going by what its application was told.
+    fn provides(&self, function: &str) -> bool {
+        let pending = |order: &(Ticket, Order)| match &order.1 {
+            Order::Register(names) => names.iter().any(|it| it == function),
+            _ => false,
+        };
+        self.wanted.contains(function) || self.orders.iter().any(pending)
+    }
+
+    fn begin_work(&mut self, work: Work, scene: &mut Scene<'_>) {
+        let function = &*work.invocation.function;
+        hold!(
+            self.provides(function),
+            "a removed provider is never called",
+            "{} is asked to run {function}, which it unregistered",
+            self.name
+        );
+        let errand = number(&work.payload).expect("every call is in the book");
+        let Some(reply) = work.reply else {
+            saw("a cast was run");
+            return;
+        };
+        if scene.dice.one_in(30) {
+            // As the shell does when the handler has just gone.
+            saw("a call met a worker without a handler");
+            scene.book.errands[errand]
+                .answers
+                .push(own("no_such_function", "this worker does not provide it"));
+            return self.link.answer_unserved(reply, false);
+        }
+        let run = scene.book.ran(errand);
+        let takes = match scene.dice.below(8) {
+            0..=3 => 0,
+            4..=6 => scene.dice.between(0..200_000),
+            _ => scene.dice.between(0..3_000_000),
+        };
+        let takes = if scene.calm { 0 } else { takes };
+        self.jobs.push(Job {
+            reply,
+            invocation: work.invocation,
+            errand,
+            run,
+            until: scene.now + takes,
+        });
+    }
+
+    /// Handlers come to their end.
+    fn work_on(&mut self, scene: &mut Scene<'_>) {
+        let jobs = std::mem::take(&mut self.jobs);
+        for job in jobs {
+            let stops = job.invocation.is_cancelled() && scene.dice.one_in(2);
+            if job.until > scene.now && !stops && !scene.calm {
+                self.jobs.push(job);
+                continue;
+            }
+            let message = format!("{} run {}", job.errand, job.run);
+            let (result, ending) = if scene.dice.one_in(5) {
+                (
+                    Err(Fault::new("its_own", &*message)),
+                    own("its_own", &message),
+                )
+            } else {
+                let mut payload = message.into_bytes();
+                payload.resize(payload.len() + scene.dice.pick(&[0, 0, 50, 2_500]), b'.');
+                (Ok(payload.clone()), Ending::Result(payload))
+            };
+            scene.book.errands[job.errand].answers.push(ending);
+            self.link.answer(job.reply, result);
+        }
+    }
+
+    /// Gives up calls whose time is over, as those do who wait for them.
+    fn mind_calls(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.instant();
+        let tickets: Vec<Ticket> = self.calls.keys().copied().collect();
+        for ticket in tickets {
+            let errand = &scene.book.errands[self.calls[&ticket]];
+            let last =
+                scene.start + Duration::from_micros(errand.begun + errand.timeout + PATIENCE);
+            let until = self.link.patience(ticket);
+            hold!(
+                until.is_some_and(|until| until <= last),
+                "no call hangs",
+                "{}: call {} waits until {until:?}",
+                self.name,
+                self.calls[&ticket]
+            );
+            if until.is_some_and(|until| until <= now) {
+                self.link.expire_call(ticket, now);
+            }
+        }
+        self.listen(scene);
+    }
+
+    fn write(&mut self, scene: &mut Scene<'_>) {
+        let Some(wire) = self.wire.and_then(|it| scene.wires.get_mut(&it)) else {
+            // The shell's writer has nowhere to write to.
+            while self.link.take_output(&mut self.out) {
+                self.out.clear();
+            }
+            return;
+        };
+        let arrives = scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1);
+        while wire.up.room() > 0 {
+            if self.out.is_empty() && !self.link.take_output(&mut self.out) {
+                return;
+            }
+            let n = wire.up.room().min(self.out.len());
+            let n = if scene.calm || !scene.dice.one_in(4) {
+                n
+            } else {
+                1 + scene.dice.below(n)
+            };
+            wire.up.write(&self.out[..n], arrives);
+            self.out.drain(..n);
+        }
+    }
+
+    /// When it has something to do by itself.
+    pub(crate) fn next(&self, scene_now: u64, start: Instant) -> Option<u64> {
+        if self.stage == Stage::Over {
+            return None;
+        }
+        let micros = |at: Instant| at.saturating_duration_since(start).as_micros() as u64 + 1;
+        let link = self.link.next_deadline().map(micros);
+        let dial = self.wire.is_none().then_some(self.dial_at);
+        let calls = self
+            .calls
+            .keys()
+            .filter_map(|it| self.link.patience(*it))
+            .map(micros);
+        let times = link
+            .into_iter()
+            .chain(dial)
+            .chain(calls)
+            .chain([self.stalled_until]);
+        times.filter(|at| *at > scene_now).min()
+    }
+}
