@@ -235,8 +235,10 @@ impl Book {
             "call {number} for {:?} went to worker {worker}",
             errand.pinned
         );
+        // Of the same engine: the next one begins to count anew.
+        let same = |it: &&Invoked| it.id == id && it.token >> 48 == token >> 48;
         if errand.idempotent {
-            for other in errand.invokes.iter().filter(|it| it.id == id) {
+            for other in errand.invokes.iter().filter(same) {
                 hold!(
                     other.token != token,
                     "a call comes once over a connection",
@@ -249,7 +251,7 @@ impl Book {
                     other.token
                 );
             }
-            if errand.invokes.iter().any(|it| it.id == id) {
+            if errand.invokes.iter().any(|it| same(&it)) {
                 saw("an idempotent call was given to the next provider");
             }
         } else {
@@ -277,7 +279,10 @@ impl Book {
                 .collect::<Vec<_>>()
         );
         for index in &errand.attempts {
-            self.unseen.remove(index);
+            // What goes to one who is over already may be at the next one, too.
+            if !errand.idempotent || !is_over(token) {
+                self.unseen.remove(index);
+            }
             if self.attempts[*index].nobody {
                 saw("a call that waited for a provider was served");
             }

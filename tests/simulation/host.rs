@@ -42,6 +42,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Host {
     pub engine: Engine,
     pub registrar: Registrar,
+    boot: u64,
     conns: BTreeMap<u64, Conn>,
     taps: BTreeMap<u64, Tap>,
     free: Vec<u32>,
@@ -56,7 +57,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn boot(limits: &Limits, seed: [u8; 32], tick: u64, now: u64) -> Self {
+    /// The engine begins, for the `boot`th time.
+    pub(crate) fn boot(limits: &Limits, seed: [u8; 32], boot: u64, now: u64) -> Self {
         limits
             .check()
             .expect("limits that do not contradict each other");
@@ -67,7 +69,8 @@ impl Host {
         };
         Self {
             engine: Engine::new(config, Time(now)),
-            registrar: Registrar::new(limits.clone(), tick),
+            registrar: Registrar::new(limits.clone(), boot << 40),
+            boot,
             conns: BTreeMap::new(),
             taps: BTreeMap::new(),
             free: Vec::new(),
@@ -78,6 +81,11 @@ impl Host {
             stopped: false,
             largest_step: 0,
         }
+    }
+
+    /// Names a connection among those of all boots.
+    fn token(&self, id: ConnId) -> u64 {
+        self.boot << 48 | id.token() as u64
     }
 
     /// As SIGTERM.
@@ -191,7 +199,8 @@ impl Host {
 
     fn take_resumes(&mut self, now: u64) {
         while let Some(id) = self.engine.poll_resume() {
-            if let Some(party) = self.registrar.parties.get_mut(&(id.token() as u64)) {
+            let token = self.token(id);
+            if let Some(party) = self.registrar.parties.get_mut(&token) {
                 party.heard = now;
             }
         }
@@ -200,7 +209,7 @@ impl Host {
     fn expire(&mut self, around: &mut Surroundings<'_>) {
         let now = Time(around.now);
         while let Some(id) = self.engine.poll_expired(now) {
-            let token = id.token() as u64;
+            let token = self.token(id);
             self.take_resumes(around.now);
             let stats = self.engine.stats();
             self.note_stop(&stats, around);
@@ -292,7 +301,7 @@ impl Host {
     }
 
     fn write(&mut self, id: ConnId, around: &mut Surroundings<'_>) {
-        let token = id.token() as u64;
+        let token = self.token(id);
         let conn = self
             .conns
             .get_mut(&token)
@@ -351,7 +360,7 @@ impl Host {
     fn reap(&mut self, around: &mut Surroundings<'_>) {
         while let Some(close) = self.engine.poll_close() {
             let (Close::SendingHalf(id) | Close::Socket(id)) = close;
-            let token = id.token() as u64;
+            let token = self.token(id);
             let wire = around
                 .wires
                 .get_mut(&self.conns[&token].wire)
@@ -379,7 +388,7 @@ impl Host {
             });
             self.generation += 1;
             let id = ConnId::new(self.generation, key);
-            let token = id.token() as u64;
+            let token = self.token(id);
             wire.far = Far::Taken(token);
             let conn = Conn {
                 id,
@@ -446,6 +455,8 @@ impl Host {
         }
         let namespaces = self.registrar.namespaces.len() as u64;
         let conns = self.conns.len() as u64;
+        let places: usize = self.registrar.parties.values().map(|it| it.capacity).sum();
+        let places = places as u64;
         // A connection is not read any more beyond its limit; one read may bring so much.
         let outbound = limits.max_outbound.max(limits.max_backlog.min(4 << 20)) + (1 << 18);
         for (what, have, most) in [
@@ -456,8 +467,9 @@ impl Host {
             ),
             ("parked", stats.parked, limits.max_parked),
             ("retained_bytes", stats.retained_bytes, limits.max_retained),
-            // Those that wait for their ending, and as many that are held for nobody.
-            ("calls", stats.calls, 2 * limits.max_calls_total),
+            // Those that wait for their ending, as many that are held for nobody, and what each worker may
+            // hold that held none before.
+            ("calls", stats.calls, 2 * limits.max_calls_total + places),
             (
                 "connections",
                 stats.connections,

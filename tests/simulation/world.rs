@@ -98,12 +98,7 @@ impl World {
         }
         note!("the engine begins, {}", self.boots);
         let seed = self.dice.seed();
-        self.host = Some(Host::boot(
-            &self.weather.limits,
-            seed,
-            self.boots << 40,
-            self.now,
-        ));
+        self.host = Some(Host::boot(&self.weather.limits, seed, self.boots, self.now));
     }
 
     pub(crate) fn hire(&mut self) {
