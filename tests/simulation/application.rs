@@ -192,6 +192,7 @@ fn call(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
     );
     match worker.link.call(wish, scene.instant()) {
         Ok(ticket) => {
+            scene.book.errands[number].taken = worker.taken;
             worker.calls.insert(ticket, number);
         }
         Err(error) => panic!("{}: a call cannot begin: {error}", worker.name),
@@ -230,6 +231,7 @@ fn emit(worker: &mut Worker, scene: &mut Scene<'_>) {
         options,
     };
     if let Ok(ticket) = worker.link.call(wish, scene.instant()) {
+        scene.book.errands[number].taken = worker.taken;
         worker.calls.insert(ticket, number);
     }
 }
@@ -266,6 +268,7 @@ pub(crate) fn call_now(worker: &mut Worker, number: usize, scene: &mut Scene<'_>
         options,
     };
     if let Ok(ticket) = worker.link.call(wish, scene.instant()) {
+        scene.book.errands[number].taken = worker.taken;
         worker.calls.insert(ticket, number);
     }
 }

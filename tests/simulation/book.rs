@@ -81,6 +81,8 @@ pub(crate) struct Errand {
     /// Microseconds.
     pub timeout: u64,
     pub begun: u64,
+    /// How often its caller had taken output from the library when it began.
+    pub taken: u64,
     /// The engine itself answers.
     pub builtin: bool,
     /// Handlers that ran.
@@ -107,6 +109,8 @@ pub(crate) struct Errand {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub errand: usize,
+    pub token: u64,
+    pub namespace: Rc<str>,
     pub worker: u64,
     pub caller: Rc<str>,
     /// When it was read.
@@ -169,6 +173,7 @@ impl Book {
             pinned,
             timeout,
             begun: now,
+            taken: 0,
             builtin: false,
             runs: 0,
             answers: Vec::new(),
@@ -393,6 +398,25 @@ impl Book {
             it.over.is_none_or(|over| over > clean) && function(&self.errands[it.errand].name)
         };
         self.unseen.iter().filter(may).count()
+    }
+
+    /// When nothing is left to be written: no call waits while somebody who provides its function has room.
+    pub(crate) fn assert_nobody_waits_in_vain(
+        &self,
+        now: u64,
+        room: impl Fn(&Attempt, &Errand) -> bool,
+    ) {
+        for index in &self.unseen {
+            let attempt = &self.attempts[*index];
+            let errand = &self.errands[attempt.errand];
+            let waits = attempt.over.is_none() && !attempt.cancelled && now < attempt.deadline;
+            hold!(
+                !waits || !room(attempt, errand),
+                "no call waits while somebody has room for it",
+                "call {} {errand:?}, {attempt:?}",
+                attempt.errand
+            );
+        }
     }
 
     /// The engine is gone, and all that it knew.

@@ -97,8 +97,10 @@ impl Worker {
             Err(CallError::ConnectionLost { executed }) => {
                 saw("a call was lost with its connection");
                 let repeatable = it.idempotent && it.kind == Kind::Call;
+                // What was never written is made again, or ends in time.
+                let was_written = self.taken > it.taken;
                 (
-                    !repeatable && *executed == Executed::Maybe,
+                    !repeatable && was_written && *executed == Executed::Maybe,
                     Some(*executed),
                     false,
                 )

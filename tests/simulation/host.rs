@@ -101,6 +101,8 @@ impl Host {
     /// One turn of the loop.
     pub(crate) fn turn(&mut self, around: &mut Surroundings<'_>) {
         let now = Time(around.now);
+        // Deadlines are things that happen, too.
+        self.registrar.tick += 1;
         for token in std::mem::take(&mut self.broken) {
             self.reset(token, around);
         }
@@ -134,6 +136,15 @@ impl Host {
         self.note_stop(&stats, around);
         self.assert_ends_known(&stats);
         self.assert_within_limits(&stats);
+        // While too many calls are held for nobody, who holds one gets no other.
+        let crowds = self.registrar.limits.max_calls_total < 1000;
+        if !self.engine.has_more() && !self.registrar.stopping && !crowds {
+            around
+                .book
+                .assert_nobody_waits_in_vain(around.now, |attempt, errand| {
+                    self.registrar.has_room_for(attempt, errand)
+                });
+        }
     }
 
     fn unblock(&mut self, around: &mut Surroundings<'_>) {
@@ -287,6 +298,8 @@ impl Host {
             let Some(id) = self.engine.poll_flush() else {
                 for (token, conn) in &self.conns {
                     if conn.blocked_since.is_none()
+                        && !self.broken.contains(token)
+                        && self.taps[token].has_all()
                         && let Some(party) = self.registrar.parties.get_mut(token)
                     {
                         party.clean = self.registrar.tick;

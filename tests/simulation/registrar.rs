@@ -9,7 +9,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Hello, Message, Register, Unbind, Unregister};
 
 use crate::board::{Cover, Entry, Key, Namespace};
-use crate::book::{Attempt, Book, Ending, number};
+use crate::book::{Attempt, Book, Ending, Errand, number};
 use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
 
@@ -454,6 +454,8 @@ impl Registrar {
             || limits.max_backlog < 100_000;
         let attempt = Attempt {
             errand,
+            token,
+            namespace: namespace.as_str().into(),
             worker,
             caller,
             tick: self.tick,
@@ -480,6 +482,28 @@ impl Registrar {
         let unseen = book.may_be_at(function, party.clean);
         // With little room in its outbox it may be choked, whatever it runs.
         self.limits.max_outbound > 1 << 20 && party.invoked.len() + unseen < party.capacity
+    }
+
+    /// Whether somebody has room for this call, and neither is it on its way to anybody nor its ending to
+    /// its caller: they have been sent all that they are owed.
+    pub(crate) fn has_room_for(&self, attempt: &Attempt, errand: &Errand) -> bool {
+        let board = &self.namespaces[&*attempt.namespace];
+        let able = |it: &&Party| {
+            it.phase == Phase::Live
+                && *it.namespace == *attempt.namespace
+                && errand.pinned.is_none_or(|pinned| pinned == it.worker)
+                && board.provided(it.worker, &errand.name, attempt.tick, u64::MAX)
+        };
+        let mut able = self.parties.values().filter(able);
+        let provides = |it: &Party| {
+            board
+                .providers(&errand.name)
+                .any(|worker| worker == it.worker)
+        };
+        let caller = self.parties.get(&attempt.token);
+        caller.is_some_and(|it| it.clean == self.tick)
+            && able.clone().all(|it| it.clean == self.tick)
+            && able.any(|it| it.holds && it.invoked.len() < it.capacity && provides(it))
     }
 
     fn answer(&mut self, token: u64, id: u64, ending: Ending, book: &mut Book) {

@@ -78,6 +78,11 @@ impl Tap {
         self.inbox = inbox;
     }
 
+    /// Nothing that is due to it waits for a snapshot to end.
+    pub(crate) fn has_all(&self) -> bool {
+        self.welcomed && (self.synced || self.cover.is_nothing())
+    }
+
     fn party<'a>(&self, bench: &'a Bench<'_>) -> &'a Party {
         &bench.registrar.parties[&self.token]
     }

@@ -111,6 +111,8 @@ pub(crate) struct Worker {
     arrives: u64,
     /// Taken from the link, and not written.
     out: Vec<u8>,
+    /// How often something was taken from it.
+    pub taken: u64,
     replica: Replica,
     jobs: Vec<Job>,
     /// Epoch and revision of the view that was compared last, and how much it held.
@@ -137,6 +139,7 @@ impl Worker {
             dial_at: scene.now,
             arrives: 0,
             out: Vec::new(),
+            taken: 0,
             replica: Replica::default(),
             jobs: Vec::new(),
             compared: (0, 0, false),
@@ -474,8 +477,11 @@ impl Worker {
         };
         let arrives = scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1);
         while wire.up.room() > 0 {
-            if self.out.is_empty() && !self.link.take_output(&mut self.out) {
-                return;
+            if self.out.is_empty() {
+                if !self.link.take_output(&mut self.out) {
+                    return;
+                }
+                self.taken += 1;
             }
             let n = wire.up.room().min(self.out.len());
             let n = if scene.calm || !scene.dice.one_in(4) {
