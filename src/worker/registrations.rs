@@ -154,13 +154,7 @@ impl Registrations {
         self.stage = Stage::Restoring;
         self.retry_pause = None;
         // What was just being unregistered shall not come back for a moment.
-        let leaving = match self.in_doubt.and_then(|ticket| self.orders.get(&ticket)) {
-            Some(Order {
-                what: What::Unregister(names),
-                ..
-            }) if names.iter().all(|name| self.wanted.contains_key(name)) => &names[..],
-            _ => &[],
-        };
+        let leaving = self.leaving();
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
         self.to_restore = VecDeque::from([staying.cloned().collect()]);
         let bound: Vec<Binding> = self.bound.values().cloned().collect();
@@ -172,6 +166,17 @@ impl Registrations {
             rest = after;
         }
         self.ask_next(&mut desk);
+    }
+
+    /// What the order that is in doubt unregisters, and may have unregistered.
+    fn leaving(&self) -> &[Arc<str>] {
+        match self.in_doubt.and_then(|ticket| self.orders.get(&ticket)) {
+            Some(Order {
+                what: What::Unregister(names),
+                ..
+            }) if names.iter().all(|name| self.wanted.contains_key(name)) => names,
+            _ => &[],
+        }
     }
 
     /// Asks the next thing, unless something is open.
@@ -369,9 +374,12 @@ impl Registrations {
             return;
         }
         self.retry_at = None;
-        let refused = self.wanted.iter().filter(
-            |(_, it)| matches!(&it.standing, Standing::Refused(refusal) if refusal.retryable),
-        );
+        // Not what is being unregistered: its end would be in doubt for good.
+        let leaving = self.leaving();
+        let refused = self.wanted.iter().filter(|(name, it)| {
+            matches!(&it.standing, Standing::Refused(refusal) if refusal.retryable)
+                && !leaving.contains(name)
+        });
         let names = refused.map(|(name, _)| name.clone()).collect();
         self.to_restore.push_back(names);
         self.ask_next(&mut desk);

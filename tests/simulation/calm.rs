@@ -126,6 +126,16 @@ impl World {
         }
         for worker in &self.workers {
             let connection = worker.link.connection().expect("it is live");
+            let said_ready = |wire: &Wire| match wire.far {
+                Far::Taken(token) => host.registrar.parties[&token].is_ready,
+                _ => false,
+            };
+            hold!(
+                worker.wire.is_some_and(|it| said_ready(&scene.wires[&it])),
+                "who connects says READY once all is registered again",
+                "{} never did",
+                worker.name
+            );
             let history = scene.annals[&connection.epoch].borrow();
             let (revision, newest) = (worker.link.view().revision(), history.revision());
             hold!(

@@ -340,10 +340,12 @@ impl Host {
                 conn.stalled = true;
                 return Written::Blocked;
             }
-            let count = if torn {
-                1 + dice.below(total.min(room))
-            } else {
-                total.min(room)
+            let whole = total.min(room);
+            let count = match torn {
+                false => whole,
+                // At the end of a frame: what follows is made up when it is its turn.
+                true if dice.one_in(2) => slices[0].len().min(room),
+                true => 1 + dice.below(whole),
             };
             sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
             Written::Bytes(count)

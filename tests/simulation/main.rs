@@ -14,6 +14,7 @@ mod interest;
 mod journal;
 mod network;
 mod party;
+mod places;
 mod registrar;
 mod replica;
 mod stranger;

@@ -67,6 +67,8 @@ pub(crate) struct Party {
     pub holds: bool,
     pub unconfirmed: bool,
     pub draining: bool,
+    /// It said READY.
+    pub is_ready: bool,
     pub batch: Option<Batch>,
     /// By request: what is owed, and the revision that it must not overtake, once that is sealed.
     pub owed: BTreeMap<u64, (Owed, Option<u64>)>,
@@ -98,6 +100,7 @@ impl Party {
             holds: false,
             unconfirmed: false,
             draining: false,
+            is_ready: false,
             batch: None,
             owed: BTreeMap::new(),
             invoked: BTreeMap::new(),

@@ -9,7 +9,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Hello, Message, Register, Unbind, Unregister};
 
 use crate::board::{Cover, Entry, Key, Namespace};
-use crate::book::{Attempt, Book, Ending, Errand, number};
+use crate::book::{Attempt, Book, Ending, Invoked, number};
 use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
 
@@ -151,6 +151,7 @@ impl Registrar {
             Message::Ready(it) => {
                 let left = self.confirm(token);
                 let party = self.party(token);
+                party.is_ready = true;
                 let older = party.older_session.take();
                 // A drained worker's READY marks the place from where on nothing may come.
                 let left = if party.draining {
@@ -471,41 +472,6 @@ impl Registrar {
         self.owe(token, call.id, Owed::Call(index));
     }
 
-    /// Whether a worker could take one more call for certain, seen from outside.
-    fn surely_has_room(&self, namespace: &str, worker: u64, book: &Book) -> bool {
-        let is_it = |it: &&Party| it.worker == worker && it.holds && it.phase == Phase::Live;
-        let Some(party) = self.parties.values().find(is_it) else {
-            return false;
-        };
-        let board = &self.namespaces[namespace];
-        let function = |name: &str| board.provided(worker, name, party.clean, u64::MAX);
-        let unseen = book.may_be_at(function, party.clean);
-        // With little room in its outbox it may be choked, whatever it runs.
-        self.limits.max_outbound > 1 << 20 && party.invoked.len() + unseen < party.capacity
-    }
-
-    /// Whether somebody has room for this call, and neither is it on its way to anybody nor its ending to
-    /// its caller: they have been sent all that they are owed.
-    pub(crate) fn has_room_for(&self, attempt: &Attempt, errand: &Errand) -> bool {
-        let board = &self.namespaces[&*attempt.namespace];
-        let able = |it: &&Party| {
-            it.phase == Phase::Live
-                && *it.namespace == *attempt.namespace
-                && errand.pinned.is_none_or(|pinned| pinned == it.worker)
-                && board.provided(it.worker, &errand.name, attempt.tick, u64::MAX)
-        };
-        let mut able = self.parties.values().filter(able);
-        let provides = |it: &Party| {
-            board
-                .providers(&errand.name)
-                .any(|worker| worker == it.worker)
-        };
-        let caller = self.parties.get(&attempt.token);
-        caller.is_some_and(|it| it.clean == self.tick)
-            && able.clone().all(|it| it.clean == self.tick)
-            && able.any(|it| it.holds && it.invoked.len() < it.capacity && provides(it))
-    }
-
     fn answer(&mut self, token: u64, id: u64, ending: Ending, book: &mut Book) {
         let Some(errand) = self.party(token).invoked.remove(&id) else {
             saw("an answer that nobody owed was dropped");
@@ -562,8 +528,16 @@ impl Registrar {
             }
         }
         // What may run again can be at the next provider before anybody sees it.
-        for errand in party.invoked.values() {
-            book.unsee(*errand);
+        let errands: Vec<usize> = party.invoked.values().copied().collect();
+        for errand in errands {
+            // Unless it runs elsewhere, for a later attempt.
+            let runs = |it: &&Invoked| {
+                let party = self.parties.get(&it.token);
+                it.token != token && party.is_some_and(|at| at.invoked.contains_key(&it.id))
+            };
+            if !book.errands[errand].invokes.iter().any(|it| runs(&it)) {
+                book.unsee(errand);
+            }
         }
         *self.closed.entry(code.to_owned()).or_default() += 1;
         if was_live && holds {

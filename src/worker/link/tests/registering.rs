@@ -157,6 +157,53 @@ fn one_refusal_after_a_reconnect_does_not_take_the_others_down() {
 }
 
 #[test]
+fn what_is_being_unregistered_is_not_retried_meanwhile() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b", "x", "y"]);
+    bench.drop_connection();
+    bench.up(2);
+    let mut exchange = |written: &str, frame: &[u8]| {
+        assert_eq!(bench.written(), [written]);
+        bench.hear(frame).unwrap();
+    };
+    exchange(
+        "register 3 a b x y",
+        &failure(3, Code::Exclusive).to_frame(),
+    );
+    exchange("register 4 a b", &outcome(4, 12).to_frame());
+    exchange("register 5 x y", &failure(5, Code::Exclusive).to_frame());
+    exchange("register 6 x", &failure(6, Code::Exclusive).to_frame());
+    exchange("register 7 y", &failure(7, Code::Exclusive).to_frame());
+    exchange("ready 8", &outcome(8, 12).to_frame());
+    // The engine has it not, so it is not asked for it; and the answer is lost.
+    let ticket = bench.unregister(&["a", "x"]);
+    assert_eq!(bench.written(), ["unregister 9 a"]);
+    bench.drop_connection();
+    bench.up(3);
+    assert_eq!(bench.written(), ["register 10 b y"]);
+    bench
+        .hear(&failure(10, Code::Exclusive).to_frame())
+        .unwrap();
+    assert_eq!(bench.written(), ["register 11 b"]);
+    // Time to try again what was refused, before the order can be sent.
+    bench.wait(SECOND).unwrap();
+    bench.hear(&outcome(11, 13).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 12 y"]);
+    bench.hear(&outcome(12, 14).to_frame()).unwrap();
+    // Not x: the engine would have it then, and not a.
+    assert_eq!(bench.written(), ["register 13 y"]);
+    bench.hear(&outcome(13, 14).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["unregister 14 a"]);
+    bench
+        .hear(&failure(14, Code::NotRegistered).to_frame())
+        .unwrap();
+    assert!(bench.link.take_end(ticket).unwrap().is_ok());
+    assert_eq!(bench.standing("a"), None);
+    assert_eq!(bench.standing("x"), None);
+}
+
+#[test]
 fn an_engine_that_is_full_is_asked_again_for_the_whole_batch() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
