@@ -22,6 +22,8 @@ struct Conn {
     id: ConnId,
     wire: u64,
     blocked_since: Option<u64>,
+    /// Nothing more fits in this turn.
+    is_full: bool,
     /// Nothing could be written, and nothing was since.
     stalled: bool,
     /// The end was read.
@@ -149,6 +151,7 @@ impl Host {
 
     fn unblock(&mut self, around: &mut Surroundings<'_>) {
         for conn in self.conns.values_mut() {
+            conn.is_full = false;
             let wire = &around.wires[&conn.wire];
             let wakes = wire.down.room() > 0 || wire.up.is_ending(around.now);
             if conn.blocked_since.is_some() && wakes {
@@ -335,7 +338,7 @@ impl Host {
                 broken.push(token);
                 return Written::Broken;
             }
-            if room == 0 {
+            if room == 0 || conn.is_full {
                 conn.blocked_since = Some(around.now);
                 conn.stalled = true;
                 return Written::Blocked;
@@ -344,7 +347,10 @@ impl Host {
             let count = match torn {
                 false => whole,
                 // At the end of a frame: what follows is made up when it is its turn.
-                true if dice.one_in(2) => slices[0].len().min(room),
+                true if dice.one_in(2) => {
+                    conn.is_full = dice.one_in(2);
+                    slices[0].len().min(room)
+                }
                 true => 1 + dice.below(whole),
             };
             sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
@@ -409,6 +415,7 @@ impl Host {
                 id,
                 wire: number,
                 blocked_since: None,
+                is_full: false,
                 stalled: false,
                 ended: false,
             };

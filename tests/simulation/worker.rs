@@ -47,6 +47,8 @@ pub(crate) type Tied = (String, String, String);
 struct Job {
     reply: Reply,
     invocation: Invocation,
+    /// Over which connection it came.
+    connection: u64,
     errand: usize,
     run: usize,
     until: u64,
@@ -107,6 +109,8 @@ pub(crate) struct Worker {
     pub bound: BTreeSet<Tied>,
     pub calls: BTreeMap<Ticket, usize>,
     dial_at: u64,
+    /// How many connections it made.
+    connections: u64,
     /// When its newest connection arrives: they do so in their order.
     arrives: u64,
     /// Taken from the link, and not written.
@@ -137,6 +141,7 @@ impl Worker {
             bound: BTreeSet::new(),
             calls: BTreeMap::new(),
             dial_at: scene.now,
+            connections: 0,
             arrives: 0,
             out: Vec::new(),
             taken: 0,
@@ -242,6 +247,7 @@ impl Worker {
         if let Far::Dialling(at) = scene.wires[&number].far {
             self.arrives = at;
         }
+        self.connections += 1;
         self.wire = Some(number);
         let address = "engine:1".parse().expect("an address");
         self.link.open(address, None, scene.instant());
@@ -413,6 +419,7 @@ impl Worker {
         self.jobs.push(Job {
             reply,
             invocation: work.invocation,
+            connection: self.connections,
             errand,
             run,
             until: scene.now + takes,
@@ -440,7 +447,15 @@ impl Worker {
                 (Ok(payload.clone()), Ending::Result(payload))
             };
             scene.book.errands[job.errand].answers.push(ending);
+            let before = self.link.output_bytes();
             self.link.answer(job.reply, result);
+            hold!(
+                job.connection == self.connections || self.link.output_bytes() == before,
+                "an answer goes out where its INVOKE came, or not at all",
+                "{} answers call {} over another connection",
+                self.name,
+                job.errand
+            );
         }
     }
 
