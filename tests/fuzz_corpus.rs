@@ -108,6 +108,13 @@ fn sessions_survive_flipped_bytes() {
 }
 
 #[test]
+fn engines_stop_in_the_midst_of_flipped_bytes() {
+    // The first byte says how a session ends.
+    let part = |recording: Recording| [&[2], &recording.session[1..]].concat();
+    survive("stopped session", part, fuzzed::session::run);
+}
+
+#[test]
 fn the_library_survives_flipped_bytes() {
     survive(
         "library",

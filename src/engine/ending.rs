@@ -319,11 +319,11 @@ impl Engine {
         }
     }
 
-    /// Forgets a call wherever it stands.
+    /// Forgets a call wherever it stands; its arguments went with its caller.
     fn forget(&mut self, call_id: CallId) {
         self.detach(call_id);
-        self.release(call_id);
         let call = self.calls.remove(call_id);
+        debug_assert!(call.caller.is_none() && call.arguments.is_none());
         if let Some(timer) = call.timer {
             self.wheel.remove(timer);
         }

@@ -10,7 +10,9 @@ use crate::protocol::Code;
 
 impl Engine {
     /// What waits to be read: of those who hold their share or more, the one that has read nothing for longest
-    /// goes first. One that reads, however slowly, was blocked a moment ago only.
+    /// goes first. One that reads, however slowly, was blocked a moment ago only. One that was not offered yet
+    /// what waits, because all of it came in this turn, can't be blamed: it goes only where it is twice as
+    /// much as may be.
     pub(super) fn bound_outbound(&mut self, now: Time) {
         let limit = self.config.limits.max_outbound_total;
         if self.outbound.total() as u64 <= limit {
@@ -26,8 +28,14 @@ impl Engine {
             })
             .collect();
         holders.sort_unstable();
-        for (_, _, id) in holders {
-            if self.outbound.total() as u64 <= limit {
+        for (since, _, id) in holders {
+            let is_blocked = since != Time(u64::MAX);
+            let most = if is_blocked {
+                limit
+            } else {
+                limit.saturating_mul(2)
+            };
+            if self.outbound.total() as u64 <= most {
                 return;
             }
             let Some(conn) = live(&mut self.connections, id) else {

@@ -133,3 +133,35 @@ impl Serving {
         mem::take(&mut self.work)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invoke(id: u64) -> Invoke<'static> {
+        Invoke {
+            id,
+            timeout_ms: 1000,
+            ..Invoke::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_given_once_and_over_the_connection_of_its_call_only() {
+        let (mut serving, mut requests) = (Serving::default(), Requests::default());
+        let now = Instant::now();
+        serving.invoked(&invoke(7), 10, now, &mut requests);
+        let lost = serving.take_work().remove(0).reply.unwrap();
+        serving.disconnected();
+        // Over the next connection the same id is another call's.
+        serving.invoked(&invoke(7), 10, now, &mut requests);
+        let reply = serving.take_work().remove(0).reply.unwrap();
+        serving.answer(lost, Ok(b"of the lost one".to_vec()), &mut requests);
+        assert!(requests.out.is_empty());
+        serving.answer(reply, Ok(b"its own".to_vec()), &mut requests);
+        assert!(requests.out.ends_with(b"its own"));
+        let answered = requests.out.len();
+        serving.answer(reply, Ok(b"again".to_vec()), &mut requests);
+        assert_eq!(requests.out.len(), answered);
+    }
+}

@@ -2,7 +2,7 @@
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Text,
+    Bin, Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Text,
 };
 
 use crate::calls::{idempotent, invoked};
@@ -303,6 +303,39 @@ fn small_frames_that_make_much_work_are_spread_over_turns_and_none_is_lost() {
     let reader = world.reader(source);
     assert_eq!((reader.call_endings.len(), reader.pongs), (100, 1));
     assert_eq!(world.engine.stats().partial_bytes, 0);
+}
+
+#[test]
+fn an_event_for_very_many_costs_none_of_them_its_connection() {
+    let limits = Limits {
+        max_outbound_total: 300_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let providers = [(); 8].map(|()| world.provider(&["f"], 10));
+    let source = world.join("s", &nothing());
+    let to_all = BindingEntry {
+        event: Text("e"),
+        function: Text("f"),
+        deliver_all: true,
+        ..BindingEntry::default()
+    };
+    bind(&mut world, source, vec![to_all]);
+    world.turn();
+    let emit = Emit {
+        event: Text("e"),
+        payload: Bin(&vec![0; 100_000]),
+        ..Emit::default()
+    };
+    world.say(source, &emit.to_frame());
+    world.turn();
+    world.turn();
+    // There was room for some; nobody was asked to read before it was too much.
+    let stats = world.engine.stats();
+    assert_eq!((stats.casts, stats.dropped["event_full"]), (3, 5));
+    for provider in providers {
+        assert_eq!(world.reader(provider).goodbye, None);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The engine's promises, held against the pure core: no socket, no clock, every interleaving repeatable.
 
 mod calls;
+mod churn;
 mod crowds;
 mod deadlines;
 mod departures;

@@ -37,7 +37,6 @@ impl Cover {
         self.functions.is_empty() && self.workers.is_empty()
     }
 
-    #[allow(dead_code, reason = "for those who read over sockets")]
     pub(crate) fn project(&self, view: &View) -> View {
         let covers = |list: &[String], name: &str| list.iter().any(|p| name.starts_with(p));
         let functions = view

@@ -81,7 +81,8 @@ pub(super) struct Session {
 /// One input: the limits, then operations.
 pub fn run(data: &[u8]) {
     let mut cursor = Cursor::new(data);
-    let limits = if cursor.flag() { tight() } else { roomy() };
+    let shape = cursor.byte();
+    let limits = if shape & 1 == 1 { tight() } else { roomy() };
     let mut session = Session::new(limits);
     for _ in 0..OPERATIONS_MAX {
         if cursor.is_empty() {
@@ -89,7 +90,11 @@ pub fn run(data: &[u8]) {
         }
         session.operate(&mut cursor);
     }
-    session.conclude();
+    if shape & 2 == 2 {
+        session.stop_in_the_midst();
+    } else {
+        session.conclude();
+    }
 }
 
 /// The input in which a stranger says HELLO and then these bytes, once in one piece and once in many.
@@ -425,6 +430,36 @@ impl Session {
         self.wait(self.house.limits.linger + 1);
         self.check_alone();
         self.check_shutdown();
+    }
+
+    /// The engine is asked to stop while the strangers are at it: it is done when grace and linger are over,
+    /// whatever they do, and has told everybody.
+    fn stop_in_the_midst(mut self) {
+        self.turn();
+        self.house.engine.handle_shutdown(self.house.now);
+        let milliseconds = self.house.limits.grace + self.house.limits.linger;
+        for _ in 0..=milliseconds / 1000 + 1 {
+            for line in 0..self.house.lines.len() {
+                match self.slot_of(line) {
+                    Some(slot) => self.arrive(slot, usize::MAX),
+                    None => drop(self.house.arrive(line, usize::MAX)),
+                }
+            }
+            self.house.finish_turn(usize::MAX, |_, _| {});
+            self.provider.take(&mut self.house);
+            self.caller.take(&mut self.house);
+            for slot in 0..STRANGERS {
+                self.listen(slot);
+            }
+            self.house.now.0 += 1_000_000;
+        }
+        assert!(self.house.engine.is_finished(), "it does not stop");
+        assert!(self.house.lines.iter().all(|line| !line.open));
+        for steward in [&self.provider, &self.caller] {
+            let goodbye = steward.reader.goodbye.as_ref();
+            assert_eq!(goodbye.map(|(code, ..)| &**code), Some("shutting_down"));
+            assert!(steward.has_all_its_endings());
+        }
     }
 
     fn check_alone(&mut self) {

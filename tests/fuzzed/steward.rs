@@ -171,6 +171,12 @@ impl Steward {
         });
     }
 
+    /// Whether each of its calls has ended, in whatever way.
+    pub fn has_all_its_endings(&self) -> bool {
+        let endings = &self.reader.call_endings;
+        self.waiting.iter().all(|(id, _)| endings.contains_key(id))
+    }
+
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }

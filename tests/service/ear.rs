@@ -1,6 +1,7 @@
 //! A service manager's ear: the datagram socket that NOTIFY_SOCKET names. Hears what is reported, and
 //! what is not; starts nothing.
 
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,17 @@ impl Ear {
 
     fn next_or_silence(&self) -> Option<String> {
         let mut buffer = [0; 1024];
-        let length = self.socket.recv(&mut buffer).ok()?;
-        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => return Some(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return None,
+                    // A socket with a timeout is interrupted by a stop of the whole process, too.
+                    io::ErrorKind::Interrupted => {}
+                    _ => panic!("{error}"),
+                },
+            }
+        }
     }
 
     /// The next report that contains this.

@@ -118,3 +118,21 @@ fn a_crowd_at_the_door_is_let_in_a_bounded_number_at_a_time() {
     }
     assert_eq!(inside, [ACCEPTS_PER_TURN, 2 * ACCEPTS_PER_TURN, CROWD]);
 }
+
+#[test]
+fn a_deadline_ends_nobody_whose_bytes_wait_unread() {
+    let (mut shell, address) = shell();
+    let (mut peer, _) = join(&mut shell, &address);
+    // The events of these bytes are never looked at, as when they come while the turn is under way.
+    peer.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    events(&mut shell);
+    // Beyond its time for HELLO.
+    let late = Time(shell.now().0 + 700_000_000);
+    shell.expire(late);
+    shell.flush(late);
+    shell.reap();
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("protocol_error"), "{answer:?}");
+}
