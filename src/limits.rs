@@ -4,7 +4,8 @@
 //! What grows, and what bounds it, where no limit says so by itself:
 //!
 //! - session keys, timers, places in queues: two keys and one each, per connection;
-//! - the record of a call, its timer, its caller's name: `max_calls_total`, twice;
+//! - the record of a call, its timer, its caller's name: `max_calls_total`, twice, and beyond that what each
+//!   worker may run (`max_calls` at the most) that held nothing for nobody until then;
 //! - what providers note about parked calls: a note per function that they provide;
 //! - names in maps: those of registrations, bindings and parked calls, 255 bytes each;
 //! - watches: `max_audiences` of them, each from a HELLO of `max_hello` bytes;

@@ -533,7 +533,9 @@ impl Registrar {
             // Unless it runs elsewhere, for a later attempt.
             let runs = |it: &&Invoked| {
                 let party = self.parties.get(&it.token);
-                it.token != token && party.is_some_and(|at| at.invoked.contains_key(&it.id))
+                let is_live =
+                    |at: &Party| at.phase == Phase::Live && at.invoked.contains_key(&it.id);
+                it.token != token && party.is_some_and(is_live)
             };
             if !book.errands[errand].invokes.iter().any(|it| runs(&it)) {
                 book.unsee(errand);
