@@ -4,7 +4,8 @@
 mod running;
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use running::{Engine, Running};
 use serde_json::Value;
@@ -140,7 +141,9 @@ fn fanout_tells_each_watcher_each_change_once() {
     // What the engine itself counted agrees.
     assert_eq!(count(report, "/engine_work/revisions"), 40);
     assert_eq!(count(report, "/engine_work/encodings"), 40);
-    assert!(report["engine_cpu_seconds"].as_f64().expect("known") > 0.0);
+    for used in ["engine_cpu_seconds", "load_cpu_seconds"] {
+        assert!(report[used].as_f64().expect("known") > 0.0, "{used}");
+    }
     assert_eq!(report["stopped"], false);
     assert_nothing_is_left(&engine);
 }
@@ -275,6 +278,21 @@ fn every_call_is_answered_once() {
     let paced = measured(&engine, &run);
     assert_eq!(paced[0]["rate"], 5000);
     assert_eq!(paced[0]["in_flight"], Value::Null);
+    // More than sockets take at once.
+    let run = [
+        "call",
+        "--payload",
+        "900000",
+        "--in-flight",
+        "8",
+        "--count",
+        "30",
+    ];
+    let large = measured(&engine, &run);
+    assert_eq!(
+        (count(&large[0], "/calls"), count(&large[0], "/results")),
+        (30, 30)
+    );
     for report in reports.iter().chain(&paced) {
         assert_documented("call", report);
         assert_eq!(count(report, "/calls"), 500);
@@ -298,6 +316,58 @@ fn idle_weighs_connections() {
     assert!(count(report, "/engine_memory_joined") > 0);
     assert!(report["bytes_per_connection"].is_number());
     assert_nothing_is_left(&engine);
+}
+
+#[test]
+fn a_board_that_others_use_keeps_what_they_have() {
+    let engine = Engine::start();
+    let orders = engine.worker("orders-1");
+    let mine = ["orders::create", "orders::cancel"].map(callboard::worker::Function::new);
+    orders.register(mine).expect("registered");
+    let (_, before, _) = engine.run(&["functions", "--json"]);
+    assert_eq!(before.lines().count(), 2);
+    let board = ["--namespace", "default", "--count", "3"];
+    for run in [
+        &["fanout", "--watchers", "3"][..],
+        &["join", "--functions", "20", "--workers", "3"],
+        &["churn", "--watchers", "3"],
+    ] {
+        for report in measured(&engine, &[run, &board].concat()) {
+            assert_eq!(report["namespace"], "default");
+        }
+    }
+    let (_, after, _) = engine.run(&["functions", "--json"]);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn an_engine_without_file_descriptors_is_told_apart() {
+    // It welcomes as many as it may open, and the others wait.
+    let script = "ulimit -n 64; exec \"$0\" serve --listen 127.0.0.1:0";
+    let mut engine = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_callboard")])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let log = BufReader::new(engine.stderr.take().expect("a pipe"));
+    let mut lines = log.lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("listening on "));
+    let line = line.expect("it listens");
+    let address = line.split("listening on ").nth(1).expect("an address");
+    let (code, _, stderr) = running::finished(&[
+        "bench",
+        "fanout",
+        "--connect",
+        address,
+        "--watchers",
+        "200",
+        "--timeout",
+        "500ms",
+    ]);
+    engine.kill().expect("it runs");
+    engine.wait().expect("it ends");
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("may it open no more files"), "{stderr}");
 }
 
 #[test]

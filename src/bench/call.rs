@@ -61,7 +61,7 @@ impl CallLoad {
         let name = session.territory().name(GROUP, 0);
         let register = registrar::register(1, std::slice::from_ref(&name), &[]);
         for &provider in &providers {
-            session.send(provider, &register);
+            session.send(provider, &register)?;
             let mut ended = false;
             while !ended {
                 session.turn_or_stop(|heard| {
@@ -252,7 +252,7 @@ impl Load {
                     self.make(slot, now, now, &mut frames);
                 }
             }
-            session.send(caller, &frames);
+            session.send(caller, &frames)?;
         }
         while self.open > 0 {
             // Once a turn: a look at the clock for each call would be felt.
@@ -299,7 +299,7 @@ impl Load {
                 let due = self.make_what_is_due(rate, began, first, bound, &mut free, &mut frames);
                 for (&caller, frames) in callers.iter().zip(&mut frames) {
                     if !frames.is_empty() {
-                        session.send(caller, frames);
+                        session.send(caller, frames)?;
                         frames.clear();
                     }
                 }
@@ -357,6 +357,60 @@ fn due(number: u64, rate: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_is_made_late_counts_from_when_it_was_due() {
+        let mut load = Load::new(vec![0, 1], "a::b", b"");
+        let now = Instant::now();
+        let began = now.checked_sub(Duration::from_secs(1)).expect("a clock");
+        load.lay_out(20);
+        let mut free = [(0..10).collect(), (10..20).collect()];
+        let mut frames = [Vec::new(), Vec::new()];
+        let bound = Bound {
+            count: Some(15),
+            time: None,
+        };
+        load.make_what_is_due(100, began, 0, bound, &mut free, &mut frames);
+        assert_eq!((load.made, load.open), (15, 15));
+        assert_eq!(free.map(|it| it.len()), [2, 3]);
+        assert_eq!(frames[0].len() / 8, frames[1].len() / 7);
+        let mut dues: Vec<Duration> = load
+            .slots
+            .iter()
+            .filter(|slot| slot.is_open)
+            .map(|slot| slot.due - began)
+            .collect();
+        dues.sort_unstable();
+        let wanted: Vec<Duration> = (0..15).map(|it| Duration::from_millis(10 * it)).collect();
+        assert_eq!(dues, wanted);
+        // All of them were made just now, long after that.
+        let open = load.slots.iter().filter(|slot| slot.is_open);
+        assert!(open.clone().all(|slot| slot.made >= now));
+        assert!(
+            open.clone()
+                .all(|slot| slot.made - slot.due > Duration::from_millis(800))
+        );
+    }
+
+    #[test]
+    fn where_no_place_is_free_the_schedule_waits() {
+        let mut load = Load::new(vec![0], "a::b", b"");
+        let began = Instant::now().checked_sub(Duration::from_secs(1));
+        let began = began.expect("a clock");
+        load.lay_out(3);
+        let mut free = [vec![0, 1, 2]];
+        let mut frames = [Vec::new()];
+        let mut make = |load: &mut Load, free: &mut [Vec<usize>]| {
+            load.make_what_is_due(100, began, 0, Bound::default(), free, &mut frames)
+        };
+        make(&mut load, &mut free);
+        assert_eq!(load.made, 3);
+        free[0].push(1);
+        make(&mut load, &mut free);
+        assert_eq!(load.made, 4);
+        // The fourth was due when it was due, not when there was room.
+        assert_eq!(load.slots[1].due - began, Duration::from_millis(30));
+    }
 
     #[test]
     fn a_schedule_does_not_drift() {

@@ -246,7 +246,7 @@ impl Turmoil {
             if session.is_stopped() || bound.is_met(self.sent - first, began) {
                 last = last.min(self.sent);
             }
-            self.refill(session, last);
+            self.refill(session, last)?;
             let under_way: usize = self.workers.iter().map(|it| it.under_way.len()).sum();
             if under_way == 0 && self.sent >= last && self.is_told() {
                 break;
@@ -262,7 +262,7 @@ impl Turmoil {
     }
 
     /// Sends what may be under way.
-    fn refill(&mut self, session: &mut Session, last: u64) {
+    fn refill(&mut self, session: &mut Session, last: u64) -> Result<(), BenchError> {
         let most = match self.pattern {
             // How many entries a watcher is told of a folded function is not known.
             Pattern::Toggle => last,
@@ -286,13 +286,14 @@ impl Turmoil {
                 frames.extend_from_slice(&self.change(session, at));
             }
             if !frames.is_empty() {
-                session.send(self.workers[at].key, &frames);
+                session.send(self.workers[at].key, &frames)?;
             }
             // One change and no more, although the next worker's turn has come.
             if self.pattern == Pattern::Single && room > 0 {
                 break;
             }
         }
+        Ok(())
     }
 
     /// The next change of a worker.
@@ -381,7 +382,7 @@ impl Turmoil {
         let answers = self.answers.clone();
         for frame in frames {
             self.workers[0].under_way.push_back(Instant::now());
-            session.send(self.workers[0].key, &frame);
+            session.send(self.workers[0].key, &frame)?;
             while !self.workers[0].under_way.is_empty() || !self.is_at_revision() {
                 self.turn(session)?;
             }

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 use socket2::Socket;
 
@@ -66,18 +66,24 @@ impl Crowd {
         let entry = self.peers.vacant_entry();
         let key = entry.key();
         let registry = self.poll.registry();
-        // Both directions, once: it is tried before it is waited for.
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let mut source = SourceFd(&socket.as_raw_fd());
         registry
-            .register(&mut SourceFd(&socket.as_raw_fd()), Token(key), interest)
+            .register(&mut source, Token(key), Interest::READABLE)
             .map_err(BenchError::System)?;
-        let peer = entry.insert(Peer::new(socket, watching));
+        entry.insert(Peer::new(socket, watching));
         self.arriving += 1;
-        peer.out().extend_from_slice(hello);
-        peer.flush();
-        // Its answer is due from now on.
-        self.last_heard = Instant::now();
+        self.send(key, hello)?;
         Ok(key)
+    }
+
+    /// Sends a frame over a connection.
+    pub(super) fn send(&mut self, key: usize, frame: &[u8]) -> Result<(), BenchError> {
+        let peer = &mut self.peers[key];
+        peer.out().extend_from_slice(frame);
+        peer.flush();
+        // What it asks for is due from now on.
+        self.last_heard = Instant::now();
+        watch_if_full(self.poll.registry(), key, peer)
     }
 
     /// A descriptor that only wakes the turn.
@@ -145,6 +151,7 @@ impl Crowd {
             let key = event.token().0;
             let was_arriving = peer.stage.is_arriving();
             let any = peer.read(key, &mut self.scratch, ended, &mut heard)?;
+            watch_if_full(self.poll.registry(), key, peer)?;
             if was_arriving && !peer.stage.is_arriving() {
                 self.arriving -= 1;
             }
@@ -152,20 +159,21 @@ impl Crowd {
                 self.last_heard = Instant::now();
             }
         }
-        self.beat();
-        Ok(())
+        self.beat()
     }
 
-    fn beat(&mut self) {
+    fn beat(&mut self) -> Result<(), BenchError> {
         if self.stalled.is_empty() || Instant::now() < self.next_beat {
-            return;
+            return Ok(());
         }
         self.next_beat = Instant::now() + BEAT;
         for &key in &self.stalled {
             let peer = &mut self.peers[key];
             Ping::default().encode(peer.out());
             peer.flush();
+            watch_if_full(self.poll.registry(), key, peer)?;
         }
+        Ok(())
     }
 
     /// Says GOODBYE over these connections, and waits until the engine has closed them: what they provided is gone
@@ -180,8 +188,9 @@ impl Crowd {
             let peer = &mut self.peers[key];
             self.arriving -= usize::from(peer.stage.is_arriving());
             peer.stage = Stage::Leaving;
-            peer.out().extend_from_slice(&goodbye);
-            peer.flush();
+            // One that the poll does not take is closed from here in the end.
+            let _ = self.send(key, &goodbye);
+            let peer = &mut self.peers[key];
             if std::mem::take(&mut peer.stalled) {
                 self.stalled.retain(|it| *it != key);
                 // Its events have passed unheeded.
@@ -215,4 +224,20 @@ impl Crowd {
     pub(super) fn keys(&self) -> Vec<usize> {
         self.peers.iter().map(|(key, _)| key).collect()
     }
+}
+
+/// From the moment at which a socket was full once, the poll tells when it takes more. Not from the beginning: a Unix
+/// socket would wake the poll each time that its peer has read something.
+fn watch_if_full(registry: &Registry, key: usize, peer: &mut Peer) -> Result<(), BenchError> {
+    if !peer.is_full() || std::mem::replace(&mut peer.is_watched, true) {
+        return Ok(());
+    }
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry
+        .reregister(
+            &mut SourceFd(&peer.socket.as_raw_fd()),
+            Token(key),
+            interest,
+        )
+        .map_err(BenchError::System)
 }

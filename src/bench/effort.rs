@@ -1,6 +1,8 @@
 //! What a measured piece of work took: time by the clock, the engine's processor time, and what the engine counted
 //! meanwhile. The difference of two samples.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::sample::{Counters, Sample};
@@ -15,6 +17,8 @@ pub struct Effort {
     pub seconds: f64,
     /// Processor time of the engine's process, the kernel's work for it included; `None` if the process is not known.
     pub engine_cpu_seconds: Option<f64>,
+    /// Processor time of this program, which is one thread: near `seconds`, it is the load that set the pace.
+    pub load_cpu_seconds: Option<f64>,
     /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
     pub engine_work: Option<EngineWork>,
     /// How often a connection had used up the engine's budget for changes and was slowed down to it
@@ -48,18 +52,30 @@ impl Effort {
     /// From one sample to a later one.
     #[must_use]
     pub fn between(before: &Sample, after: &Sample) -> Self {
-        let cpu = before.cpu.zip(after.cpu);
-        let cpu = cpu.map(|(before, after)| after.saturating_sub(before).as_secs_f64());
+        let used = |before: Option<Duration>, after: Option<Duration>| {
+            let (before, after) = before.zip(after)?;
+            Some(after.saturating_sub(before).as_secs_f64())
+        };
         let counters = before.counters.as_ref().zip(after.counters.as_ref());
         Self {
             seconds: after.at.duration_since(before.at).as_secs_f64(),
-            engine_cpu_seconds: cpu,
+            engine_cpu_seconds: used(before.cpu, after.cpu),
+            load_cpu_seconds: used(before.load_cpu, after.load_cpu),
             engine_work: counters.map(|(before, after)| EngineWork::between(before, after)),
             budget_met: counters.map(|(before, after)| {
                 let met = |counters: &Counters| counters.limited.get(BUDGET).copied();
-                met(after).unwrap_or(0) - met(before).unwrap_or(0)
+                met(after)
+                    .unwrap_or(0)
+                    .saturating_sub(met(before).unwrap_or(0))
             }),
         }
+    }
+
+    /// Whether this program was busy nearly all the time.
+    #[must_use]
+    pub fn is_bound_by_load(&self) -> bool {
+        self.load_cpu_seconds
+            .is_some_and(|used| used > 0.9 * self.seconds)
     }
 
     /// So many of something in a second.
@@ -78,23 +94,24 @@ impl Effort {
 
 impl EngineWork {
     fn between(before: &Counters, after: &Counters) -> Self {
-        let resyncs = |counters: &Counters| counters.resyncs.values().sum::<u64>();
+        // Counters of one engine only grow.
+        let grown = |of: fn(&Counters) -> u64| of(after).saturating_sub(of(before));
         Self {
-            revisions: after.revisions - before.revisions,
-            encodings: after.encodings - before.encodings,
-            pages_encoded: after.pages_encoded - before.pages_encoded,
-            resyncs: resyncs(after) - resyncs(before),
-            frames_in: after.frames_in - before.frames_in,
-            frames_out: after.frames_out - before.frames_out,
-            bytes_out: after.bytes_out - before.bytes_out,
-            turns: after.turns - before.turns,
+            revisions: grown(|it| it.revisions),
+            encodings: grown(|it| it.encodings),
+            pages_encoded: grown(|it| it.pages_encoded),
+            resyncs: grown(|it| it.resyncs.values().sum()),
+            frames_in: grown(|it| it.frames_in),
+            frames_out: grown(|it| it.frames_out),
+            bytes_out: grown(|it| it.bytes_out),
+            turns: grown(|it| it.turns),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -104,6 +121,7 @@ mod tests {
         let mut before = Sample {
             at,
             counters: Some(Counters::default()),
+            load_cpu: None,
             cpu: Some(Duration::from_millis(100)),
             memory: None,
         };
@@ -115,6 +133,7 @@ mod tests {
         let after = Sample {
             at: at + Duration::from_secs(2),
             counters: Some(counters),
+            load_cpu: None,
             cpu: Some(Duration::from_millis(600)),
             memory: None,
         };

@@ -1,4 +1,4 @@
-//! The process of an engine on this machine: which it is, the processor time that it has used, and the memory that
+//! The process of an engine on this machine, or this one: which it is, the processor time that it has used, and the memory that
 //! it alone has in use. Reads `/proc` and changes nothing. What it may not read, or what is not there, is unknown.
 
 use std::fmt::Write;

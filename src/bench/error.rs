@@ -16,6 +16,13 @@ pub enum BenchError {
     NotAnEngine(String),
     /// Nothing was heard from the engine for so long, although an answer was due.
     Silent(Duration),
+    /// The same, while connections wait for WELCOME or for the board.
+    Unwelcome {
+        /// How many.
+        waiting: usize,
+        /// For how long nothing was heard.
+        time: Duration,
+    },
     /// The engine closed a connection without a word.
     Closed,
     /// Reading or writing failed.
@@ -115,6 +122,12 @@ impl fmt::Display for BenchError {
                     time.as_millis()
                 )
             }
+            Self::Unwelcome { waiting, time } => write!(
+                f,
+                "nothing was heard for {} ms while {waiting} connections wait to be welcomed: does the engine stand \
+                 still, or may it open no more files (`ulimit -n`, LimitNOFILE=)?",
+                time.as_millis()
+            ),
             Self::Closed => f.write_str("the engine closed a connection without a word"),
             Self::Broken(error) => write!(f, "a connection broke: {error}"),
             Self::Stopping => f.write_str("the engine is about to stop (shutting_down)"),

@@ -211,7 +211,7 @@ impl Rounds {
         let mut heard_by = 0;
         let mut answered = false;
         let sent = Instant::now();
-        session.send(worker, &frame);
+        session.send(worker, &frame)?;
         while heard_by < self.watchers || !answered {
             session.turn(|heard| {
                 let took = heard.at.saturating_duration_since(sent);
@@ -263,7 +263,7 @@ impl Rounds {
         let (mut waiting, mut entries) = (0, 0);
         for (&worker, names) in self.workers.iter().zip(&mut self.held) {
             if !names.is_empty() {
-                session.send(worker, &registrar::unregister(self.number, names));
+                session.send(worker, &registrar::unregister(self.number, names))?;
                 waiting += 1;
                 entries += names.len() as u64 * self.watchers as u64;
                 names.clear();

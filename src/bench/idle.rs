@@ -105,7 +105,7 @@ impl Idle {
         .iter()
         .enumerate()
         {
-            session.send(worker, frame);
+            session.send(worker, frame)?;
             let mut answered = false;
             while !answered || entries < (round as u64 + 1) * watchers as u64 {
                 session.turn_or_stop(|heard| {

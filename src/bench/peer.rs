@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) limits: WorkerLimits,
     /// It does not read.
     pub(super) stalled: bool,
+    /// The poll tells when the socket takes more.
+    pub(super) is_watched: bool,
 }
 
 /// How far a connection is.
@@ -59,6 +61,7 @@ impl Peer {
             stage: Stage::Greeting { watching },
             limits: WorkerLimits::default(),
             stalled: false,
+            is_watched: false,
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) fn fill(
             .map(|&number| session.territory().name(group, number))
             .collect();
         let worker = workers[turn % workers.len()];
-        session.send(worker, &register(1, &names, metadata));
+        session.send(worker, &register(1, &names, metadata))?;
         let mut ended = false;
         while !ended {
             session.turn_or_stop(|heard| {

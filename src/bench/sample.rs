@@ -37,7 +37,9 @@ pub struct Sample {
     pub at: Instant,
     /// `None` if the engine does not tell this asker.
     pub counters: Option<Counters>,
-    /// `None` if its process is not known.
+    /// Processor time that this program has used itself.
+    pub load_cpu: Option<Duration>,
+    /// Processor time of the engine; `None` if its process is not known.
     pub cpu: Option<Duration>,
     /// Bytes; `None` if its process is not known.
     pub memory: Option<u64>,
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_the_engine_gives_is_read_whatever_else_it_counts() {
-        let stats = crate_stats();
+        let stats = stats_of_an_engine();
         let counters: Counters = rmp_serde::from_slice(&stats).unwrap();
         assert_eq!((counters.revisions, counters.encodings), (5, 3));
         assert_eq!(counters.limited["changes-per-second"], 2);
@@ -58,7 +60,7 @@ mod tests {
     }
 
     /// As an engine encodes its statistics, and something that this version does not know.
-    fn crate_stats() -> Vec<u8> {
+    fn stats_of_an_engine() -> Vec<u8> {
         rmp_serde::to_vec_named(&serde_json::json!({
             "connections": 1, "revisions": 5, "encodings": 3, "changes": {"added": 2},
             "limited": {"changes-per-second": 2}, "newer": [1, {"a": null}],

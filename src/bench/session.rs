@@ -220,10 +220,14 @@ impl Session {
         let wait = if wait { LOOK } else { Duration::ZERO };
         self.crowd.turn(wait, heard)?;
         let silence = self.crowd.silence();
-        if silence >= self.patience {
-            return Err(BenchError::Silent(silence));
+        match self.crowd.arriving() {
+            _ if silence < self.patience => Ok(()),
+            0 => Err(BenchError::Silent(silence)),
+            waiting => Err(BenchError::Unwelcome {
+                waiting,
+                time: silence,
+            }),
         }
-        Ok(())
     }
 
     /// The same, where nothing can be reported if it is stopped.
@@ -238,12 +242,8 @@ impl Session {
     }
 
     /// Sends a frame over a connection.
-    pub(super) fn send(&mut self, key: usize, frame: &[u8]) {
-        let peer = self.crowd.peer(key);
-        peer.out().extend_from_slice(frame);
-        peer.flush();
-        // What it asks for is due from now on.
-        self.crowd.forgive_silence();
+    pub(super) fn send(&mut self, key: usize, frame: &[u8]) -> Result<(), BenchError> {
+        self.crowd.send(key, frame)
     }
 
     /// Asks the engine what it counts, and the system what it has used. Nothing else may be under way: what comes
@@ -259,7 +259,7 @@ impl Session {
             ..Call::default()
         };
         let control = self.control;
-        self.send(control, &call.to_frame());
+        self.send(control, &call.to_frame())?;
         let mut counters: Option<Option<Counters>> = None;
         while counters.is_none() {
             self.turn(|heard| {
@@ -280,6 +280,9 @@ impl Session {
         Ok(Sample {
             at: Instant::now(),
             counters: counters.flatten(),
+            load_cpu: EngineProcess::of_id(std::process::id())
+                .ok()
+                .and_then(EngineProcess::cpu),
             cpu: self.process.and_then(EngineProcess::cpu),
             memory: self.process.and_then(EngineProcess::memory),
         })

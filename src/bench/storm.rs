@@ -95,7 +95,7 @@ impl Storm {
             session.tell("joined", joiners.synced.count());
         }
         let after = session.sample()?;
-        joiners.weigh(session.process());
+        joiners.heaviest = joiners.heaviest.max(after.memory);
         let keys: Vec<usize> = joiners.all.iter().map(|it| it.key).collect();
         session.leave(&keys);
         session.leave(&board);

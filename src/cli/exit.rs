@@ -223,6 +223,7 @@ fn of_bench(error: &BenchError) -> Exit {
         BenchError::NoEngine(_)
         | BenchError::NotAnEngine(_)
         | BenchError::Silent(_)
+        | BenchError::Unwelcome { .. }
         | BenchError::Closed
         | BenchError::Broken(_)
         | BenchError::Stopping => Exit::NoEngine,

@@ -9,7 +9,7 @@ mod report;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use callboard::bench::{Greeting, Session, SessionConfig};
+use callboard::bench::{BenchError, Greeting, Session, SessionConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -101,8 +101,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         out.flush()
     });
     Meter::clear();
-    // Whatever came of it: nothing is left on the board when the program ends.
-    session.close();
+    // Nothing is left on the board when the program ends; but one that does not answer is not waited for.
+    if !matches!(result, Err(Failure::Bench(BenchError::Silent(_)))) {
+        session.close();
+    }
     result
 }
 

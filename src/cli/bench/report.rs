@@ -371,6 +371,11 @@ fn end(effort: &Effort, stopped: bool, out: &mut Output) -> Result<(), Failure> 
                        more of it";
         out.line(out.paint().text(Colour::Yellow, warning))?;
     }
+    if effort.is_bound_by_load() {
+        let warning =
+            "this program was busy all the time: it, and not the engine, may have set the pace";
+        out.line(out.paint().text(Colour::Yellow, warning))?;
+    }
     if stopped {
         out.line("stopped before its end")?;
     }
