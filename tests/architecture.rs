@@ -19,12 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["protocol", "limits"]),
     ("worker", &["protocol", "limits", "address"]),
     ("server", &["engine", "limits", "address"]),
-    (
-        "bench",
-        &[
-            "server", "engine", "worker", "protocol", "limits", "address",
-        ],
-    ),
+    ("bench", &["protocol", "limits", "address"]),
     (
         "cli",
         &[

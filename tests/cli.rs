@@ -11,7 +11,7 @@ use callboard::worker::Function;
 use running::{Engine, Running, finished, lines_of};
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "functions",
     "workers",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 11] = [
     "bind",
     "expose",
     "stats",
+    "bench",
     "demo",
 ];
 
@@ -184,6 +185,7 @@ fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
         &["emit", "a"],
         &["bind", "a", "b"],
         &["stats"],
+        &["bench", "call"],
     ] {
         let arguments = [command, &["--connect", &nobody]].concat();
         let (code, stdout, stderr) = run(&arguments);

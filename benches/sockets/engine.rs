@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use callboard::bench::EngineProcess;
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig, ServerHandle};
 
@@ -48,8 +49,9 @@ fn report(server: &ServerHandle) -> String {
     let stats = server.stats().expect("the engine runs");
     let counters = server.counters();
     let resyncs: u64 = stats.resyncs.values().sum();
+    let this = EngineProcess::of_id(std::process::id()).expect("it runs");
     let numbers = [
-        ("memory", memory()),
+        ("memory", this.memory().expect("Linux")),
         ("connections", stats.connections),
         ("revisions", stats.revisions),
         ("encodings", stats.encodings),
@@ -64,15 +66,6 @@ fn report(server: &ServerHandle) -> String {
     ];
     let words = numbers.map(|(name, value)| format!("{name}={value}"));
     words.join(" ")
-}
-
-/// Bytes of memory that this process alone has in use (the kernel's buffers are not among them).
-/// From `smaps_rollup`, since the sums in `status` are rounded per thread.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
-    let line = text.lines().find(|line| line.starts_with("Anonymous:"));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    kib.expect("a number of KiB") * 1024
 }
 
 /// The process, held by a bench.

@@ -1,6 +1,7 @@
 //! The command line: finds the command, reads its options, runs it, and ends with its exit code. What
 //! a command does is in the file of its name.
 
+mod bench;
 mod bind;
 mod call;
 mod cast;
@@ -52,6 +53,7 @@ const COMMANDS: &[&Command] = &[
     &bind::COMMAND,
     &expose::COMMAND,
     &stats::COMMAND,
+    &bench::COMMAND,
     &demo::COMMAND,
 ];
 
@@ -128,6 +130,7 @@ fn unknown(name: &str) -> UsageError {
         "send" => Some("cast"),
         "publish" | "pub" | "event" => Some("emit"),
         "on" | "subscribe" | "sub" => Some("bind"),
+        "benchmark" | "perf" | "measure" => Some("bench"),
         "info" | "status" | "metrics" => Some("stats"),
         // The start of a command's name.
         _ => COMMANDS
