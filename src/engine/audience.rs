@@ -8,8 +8,8 @@ use std::rc::Rc;
 use crate::protocol::{Text, Watch};
 
 use super::ConnId;
-use super::chance::Keyed;
 use super::board::split_binding_key;
+use super::chance::Keyed;
 use super::outbox::{Position, Within};
 use super::part::Section;
 use super::rights::{Rules, beneath, common, is_under, shortest, without};
@@ -263,13 +263,20 @@ mod tests {
         let all = Cover::new(None);
         let orders = all.within(&rules(&["orders::"], &[]));
         assert_eq!(orders, cover(&["orders::"]));
-        assert_eq!(cover(&["orders::", "pay::"]).within(&rules(&["orders::", "x"], &["y"])), orders);
+        assert_eq!(
+            cover(&["orders::", "pay::"]).within(&rules(&["orders::", "x"], &["y"])),
+            orders
+        );
         let holed = all.within(&rules(&["orders::"], &["orders::secret"]));
         assert_ne!(holed, orders);
         assert!(holed.covers(Section::Functions, "orders::create"));
         assert!(!holed.covers(Section::Functions, "orders::secret::x"));
         assert!(all.within(&rules(&[], &[])).is_nothing());
-        assert!(cover(&["orders::secret"]).within(&rules(&[""], &["orders::"])).is_nothing());
+        assert!(
+            cover(&["orders::secret"])
+                .within(&rules(&[""], &["orders::"]))
+                .is_nothing()
+        );
     }
 
     #[test]

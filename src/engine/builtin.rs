@@ -29,8 +29,8 @@ const ROW_SHARE: usize = 4;
 const ROW_WORK: u64 = 5;
 const STATS_WORK: u64 = 200;
 
-/// Those that only who has the right `admin` for their name may call.
-const GUARDED: &[&str] = &[STATS, KICK, DRAIN];
+/// The engine's functions that only who has the right [`Verb::Admin`] for their name may call.
+pub const GUARDED: &[&str] = &[STATS, KICK, DRAIN];
 const KICK: &str = "engine::workers::kick";
 const DRAIN: &str = "engine::drain";
 
@@ -265,7 +265,9 @@ impl Engine {
         }
         self.note_work((worker.len() + worker.bound()) as u64);
         let functions = worker.names().filter(|name| grant.shows(name));
-        let bindings = worker.binding_keys().filter(|key| shows_binding(grant, key));
+        let bindings = worker
+            .binding_keys()
+            .filter(|key| shows_binding(grant, key));
         (functions.count(), bindings.count())
     }
 

@@ -7,6 +7,7 @@ use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 
 use super::rights::Rights;
+use crate::protocol::{NameError, check_event_name};
 
 /// What stands before the digits of a hash.
 const ALGORITHM: &str = "sha256:";
@@ -55,6 +56,11 @@ impl fmt::Debug for TokenHash {
         // Enough to tell two apart in a test.
         write!(f, "TokenHash({:02x}{:02x}…)", self.0[0], self.0[1])
     }
+}
+
+/// Whether this can be a namespace.
+pub fn check_namespace(name: &str) -> Result<(), NameError> {
+    check_event_name(name)
 }
 
 /// Somebody who may connect.
@@ -118,7 +124,13 @@ mod tests {
         let known = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(TokenHash::of("abc").to_string(), known);
         assert_eq!(TokenHash::parse(known), Some(TokenHash::of("abc")));
-        for wrong in ["", "sha256:", &known[..70], &known[7..], &known.replace('b', "g")] {
+        for wrong in [
+            "",
+            "sha256:",
+            &known[..70],
+            &known[7..],
+            &known.replace('b', "g"),
+        ] {
             assert_eq!(TokenHash::parse(wrong), None, "{wrong}");
         }
         let upper = known.to_uppercase().replace("SHA256", "sha256");

@@ -187,7 +187,9 @@ impl Engine {
     /// The calls of a connection that no provider has, with their functions, in a certain order.
     pub(super) fn waiting_of(&mut self, id: ConnId) -> Vec<(CallId, Name)> {
         let traffic = self.get(id).and_then(|conn| conn.traffic.as_deref());
-        let made = traffic.into_iter().flat_map(|traffic| traffic.made.values());
+        let made = traffic
+            .into_iter()
+            .flat_map(|traffic| traffic.made.values());
         let mut made: Vec<CallId> = made.copied().collect();
         made.sort_unstable_by_key(|call| call.wire());
         let mut waiting = Vec::new();

@@ -13,8 +13,8 @@ use super::connection::Identity;
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
-use super::rights::Verb;
 use super::registration::Gain;
+use super::rights::Verb;
 use super::roster::Worker;
 use super::routing::Choice;
 use super::stats::Dropped;
@@ -245,9 +245,7 @@ impl Engine {
             return;
         };
         let (caller, name) = (identity.worker, identity.name.clone());
-        let to = self
-            .get(provider)
-            .and_then(|conn| conn.identity.as_deref());
+        let to = self.get(provider).and_then(|conn| conn.identity.as_deref());
         let may_know = to.is_none_or(|to| to.grant.shows(&cast.ext.event));
         let ext = CastOptions {
             caller,

@@ -239,7 +239,11 @@ mod tests {
         assert!(gate.renew(&grant).is_some());
         let mut elsewhere = principal("a", "token", 7);
         elsewhere.namespace = "other".into();
-        for changed in [principal("a", "another", 7), principal("b", "token", 7), elsewhere] {
+        for changed in [
+            principal("a", "another", 7),
+            principal("b", "token", 7),
+            elsewhere,
+        ] {
             gate.replace(&Credentials::new(vec![changed]));
             assert!(gate.renew(&grant).is_none());
         }

@@ -82,10 +82,7 @@ impl Engine {
         let Some(worker) = namespace.roster.get(identity.worker) else {
             return;
         };
-        let (register, bind) = (
-            grant.rights.of(Verb::Register),
-            grant.rights.of(Verb::Bind),
-        );
+        let (register, bind) = (grant.rights.of(Verb::Register), grant.rights.of(Verb::Bind));
         let functions = worker.names().filter(|name| !register.allows(name));
         let functions: Vec<_> = functions.cloned().collect();
         let bindings = worker.binding_keys().filter(|key| {

@@ -216,7 +216,14 @@ mod tests {
         for allowed in ["orders::create", "payments", "pay::charge", "orders::"] {
             assert!(rules.allows(allowed), "{allowed}");
         }
-        for denied in ["orders::secret", "orders::secrets::x", "pay::refund", "order", "stock", ""] {
+        for denied in [
+            "orders::secret",
+            "orders::secrets::x",
+            "pay::refund",
+            "order",
+            "stock",
+            "",
+        ] {
             assert!(!rules.allows(denied), "{denied}");
         }
         assert!(!Rules::nothing().allows("a"));
@@ -228,7 +235,10 @@ mod tests {
     #[test]
     fn the_same_rules_in_other_words_are_equal() {
         let plain = Rules::new(["a::", "b::"], ["a::x"]);
-        assert_eq!(plain, Rules::new(["b::", "a::", "a::y"], ["a::x", "a::xy", "c"]));
+        assert_eq!(
+            plain,
+            Rules::new(["b::", "a::", "a::y"], ["a::x", "a::xy", "c"])
+        );
         assert_eq!(Rules::new(["a"], [""]), Rules::nothing());
         assert_eq!(Rules::new(["a", ""], []), Rules::everything());
         assert_ne!(plain, Rules::new(["a::", "b::"], []));
@@ -238,7 +248,10 @@ mod tests {
     fn what_two_lists_cover_is_the_longer_of_each_pair() {
         let list = |prefixes: &[&'static str]| shortest(prefixes.iter().copied());
         assert_eq!(common(&list(&[""]), &list(&["a", "b"])), list(&["a", "b"]));
-        assert_eq!(common(&list(&["a::b", "c"]), &list(&["a", "cd"])), list(&["a::b", "cd"]));
+        assert_eq!(
+            common(&list(&["a::b", "c"]), &list(&["a", "cd"])),
+            list(&["a::b", "cd"])
+        );
         assert_eq!(common(&list(&["a"]), &list(&["b"])), list(&[]));
     }
 

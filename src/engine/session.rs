@@ -27,6 +27,8 @@ pub(super) const DEFAULT_NAMESPACE: &str = "default";
 const CAPACITY_DEFAULT: u64 = 1000;
 /// No client is told to stay away for less than this, in milliseconds.
 const RETRY_MIN: u64 = 100;
+/// Those who were not let in stay away for so much longer.
+const UNAUTHORIZED_RETRY: u64 = 5000;
 /// Returning connections are spread over a millisecond each, up to this many.
 const RETRY_SPREAD_MAX: u64 = 5000;
 
@@ -384,7 +386,13 @@ impl Engine {
         }
         let message = cut(message);
         let retry = matches!(code, Code::ShuttingDown) || code.retryable();
-        let retry_after_ms = retry.then(|| self.retry_after());
+        // Somebody has to do something before it is any good.
+        let longer = if code == Code::Unauthorized {
+            UNAUTHORIZED_RETRY
+        } else {
+            0
+        };
+        let retry_after_ms = retry.then(|| longer + self.retry_after());
         let versions = if code == Code::UnsupportedVersion {
             vec![VERSION]
         } else {
