@@ -40,7 +40,7 @@ pub(super) const COMMAND: Command = Command {
             "takes a free port, says which, and logs every connection",
         ),
         (
-            "callboard serve --listen 0.0.0.0:4747 --credentials /etc/callboard/credentials.toml",
+            "callboard serve --listen 0.0.0.0:4747 --credentials who.toml",
             "for other hosts too; `callboard token new` makes the tokens",
         ),
     ],

@@ -37,11 +37,11 @@ pub(super) const COMMAND: Command = Command {
             "a token, and the lines for the credentials file",
         ),
         (
-            "callboard token check --credentials credentials.toml --token-file orders.token",
+            "callboard token check --credentials who.toml --token-file orders.token",
             "whose it is and what it may do",
         ),
         (
-            "callboard token check --credentials c.toml --token-file - call pay::refund < orders.token",
+            "callboard token check --credentials who.toml call pay::refund",
             "whether it may call pay::refund",
         ),
     ],

@@ -3,11 +3,13 @@
 
 use std::rc::Rc;
 
-use super::Peer;
+use log::warn;
+
 use super::credentials::{Credentials, TokenHash};
 use super::refusal::Refusal;
 use super::rights::{Rights, Rules, Verb};
-use crate::protocol::Code;
+use super::{ConnId, Engine, Peer, Time};
+use crate::protocol::{Code, Hello};
 
 /// The function that tells of all boards. Everybody may ask it where there are no credentials.
 pub(super) const STATS: &str = "engine::stats";
@@ -160,6 +162,36 @@ impl Gate {
 
     fn owns(&self, uid: u32) -> bool {
         uid == 0 && self.owner_uid.is_some() || self.owner_uid == Some(uid)
+    }
+}
+
+impl Engine {
+    /// What somebody gets who says HELLO. Whoever gets nothing is counted, and logged with its address.
+    pub(super) fn admit(
+        &mut self,
+        id: ConnId,
+        hello: &Hello<'_>,
+        now: Time,
+    ) -> Result<Rc<Grant>, Refusal> {
+        let peer = self.get(id).expect("it said HELLO just now").peer;
+        let token = hello.ext.token.as_ref().map(|token| token.0);
+        let admitted = self.gate.admit(token, &peer).and_then(|grant| {
+            let asked = hello.namespace.0;
+            match &grant.namespace {
+                Some(own) if !asked.is_empty() && **own != *asked => {
+                    let message = format!("`{}` is not in this namespace", grant.principal);
+                    Err(Refusal::new(Code::Unauthorized, message))
+                }
+                _ => Ok(grant),
+            }
+        });
+        if let Err(refusal) = &admitted {
+            self.stats.failed_logins += 1;
+            if self.may_log(now) {
+                warn!("{peer}: not let in: {}", refusal.message);
+            }
+        }
+        admitted
     }
 }
 

@@ -1,9 +1,7 @@
 //! Sessions: HELLO and WELCOME, the takeover of a session by its worker's next connection, READY, DRAIN,
 //! farewells. Clean-ups compare the connection, never a name.
 
-use std::rc::Rc;
-
-use log::{Level, debug, info, log, warn};
+use log::{Level, debug, info, log};
 
 use crate::protocol::{
     Code, Drain, DrainOptions, Goodbye, GoodbyeOptions, Hello, NameError, Resume, Text, VERSION,
@@ -203,29 +201,6 @@ impl Engine {
         Ok(self.namespaces.insert(namespace))
     }
 
-    /// What somebody gets who says HELLO. Whoever gets nothing is counted, and logged with its address.
-    fn admit(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<Rc<Grant>, Refusal> {
-        let peer = self.get(id).expect("it said HELLO just now").peer;
-        let token = hello.ext.token.as_ref().map(|token| token.0);
-        let admitted = self.gate.admit(token, &peer).and_then(|grant| {
-            let asked = hello.namespace.0;
-            match &grant.namespace {
-                Some(own) if !asked.is_empty() && **own != *asked => {
-                    let message = format!("`{}` is not in this namespace", grant.principal);
-                    Err(Refusal::new(Code::Unauthorized, message))
-                }
-                _ => Ok(grant),
-            }
-        });
-        if let Err(refusal) = &admitted {
-            self.stats.failed_logins += 1;
-            if self.may_log(now) {
-                warn!("{peer}: not let in: {}", refusal.message);
-            }
-        }
-        admitted
-    }
-
     /// Takes a session from the connection that holds it. Returns the worker and that connection. A key that
     /// nobody holds, or that belongs to another namespace or another principal, is ignored. So is one that comes late: over a
     /// connection that is older than the holder, its worker having given it up and come again since.
@@ -387,7 +362,8 @@ impl Engine {
         let message = cut(message);
         let retry = matches!(code, Code::ShuttingDown) || code.retryable();
         // Somebody has to do something before it is any good.
-        let longer = if code == Code::Unauthorized {
+        let greeting = self.get(id).is_some_and(|it| it.phase == Phase::Greeting);
+        let longer = if code == Code::Unauthorized && greeting {
             UNAUTHORIZED_RETRY
         } else {
             0

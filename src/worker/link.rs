@@ -149,11 +149,6 @@ impl Link {
         }
     }
 
-    /// What the next HELLO presents to the engine.
-    pub fn set_token(&mut self, token: Option<Arc<str>>) {
-        self.token = token;
-    }
-
     /// Bytes of the body of the longest HELLO that this link will send; an engine reads 16 KiB.
     #[must_use]
     pub fn hello_bytes(&self) -> usize {
