@@ -111,9 +111,10 @@ impl Cover {
         self.sight.as_ref()
     }
 
-    /// Stands for the watch and the rights in a resume point. Good within one epoch: the hash keys are the boot's.
-    pub(super) fn digest(&self, keys: Keyed) -> [u8; 8] {
-        keys.hash_one(self).to_be_bytes()
+    /// Stands for the watch and the rights in a resume point; for rights as of one `edition`, since a view may have
+    /// followed others in between. Good within one epoch: the hash keys are the boot's.
+    pub(super) fn digest(&self, edition: u64, keys: Keyed) -> [u8; 8] {
+        keys.hash_one((self, edition)).to_be_bytes()
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use log::warn;
 
-use super::credentials::{Credentials, TokenHash};
+use super::credentials::{Credentials, Principal, TokenHash};
 use super::refusal::Refusal;
 use super::rights::{Rights, Rules, Verb};
 use super::{ConnId, Engine, Peer, Time};
@@ -35,6 +35,8 @@ pub(super) struct Grant {
     pub(super) rights: Rights,
     /// The rules for observing, unless that is everything.
     pub(super) observe: Option<Rc<Rules>>,
+    /// Another number each time that these rules were others before.
+    pub(super) edition: u64,
 }
 
 impl Grant {
@@ -46,6 +48,7 @@ impl Grant {
             namespace: namespace.map(Into::into),
             rights: rights.clone(),
             observe: (!observe.is_everything()).then(|| Rc::new(observe.clone())),
+            edition: 0,
         }
     }
 
@@ -69,6 +72,8 @@ pub(super) struct Gate {
     owner: Rc<Grant>,
     /// The user who runs the engine.
     owner_uid: Option<u32>,
+    /// How often the grants were replaced.
+    replaced: u64,
 }
 
 impl Gate {
@@ -81,22 +86,37 @@ impl Gate {
             anyone: Rc::new(Grant::new(Key::Anyone, "", None, &most)),
             owner: Rc::new(Grant::new(Key::Owner, "", None, &all)),
             owner_uid: None,
+            replaced: 0,
         }
+    }
+
+    /// That of before, if it may observe what it might before.
+    fn edition_of(&self, principal: &Principal) -> u64 {
+        let mut grants = self.grants.iter().flatten();
+        let before = grants.find(|grant| {
+            *grant.principal == *principal.name
+                && grant.namespace.as_deref() == Some(&*principal.namespace)
+                && grant.rights.of(Verb::Observe) == principal.rights.of(Verb::Observe)
+        });
+        before.map_or(self.replaced, |grant| grant.edition)
     }
 
     pub(super) fn set_owner(&mut self, uid: u32) {
         self.owner_uid = Some(uid);
     }
 
-    /// From now on, these hold. Returns what held before.
+    /// From now on, these hold.
     pub(super) fn replace(&mut self, credentials: &Credentials) {
+        self.replaced += 1;
         let mut grants = Vec::new();
         for principal in credentials.principals() {
+            let edition = self.edition_of(principal);
             let tokens = principal.tokens.iter().copied().map(Key::Token);
             let users = principal.uids.iter().copied().map(Key::User);
             grants.extend(tokens.chain(users).map(|key| {
                 let (name, namespace) = (&principal.name, &principal.namespace);
-                Rc::new(Grant::new(key, name, Some(namespace), &principal.rights))
+                let grant = Grant::new(key, name, Some(namespace), &principal.rights);
+                Rc::new(Grant { edition, ..grant })
             }));
         }
         self.grants = Some(grants);
@@ -197,7 +217,6 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use super::super::credentials::Principal;
     use super::*;
 
     fn principal(name: &str, token: &str, uid: u32) -> Principal {

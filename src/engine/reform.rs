@@ -29,9 +29,8 @@ impl Engine {
     pub fn handle_credentials(&mut self, credentials: &Credentials, now: Time) {
         self.gate.replace(credentials);
         for (_, namespace) in &mut self.namespaces {
-            let revision = namespace.revision();
             let rules = self.gate.onlookers(&namespace.name);
-            namespace.roster.set_onlookers(rules, revision);
+            namespace.roster.set_onlookers(rules);
         }
         let (mut sent_away, mut changed) = (0, 0);
         for id in self.ids() {

@@ -187,10 +187,9 @@ impl Roster {
         self.workers.get(&worker)
     }
 
-    /// From now on, these see only a part. `revision` is the last one.
-    pub(super) fn set_onlookers(&mut self, rules: Vec<Rc<Rules>>, revision: u64) {
-        let older = std::mem::take(&mut self.onlookers);
-        self.onlookers = older.succeed(rules, revision);
+    /// From now on, these see only a part.
+    pub(super) fn set_onlookers(&mut self, rules: Vec<Rc<Rules>>) {
+        let older = std::mem::replace(&mut self.onlookers, Onlookers::new(rules));
         let there = self.workers.values_mut();
         for entry in there.chain(self.departed.values_mut()) {
             entry.seen = self.onlookers.count(entry.sealed_names(None));
@@ -198,10 +197,6 @@ impl Roster {
         for (_, _, seen) in &mut self.gone {
             *seen = self.onlookers.adopt(seen, &older);
         }
-    }
-
-    pub(super) fn onlookers(&self) -> &Onlookers {
-        &self.onlookers
     }
 
     /// Notes that a worker provides a function, for the first time or again. `slot` comes from the board.

@@ -10,7 +10,7 @@ use crate::protocol::{
 
 use super::audience::{Cover, Reader};
 use super::connection::{Connection, Identity, Phase};
-use super::delivery::{LOG_TRIMMED, RIGHTS_CHANGED};
+use super::delivery::LOG_TRIMMED;
 use super::gate::Grant;
 use super::namespace::Namespace;
 use super::outbox::{OwnFrame, Position, Stream};
@@ -58,7 +58,7 @@ impl Engine {
             Some(rules) => wanted.within(rules),
             None => wanted.clone(),
         };
-        let digest = cover.digest(self.hash_keys);
+        let digest = cover.digest(grant.edition, self.hash_keys);
         let limit = self.config.limits.max_audiences;
         if watches && !self.namespaces[key].has_audience(&cover, limit) {
             let message = format!("the namespace has {limit} different watches");
@@ -107,7 +107,7 @@ impl Engine {
         }
         self.sessions.insert(session, id);
         let stream = if watches {
-            let stream = where_to_begin(hello.ext.resume.as_ref(), namespace, &cover, digest);
+            let stream = where_to_begin(hello.ext.resume.as_ref(), namespace, digest);
             identity.audience = Some(namespace.join(cover, id));
             stream
         } else {
@@ -195,9 +195,7 @@ impl Engine {
             self.namespaces.remove(longest_idle);
         }
         let mut namespace = Namespace::new(name, &self.config.limits, &mut self.chance);
-        namespace
-            .roster
-            .set_onlookers(self.gate.onlookers(name), namespace.log.revision());
+        namespace.roster.set_onlookers(self.gate.onlookers(name));
         Ok(self.namespaces.insert(namespace))
     }
 
@@ -561,22 +559,11 @@ fn check_hello<'a>(
 }
 
 /// Where the view of a new connection begins: at its resume point, if the log still reaches back to it.
-fn where_to_begin(
-    resume: Option<&Resume<'_>>,
-    namespace: &Namespace,
-    cover: &Cover,
-    digest: [u8; 8],
-) -> Stream {
-    // Of changes before that, the log does not say what of them may be seen.
-    let onlookers = namespace.roster.onlookers();
-    let since = cover.sight().and_then(|rules| onlookers.since(rules));
+fn where_to_begin(resume: Option<&Resume<'_>>, namespace: &Namespace, digest: [u8; 8]) -> Stream {
     match resume {
         None => Stream::Begin("joined"),
         Some(resume) if resume.epoch != namespace.epoch => Stream::Begin("foreign_epoch"),
         Some(resume) if *resume.digest != digest => Stream::Begin("other_watch"),
-        Some(resume) if since.is_some_and(|since| resume.revision < since) => {
-            Stream::Begin(RIGHTS_CHANGED)
-        }
         Some(resume) if !namespace.log.reaches(resume.revision) => Stream::Begin(LOG_TRIMMED),
         Some(resume) => Stream::Changes(Position::new(resume.revision, Reader::Exact)),
     }

@@ -13,42 +13,25 @@ use super::rights::Rules;
 
 /// The rules by which the workers of a namespace are seen, where that is not everything.
 #[derive(Debug, Clone)]
-pub(super) struct Onlookers {
-    rules: Rc<[Rc<Rules>]>,
-    /// For each, the first revision whose changes note it.
-    since: Box<[u64]>,
-}
+pub(super) struct Onlookers(Rc<[Rc<Rules>]>);
 
 impl Default for Onlookers {
     fn default() -> Self {
-        Self {
-            rules: Rc::new([]),
-            since: Box::default(),
-        }
+        Self(Rc::new([]))
     }
 }
 
 impl Onlookers {
-    /// These rules from `revision` on; those that were there before, since then.
-    pub(super) fn succeed(&self, rules: Vec<Rc<Rules>>, revision: u64) -> Self {
-        let since = rules.iter().map(|it| self.since(it).unwrap_or(revision));
-        Self {
-            since: since.collect(),
-            rules: rules.into(),
-        }
-    }
-
-    /// From which revision on changes are noted for these rules.
-    pub(super) fn since(&self, rules: &Rc<Rules>) -> Option<u64> {
-        self.index(rules).map(|index| self.since[index])
+    pub(super) fn new(rules: Vec<Rc<Rules>>) -> Self {
+        Self(rules.into())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.0.is_empty()
     }
 
     fn index(&self, rules: &Rc<Rules>) -> Option<usize> {
-        index_of(&self.rules, rules)
+        index_of(&self.0, rules)
     }
 
     /// How many of these functions each may see.
@@ -62,23 +45,23 @@ impl Onlookers {
 
     /// Counts for nothing at all.
     pub(super) fn nothing(&self) -> Tally {
-        Tally(self.rules.iter().map(|_| 0).collect())
+        Tally(self.0.iter().map(|_| 0).collect())
     }
 
     /// The counts of other onlookers as far as they are the same; 0 for those that are new.
     pub(super) fn adopt(&self, tally: &Tally, of: &Self) -> Tally {
         let count = |rules| of.index(rules).map_or(0, |index| tally.0[index]);
-        Tally(self.rules.iter().map(count).collect())
+        Tally(self.0.iter().map(count).collect())
     }
 
     pub(super) fn add(&self, tally: &mut Tally, name: &str) {
-        for (rules, count) in self.rules.iter().zip(&mut tally.0) {
+        for (rules, count) in self.0.iter().zip(&mut tally.0) {
             *count += u32::from(rules.allows(name));
         }
     }
 
     pub(super) fn take(&self, tally: &mut Tally, name: &str) {
-        for (rules, count) in self.rules.iter().zip(&mut tally.0) {
+        for (rules, count) in self.0.iter().zip(&mut tally.0) {
             *count -= u32::from(rules.allows(name));
         }
     }
@@ -95,7 +78,7 @@ impl Onlookers {
         }
         let shifts = before.0.iter().zip(&after.0);
         Some(Rc::new(Sight {
-            rules: self.rules.clone(),
+            rules: self.0.clone(),
             shifts: shifts
                 .map(|(&before, &after)| (before > 0, after > 0))
                 .collect(),

@@ -389,7 +389,7 @@ fn what_may_be_observed_is_what_snapshots_changes_lists_and_errors_tell() {
             );
         }
         // And all of it goes as it came.
-        world.unregister(god, NAMES);
+        world.eof(god);
         world.turn();
         assert_eq!(world.reader(early).view, crate::reader::View::default());
         assert_eq!(world.reader(late).view, crate::reader::View::default());
@@ -741,7 +741,7 @@ fn a_resume_is_good_for_the_rights_that_it_was_made_with() {
     let second = resume(&mut world, first);
     assert!(world.reader(second).welcome.as_ref().unwrap().resumed);
     assert_eq!(names(&world.reader(second).view), ["seen::a", "seen::b"]);
-    // Away while the rights change, and change back: what happened in between was not noted for them.
+    // Away while the rights change, and change back.
     for prefix in ["other::", "seen::"] {
         world.eof(second);
         world.turn();
@@ -757,9 +757,52 @@ fn a_resume_is_good_for_the_rights_that_it_was_made_with() {
         world.turn();
     }
     let third = resume(&mut world, second);
-    assert_eq!(world.reader(third).resyncs, ["rights_changed"]);
+    assert_eq!(world.reader(third).resyncs, ["other_watch"]);
     assert_eq!(
         names(&world.reader(third).view),
         ["seen::a", "seen::b", "seen::c"]
     );
+}
+
+#[test]
+fn a_view_that_followed_other_rights_in_between_is_not_resumed_as_if_it_had_not() {
+    let (wide, narrow) = (
+        Rights::everything(),
+        with_one(Verb::Observe, (&["seen::"], &[])),
+    );
+    let mut world = world_with(wide.clone());
+    let god = join(&mut world, "god", "g", &nothing());
+    world.register(god, &["seen::a", "other::a"]);
+    world.turn();
+    let functions = Cover::new(&[""], &[]);
+    let first = join(&mut world, "x", "x", &functions);
+    let with = |rights: &Rights| {
+        vec![
+            principal("god", wide.clone()),
+            principal("x", rights.clone()),
+        ]
+    };
+    admit(&mut world, with(&narrow));
+    world.turn();
+    assert_eq!(names(&world.reader(first).view), ["seen::a"]);
+    let (mine, welcome) = (
+        world.reader(first).mine,
+        world.reader(first).welcome.clone().unwrap(),
+    );
+    world.eof(first);
+    world.turn();
+    admit(&mut world, with(&wide));
+    let ext = HelloOptions {
+        resume: Some(callboard::protocol::Resume {
+            epoch: welcome.epoch,
+            revision: mine,
+            digest: Bin(&welcome.digest),
+        }),
+        ..HelloOptions::default()
+    };
+    let link = world.open(Reader::new(functions.clone()));
+    world.say(link, &hello_of("x", "x", &functions, ext));
+    world.turn();
+    assert_eq!(world.reader(link).resyncs, ["other_watch"]);
+    assert_eq!(names(&world.reader(link).view), ["other::a", "seen::a"]);
 }
