@@ -17,7 +17,7 @@ const INDENT: usize = 26;
 pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     (
         "CALLBOARD_ADDR",
-        "where the engine is, unless --connect says it (127.0.0.1:4747)",
+        "where the engine is, without --connect (127.0.0.1:4747)",
     ),
     (
         "CALLBOARD_TOKEN",

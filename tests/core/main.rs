@@ -14,6 +14,7 @@ mod limits;
 mod loads;
 mod promises;
 mod reader;
+mod reform;
 mod refusals;
 mod rights;
 mod routing;

@@ -1,6 +1,5 @@
 //! Rights, verb by verb: what is allowed works, what is not is `forbidden` whether it exists or not, and what may not
-//! be observed appears nowhere. What happens to those who are in when rights change.
-
+//! be observed appears nowhere.
 use std::collections::BTreeSet;
 
 use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
@@ -47,7 +46,7 @@ pub(crate) fn principal(name: &str, rights: Rights) -> Principal {
     }
 }
 
-fn with_one(verb: Verb, (allow, deny): Case) -> Rights {
+pub(crate) fn with_one(verb: Verb, (allow, deny): Case) -> Rights {
     let rules = Rules::new(allow.iter().copied(), deny.iter().copied());
     Rights::everything().with(verb, rules)
 }
@@ -59,7 +58,7 @@ pub(crate) fn admit(world: &mut World, principals: Vec<Principal>) {
 }
 
 /// An engine with `god`, who may do everything, and `x` with these rights.
-fn world_with(rights: Rights) -> World {
+pub(crate) fn world_with(rights: Rights) -> World {
     let mut world = World::new(Limits::default());
     admit(
         &mut world,
@@ -111,11 +110,11 @@ pub(crate) fn join(world: &mut World, principal: &str, worker: &str, cover: &Cov
     link
 }
 
-fn nothing() -> Cover {
+pub(crate) fn nothing() -> Cover {
     Cover::new(&[], &[])
 }
 
-fn all() -> Cover {
+pub(crate) fn all() -> Cover {
     Cover::new(&[""], &[""])
 }
 
@@ -169,7 +168,7 @@ pub(crate) fn ask(
     }
 }
 
-fn listed(world: &mut World, link: usize, list: &str, key: &str) -> Vec<String> {
+pub(crate) fn listed(world: &mut World, link: usize, list: &str, key: &str) -> Vec<String> {
     let page = ask(world, link, list, &rmpv::Value::Nil).unwrap();
     let entries = page["entries"].as_array().unwrap().clone();
     entries
@@ -499,30 +498,6 @@ fn who_is_kicked_is_told_so_and_leaves_in_the_same_turn() {
 }
 
 #[test]
-fn a_session_is_its_principals_and_nobody_elses() {
-    let mut world = world_with(Rights::everything());
-    let holder = join(&mut world, "god", "a", &nothing());
-    world.register(holder, &["f"]);
-    world.turn();
-    let welcome = world.reader(holder).welcome.clone().unwrap();
-    let present = |world: &mut World, principal: &str| {
-        let link = world.open(Reader::new(nothing()));
-        let ext = HelloOptions {
-            session: Some(Bin(&welcome.session)),
-            ..HelloOptions::default()
-        };
-        world.say(link, &hello_of(principal, "b", &nothing(), ext));
-        world.turn();
-        world.reader(link).welcome.clone().unwrap()
-    };
-    let thief = present(&mut world, "x");
-    assert!(!thief.taken_over && thief.worker != welcome.worker);
-    assert!(world.reader(holder).goodbye.is_none());
-    let heir = present(&mut world, "god");
-    assert!(heir.taken_over && heir.worker == welcome.worker);
-}
-
-#[test]
 fn unknown_wrong_and_missing_tokens_and_other_namespaces_are_one_kind_of_refusal() {
     let mut world = world_with(Rights::everything());
     let refused = |world: &mut World, frame: &[u8]| {
@@ -560,249 +535,4 @@ fn unknown_wrong_and_missing_tokens_and_other_namespaces_are_one_kind_of_refusal
     assert_eq!(stats.failed_logins, 4);
     assert_eq!(stats.closed.get("unauthorized"), Some(&4));
     assert_eq!(stats.namespaces, 0, "who is not let in makes nothing");
-}
-
-#[test]
-fn revoked_tokens_vanished_principals_and_changed_namespaces_end_their_connections() {
-    let mut world = World::new(Limits::default());
-    let all_of = |name: &str| principal(name, Rights::everything());
-    let two_tokens = |tokens: &[&str]| Principal {
-        tokens: tokens.iter().map(|token| TokenHash::of(token)).collect(),
-        ..all_of("rotating")
-    };
-    admit(
-        &mut world,
-        vec![
-            all_of("stays"),
-            all_of("vanishes"),
-            all_of("moves"),
-            two_tokens(&["token of old", "token of new"]),
-        ],
-    );
-    let links = ["stays", "vanishes", "moves", "old", "new"]
-        .map(|name| join(&mut world, name, name, &nothing()));
-    for (link, name) in links.iter().zip(["a", "b", "c", "d", "e"]) {
-        world.register(*link, &[name]);
-    }
-    let watcher = join(&mut world, "stays", "w", &all());
-    world.turn();
-    let moved = Principal {
-        namespace: "elsewhere".to_owned(),
-        ..all_of("moves")
-    };
-    admit(
-        &mut world,
-        vec![all_of("stays"), moved, two_tokens(&["token of new"])],
-    );
-    world.turn();
-    let told = links.map(|link| world.reader(link).goodbye.clone().map(|(code, ..)| code));
-    let gone = Some("unauthorized".to_owned());
-    assert_eq!(told, [None, gone.clone(), gone.clone(), gone, None]);
-    assert_eq!(names(&world.reader(watcher).view), ["a", "e"]);
-    assert_eq!(
-        world.reader(watcher).resyncs,
-        ["joined"],
-        "its rights are the same"
-    );
-    assert_eq!(
-        world.reader(watcher).steps.len(),
-        1,
-        "all of it is one step"
-    );
-}
-
-#[test]
-fn changed_rights_are_applied_in_place() {
-    let mut world = world_with(Rights::everything());
-    let watcher = join(&mut world, "god", "w", &all());
-    let worker = join(&mut world, "x", "x", &all());
-    world.register(worker, &["seen::a", "other::a"]);
-    bind(&mut world, worker, "seen::e", "seen::a");
-    bind(&mut world, worker, "seen::e", "other::a");
-    world.turn();
-    let parked = [("seen::later", None), ("other::later", Some("forbidden"))].map(|(name, end)| {
-        let ext = CallOptions {
-            wait: true,
-            ..CallOptions::default()
-        };
-        (world.call(worker, name, b"", ext), end)
-    });
-    world.turn();
-    let steps = world.reader(watcher).steps.len();
-    let seen = |rights: Rights, verb| rights.with(verb, Rules::new(["seen::"], []));
-    let narrow = Verb::ALL
-        .iter()
-        .fold(Rights::everything(), |rights, &verb| seen(rights, verb));
-    admit(
-        &mut world,
-        vec![
-            principal("god", Rights::everything()),
-            principal("x", narrow),
-        ],
-    );
-    world.turn();
-    assert!(world.reader(worker).goodbye.is_none());
-    assert_eq!(names(&world.reader(watcher).view), ["seen::a"]);
-    assert_eq!(world.reader(watcher).steps.len(), steps + 1, "one change");
-    let bound = listed(&mut world, watcher, "engine::bindings::list", "function");
-    assert_eq!(bound, ["seen::a"]);
-    assert_eq!(world.reader(worker).resyncs, ["joined", "rights_changed"]);
-    assert_eq!(names(&world.reader(worker).view), ["seen::a"]);
-    for (call, end) in parked {
-        let ended = world.call_ending(worker, call).map(|ending| match ending {
-            CallEnding::Failure(failure) => failure.code.as_str(),
-            CallEnding::Result(_) => "result",
-        });
-        assert_eq!(ended, end);
-    }
-    let id = world.register(worker, &["other::a"]);
-    world.turn();
-    assert_eq!(code(world.ending(worker, id)), "forbidden");
-    // And back: what it wanted to see is not forgotten.
-    world.register(watcher, &["other::b"]);
-    world.turn();
-    admit(
-        &mut world,
-        vec![
-            principal("god", Rights::everything()),
-            principal("x", Rights::everything()),
-        ],
-    );
-    world.turn();
-    assert_eq!(names(&world.reader(worker).view), ["other::b", "seen::a"]);
-    assert_eq!(world.reader(worker).resyncs.len(), 3);
-    // The same file once more concerns nobody.
-    admit(
-        &mut world,
-        vec![
-            principal("god", Rights::everything()),
-            principal("x", Rights::everything()),
-        ],
-    );
-    world.turn();
-    assert_eq!(world.reader(worker).resyncs.len(), 3);
-}
-
-#[test]
-fn a_batch_that_was_begun_with_more_rights_fails_at_its_end() {
-    let mut world = world_with(Rights::everything());
-    let worker = join(&mut world, "x", "x", &nothing());
-    let id = world.request(worker);
-    let part = |more, name: &'static str| callboard::protocol::Register {
-        id,
-        more,
-        functions: vec![plain(name)],
-        ..callboard::protocol::Register::default()
-    };
-    world.say(worker, &part(true, "other::a").to_frame());
-    world.turn();
-    let narrow = with_one(Verb::Register, (&["seen::"], &[]));
-    admit(
-        &mut world,
-        vec![
-            principal("god", Rights::everything()),
-            principal("x", narrow),
-        ],
-    );
-    world.say(worker, &part(false, "seen::a").to_frame());
-    world.turn();
-    assert_eq!(code(world.ending(worker, id)), "forbidden");
-}
-
-#[test]
-fn a_resume_is_good_for_the_rights_that_it_was_made_with() {
-    let narrow =
-        |prefix: &'static str| Rights::everything().with(Verb::Observe, Rules::new([prefix], []));
-    let mut world = world_with(narrow("seen::"));
-    let god = join(&mut world, "god", "g", &nothing());
-    world.register(god, &["seen::a", "other::a"]);
-    world.turn();
-    let resume = |world: &mut World, from: usize| {
-        world.eof(from);
-        world.turn();
-        let reader = std::mem::replace(&mut world.links[from].reader, Reader::new(all()));
-        let (welcome, mine) = (reader.welcome.clone().unwrap(), reader.mine);
-        let ext = HelloOptions {
-            resume: Some(callboard::protocol::Resume {
-                epoch: welcome.epoch,
-                revision: mine,
-                digest: Bin(&welcome.digest),
-            }),
-            ..HelloOptions::default()
-        };
-        let frame = hello_of("x", "x", &all(), ext);
-        let link = world.open(reader.reconnected());
-        world.say(link, &frame);
-        world.turn();
-        link
-    };
-    let first = join(&mut world, "x", "x", &all());
-    world.register(god, &["seen::b", "other::b"]);
-    let second = resume(&mut world, first);
-    assert!(world.reader(second).welcome.as_ref().unwrap().resumed);
-    assert_eq!(names(&world.reader(second).view), ["seen::a", "seen::b"]);
-    // Away while the rights change, and change back.
-    for prefix in ["other::", "seen::"] {
-        world.eof(second);
-        world.turn();
-        let rights = narrow(prefix);
-        admit(
-            &mut world,
-            vec![
-                principal("god", Rights::everything()),
-                principal("x", rights),
-            ],
-        );
-        world.register(god, &[&format!("{prefix}c")]);
-        world.turn();
-    }
-    let third = resume(&mut world, second);
-    assert_eq!(world.reader(third).resyncs, ["other_watch"]);
-    assert_eq!(
-        names(&world.reader(third).view),
-        ["seen::a", "seen::b", "seen::c"]
-    );
-}
-
-#[test]
-fn a_view_that_followed_other_rights_in_between_is_not_resumed_as_if_it_had_not() {
-    let (wide, narrow) = (
-        Rights::everything(),
-        with_one(Verb::Observe, (&["seen::"], &[])),
-    );
-    let mut world = world_with(wide.clone());
-    let god = join(&mut world, "god", "g", &nothing());
-    world.register(god, &["seen::a", "other::a"]);
-    world.turn();
-    let functions = Cover::new(&[""], &[]);
-    let first = join(&mut world, "x", "x", &functions);
-    let with = |rights: &Rights| {
-        vec![
-            principal("god", wide.clone()),
-            principal("x", rights.clone()),
-        ]
-    };
-    admit(&mut world, with(&narrow));
-    world.turn();
-    assert_eq!(names(&world.reader(first).view), ["seen::a"]);
-    let (mine, welcome) = (
-        world.reader(first).mine,
-        world.reader(first).welcome.clone().unwrap(),
-    );
-    world.eof(first);
-    world.turn();
-    admit(&mut world, with(&wide));
-    let ext = HelloOptions {
-        resume: Some(callboard::protocol::Resume {
-            epoch: welcome.epoch,
-            revision: mine,
-            digest: Bin(&welcome.digest),
-        }),
-        ..HelloOptions::default()
-    };
-    let link = world.open(Reader::new(functions.clone()));
-    world.say(link, &hello_of("x", "x", &functions, ext));
-    world.turn();
-    assert_eq!(world.reader(link).resyncs, ["other_watch"]);
-    assert_eq!(names(&world.reader(link).view), ["other::a", "seen::a"]);
 }

@@ -41,11 +41,11 @@ fn a_worker_that_was_sent_away_stays_away() {
     let mut notices = worker.changes();
     let (code, stdout, stderr) = house.run("god", &["kick", "x"]);
     assert_eq!((code, &*stdout), (0, "1 worker sent away\n"), "{stderr}");
-    let end = notices.last();
-    assert!(
-        matches!(end, Some(Notice::Ended(End::Kicked(_)))),
-        "{end:?}"
-    );
+    let end = await_notice(&mut notices, |notice| match notice {
+        Notice::Ended(end) => Some(end),
+        _ => None,
+    });
+    assert!(matches!(end, End::Kicked(_)), "{end:?}");
     let (_, functions, _) = house.run("god", &["functions", "--json"]);
     assert_eq!(functions, "");
     // Started again, it may.
