@@ -97,13 +97,11 @@ impl Target {
     pub(super) fn builder(&self, name: String, watch: Watch) -> Builder {
         let mut builder = Worker::builder(name)
             .addresses(self.addresses.clone())
+            .token(self.token.clone())
             .request_timeout(self.timeout)
             .watch(watch);
         if let Some(namespace) = &self.namespace {
             builder = builder.namespace(namespace);
-        }
-        if let Some(token) = &self.token {
-            builder = builder.token(token.clone());
         }
         builder
     }

@@ -30,7 +30,7 @@ pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     ("NO_COLOR", "if it is set to anything, no colours"),
     (
         "RUST_LOG",
-        "what to log to stderr, e.g. debug (serve: info; others: off)",
+        "what to log, e.g. debug (serve: info; others: off)",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! The engine's own functions, under `engine::`: called like any other, answered at once, on no board.
 //! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
 
+use log::info;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
@@ -120,6 +121,9 @@ impl Engine {
             let refusal = Refusal::forbidden(Verb::Call, name);
             return self.refuse_call(id, call.id, &refusal);
         }
+        if name == KICK || name == DRAIN {
+            self.note_command(id, name, now);
+        }
         // A page is a thousand times as large as the call for it: who does not read gets no further ones.
         let limit = self.config.limits.max_outbound as usize;
         if self.get(id).is_some_and(|conn| conn.outbox.bytes() > limit) {
@@ -158,6 +162,22 @@ impl Engine {
             }
             Err(refusal) => self.refuse_call(id, call.id, &refusal),
         }
+    }
+
+    /// A line for those who want to know who commanded the engine.
+    fn note_command(&mut self, id: ConnId, name: &str, now: Time) {
+        if !self.may_log(now) {
+            return;
+        }
+        let Some(conn) = self.get(id) else { return };
+        let Some(identity) = conn.identity.as_deref() else {
+            return;
+        };
+        let (peer, worker, grant) = (conn.peer, &identity.name, &identity.grant);
+        info!(
+            "{peer}: {worker:?} of principal {:?} calls {name}",
+            grant.principal
+        );
     }
 
     /// Whether somebody called `engine::drain`: then the shell does what it does when it is told to end. Asked

@@ -110,10 +110,10 @@ impl Namespace {
     }
 
     /// Forgets a watch with the last one who wants it.
-    pub(super) fn unwant(&mut self, cover: Rc<Cover>) {
+    pub(super) fn unwant(&mut self, cover: &Rc<Cover>) {
         const OURS_AND_THIS: usize = 2;
-        if Rc::strong_count(&cover) == OURS_AND_THIS {
-            self.wanted.remove(&cover);
+        if Rc::strong_count(cover) == OURS_AND_THIS {
+            self.wanted.remove(cover);
         }
     }
 

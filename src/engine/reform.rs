@@ -43,7 +43,8 @@ impl Engine {
             let older = identity.grant.clone();
             let Some(newer) = self.gate.renew(&older) else {
                 let message = "this token, or this user, opens nothing here any more";
-                self.say_goodbye(id, Code::Unauthorized, message, now);
+                let refusal = Refusal::new(Code::Unauthorized, message);
+                self.expel(id, &refusal, now);
                 sent_away += 1;
                 continue;
             };
@@ -59,6 +60,14 @@ impl Engine {
              have changed",
             credentials.principals().len()
         );
+    }
+
+    /// Sends somebody away who shall get nothing of what he is owed, for he may no longer have it.
+    fn expel(&mut self, id: ConnId, refusal: &Refusal, now: Time) {
+        if let Some(conn) = super::live(&mut self.connections, id) {
+            conn.outbox.drop_waiting();
+        }
+        self.turn_away(id, refusal, now);
     }
 
     /// What a worker has on the board and may no longer have there leaves it.
@@ -132,10 +141,10 @@ impl Engine {
             let message = format!("the namespace has {limit} different watches");
             let flag = Limits::FLAGS.max_audiences;
             let refusal = Refusal::over(flag, Code::TooManyAudiences, &message);
-            return self.turn_away(id, &refusal, now);
+            return self.expel(id, &refusal, now);
         }
         if let Some(wanted) = identity.wanted.take() {
-            namespace.unwant(wanted);
+            namespace.unwant(&wanted);
         }
         identity.wanted = (cover != wanted).then(|| namespace.want(wanted));
         identity.audience = None;

@@ -179,18 +179,17 @@ pub(super) fn shortest<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> Box<[
 
 /// What two lists of prefixes in normal form both cover, in normal form.
 pub(super) fn common(one: &[Box<str>], other: &[Box<str>]) -> Box<[Box<str>]> {
-    let longer_of = |a: &'_ Box<str>| {
-        other.iter().filter_map({
-            let a = a.clone();
-            move |b| match (a.starts_with(&**b), b.starts_with(&*a)) {
-                (true, _) => Some(a.clone()),
-                (_, true) => Some(b.clone()),
-                _ => None,
+    let mut all: Vec<&str> = Vec::new();
+    for a in one {
+        for b in other {
+            if a.starts_with(&**b) {
+                all.push(a);
+            } else if b.starts_with(&**a) {
+                all.push(b);
             }
-        })
-    };
-    let all: Vec<Box<str>> = one.iter().flat_map(longer_of).collect();
-    shortest(all.iter().map(|prefix| &**prefix))
+        }
+    }
+    shortest(all)
 }
 
 /// Those prefixes of which `deny` leaves something.

@@ -488,7 +488,7 @@ impl Engine {
         };
         let namespace = &mut self.namespaces[identity.namespace];
         if let Some(wanted) = identity.wanted.take() {
-            namespace.unwant(wanted);
+            namespace.unwant(&wanted);
         }
         namespace.connections -= 1;
         if namespace.connections == 0 {

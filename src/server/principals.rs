@@ -160,10 +160,9 @@ impl Reader<'_> {
                 ("uids", _) => principal.uids = self.uids(word, value),
                 ("deny", _) => self.deny(word, value, &mut deny),
                 _ => {
-                    let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
                     let what = format!(
                         "there is no such key; there are namespace, tokens, uids, {} and deny",
-                        verbs.join(", ")
+                        verbs()
                     );
                     self.fault(&key.span(), Some(word), what);
                 }
@@ -183,13 +182,11 @@ impl Reader<'_> {
         };
         for (key, value) in table {
             let word = format!("deny.{}", key.get_ref());
-            match Verb::parse(key.get_ref()) {
-                Some(verb) => deny.set(verb, self.prefixes(&word, verb, value)),
-                None => {
-                    let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
-                    let what = format!("there is no such verb; there are {}", verbs.join(", "));
-                    self.fault(&key.span(), Some(&word), what);
-                }
+            if let Some(verb) = Verb::parse(key.get_ref()) {
+                deny.set(verb, self.prefixes(&word, verb, value));
+            } else {
+                let what = format!("there is no such verb; there are {}", verbs());
+                self.fault(&key.span(), Some(&word), what);
             }
         }
     }
@@ -306,14 +303,20 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, at: &Range<usize>, key: Option<&str>, what: impl Into<String>) {
-        let before = &self.text.as_bytes()[..at.start.min(self.text.len())];
+        let before = self.text.get(..at.start).unwrap_or(self.text);
         self.faults.push(Fault {
-            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
+            line: 1 + before.matches('\n').count(),
             principal: self.principal.clone(),
             key: key.map(str::to_owned),
             what: what.into(),
         });
     }
+}
+
+/// The words for all of them.
+fn verbs() -> String {
+    let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
+    verbs.join(", ")
 }
 
 /// A list of prefixes for each verb.
@@ -476,9 +479,8 @@ mod tests {
             )
         };
         let principals = |n: usize| {
-            (0..n)
-                .map(|n| format!("[principals.p{n}]\n"))
-                .collect::<String>()
+            let each: Vec<String> = (0..n).map(|n| format!("[principals.p{n}]\n")).collect();
+            each.concat()
         };
         for (text, most) in [
             (&tokens as &dyn Fn(usize) -> String, TOKENS_MAX),

@@ -171,7 +171,6 @@ impl Shell {
         self.engine.seal(now);
         self.flush(now);
         if self.engine.take_drain() && self.shutdowns == 0 {
-            log::info!("engine::drain was called");
             self.stop(1, now);
         }
         self.reap();
@@ -303,7 +302,7 @@ impl Shell {
             Some(Ok(credentials)) => self.engine.handle_credentials(&credentials, now),
             Some(Err(error)) => log::error!("the credentials stay as they were: {error}"),
             None => {
-                log::info!("asked to reload: there is nothing to read anew, all stays as it is")
+                log::info!("asked to reload: there is nothing to read anew, all stays as it is");
             }
         }
         self.service.handle_ready(now, self.engine.size());

@@ -76,12 +76,13 @@ impl Builder {
         self
     }
 
-    /// What to present, where the engine has credentials; nothing unless said. A file is read anew for each
+    /// What to present, where the engine has credentials; nothing unless said, as with
+    /// [`Token::from_environment`], which may find none. A file is read anew for each
     /// connection, so that a token is replaced without a restart. An engine that does not let the worker in
     /// (`unauthorized`) is tried again every 5 to 10 s: [`Status`](super::Status) and the log say so.
     #[must_use]
-    pub fn token(mut self, token: Token) -> Self {
-        self.token = Some(token);
+    pub fn token(mut self, token: impl Into<Option<Token>>) -> Self {
+        self.token = token.into();
         self
     }
 

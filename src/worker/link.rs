@@ -173,7 +173,6 @@ impl Link {
                 metadata: Bin(&self.identity.metadata),
                 capacity: self.identity.capacity,
                 client: Text(concat!("callboard-rust/", env!("CARGO_PKG_VERSION"))),
-                ..HelloOptions::default()
             },
         }
         .to_frame()

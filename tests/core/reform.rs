@@ -280,3 +280,23 @@ fn a_view_that_followed_other_rights_in_between_is_not_resumed_as_if_it_had_not(
     assert_eq!(world.reader(link).resyncs, ["other_watch"]);
     assert_eq!(names(&world.reader(link).view), ["other::a", "seen::a"]);
 }
+
+#[test]
+fn who_is_sent_away_gets_nothing_of_what_he_may_no_longer_have() {
+    let mut world = world_with(Rights::everything());
+    let god = join(&mut world, "god", "g", &nothing());
+    let reader = join(&mut world, "x", "x", &all());
+    // A reply that waits for the turn's changes, and a change of the same turn.
+    world.register(reader, &["mine::a"]);
+    world.register(god, &["seen::a"]);
+    for link in [reader, god] {
+        world.arrive(link, usize::MAX);
+    }
+    admit(&mut world, vec![principal("god", Rights::everything())]);
+    world.finish_turn(usize::MAX);
+    let bytes = world.links[reader].down.clone();
+    assert!(!bytes.windows(7).any(|it| it == b"seen::a"), "{bytes:?}");
+    world.receive(reader, usize::MAX);
+    let told = world.reader(reader).goodbye.clone().map(|(code, ..)| code);
+    assert_eq!(told.as_deref(), Some("unauthorized"));
+}

@@ -1,5 +1,6 @@
 //! Rights, verb by verb: what is allowed works, what is not is `forbidden` whether it exists or not, and what may not
 //! be observed appears nowhere.
+
 use std::collections::BTreeSet;
 
 use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
@@ -395,6 +396,40 @@ fn what_may_be_observed_is_what_snapshots_changes_lists_and_errors_tell() {
     }
 }
 
+#[test]
+fn those_who_may_and_want_to_see_the_same_share_one_encoding() {
+    let observe = |allow: &[&'static str]| {
+        let rules = Rules::new(allow.iter().copied(), []);
+        Rights::everything().with(Verb::Observe, rules)
+    };
+    let mut world = World::new(Limits::default());
+    let principals = vec![
+        principal("god", Rights::everything()),
+        principal("one", observe(&["seen::"])),
+        principal("two", observe(&["seen::", "more::"])),
+    ];
+    admit(&mut world, principals);
+    let god = join(&mut world, "god", "g", &nothing());
+    for who in ["one", "two", "one"] {
+        let link = world.open(Reader::new(Cover::new(&["seen::f"], &[])));
+        let cover = Cover::new(&["seen::f"], &[]);
+        let frame = hello_of(who, who, &cover, HelloOptions::default());
+        // Without a word about bindings.
+        let message = callboard::protocol::Message::decode(&frame[4..]).unwrap();
+        let callboard::protocol::Message::Hello(mut hello) = message else {
+            unreachable!()
+        };
+        hello.ext.watch.as_mut().unwrap().bindings = None;
+        world.say(link, &hello.to_frame());
+    }
+    world.turn();
+    assert_eq!(world.engine.stats().audiences, 1);
+    let before = world.engine.stats().encodings;
+    world.register(god, &["seen::f", "more::f"]);
+    world.turn();
+    assert_eq!(world.engine.stats().encodings, before + 1);
+}
+
 /// A turn whose bytes to `link` are returned instead of read.
 pub(crate) fn raw_turn(world: &mut World, link: usize) -> Vec<u8> {
     for link in 0..world.links.len() {
@@ -453,8 +488,11 @@ fn the_engine_is_commanded_by_those_who_may_and_told_of_by_those_who_may() {
                     assert!(!expected(case, command), "{case:?} {command}");
                 }
             }
-            let asked = world.engine.take_drain();
-            assert_eq!(asked, command == "engine::drain" && expected(case, command));
+            let drains = world.engine.take_drain();
+            assert_eq!(
+                drains,
+                command == "engine::drain" && expected(case, command)
+            );
         }
         // What is not there is not there, with rights or without.
         let answer = ask(&mut world, asker, "engine::nonsense", &rmpv::Value::Nil);
