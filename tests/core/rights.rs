@@ -7,7 +7,7 @@ use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{
     Bin, Bind, BindingEntry, CallOptions, Cast, CastOptions, Definition, Emit, EmitOptions, Hello,
-    HelloOptions, NoExtensions, Text, Watch,
+    HelloOptions, Inbox, Message, NoExtensions, Text, Watch,
 };
 
 use crate::fleet::{code, names};
@@ -397,6 +397,29 @@ fn what_may_be_observed_is_what_snapshots_changes_lists_and_errors_tell() {
 }
 
 #[test]
+fn a_cast_names_its_event_to_those_who_may_observe_that() {
+    for &case in CASES {
+        let mut world = world_with(with_one(Verb::Observe, case));
+        let god = join(&mut world, "god", "g", &nothing());
+        let provider = join(&mut world, "x", "p", &nothing());
+        world.register(provider, &["own"]);
+        for &event in NAMES {
+            bind(&mut world, god, event, "own");
+            world.turn();
+            emit(&mut world, god, 0, event);
+            let bytes = raw_turn(&mut world, provider);
+            let (mut inbox, mut rest) = (Inbox::default(), &bytes[..]);
+            let frame = inbox.next(&mut rest, 1 << 21).unwrap().expect("the CAST");
+            let Ok(Message::Cast(cast)) = Message::decode(frame) else {
+                panic!("{case:?} {event}: no CAST")
+            };
+            let told = if expected(case, event) { event } else { "" };
+            assert_eq!((cast.ext.event.0, cast.ext.caller_name.0), (told, "g"));
+        }
+    }
+}
+
+#[test]
 fn those_who_may_and_want_to_see_the_same_share_one_encoding() {
     let observe = |allow: &[&'static str]| {
         let rules = Rules::new(allow.iter().copied(), []);
@@ -415,8 +438,8 @@ fn those_who_may_and_want_to_see_the_same_share_one_encoding() {
         let cover = Cover::new(&["seen::f"], &[]);
         let frame = hello_of(who, who, &cover, HelloOptions::default());
         // Without a word about bindings.
-        let message = callboard::protocol::Message::decode(&frame[4..]).unwrap();
-        let callboard::protocol::Message::Hello(mut hello) = message else {
+        let message = Message::decode(&frame[4..]).unwrap();
+        let Message::Hello(mut hello) = message else {
             unreachable!()
         };
         hello.ext.watch.as_mut().unwrap().bindings = None;
@@ -448,10 +471,9 @@ pub(crate) fn raw_turn(world: &mut World, link: usize) -> Vec<u8> {
 }
 
 fn matched_in(bytes: &[u8], id: u64) -> u64 {
-    let (mut inbox, mut rest) = (callboard::protocol::Inbox::default(), bytes);
+    let (mut inbox, mut rest) = (Inbox::default(), bytes);
     while let Some(frame) = inbox.next(&mut rest, 1 << 21).unwrap() {
-        if let Ok(callboard::protocol::Message::Outcome(it)) =
-            callboard::protocol::Message::decode(frame)
+        if let Ok(Message::Outcome(it)) = Message::decode(frame)
             && it.id == id
         {
             return it.ext.matched.expect("EMIT's RESULT tells");

@@ -248,17 +248,15 @@ impl Stage {
                 self.world.unregister(link, &[&name]);
             }
             _ => {
-                // It is heard by an onlooker that is bound to what it may not see.
-                let own = format!("own{link}.");
+                // Events reach an onlooker that may not see them, through a function that nobody may see.
+                let own = format!("zz{link}.");
                 let event = event(zone, number);
-                self.onlookers[index].said.insert(own.clone());
                 self.world.register(link, &[&own]);
                 if let Some(provider) = self.provider() {
                     bind(&mut self.world, provider, &event, &own);
                     let id = self.world.request(provider);
                     emit(&mut self.world, provider, id, &event);
                 }
-                self.world.unregister(link, &[&own]);
             }
         }
     }
