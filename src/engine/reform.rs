@@ -24,8 +24,8 @@ impl Engine {
         self.gate.set_owner(uid);
     }
 
-    /// From now on, only these principals are let in, with these rights. Those who are in are brought in line:
-    /// see [`reform`](self).
+    /// From now on, only these principals are let in, with these rights. Those who are in are brought in line in
+    /// this turn, or sent away.
     pub fn handle_credentials(&mut self, credentials: &Credentials, now: Time) {
         self.gate.replace(credentials);
         for (_, namespace) in &mut self.namespaces {
