@@ -11,7 +11,7 @@ use callboard::worker::Function;
 use running::{Engine, Running, finished, lines_of};
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "serve",
     "functions",
     "workers",
@@ -23,6 +23,9 @@ const COMMANDS: [&str; 12] = [
     "expose",
     "stats",
     "bench",
+    "kick",
+    "drain",
+    "token",
     "demo",
 ];
 

@@ -7,6 +7,7 @@ mod call;
 mod cast;
 mod clock;
 mod demo;
+mod drain;
 mod emit;
 mod engine;
 mod exit;
@@ -16,6 +17,7 @@ mod help;
 mod hold;
 mod journal;
 mod json;
+mod kick;
 mod load;
 mod logging;
 mod manual;
@@ -30,6 +32,7 @@ mod signals;
 mod stats;
 mod table;
 mod text;
+mod token;
 mod trade;
 mod watch;
 mod workers;
@@ -54,6 +57,9 @@ const COMMANDS: &[&Command] = &[
     &expose::COMMAND,
     &stats::COMMAND,
     &bench::COMMAND,
+    &kick::COMMAND,
+    &drain::COMMAND,
+    &token::COMMAND,
     &demo::COMMAND,
 ];
 
@@ -132,6 +138,9 @@ fn unknown(name: &str) -> UsageError {
         "on" | "subscribe" | "sub" => Some("bind"),
         "benchmark" | "perf" | "measure" => Some("bench"),
         "info" | "status" | "metrics" => Some("stats"),
+        "stop" | "shutdown" => Some("drain"),
+        "disconnect" | "remove" => Some("kick"),
+        "credentials" | "login" => Some("token"),
         // The start of a command's name.
         _ => COMMANDS
             .iter()

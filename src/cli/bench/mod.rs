@@ -15,13 +15,13 @@ use signal_hook::flag;
 
 use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options};
+use super::options::{Command, Flag, Options, UsageError};
 use super::output::Output;
 use kind::Kind;
 use meter::Meter;
 use order::Order;
 
-/// The board that is used unless another is named: nobody else's.
+/// The board that is used without a token unless another is named: nobody else's.
 const NAMESPACE: &str = "bench";
 
 pub(super) const COMMAND: Command = Command {
@@ -58,8 +58,9 @@ fn flags() -> Vec<Flag> {
     let mut flags = order::flags();
     flags.extend(engine::flags().into_iter().map(|flag| match flag.long {
         "namespace" => Flag {
-            text: "The board to measure on; its own names are all that it touches there.",
-            ..flag.default(NAMESPACE)
+            text: "The board to measure on; its own names are all that it touches there. Without it, that of \
+                   the token, or `bench`.",
+            ..flag
         },
         "timeout" => Flag {
             text: "For how long to wait for an answer of the engine that is due: 500ms, 5s, 1m.",
@@ -83,13 +84,9 @@ fn run(options: &Options) -> Result<(), Failure> {
             .map_err(Failure::System)?;
     }
     let meter = Meter::new(kind);
-    let mut session = Session::open(
-        session_config(target, options, &order),
-        stop,
-        move |progress| {
-            meter.show(progress);
-        },
-    )?;
+    let mut session = Session::open(session_config(target, &order)?, stop, move |progress| {
+        meter.show(progress);
+    })?;
     let mut out = Output::stdout();
     let result = order.measure(&mut session, &mut |report| {
         Meter::clear();
@@ -108,19 +105,22 @@ fn run(options: &Options) -> Result<(), Failure> {
     result
 }
 
-fn session_config(target: Target, options: &Options, order: &Order) -> SessionConfig {
-    let namespace = if options.has("namespace") {
-        target.namespace
-    } else {
-        NAMESPACE.to_owned()
-    };
-    SessionConfig {
+fn session_config(target: Target, order: &Order) -> Result<SessionConfig, UsageError> {
+    let token = target.token.map(|token| token.read()).transpose();
+    let token = token.map_err(UsageError::Token)?;
+    let namespace = target.namespace.unwrap_or_else(|| match token {
+        // The token's own.
+        Some(_) => String::new(),
+        None => NAMESPACE.to_owned(),
+    });
+    Ok(SessionConfig {
         addresses: target.addresses,
         greeting: Greeting {
             name: engine::own_name(COMMAND.name),
             namespace,
+            token,
         },
         patience: target.timeout,
         process: order.process,
-    }
+    })
 }
