@@ -93,6 +93,10 @@ impl TurnClock {
 
     /// Since the start, and of the last one to two minutes in which there were turns.
     pub(super) fn percentiles(&self) -> (TurnTimes, TurnTimes) {
+        // Who notes no turns and asks after each of them, as a simulation does, shall not pay for sums of nothing.
+        if self.turns() == 0 {
+            return Default::default();
+        }
         let sum = |to: &Histogram<u64>, more: &Histogram<u64>| {
             let mut sum = to.clone();
             sum.add(more).expect("of the same bounds");
