@@ -2,6 +2,8 @@
 //! what call deadlines want, since nearly all of them are removed unfired. Ticks are milliseconds.
 //! Never fires early; knows no clock.
 
+use std::num::NonZeroU32;
+
 use slab::Slab;
 
 use super::Time;
@@ -16,7 +18,17 @@ const DUE: u8 = u8::MAX;
 
 /// Names a timer that has neither fired nor been removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TimerId(u32);
+pub(super) struct TimerId(NonZeroU32);
+
+impl TimerId {
+    fn new(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn key(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 #[derive(Debug)]
 struct Node<T> {
@@ -63,13 +75,13 @@ impl<T> Wheel<T> {
         };
         let key = self.nodes.insert(node) as u32;
         self.link(key);
-        TimerId(key)
+        TimerId::new(key)
     }
 
     /// Disarms a timer.
     pub(super) fn remove(&mut self, timer: TimerId) -> T {
-        self.unlink(timer.0);
-        self.nodes.remove(timer.0 as usize).what
+        self.unlink(timer.key());
+        self.nodes.remove(timer.key() as usize).what
     }
 
     /// The next timer whose time has come; it is gone then.
@@ -77,7 +89,7 @@ impl<T> Wheel<T> {
         let target = now.0 / 1000;
         loop {
             if self.due != NONE {
-                return Some(self.remove(TimerId(self.due)));
+                return Some(self.remove(TimerId::new(self.due)));
             }
             match self.next_slot() {
                 Some((level, slot, tick)) if tick <= target => {
