@@ -80,13 +80,11 @@ fn main() -> ExitCode {
         } else {
             MANY - FEW
         };
-        match (counted(number, FEW), counted(number, MANY)) {
-            (Some(few), Some(many)) => println!("| {what} | {} |", (many - few) / rounds / parts),
-            _ => {
-                eprintln!("valgrind is needed, with callgrind");
-                return ExitCode::FAILURE;
-            }
-        }
+        let (Some(few), Some(many)) = (counted(number, FEW), counted(number, MANY)) else {
+            eprintln!("valgrind is needed, with callgrind");
+            return ExitCode::FAILURE;
+        };
+        println!("| {what} | {} |", (many - few) / rounds / parts);
     }
     ExitCode::SUCCESS
 }

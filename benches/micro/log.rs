@@ -25,7 +25,7 @@ fn pushes(criterion: &mut Criterion) {
         ("with room", 1 << 40),
         ("full: the oldest is trimmed", 4096),
     ] {
-        let mut fleet = Fleet::new_within(Limits {
+        let mut fleet = Fleet::new_within(&Limits {
             log_bytes,
             ..Limits::default()
         });
@@ -60,7 +60,9 @@ fn folds(criterion: &mut Criterion) {
                 let mut took = Duration::ZERO;
                 for _ in 0..rounds {
                     fleet.stop_reading(reader);
-                    come.iter().for_each(|frame| fleet.say(worker, frame));
+                    for frame in &come {
+                        fleet.say(worker, frame);
+                    }
                     let began = Instant::now();
                     fleet.catch_up(reader);
                     took += began.elapsed();

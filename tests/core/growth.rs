@@ -240,10 +240,10 @@ fn small_replies_pile_up_no_further_than_large_ones() {
     }
     // They wait back to back, and nothing more is read once they are over the limit.
     let said = 300 * 100 - world.links[asker].up.len() / ping.len();
-    let pong = Pong::default().to_frame().len();
-    let waits = said * pong;
+    let each = Pong::default().to_frame().len();
+    let waits = said * each;
     assert!(
-        (100_000..100_000 + 200 * pong).contains(&waits),
+        (100_000..100_000 + 200 * each).contains(&waits),
         "{waits} bytes wait"
     );
     assert!(world.engine.stats().outbound_bytes < waits as u64 + 100);

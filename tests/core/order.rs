@@ -133,10 +133,10 @@ fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
     world.register(worker, &["h"]);
     hear(&mut world);
     world.flush_those(usize::MAX, Engine::poll_reply);
-    let (before, joined) = (writes(&world, &watchers), world.links[joiner].writes);
+    let (before, sent) = (writes(&world, &watchers), world.links[joiner].writes);
     world.flush_those(20, Engine::poll_news);
     assert!(writes(&world, &watchers) - before >= 9);
-    assert!(world.links[joiner].writes - joined >= 9);
+    assert!(world.links[joiner].writes - sent >= 9);
     world.settle();
     assert!(world.reader(joiner).is_synced());
 }

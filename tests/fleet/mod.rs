@@ -40,17 +40,17 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// An empty board whose changes are not rationed. Nobody is pinged, however many turns there are.
     pub(crate) fn new() -> Self {
-        Self::new_within(Limits::default())
+        Self::new_within(&Limits::default())
     }
 
     /// The same, within other limits.
-    pub(crate) fn new_within(limits: Limits) -> Self {
+    pub(crate) fn new_within(limits: &Limits) -> Self {
         let limits = Limits {
             changes_per_second: 0,
             ping_after: 3_600_000,
             silence: 7_200_000,
             write_deadline: 7_200_000,
-            ..limits
+            ..limits.clone()
         };
         let (name, seed) = ("fleet".to_owned(), [7; 32]);
         let now = Time(1_000_000);
