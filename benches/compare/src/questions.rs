@@ -1,0 +1,59 @@
+//! The questions, one after the other: each starts what it needs, and what it started ends with it. Says on the screen
+//! how far it is.
+
+use std::time::Instant;
+
+use crate::churn;
+use crate::fanout;
+use crate::options::Effort;
+use crate::section::Section;
+use crate::target::Programs;
+use crate::wire::Fault;
+
+/// Watchers of a change.
+const WATCHERS: usize = 1_000;
+
+pub(crate) struct Questions<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) effort: Effort,
+    pub(crate) only: &'a [String],
+    pub(crate) began: Instant,
+}
+
+impl Questions<'_> {
+    pub(crate) fn ask(&self) -> Result<Vec<Section>, Fault> {
+        let mut sections = Vec::new();
+        sections.extend(self.watching()?);
+        Ok(sections)
+    }
+
+    /// Whether it was asked for; says that it begins.
+    fn wants(&self, key: &str) -> bool {
+        let wanted = self.only.iter().any(|it| it == key);
+        if wanted {
+            eprintln!("{:>5.0} s  {key}", self.began.elapsed().as_secs_f64());
+        }
+        wanted
+    }
+
+    /// Changes and churn, before the same watchers.
+    fn watching(&self) -> Result<Vec<Section>, Fault> {
+        let effort = self.effort;
+        let (mut parties, mut sections) = (Vec::new(), Vec::new());
+        if self.wants("fanout") {
+            parties = fanout::parties(self.programs, WATCHERS)?;
+            let compared = fanout::compare(&mut parties, effort.rounds(11), effort.length(700));
+            sections.push(fanout::section(compared, WATCHERS));
+        }
+        if self.wants("churn") {
+            if parties.is_empty() {
+                parties = fanout::parties(self.programs, WATCHERS)?;
+            }
+            let compared = churn::compare(&mut parties, effort.rounds(7), effort.length(800));
+            let toggles =
+                churn::compare_toggles(&mut parties, effort.rounds(5), effort.length(500));
+            sections.push(churn::section(compared, toggles, WATCHERS));
+        }
+        Ok(sections)
+    }
+}
