@@ -121,7 +121,7 @@ impl Party {
         while began.elapsed() < length || self.crowd.answered() < published {
             let waiting = published - self.crowd.answered();
             if began.elapsed() < length && waiting < IN_FLIGHT * TOGGLES_AT_ONCE {
-                published = self.crowd.publish_with(TOGGLES_AT_ONCE, toggle)?;
+                published = self.crowd.request(TOGGLES_AT_ONCE, toggle)?;
                 continue;
             }
             if began.elapsed() > PATIENCE {

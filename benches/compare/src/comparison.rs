@@ -17,6 +17,7 @@ pub(crate) enum Unit {
     Microseconds,
     Nanoseconds,
     Milliseconds,
+    Seconds,
     PerSecond,
     Bytes,
     MiB,
@@ -28,6 +29,7 @@ impl Unit {
             Self::Microseconds => "us",
             Self::Nanoseconds => "ns",
             Self::Milliseconds => "ms",
+            Self::Seconds => "s",
             Self::PerSecond => "1/s",
             Self::Bytes => "bytes",
             Self::MiB => "MiB",
@@ -37,6 +39,8 @@ impl Unit {
 
 pub(crate) struct Comparison {
     pub(crate) metrics: Vec<Metric>,
+    /// Whose figures are shown in parts of the others'.
+    pub(crate) subject: String,
     runs: Vec<Run>,
 }
 
@@ -59,8 +63,15 @@ impl Comparison {
         };
         Self {
             metrics: metrics.to_vec(),
+            subject: "Callboard".to_owned(),
             runs: names.into_iter().map(|name| run(name.into())).collect(),
         }
+    }
+
+    /// The same, with somebody else than Callboard in parts of the others.
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        subject.clone_into(&mut self.subject);
+        self
     }
 
     /// Runs all subjects, one for each name, round by round. Each gives one figure for each metric.

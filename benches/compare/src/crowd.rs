@@ -185,12 +185,21 @@ impl Crowd {
     /// Sends so many further publications in one write. Returns the number of the last one.
     pub(crate) fn publish(&mut self, count: u64) -> Result<u64, Fault> {
         let tongue = self.tongue;
-        self.publisher().standing += count;
         self.publish_with(count, |number, out| tongue.publish(number, out))
     }
 
     /// The same, with something else in place of publications.
     pub(crate) fn publish_with(
+        &mut self,
+        count: u64,
+        publication: impl FnMut(u64, &mut Vec<u8>),
+    ) -> Result<u64, Fault> {
+        self.publisher().standing += count;
+        self.request(count, publication)
+    }
+
+    /// Sends so many requests that publish nothing that stays.
+    pub(crate) fn request(
         &mut self,
         count: u64,
         mut publication: impl FnMut(u64, &mut Vec<u8>),

@@ -58,10 +58,19 @@ impl Party {
 
     /// One change. Returns after how many seconds the watchers had it, in order.
     pub(crate) fn change(&mut self) -> Result<Vec<f64>, Fault> {
+        let tongue = self.crowd.tongue;
+        self.change_with(|number, out| tongue.publish(number, out))
+    }
+
+    /// The same, with another publication.
+    pub(crate) fn change_with(
+        &mut self,
+        publication: impl FnMut(u64, &mut Vec<u8>),
+    ) -> Result<Vec<f64>, Fault> {
         let watchers = self.watchers;
         let mut heard = Vec::with_capacity(watchers);
         let sent = Instant::now();
-        let number = self.crowd.publish(1)?;
+        let number = self.crowd.publish_with(1, publication)?;
         while heard.len() < watchers || self.crowd.answered() < number {
             if sent.elapsed() > PATIENCE {
                 return Err(format!("{} of {watchers} heard of a change", heard.len()));

@@ -1,6 +1,7 @@
 //! Callboard beside others, in one run: puts each question of `benches/README.md` to a bare loop, to Callboard and to
 //! the servers that are installed, and writes what came out as a page of Markdown with plots.
 
+mod board;
 mod churn;
 mod comparison;
 mod crowd;
@@ -8,6 +9,7 @@ mod fairness;
 mod fanout;
 mod figures;
 mod floor;
+mod join;
 mod machine;
 mod options;
 mod page;
@@ -18,8 +20,10 @@ mod processors;
 mod questions;
 #[path = "../../sockets/relay.rs"]
 mod relay;
+mod rush;
 mod section;
 mod server;
+mod stalled;
 mod target;
 mod wire;
 

@@ -151,19 +151,19 @@ fn dash() -> String {
 
 /// The others that Callboard is compared with, and the two controls.
 fn ratios(out: &mut String, comparison: &Comparison) {
-    const OURS: &str = "Callboard";
+    let ours = &*comparison.subject;
     let names = comparison.names();
     let metrics = 0..comparison.metrics.len();
-    if !names.contains(&OURS) {
+    if !names.contains(&ours) {
         return;
     }
     out.push('\n');
-    head(out, "Callboard in parts of", comparison, false);
+    head(out, &format!("{ours} in parts of"), comparison, false);
     let of = |spread: Option<Spread>| spread.map_or_else(dash, times);
-    for name in names.iter().filter(|name| **name != OURS) {
+    for name in names.iter().filter(|name| **name != ours) {
         let ratios = metrics
             .clone()
-            .map(|it| of(comparison.ratio(OURS, name, it)));
+            .map(|it| of(comparison.ratio(ours, name, it)));
         row(out, name, ratios);
     }
     for name in names {

@@ -107,8 +107,12 @@ fn draw_bars(bars: &Bars, out: &mut String) -> Drawn {
         let style = text(SMALL, INK, HPos::Center, VPos::Top);
         area.draw_text(&short(tick), &style, (at, bottom + 6))?;
     }
+    let unit = match scale {
+        Scale::Linear { .. } => bars.unit.name().to_owned(),
+        Scale::Decades { .. } => format!("{}, logarithmic", bars.unit.name()),
+    };
     area.draw_text(
-        bars.unit.name(),
+        &unit,
         &text(SMALL, INK, HPos::Left, VPos::Top),
         (WIDTH - RIGHT + 24, height - BOTTOM + 6),
     )?;

@@ -5,13 +5,22 @@ use std::time::Instant;
 
 use crate::churn;
 use crate::fanout;
+use crate::join;
 use crate::options::Effort;
+use crate::rush;
 use crate::section::Section;
+use crate::stalled;
 use crate::target::Programs;
 use crate::wire::Fault;
 
 /// Watchers of a change.
 const WATCHERS: usize = 1_000;
+
+/// Functions on a board that is joined.
+const FUNCTIONS: u64 = 10_000;
+
+/// Workers that join at once.
+const WORKERS: usize = 5_000;
 
 pub(crate) struct Questions<'a> {
     pub(crate) programs: &'a Programs,
@@ -24,6 +33,22 @@ impl Questions<'_> {
     pub(crate) fn ask(&self) -> Result<Vec<Section>, Fault> {
         let mut sections = Vec::new();
         sections.extend(self.watching()?);
+        let (programs, effort) = (self.programs, self.effort);
+        if self.wants("stalled") {
+            sections.push(stalled::ask(
+                programs,
+                effort.rounds(9),
+                effort.length(2_000),
+            )?);
+        }
+        if self.wants("join") {
+            let length = effort.length(500);
+            sections.push(join::ask(programs, FUNCTIONS, effort.rounds(9), length)?);
+        }
+        if self.wants("rush") {
+            let workers = effort.number(WORKERS);
+            sections.push(rush::ask(programs, FUNCTIONS, workers, effort.rounds(3))?);
+        }
         Ok(sections)
     }
 

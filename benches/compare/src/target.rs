@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::floor;
@@ -81,6 +82,16 @@ impl Target {
         })
     }
 
+    /// What an engine counts under this name, by its own command line.
+    pub(crate) fn stat(&self, programs: &Programs, name: &str) -> Result<u64, String> {
+        let said = Command::new(&programs.engine)
+            .args(["stats", "--json", "--connect", &self.address.to_string()])
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        stat(&said, name).ok_or_else(|| format!("no {name} among {said}"))
+    }
+
     /// Processor time that it has used.
     pub(crate) fn processor_time(&self) -> Duration {
         server::processor_time(self.id)
@@ -89,5 +100,26 @@ impl Target {
     /// Bytes of user-space memory that it holds.
     pub(crate) fn memory(&self) -> u64 {
         server::memory(self.id)
+    }
+}
+
+/// A number of this name in an object of JSON.
+fn stat(json: &str, name: &str) -> Option<u64> {
+    let (_, rest) = json.split_once(&format!("\"{name}\":"))?;
+    let digits = rest.trim_start();
+    let end = digits.find(|c: char| !c.is_ascii_digit())?;
+    digits[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_by_its_name() {
+        let json = "{\"behind\": 100,\"calls\":7}";
+        assert_eq!(stat(json, "behind"), Some(100));
+        assert_eq!(stat(json, "calls"), Some(7));
+        assert_eq!(stat(json, "parked"), None);
     }
 }

@@ -3,8 +3,8 @@
 //! the last one.
 
 use callboard::protocol::{
-    Changes, Definition, FunctionSection, Goodbye, Hello, HelloOptions, Outcome, Ping, Pong,
-    Register, Resync, Sections, Snapshot, Synced, Text, Unregister, VERSION, Watch, Welcome,
+    Changes, Definition, FunctionSection, Goodbye, Hello, HelloOptions, Message, Outcome, Ping,
+    Pong, Register, Resync, Sections, Snapshot, Synced, Text, Unregister, VERSION, Watch, Welcome,
 };
 use rmp::decode::{read_array_len, read_bool, read_int, read_map_len, read_str_len};
 
@@ -46,7 +46,7 @@ fn definition<'a>(name: &'a str, description: &'a str) -> Definition<'a> {
 }
 
 /// A description with which the change that adds a function takes [`FRAME`] bytes.
-pub(crate) fn describe() -> &'static str {
+fn describe() -> &'static str {
     use std::sync::OnceLock;
     static DESCRIPTION: OnceLock<String> = OnceLock::new();
     DESCRIPTION.get_or_init(|| {
@@ -209,6 +209,100 @@ impl View {
     }
 }
 
+/// The length of the frame that some bytes begin with, and its kind, if all of it is there.
+pub(super) fn head(bytes: &[u8]) -> Option<(usize, u8)> {
+    let length = HEADER + u32::from_be_bytes(*bytes.first_chunk::<HEADER>()?) as usize;
+    let kind = *bytes.get(HEADER + 1)?;
+    (bytes.len() >= length).then_some((length, kind))
+}
+
+/// The kind behind which a board is whole.
+pub(super) const SYNCED: u8 = Synced::KIND as u8;
+
+/// What somebody who only skims hears of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Skimmed {
+    Welcome,
+    /// The view shows this revision: it is whole, or was changed.
+    Shows(u64),
+    /// A registration ended well, and this revision has it.
+    Registered(u64),
+}
+
+/// Follows a connection by the beginnings of its frames. What is behind them is not kept: thousands who join at once
+/// would fill the load's memory and its time.
+#[derive(Default)]
+pub(crate) struct Skimmer {
+    head: Vec<u8>,
+    skip: usize,
+    synced: bool,
+}
+
+/// As much of a frame as is looked at.
+const SKIMMED: usize = 64;
+
+impl Skimmer {
+    pub(crate) fn read(
+        &mut self,
+        mut bytes: &[u8],
+        mut news: impl FnMut(Skimmed) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let length = |head: &[u8]| {
+                let header = head.first_chunk::<HEADER>()?;
+                Some(HEADER + u32::from_be_bytes(*header) as usize)
+            };
+            // The length first, then what is looked at.
+            let wanted = length(&self.head).map_or(HEADER, |length| length.min(SKIMMED));
+            let taken = (wanted - self.head.len()).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            let Some(length) = length(&self.head) else {
+                continue;
+            };
+            if self.head.len() == length.min(SKIMMED) {
+                self.skip = length - self.head.len();
+                let skimmed = self.handle()?;
+                self.head.clear();
+                skimmed.map_or(Ok(()), &mut news)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self) -> Result<Option<Skimmed>, Fault> {
+        let body = &self.head[HEADER..];
+        let broken = || format!("unexpected: {}", shown(body));
+        let mut rest = body;
+        read_array_len(&mut rest).map_err(|_| broken())?;
+        let kind: u64 = read_int(&mut rest).map_err(|_| broken())?;
+        let mut number = || read_int(&mut rest).map_err(|_| broken());
+        Ok(match kind {
+            Welcome::KIND => Some(Skimmed::Welcome),
+            Resync::KIND | Snapshot::KIND | Ping::KIND => None,
+            Synced::KIND => {
+                self.synced = true;
+                Some(Skimmed::Shows(number()?))
+            }
+            Changes::KIND => {
+                let (_from, to) = (number()?, number()?);
+                let more = read_bool(&mut rest).map_err(|_| broken())?;
+                (self.synced && !more).then_some(Skimmed::Shows(to))
+            }
+            Outcome::KIND => match Message::decode(body) {
+                Ok(Message::Outcome(outcome)) => Some(Skimmed::Registered(
+                    outcome.ext.revision.ok_or_else(broken)?,
+                )),
+                _ => return Err(broken()),
+            },
+            _ => return Err(broken()),
+        })
+    }
+}
+
 fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = read_str_len(rest).ok()? as usize;
     let (text, after) = rest.split_at_checked(length)?;
@@ -258,6 +352,8 @@ fn entry<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use callboard::protocol::OutcomeOptions;
+
     use super::super::Tongue;
     use super::super::tests::{fault, in_pieces};
     use super::*;
@@ -313,6 +409,41 @@ mod tests {
         let stream = [synced(FROM), added(FROM, &[7, 8]), removed.to_frame()];
         let wanted = [News::Ready, News::Entry(7), News::Entry(8), News::Gone(7)];
         in_pieces(Tongue::Callboard, &stream.concat(), &wanted);
+    }
+
+    #[test]
+    fn who_skims_hears_of_revisions_in_any_pieces() {
+        let registered = Outcome {
+            id: 1,
+            ext: OutcomeOptions {
+                revision: Some(1_001),
+                ..OutcomeOptions::default()
+            },
+            ..Outcome::default()
+        };
+        let stream = [
+            added(7, &[1]),
+            synced(FROM),
+            added(FROM, &[7, 8]),
+            registered.to_frame(),
+        ]
+        .concat();
+        let wanted = [
+            Skimmed::Shows(FROM),
+            Skimmed::Shows(FROM + 1),
+            Skimmed::Registered(1_001),
+        ];
+        for at in 0..=stream.len() {
+            let (mut skimmer, mut heard) = (Skimmer::default(), Vec::new());
+            for piece in [&stream[..at], &stream[at..]] {
+                let read = skimmer.read(piece, |it| {
+                    heard.push(it);
+                    Ok(())
+                });
+                read.unwrap();
+            }
+            assert_eq!(heard, wanted, "split at {at}");
+        }
     }
 
     #[test]

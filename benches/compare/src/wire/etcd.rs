@@ -86,8 +86,8 @@ struct Event {
 }
 
 /// The streams of a connection have odd numbers.
-const FIRST_STREAM: u32 = 1;
-const SECOND_STREAM: u32 = 3;
+pub(super) const FIRST_STREAM: u32 = 1;
+pub(super) const SECOND_STREAM: u32 = 3;
 
 fn add_watch(out: &mut Vec<u8>) {
     let create = WatchCreate {

@@ -15,7 +15,7 @@ const HEAD: usize = 9;
 /// Bytes of a gRPC message's head: compressed or not, length.
 const PREFIX: usize = 5;
 
-const DATA: u8 = 0;
+pub(super) const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -72,6 +72,15 @@ pub(super) fn request(stream: u32, path: &str, message: &[u8], last: bool, out: 
     let length = (message.len() as u32).to_be_bytes();
     let data = [&[0], &length[..], message].concat();
     frame(DATA, if last { END_STREAM } else { 0 }, stream, &data, out);
+}
+
+/// The head of the frame that some bytes begin with, if all of the frame is there: its length, its stream, its type,
+/// and whether the stream ends with it.
+pub(super) fn head(bytes: &[u8]) -> Option<(usize, u32, u8, bool)> {
+    let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<HEAD>()?;
+    let length = HEAD + u32::from_be_bytes([0, a, b, c]) as usize;
+    let ends = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+    (bytes.len() >= length).then(|| (length, u32::from_be_bytes(stream), kind, ends))
 }
 
 /// What comes over one connection.

@@ -2,6 +2,7 @@
 //! a [`Reader`] finds in the bytes of one connection what was delivered to it. All of them serve the same loop
 //! (`crowd.rs`) and cost it about the same. Opens no socket and reads no clock.
 
+mod arrival;
 mod callboard;
 mod carry;
 pub(crate) mod etcd;
@@ -10,8 +11,12 @@ pub(crate) mod nats;
 mod raw;
 mod redis;
 
-pub(crate) use callboard::{describe, register, register_batch, toggle};
+pub(crate) use arrival::{Arrival, join, joined_board};
+pub(crate) use callboard::{
+    Reader as CallboardReader, Skimmed, Skimmer, register, register_batch, toggle,
+};
 pub(crate) use carry::Carry;
+pub(crate) use etcd::put;
 pub(crate) use raw::{HEADER, HELLO, JOINER, PUBLISHER, READY, WATCHER, joiner, read_first};
 
 /// Bytes that one delivered change takes on the wire of every target, its envelope included.
