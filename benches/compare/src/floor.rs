@@ -26,6 +26,9 @@ const EVENTS_PER_TURN: usize = 1024;
 const SCRATCH: usize = 64 * 1024;
 /// As the engine's.
 const BACKLOG: i32 = 4096;
+/// What one write takes of the prepared bytes: as much as the engine puts into a frame of a snapshot. One write of all
+/// of it would have the reader wait for the whole.
+const PIECE: usize = 64 * 1024;
 /// The most that somebody who joins can ask for.
 const PREPARED: usize = 32 << 20;
 
@@ -217,7 +220,7 @@ impl Connection {
             let written = match (out.bytes.is_empty(), out.prepared) {
                 (true, 0) => return,
                 (true, left) => {
-                    let written = self.socket.write(&prepared[..left]);
+                    let written = self.socket.write(&prepared[..left.min(PIECE)]);
                     out.prepared -= written.as_ref().map_or(0, |&n| n);
                     written
                 }

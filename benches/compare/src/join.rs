@@ -42,8 +42,9 @@ struct Full {
     functions: u64,
     /// What the floor sends.
     bytes: u64,
-    /// What was read, kept from join to join.
+    /// What was read, so many bytes of it. The memory is kept from join to join.
     read: Vec<u8>,
+    held: usize,
     _board: Option<Board>,
 }
 
@@ -55,6 +56,7 @@ impl Full {
             functions,
             bytes: 0,
             read: Vec::new(),
+            held: 0,
             _board: Some(board),
         })
     }
@@ -65,6 +67,7 @@ impl Full {
             functions: 0,
             bytes,
             read: Vec::new(),
+            held: 0,
             _board: None,
         }
     }
@@ -76,7 +79,7 @@ impl Full {
             0 => join(self.target.tongue),
             bytes => joiner(bytes),
         };
-        self.read.clear();
+        self.held = 0;
         let began = Instant::now();
         let all = (|| {
             let mut stream = TcpStream::connect(self.target.address)?;
@@ -84,11 +87,13 @@ impl Full {
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.write_all(&hello)?;
             loop {
-                let held = self.read.len();
-                self.read.resize(held + SCRATCH, 0);
-                let n = stream.read(&mut self.read[held..])?;
-                self.read.truncate(held + n);
-                if n == 0 || arrival.is_whole(&self.read) {
+                let end = self.held + SCRATCH;
+                if self.read.len() < end {
+                    self.read.resize(end, 0);
+                }
+                let n = stream.read(&mut self.read[self.held..end])?;
+                self.held += n;
+                if n == 0 || arrival.is_whole(&self.read[..self.held]) {
                     return Ok(n > 0);
                 }
             }
@@ -107,13 +112,13 @@ impl Full {
         let (mut joins, mut bytes) = (0.0, 0);
         while began.elapsed() < length {
             times.add(self.join()?.as_secs_f64() * 1e6);
-            bytes += self.read.len();
+            bytes += self.held;
             joins += 1.0;
         }
         let used = self.target.processor_time().saturating_sub(used);
         // Of the last one all is looked at; the others came to an end the same way.
         if self.bytes == 0 {
-            joined_board(self.target.tongue, &self.read, self.functions)?;
+            joined_board(self.target.tongue, &self.read[..self.held], self.functions)?;
         }
         let median = times.spread().expect("at least one joined").median;
         let used = used.as_secs_f64() * 1e6 / joins;
@@ -133,7 +138,7 @@ pub(crate) fn ask(
         Ok::<Full, Fault>(full)
     });
     let bytes = match &ours[0] {
-        Ok(full) => full.read.len() as u64,
+        Ok(full) => full.held as u64,
         Err(fault) => return Err(fault.clone()),
     };
     let mut all = vec![Full::floor(bytes)];

@@ -27,7 +27,7 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
         ("memory", memory),
         ("kernel", said("uname", &["-sr"])),
         ("Rust", said("rustc", &["--version"])),
-        ("Callboard", said_of(Kind::Callboard, &programs.engine)),
+        ("Callboard", Kind::Callboard.version(&programs.engine)),
         (
             "pinning",
             match processors::are_apart() {
@@ -46,21 +46,12 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
         ),
     ];
     for (kind, path) in &programs.peers {
-        let name = match kind {
-            Kind::Redis => "Redis",
-            Kind::Nats => "NATS",
-            Kind::Etcd | Kind::Callboard => "etcd",
-        };
-        lines.push((name, said_of(*kind, path)));
+        lines.push((kind.name(), kind.version(path)));
     }
     let named = lines.into_iter();
     named
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
-}
-
-fn said_of(kind: Kind, path: &std::path::Path) -> String {
-    kind.version(path)
 }
 
 /// Of the whole machine; this program may use fewer.

@@ -2,17 +2,26 @@
 //! the servers that are installed, and writes what came out as a page of Markdown with plots.
 
 mod board;
+mod calls;
 mod churn;
 mod comparison;
 mod crowd;
+#[path = "../../../tests/fleet/exchange.rs"]
+mod exchange;
 mod fairness;
 mod fanout;
 mod figures;
 mod floor;
+mod growth;
+mod idle;
 mod join;
+#[path = "../../sockets/load.rs"]
+mod load;
 mod machine;
 mod options;
 mod page;
+#[path = "../../sockets/peer.rs"]
+mod peer;
 mod plot;
 #[path = "../../sockets/process.rs"]
 mod process;
@@ -20,6 +29,7 @@ mod processors;
 mod questions;
 #[path = "../../sockets/relay.rs"]
 mod relay;
+mod requests;
 mod rush;
 mod section;
 mod server;

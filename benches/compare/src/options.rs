@@ -6,8 +6,17 @@ use std::time::Duration;
 use getopts::Options as Flags;
 
 /// The questions, in the order in which they are asked.
-pub(crate) const QUESTIONS: [&str; 9] = [
-    "fanout", "churn", "stalled", "join", "rush", "call", "calls", "idle", "growth",
+pub(crate) const QUESTIONS: [&str; 10] = [
+    "fanout",
+    "churn",
+    "stalled",
+    "join",
+    "rush",
+    "call",
+    "calls",
+    "idle",
+    "watchers",
+    "functions",
 ];
 
 pub(crate) struct Options {

@@ -3,8 +3,11 @@
 
 use std::time::Instant;
 
+use crate::calls;
 use crate::churn;
 use crate::fanout;
+use crate::growth;
+use crate::idle;
 use crate::join;
 use crate::options::Effort;
 use crate::rush;
@@ -21,6 +24,9 @@ const FUNCTIONS: u64 = 10_000;
 
 /// Workers that join at once.
 const WORKERS: usize = 5_000;
+
+/// Connections that are weighed.
+const CONNECTIONS: usize = 10_000;
 
 pub(crate) struct Questions<'a> {
     pub(crate) programs: &'a Programs,
@@ -48,6 +54,30 @@ impl Questions<'_> {
         if self.wants("rush") {
             let workers = effort.number(WORKERS);
             sections.push(rush::ask(programs, FUNCTIONS, workers, effort.rounds(3))?);
+        }
+        let asked = calls::Asked {
+            one: self.wants("call"),
+            many: self.wants("calls"),
+            rounds: effort.rounds(11),
+            length: effort.length(400),
+        };
+        if asked.one || asked.many {
+            sections.extend(calls::ask(programs, &asked)?);
+        }
+        if self.wants("idle") {
+            let connections = effort.number(CONNECTIONS);
+            sections.push(idle::ask(programs, connections, effort.rounds(2).min(2))?);
+        }
+        let (rounds, length) = (effort.rounds(7), effort.length(500));
+        if self.wants("watchers") {
+            let sizes = [10, 100, 1_000, effort.number(10_000)];
+            let sizes = if effort.quick { &sizes[..3] } else { &sizes };
+            sections.push(growth::by_watchers(programs, sizes, rounds, length)?);
+        }
+        if self.wants("functions") {
+            let sizes = [10, 1_000, 100_000, 1_000_000];
+            let sizes = if effort.quick { &sizes[..3] } else { &sizes };
+            sections.push(growth::by_functions(programs, sizes, rounds, length)?);
         }
         Ok(sections)
     }

@@ -99,7 +99,9 @@ pub(crate) fn times(ratio: Spread) -> String {
         least,
         most,
     } = ratio;
-    format!("{median:.2} × ({least:.2} to {most:.2})")
+    // Of a hundredth more must be seen.
+    let digits = if median < 0.095 { 3 } else { 2 };
+    format!("{median:.digits$} × ({least:.digits$} to {most:.digits$})")
 }
 
 impl Bars {

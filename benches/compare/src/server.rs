@@ -42,6 +42,16 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const PEERS: [Self; 3] = [Self::Redis, Self::Nats, Self::Etcd];
 
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Callboard => "Callboard",
+            Self::Redis => "Redis",
+            Self::Nats => "NATS",
+            Self::Etcd => "etcd",
+        }
+    }
+
     /// The program, and the package of Debian that brings it.
     pub(crate) fn program(self) -> (&'static str, &'static str) {
         match self {

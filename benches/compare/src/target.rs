@@ -66,15 +66,15 @@ impl Target {
     }
 
     fn server(kind: Kind, program: &Path, programs: &Programs) -> Result<Self, String> {
-        let (name, tongue) = match kind {
-            Kind::Callboard => ("Callboard", Tongue::Callboard),
-            Kind::Redis => ("Redis", Tongue::Redis),
-            Kind::Nats => ("NATS", Tongue::Nats),
-            Kind::Etcd => ("etcd", Tongue::Etcd),
+        let tongue = match kind {
+            Kind::Callboard => Tongue::Callboard,
+            Kind::Redis => Tongue::Redis,
+            Kind::Nats => Tongue::Nats,
+            Kind::Etcd => Tongue::Etcd,
         };
         let server = Server::start(kind, program, &programs.scratch)?;
         Ok(Self {
-            name,
+            name: kind.name(),
             tongue,
             address: server.address,
             id: server.id(),
