@@ -158,7 +158,7 @@ pub(crate) fn by_watchers(
             title: "What one delivery costs the server, by the number of watchers".to_owned(),
             x: "watchers".to_owned(),
             y: axis("CPU of a delivery", Unit::Nanoseconds),
-            lines: vec![line("Callboard", &ours), line("floor", &floor)],
+            drawn: vec![line("Callboard", &ours), line("floor", &floor)],
         }),
         tables: vec![("Callboard".to_owned(), ours), ("The floor".to_owned(), floor)],
     })
@@ -257,7 +257,7 @@ pub(crate) fn by_functions(
             title: "A change and a call, by the size of the board".to_owned(),
             x: "functions on the board".to_owned(),
             y: axis("time", Unit::Microseconds),
-            lines: vec![
+            drawn: vec![
                 line("a change, median", CHANGE),
                 line("a change, the worst", CHANGE + 1),
                 line("a call, median", CALL),

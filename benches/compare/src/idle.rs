@@ -32,11 +32,7 @@ fn weigh(target: &Target, connections: usize) -> Result<Vec<f64>, Fault> {
     Ok(vec![grown as f64 / connections as f64])
 }
 
-pub(crate) fn ask(
-    programs: &Programs,
-    connections: usize,
-    rounds: usize,
-) -> Result<Section, Fault> {
+pub(crate) fn ask(programs: &Programs, connections: usize, rounds: usize) -> Section {
     let peers = Kind::PEERS
         .into_iter()
         .filter(|kind| programs.peers.iter().any(|(it, _)| it == kind));
@@ -54,7 +50,7 @@ pub(crate) fn ask(
     });
     let weight = comparison.spread("Callboard", 0);
     let all = grouped(connections as f64);
-    Ok(Section {
+    Section {
         key: "idle",
         title: format!("{all} idle connections"),
         text: format!(
@@ -76,5 +72,5 @@ pub(crate) fn ask(
         }],
         plot: Plot::Bars(Bars::of("An idle connection", &comparison, &[0])),
         tables: vec![(String::new(), comparison)],
-    })
+    }
 }

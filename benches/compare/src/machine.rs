@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::processors;
-use crate::server::Kind;
+use crate::server;
 use crate::target::Programs;
 
 /// The date and the time, of the world.
@@ -27,7 +27,7 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
         ("memory", memory),
         ("kernel", said("uname", &["-sr"])),
         ("Rust", said("rustc", &["--version"])),
-        ("Callboard", Kind::Callboard.version(&programs.engine)),
+        ("Callboard", server::version(&programs.engine)),
         (
             "pinning",
             match processors::are_apart() {
@@ -46,7 +46,7 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
         ),
     ];
     for (kind, path) in &programs.peers {
-        lines.push((kind.name(), kind.version(path)));
+        lines.push((kind.name(), server::version(path)));
     }
     let named = lines.into_iter();
     named

@@ -15,14 +15,17 @@ mod floor;
 mod growth;
 mod idle;
 mod join;
+#[allow(dead_code, reason = "each user has its own part")]
 #[path = "../../sockets/load.rs"]
 mod load;
 mod machine;
 mod options;
 mod page;
+#[allow(dead_code, reason = "each user has its own part")]
 #[path = "../../sockets/peer.rs"]
 mod peer;
 mod plot;
+#[allow(dead_code, reason = "each user has its own part")]
 #[path = "../../sockets/process.rs"]
 mod process;
 mod processors;
@@ -42,6 +45,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::iterator::Signals;
 
@@ -50,9 +54,6 @@ use crate::page::Page;
 use crate::questions::Questions;
 use crate::server::Kind;
 use crate::target::Programs;
-
-/// Connections of one question, on both sides, and some.
-const DESCRIPTORS: u64 = 12_000;
 
 fn main() -> ExitCode {
     if let Some(role) = process::role() {
@@ -80,7 +81,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    process::require_descriptors(DESCRIPTORS);
+    allow_all_descriptors();
+    process::require_descriptors(options.descriptors());
     let engine = match &options.engine {
         Some(engine) => engine.clone(),
         None => build()?,
@@ -185,6 +187,14 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         return Err("the engine could not be built".into());
     }
     Ok(root.join("target/release/callboard"))
+}
+
+/// As many file descriptors as this program may give itself; what it starts inherits that.
+fn allow_all_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it may not after all, what is needed is checked next.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A folder for what servers store; in memory if there is such a place.

@@ -19,6 +19,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
     "functions",
 ];
 
+#[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) effort: Effort,
     /// Where page and plots go.
@@ -28,6 +29,22 @@ pub(crate) struct Options {
     pub(crate) only: Vec<String>,
     pub(crate) peers: bool,
     pub(crate) notes: Vec<String>,
+}
+
+impl Options {
+    /// File descriptors that the load needs for what is asked; each server needs no more.
+    pub(crate) fn descriptors(&self) -> u64 {
+        let of = |question: &str| match question {
+            "fanout" | "churn" => 7_000,
+            "stalled" => 3_000,
+            "rush" => self.effort.number(5_000),
+            "idle" => self.effort.number(10_000),
+            "watchers" => 1_200 + self.effort.number(10_000),
+            _ => 500,
+        };
+        let most = self.only.iter().map(|it| of(it)).max();
+        most.unwrap_or_default() as u64 + 200
+    }
 }
 
 /// How much is run of everything.
@@ -136,15 +153,16 @@ mod tests {
 
     #[test]
     fn without_a_word_all_is_asked() {
-        let options = parsed("").ok().expect("no word is fine");
+        let options = parsed("").expect("no word is fine");
         assert_eq!(options.only, QUESTIONS);
         assert!(options.peers && !options.effort.quick);
         assert_eq!(options.effort.number(1_000), 1_000);
+        assert_eq!(options.descriptors(), 11_400);
     }
 
     #[test]
     fn words_choose() {
-        let options = parsed("--quick --only fanout,join --no-peers --out x").ok();
+        let options = parsed("--quick --only fanout,join --no-peers --out x");
         let options = options.expect("they are known");
         assert_eq!(options.only, ["fanout", "join"]);
         assert!(!options.peers && options.effort.quick);

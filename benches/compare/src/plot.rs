@@ -239,9 +239,9 @@ fn draw_lines(lines: &Lines, out: &mut String) -> Drawn {
         &text(TITLE, INK, HPos::Left, VPos::Center),
         (16, 22),
     )?;
-    let names: Vec<String> = lines.lines.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<String> = lines.drawn.iter().map(|(name, _)| name.clone()).collect();
     legend(&area, &names, 48)?;
-    let points = || lines.lines.iter().flat_map(|(_, points)| points);
+    let points = || lines.drawn.iter().flat_map(|(_, points)| points);
     let (mut x, mut y) = ((f64::MAX, 0.0_f64), (f64::MAX, 0.0_f64));
     for (at, Spread { least, most, .. }) in points() {
         x = (x.0.min(*at), x.1.max(*at));
@@ -250,6 +250,7 @@ fn draw_lines(lines: &Lines, out: &mut String) -> Drawn {
     let mut chart = ChartBuilder::on(&area)
         .margin_top(64)
         .margin_right(30)
+        .margin_left(16)
         .x_label_area_size(50)
         .y_label_area_size(70)
         .build_cartesian_2d(decades(x.0, x.1), decades(y.0 / 1.3, y.1 * 1.3))?;
@@ -266,7 +267,7 @@ fn draw_lines(lines: &Lines, out: &mut String) -> Drawn {
         .x_label_formatter(&|value| short(*value))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
-    for (number, (_, points)) in lines.lines.iter().enumerate() {
+    for (number, (_, points)) in lines.drawn.iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
         let medians = points.iter().map(|(x, it)| (*x, it.median));
         chart.draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?;
@@ -389,7 +390,7 @@ mod tests {
             title: "Growth".to_owned(),
             x: "watchers".to_owned(),
             y: "ns".to_owned(),
-            lines: vec![(
+            drawn: vec![(
                 "Callboard".to_owned(),
                 [10.0, 100.0, 1_000.0]
                     .map(|x| (x, spread(x * 3.0)))

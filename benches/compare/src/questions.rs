@@ -66,7 +66,7 @@ impl Questions<'_> {
         }
         if self.wants("idle") {
             let connections = effort.number(CONNECTIONS);
-            sections.push(idle::ask(programs, connections, effort.rounds(2).min(2))?);
+            sections.push(idle::ask(programs, connections, effort.rounds(2).min(2)));
         }
         let (rounds, length) = (effort.rounds(7), effort.length(500));
         if self.wants("watchers") {

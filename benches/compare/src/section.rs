@@ -43,7 +43,7 @@ pub(crate) struct Lines {
     pub(crate) title: String,
     pub(crate) x: String,
     pub(crate) y: String,
-    pub(crate) lines: Vec<(String, Vec<(f64, Spread)>)>,
+    pub(crate) drawn: Vec<(String, Vec<(f64, Spread)>)>,
 }
 
 impl Verdict {
@@ -125,6 +125,7 @@ impl Bars {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "as a comparison gives it")]
     const fn spread(least: f64, median: f64, most: f64) -> Option<Spread> {
         Some(Spread {
             median,

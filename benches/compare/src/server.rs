@@ -70,16 +70,6 @@ impl Kind {
         files.find(|file| file.is_file())
     }
 
-    /// What the program says about its version.
-    pub(crate) fn version(self, program: &Path) -> String {
-        let said = Command::new(program).arg("--version").output();
-        let said = said.map_or_else(
-            |error| error.to_string(),
-            |it| String::from_utf8_lossy(&it.stdout).into_owned(),
-        );
-        said.lines().next().unwrap_or("unknown").to_owned()
-    }
-
     /// How it is run: as its own users would for the lowest latency.
     fn arguments(self, port: u16, folder: &Path) -> io::Result<Vec<String>> {
         let folder_text = folder.display();
@@ -114,6 +104,16 @@ impl Kind {
         }
         Ok(arguments)
     }
+}
+
+/// What a program says about its version.
+pub(crate) fn version(program: &Path) -> String {
+    let said = Command::new(program).arg("--version").output();
+    let said = said.map_or_else(
+        |error| error.to_string(),
+        |it| String::from_utf8_lossy(&it.stdout).into_owned(),
+    );
+    said.lines().next().unwrap_or("unknown").to_owned()
 }
 
 pub(crate) struct Server {

@@ -20,6 +20,7 @@ pub(crate) struct Target {
     _running: Running,
 }
 
+#[allow(dead_code, reason = "they are held until the target goes")]
 enum Running {
     Floor(Process),
     Server(Server),

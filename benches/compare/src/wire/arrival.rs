@@ -84,7 +84,7 @@ pub(crate) fn joined_board(tongue: Tongue, read: &[u8], functions: u64) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use callboard::protocol::{Definition, FunctionSection, Sections, Snapshot, Synced, Text};
+    use ::callboard::protocol::{Definition, FunctionSection, Sections, Snapshot, Synced, Text};
 
     use super::*;
 

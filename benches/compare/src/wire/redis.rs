@@ -112,7 +112,7 @@ impl Reader {
                 [Scalar::Bulk(b"message"), _, Scalar::Bulk(payload)] => {
                     news(News::Entry(number_at_start(payload)?))?;
                 }
-                [Scalar::Bulk(b"subscribe"), ..] | [Scalar::Simple(b"PONG"), ..] => {
+                [Scalar::Bulk(b"subscribe") | Scalar::Simple(b"PONG"), ..] => {
                     news(News::Ready)?;
                 }
                 [Scalar::Integer(_), ..] => news(News::Done)?,
