@@ -1,6 +1,6 @@
 //! What makes the comparison fair, and what does not: said beside the figures, where people look for it.
 
-use crate::server::{ENGINE_FLAGS, Kind};
+use crate::server::ENGINE_FLAGS;
 use crate::wire::FRAME;
 
 pub(crate) fn notes() -> Vec<String> {
@@ -49,15 +49,4 @@ pub(crate) fn notes() -> Vec<String> {
         "**Processor time** is that of all threads of a server (`schedstat`), the kernel's work for it included."
             .to_owned(),
     ]
-}
-
-/// Why somebody did not take part.
-pub(crate) fn skipped(kind: Kind, wanted: bool) -> String {
-    let (program, package) = kind.program();
-    match wanted {
-        true => {
-            format!("**Skipped: {program}** is not installed (Debian's package is `{package}`).")
-        }
-        false => format!("**Skipped: {program}**, as asked for."),
-    }
 }

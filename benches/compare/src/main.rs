@@ -41,7 +41,7 @@ mod target;
 mod wire;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ use signal_hook::iterator::Signals;
 use crate::options::Options;
 use crate::page::Page;
 use crate::questions::Questions;
-use crate::server::Kind;
+use crate::server::{Kind, Server};
 use crate::target::Programs;
 
 fn main() -> ExitCode {
@@ -89,18 +89,16 @@ fn run(options: &Options, arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     let scratch = scratch()?;
     end_with_signals(scratch.path().to_owned())?;
-    let (peers, missing): (Vec<_>, Vec<_>) = match options.peers {
-        true => Kind::PEERS
-            .into_iter()
-            .partition(|kind| kind.find().is_some()),
-        false => (Vec::new(), Kind::PEERS.to_vec()),
-    };
+    let (mut peers, mut skipped) = (Vec::new(), Vec::new());
+    for kind in Kind::PEERS {
+        match peer(kind, options.peers, scratch.path()) {
+            Ok(program) => peers.push((kind, program)),
+            Err(reason) => skipped.push(format!("**Skipped: {}** {reason}.", kind.name())),
+        }
+    }
     let programs = Programs {
         engine,
-        peers: peers
-            .into_iter()
-            .filter_map(|kind| Some((kind, kind.find()?)))
-            .collect(),
+        peers,
         scratch: scratch.path().to_owned(),
     };
     let machine = machine::describe(&programs);
@@ -113,22 +111,34 @@ fn run(options: &Options, arguments: &[String]) -> Result<(), Box<dyn Error>> {
         began: Instant::now(),
     };
     let date = machine::date();
-    let sections = questions.ask()?;
+    let (sections, failures) = questions.ask();
     let mut fairness = fairness::notes();
-    fairness.extend(
-        missing
-            .into_iter()
-            .map(|kind| fairness::skipped(kind, options.peers)),
-    );
+    fairness.extend(skipped);
     let page = Page {
-        warnings: warnings(options),
+        warnings: [warnings(options), failures.clone()].concat(),
         date,
         command: command(arguments),
         machine,
         sections,
         fairness,
     };
-    write(&page, options)
+    write(&page, options)?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("; ").into()),
+    }
+}
+
+/// A peer's program, if it takes part: it must be there and start.
+fn peer(kind: Kind, wanted: bool, scratch: &Path) -> Result<PathBuf, String> {
+    if !wanted {
+        return Err("was left out, as asked for".to_owned());
+    }
+    let (_, package) = kind.program();
+    let missing = || format!("is not installed (Debian's package is `{package}`)");
+    let program = kind.find().ok_or_else(missing)?;
+    Server::start(kind, &program, scratch)?;
+    Ok(program)
 }
 
 /// What repeats this run.

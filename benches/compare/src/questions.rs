@@ -35,25 +35,35 @@ pub(crate) struct Questions<'a> {
     pub(crate) began: Instant,
 }
 
+/// What came out of all questions: the sections, and why there is none of some.
+pub(crate) type Answers = (Vec<Section>, Vec<String>);
+
 impl Questions<'_> {
-    pub(crate) fn ask(&self) -> Result<Vec<Section>, Fault> {
-        let mut sections = Vec::new();
-        sections.extend(self.watching()?);
+    pub(crate) fn ask(&self) -> Answers {
+        let (mut sections, mut failures) = (Vec::new(), Vec::new());
+        let mut take = |question: &str, answer: Result<Vec<Section>, Fault>| match answer {
+            Ok(answer) => sections.extend(answer),
+            Err(fault) => failures.push(format!("The question `{question}` failed: {fault}")),
+        };
+        let one = |answer: Result<Section, Fault>| answer.map(|section| vec![section]);
+        take("fanout and churn", self.watching());
         let (programs, effort) = (self.programs, self.effort);
         if self.wants("stalled") {
-            sections.push(stalled::ask(
-                programs,
-                effort.rounds(9),
-                effort.length(2_000),
-            )?);
+            let length = effort.length(2_000);
+            take(
+                "stalled",
+                one(stalled::ask(programs, effort.rounds(9), length)),
+            );
         }
         if self.wants("join") {
             let length = effort.length(500);
-            sections.push(join::ask(programs, FUNCTIONS, effort.rounds(9), length)?);
+            let answer = join::ask(programs, FUNCTIONS, effort.rounds(9), length);
+            take("join", one(answer));
         }
         if self.wants("rush") {
             let workers = effort.number(WORKERS);
-            sections.push(rush::ask(programs, FUNCTIONS, workers, effort.rounds(3))?);
+            let answer = rush::ask(programs, FUNCTIONS, workers, effort.rounds(3));
+            take("rush", one(answer));
         }
         let asked = calls::Asked {
             one: self.wants("call"),
@@ -62,24 +72,27 @@ impl Questions<'_> {
             length: effort.length(400),
         };
         if asked.one || asked.many {
-            sections.extend(calls::ask(programs, &asked)?);
+            take("call and calls", calls::ask(programs, &asked));
         }
         if self.wants("idle") {
             let connections = effort.number(CONNECTIONS);
-            sections.push(idle::ask(programs, connections, effort.rounds(2).min(2)));
+            let answer = idle::ask(programs, connections, effort.rounds(2).min(2));
+            take("idle", Ok(vec![answer]));
         }
         let (rounds, length) = (effort.rounds(7), effort.length(500));
         if self.wants("watchers") {
             let sizes = [10, 100, 1_000, effort.number(10_000)];
             let sizes = if effort.quick { &sizes[..3] } else { &sizes };
-            sections.push(growth::by_watchers(programs, sizes, rounds, length)?);
+            let answer = growth::by_watchers(programs, sizes, rounds, length);
+            take("watchers", one(answer));
         }
         if self.wants("functions") {
             let sizes = [10, 1_000, 100_000, 1_000_000];
             let sizes = if effort.quick { &sizes[..3] } else { &sizes };
-            sections.push(growth::by_functions(programs, sizes, rounds, length)?);
+            let answer = growth::by_functions(programs, sizes, rounds, length);
+            take("functions", one(answer));
         }
-        Ok(sections)
+        (sections, failures)
     }
 
     /// Whether it was asked for; says that it begins.

@@ -131,7 +131,7 @@ impl Server {
                 Err(error) => last = error,
             }
         }
-        Err(format!("{} does not start: {last}", kind.program().0))
+        Err(format!("does not start: {last}"))
     }
 
     fn attempt(kind: Kind, program: &Path, scratch: &Path) -> Result<Self, String> {

@@ -73,7 +73,8 @@ impl Target {
             Kind::Nats => Tongue::Nats,
             Kind::Etcd => Tongue::Etcd,
         };
-        let server = Server::start(kind, program, &programs.scratch)?;
+        let server = Server::start(kind, program, &programs.scratch)
+            .map_err(|fault| format!("{} {fault}", kind.name()))?;
         Ok(Self {
             name: kind.name(),
             tongue,
