@@ -126,13 +126,20 @@ pub(crate) fn by_watchers(
     let ours = grow(|| Target::callboard(programs), sizes, rounds, length)?;
     let floor = grow(|| Ok(Target::floor()), sizes, rounds, length)?;
     let most = sizes[sizes.len() - 1];
+    let floor_grows = |size| {
+        let ratio = floor.ratio(&watchers_name(most), &watchers_name(size), CPU);
+        ratio.map_or_else(String::new, |it| {
+            format!(" (the floor's: {:.2} ×)", it.median)
+        })
+    };
     let mut verdicts = Vec::new();
     for &size in &sizes[..sizes.len() - 1] {
         verdicts.push(Verdict::at_most(
             format!(
-                "CPU of a delivery among {}: at most 1.5 × that among {}",
+                "CPU of a delivery among {}: at most 1.5 × that among {}{}",
                 grouped(most as f64),
-                grouped(size as f64)
+                grouped(size as f64),
+                floor_grows(size)
             ),
             ours.ratio(&watchers_name(most), &watchers_name(size), CPU),
             1.5,

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::options;
 use crate::processors;
 use crate::server;
 use crate::target::Programs;
@@ -28,6 +29,7 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
         ("kernel", said("uname", &["-sr"])),
         ("Rust", said("rustc", &["--version"])),
         ("Callboard", server::version(&programs.engine)),
+        ("sources", sources()),
         (
             "pinning",
             match processors::are_apart() {
@@ -52,6 +54,12 @@ pub(crate) fn describe(programs: &Programs) -> Vec<(String, String)> {
     named
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// The commit that is checked out. An engine that was named may be of another one.
+fn sources() -> String {
+    let root = options::root().display().to_string();
+    said("git", &["-C", &root, "describe", "--always", "--dirty"])
 }
 
 /// Of the whole machine; this program may use fewer.
