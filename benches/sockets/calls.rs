@@ -8,7 +8,7 @@ use std::time::Duration;
 use callboard::protocol::{Call, CallOptions, Message, Text};
 
 use crate::engine;
-use crate::load::{self, Pair, Run, Shape};
+use crate::load::{self, Frames, Pair, Run, Shape};
 use crate::peer::{self, Peer};
 use crate::process::{self, Process};
 use crate::ratio::Ratio;
@@ -67,7 +67,7 @@ pub(super) fn bench() {
 /// A server, and the pairs that call each other through it by TCP and by Unix sockets.
 pub(super) struct Target {
     process: Process,
-    transports: [Vec<Pair>; 2],
+    transports: [Vec<Pair<Frames>>; 2],
 }
 
 pub(super) const TRANSPORTS: [&str; 2] = ["TCP", "Unix socket"];
