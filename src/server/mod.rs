@@ -20,6 +20,7 @@
 
 mod acceptor;
 mod activation;
+mod connection;
 mod counters;
 mod credentials;
 mod error;

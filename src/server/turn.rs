@@ -2,7 +2,7 @@
 //! the deadlines; let the engine seal; write what is due; close what is over; accept. Nothing is
 //! closed or accepted in between, and what a turn leaves undone makes the next wait end at once.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::acceptor::Acceptor;
+use super::connection::{Connection, Life, find};
 use super::handle::Control;
 use super::pulse::Pulse;
 use super::service::Service;
@@ -64,34 +65,6 @@ pub(super) fn serve(server: Server) -> Result<(), RunError> {
         shell.acceptor.close(shell.poll.registry());
     }
     ended
-}
-
-/// One connection as the loop knows it.
-#[derive(Debug)]
-struct Connection {
-    id: ConnId,
-    socket: Socket,
-    life: Life,
-    /// The poll said that there is something to read, and no read has found less than it could take since.
-    readable: bool,
-    /// On the ready list.
-    queued: bool,
-    /// A write said `WouldBlock`, and the poll has not said otherwise since.
-    blocked: bool,
-}
-
-/// How far a connection's end has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Open,
-    /// The poll said that the peer closed its half or that the connection broke: it is read to the end
-    /// whatever the engine wants, so that a close is noticed also on a connection that is not read at
-    /// the moment. What is left to read is bounded by the kernel's buffer.
-    Ending,
-    /// The end was read, and the engine told. Writing goes on.
-    Ended,
-    /// The engine was told that it broke.
-    Broken,
 }
 
 struct Shell {
@@ -494,7 +467,7 @@ impl Shell {
             self.engine.flush(id, now, |slices| {
                 counting.writes.add(1);
                 writes += 1;
-                match write(connection, slices) {
+                match connection.write(slices) {
                     Ok(Written::Bytes(n)) => {
                         counting.written_bytes.add(n);
                         bytes += n;
@@ -575,46 +548,15 @@ impl Shell {
             self.control.counting.closed.add(1);
             return;
         }
-        slot.insert(Connection {
-            id,
-            socket,
-            life: Life::Open,
-            readable: false,
-            queued: false,
-            blocked: false,
-        });
+        slot.insert(Connection::new(id, socket));
         self.generation = (self.generation + 1) % OWN_GENERATION;
         self.engine.handle_open(id, peer, now);
     }
 }
 
-/// The connection of this id; none if its slot is empty or another's by now.
-fn find(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
-    connections
-        .get_mut(id.key())
-        .filter(|connection| connection.id == id)
-}
-
 fn enqueue(ready: &mut Vec<ConnId>, connection: &mut Connection) {
     if !std::mem::replace(&mut connection.queued, true) {
         ready.push(connection.id);
-    }
-}
-
-fn write(connection: &mut Connection, slices: &[IoSlice<'_>]) -> io::Result<Written> {
-    loop {
-        match connection.socket.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => return Ok(Written::Bytes(n)),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    connection.blocked = true;
-                    return Ok(Written::Blocked);
-                }
-                io::ErrorKind::Interrupted => {}
-                _ => return Err(error),
-            },
-        }
     }
 }
 
