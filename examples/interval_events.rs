@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use callboard::server::{Server, ServerConfig, ServerHandle};
 use callboard::worker::{
-    Binding, Change, Changes, Client, Context, Fault, Function, Notice, Snapshot, Watch, Worker,
+    Binding, Change, Changes, Client, Context, Fault, Function, Notice, Snapshot, Token, Watch,
+    Worker,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (engine, _own) = engine()?;
     let source = Worker::builder("interval")
         .engine(&engine)?
+        .token(Token::from_environment())
         .watch(Watch::nothing().bindings([EVENT]))
         .connect(PATIENCE)?;
     let (board, changes) = source.board_and_changes();
@@ -203,6 +205,7 @@ fn subscriber(
     };
     let worker = Worker::builder(name)
         .engine(engine)?
+        .token(Token::from_environment())
         .watch(Watch::nothing())
         .connect(PATIENCE)?;
     worker.register([Function::new(&*function).handler(tick)])?;

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use callboard::server::{Server, ServerConfig, ServerHandle};
-use callboard::worker::{CallOptions, Client, Context, Fault, Function, Watch, Worker};
+use callboard::worker::{CallOptions, Client, Context, Fault, Function, Token, Watch, Worker};
 
 const INSTANCES: usize = 3;
 const ROUNDS: usize = 3;
@@ -45,6 +45,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let caller = Worker::builder("caller")
         .engine(&engine)?
+        .token(Token::from_environment())
         .connect(PATIENCE)?;
     let client = caller.client();
     let score = Score::default();
@@ -82,6 +83,7 @@ fn start(engine: &str, number: usize) -> Result<Worker, Box<dyn Error>> {
     };
     let worker = Worker::builder(format!("square-{number}"))
         .engine(engine)?
+        .token(Token::from_environment())
         .watch(Watch::nothing())
         .connect(PATIENCE)?;
     worker.register([Function::new("math::square").handler(square)])?;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use callboard::server::{Server, ServerConfig, ServerHandle};
-use callboard::worker::{CallError, CallOptions, Context, Fault, Function, Worker};
+use callboard::worker::{CallError, CallOptions, Context, Fault, Function, Token, Worker};
 use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stock = stock(&engine)?;
 
     // Somebody who calls, and knows neither of them.
-    let shop = Worker::builder("shop").engine(&engine)?.connect(PATIENCE)?;
+    let shop = Worker::builder("shop")
+        .engine(&engine)?
+        .token(Token::from_environment())
+        .connect(PATIENCE)?;
     for entry in shop.board().snapshot().functions {
         println!("on the board: {:16} {}", entry.name(), entry.description());
     }
@@ -96,6 +99,7 @@ fn orders(engine: &str) -> Result<Worker, Box<dyn Error>> {
     };
     let worker = Worker::builder("orders-1")
         .engine(engine)?
+        .token(Token::from_environment())
         .connect(PATIENCE)?;
     worker.register([
         Function::new("orders::create")
@@ -129,6 +133,7 @@ fn stock(engine: &str) -> Result<Worker, Box<dyn Error>> {
     };
     let worker = Worker::builder("stock-1")
         .engine(engine)?
+        .token(Token::from_environment())
         .connect(PATIENCE)?;
     worker.register([Function::new("stock::reserve")
         .description("Puts some aside")

@@ -9,6 +9,9 @@
 //! - what providers note about parked calls: a note per function that they provide;
 //! - names in maps: those of registrations, bindings and parked calls, 255 bytes each;
 //! - watches: `max_audiences` of them, each from a HELLO of `max_hello` bytes;
+//! - watches of which rights leave only a part: in HELLO, hence `max_hello` for each connection;
+//! - what is noted of a worker's change for those who may not see everything: a few bytes for each of the rules in
+//!   the credentials file, within `log_bytes`;
 //! - snapshot pages: the entries of a namespace once more, `max_namespace_metadata`;
 //! - a worker's name and metadata: in HELLO, hence `max_hello` for each connection;
 //! - headers, codes, messages, details: within frames, and counted with the payload where they are kept;

@@ -11,7 +11,7 @@ use callboard::worker::Function;
 use running::{Engine, Running, finished, lines_of};
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "serve",
     "functions",
     "workers",
@@ -22,6 +22,9 @@ const COMMANDS: [&str; 11] = [
     "bind",
     "expose",
     "stats",
+    "kick",
+    "drain",
+    "token",
     "demo",
 ];
 

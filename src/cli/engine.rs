@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::protocol::{NameError, check_event_name, check_function_name, check_worker_name};
-use callboard::worker::{Builder, CallError, CallOptions, Watch, Worker};
+use callboard::worker::{Builder, CallError, CallOptions, Token, Watch, Worker};
 
 use super::exit::Failure;
 use super::logging;
@@ -23,7 +23,9 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) addresses: Vec<Address>,
-    pub(super) namespace: String,
+    /// Unless the token's own is meant.
+    pub(super) namespace: Option<String>,
+    pub(super) token: Option<Token>,
     pub(super) timeout: Duration,
 }
 
@@ -37,7 +39,17 @@ pub(super) fn flags() -> Vec<Flag> {
              CALLBOARD_ADDR.",
         )
         .default(DEFAULT_ADDRESS),
-        Flag::value("namespace", "NAME", "The board to look at.").default("default"),
+        Flag::value(
+            "namespace",
+            "NAME",
+            "The board to look at. Without it, that of the token, or `default`.",
+        ),
+        Flag::value(
+            "token-file",
+            "FILE",
+            "The file that has the token, where the engine wants one. Without it, the variables \
+             CALLBOARD_TOKEN and CALLBOARD_TOKEN_FILE.",
+        ),
         Flag::value(
             "timeout",
             "TIME",
@@ -66,9 +78,15 @@ impl Target {
             Ok(()) => Ok(text.to_owned()),
             Err(error) => Err(ValueError::Name(error)),
         })?;
+        let token = options.value("token-file").map(Token::file);
+        let token = token.or_else(Token::from_environment);
+        if let Some(token) = &token {
+            token.read().map_err(UsageError::Token)?;
+        }
         Ok(Self {
             addresses,
-            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+            namespace,
+            token,
             timeout: options
                 .parsed("timeout", options::duration)?
                 .unwrap_or(timeout),
@@ -77,11 +95,15 @@ impl Target {
 
     /// A worker for this engine that is not connected yet.
     pub(super) fn builder(&self, name: String, watch: Watch) -> Builder {
-        Worker::builder(name)
+        let mut builder = Worker::builder(name)
             .addresses(self.addresses.clone())
-            .namespace(self.namespace.clone())
+            .token(self.token.clone())
             .request_timeout(self.timeout)
-            .watch(watch)
+            .watch(watch);
+        if let Some(namespace) = &self.namespace {
+            builder = builder.namespace(namespace);
+        }
+        builder
     }
 
     /// Connects to look at the board, and waits until it is there.

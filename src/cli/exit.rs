@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use callboard::address::Address;
+use callboard::engine::Verb;
 use callboard::protocol::Executed;
-use callboard::server::{BindError, RunError};
+use callboard::server::{BindError, CredentialsError, RunError};
 use callboard::worker::{Attempt, CallError, ConnectError, End, Loss, RequestError};
 
 use super::demo::DemoError;
@@ -60,7 +61,7 @@ impl Exit {
             Self::Failed => "something else failed; the message says what",
             Self::Usage => "wrong use: unknown command, option or value; nothing was done",
             Self::NoEngine => "no engine there, no connection to it, or no answer in time",
-            Self::Refused => "the engine refused, and said why",
+            Self::Refused => "the engine refused, and said why; token check: it may not",
             Self::CannotListen => "cannot listen there: in use, no permission, --insecure needed",
             Self::Function => "the function was called, and failed itself",
             Self::Unanswered => "the call ended without the function's answer: nobody, too late",
@@ -77,6 +78,18 @@ pub(super) enum Failure {
     Bind(BindError),
     /// The address can be reached from other hosts, and nobody said that this is wanted.
     NotLoopback(Address),
+    /// The credentials file is of no use.
+    Credentials(CredentialsError),
+    /// The credentials file does not know the token.
+    UnknownToken,
+    /// A token does not allow this.
+    NotAllowed {
+        principal: String,
+        verb: Verb,
+        name: String,
+    },
+    /// There is no worker of this id or name.
+    NoWorker(String),
     /// The server's loop failed.
     Run(RunError),
     /// No connection to an engine.
@@ -100,13 +113,17 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Bind(BindError::Limits(_)) => Exit::Usage,
+            Self::Usage(_)
+            | Self::Bind(BindError::Limits(_) | BindError::Credentials(_))
+            | Self::Credentials(_) => Exit::Usage,
+            Self::UnknownToken | Self::NotAllowed { .. } => Exit::Refused,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Bind(BindError::System(_))
             | Self::Run(_)
             | Self::Input(_)
             | Self::Output(_)
             | Self::System(_)
+            | Self::NoWorker(_)
             | Self::Demo(_) => Exit::Failed,
             Self::Bind(_) | Self::NotLoopback(_) => Exit::CannotListen,
             Self::Connect(error) => of_connect(error),
@@ -118,6 +135,7 @@ impl Failure {
             },
             Self::Call(error) => match error {
                 CallError::InvalidName { .. } => Exit::Usage,
+                CallError::Engine(refusal) if &*refusal.code == "forbidden" => Exit::Refused,
                 CallError::Function(_) => Exit::Function,
                 _ => Exit::Unanswered,
             },
@@ -215,7 +233,7 @@ fn was_refused(attempt: &Attempt) -> bool {
 
 fn of_end(end: &End) -> Exit {
     match end {
-        End::TakenOver | End::Refused(_) => Exit::Refused,
+        End::TakenOver | End::Kicked(_) | End::Refused(_) => Exit::Refused,
         End::Unconnected => Exit::NoEngine,
         End::Closed => Exit::Done,
     }
@@ -229,9 +247,17 @@ impl fmt::Display for Failure {
             Self::NotLoopback(address) => write!(
                 f,
                 "{address} can be reached from other hosts, and whoever reaches it may register \
-                 and see everything. Listen on 127.0.0.1, [::1] or unix:/path, or add --insecure \
-                 if the network in between is trusted"
+                 and see everything. Say with --credentials who may, or listen on 127.0.0.1, [::1] \
+                 or unix:/path, or add --insecure if the network in between is trusted"
             ),
+            Self::Credentials(error) => error.fmt(f),
+            Self::UnknownToken => f.write_str("the credentials file does not know this token"),
+            Self::NotAllowed {
+                principal,
+                verb,
+                name,
+            } => write!(f, "`{principal}` may not {verb} `{name}`"),
+            Self::NoWorker(worker) => write!(f, "there is no worker `{worker}` in this namespace"),
             Self::Run(error) => error.fmt(f),
             Self::Connect(error) => error.fmt(f),
             Self::Request(error) => error.fmt(f),
@@ -257,7 +283,11 @@ impl std::error::Error for Failure {
             Self::Ended(error) => Some(error),
             Self::Demo(error) => Some(error),
             Self::Input(error) | Self::Output(error) | Self::System(error) => Some(error),
-            Self::NotLoopback(_) => None,
+            Self::Credentials(error) => Some(error),
+            Self::NotLoopback(_)
+            | Self::UnknownToken
+            | Self::NotAllowed { .. }
+            | Self::NoWorker(_) => None,
         }
     }
 }

@@ -14,15 +14,23 @@ const COLUMNS: usize = 80;
 const INDENT: usize = 26;
 
 /// The variables that every command takes notice of.
-pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     (
         "CALLBOARD_ADDR",
-        "where the engine is, unless --connect says it (127.0.0.1:4747)",
+        "where the engine is, without --connect (127.0.0.1:4747)",
+    ),
+    (
+        "CALLBOARD_TOKEN",
+        "the token to present, where the engine wants one",
+    ),
+    (
+        "CALLBOARD_TOKEN_FILE",
+        "the file that has it, unless --token-file says it",
     ),
     ("NO_COLOR", "if it is set to anything, no colours"),
     (
         "RUST_LOG",
-        "what to log to stderr, e.g. debug (serve: info; others: off)",
+        "what to log, e.g. debug (serve: info; others: off)",
     ),
 ];
 
@@ -45,7 +53,7 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
          -V, --version   the version\n\nEnvironment:\n",
     );
     for (name, text) in ENVIRONMENT {
-        line(&mut out, &format!("  {name:<16}{text}"));
+        line(&mut out, &format!("  {name:<21} {text}"));
     }
     out.push_str(
         "\nFirst steps:\n  callboard demo                       an engine and workers, coming and going\n  \

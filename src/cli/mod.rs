@@ -6,6 +6,7 @@ mod call;
 mod cast;
 mod clock;
 mod demo;
+mod drain;
 mod emit;
 mod engine;
 mod exit;
@@ -15,6 +16,7 @@ mod help;
 mod hold;
 mod journal;
 mod json;
+mod kick;
 mod load;
 mod logging;
 mod manual;
@@ -29,6 +31,7 @@ mod signals;
 mod stats;
 mod table;
 mod text;
+mod token;
 mod trade;
 mod watch;
 mod workers;
@@ -52,6 +55,9 @@ const COMMANDS: &[&Command] = &[
     &bind::COMMAND,
     &expose::COMMAND,
     &stats::COMMAND,
+    &kick::COMMAND,
+    &drain::COMMAND,
+    &token::COMMAND,
     &demo::COMMAND,
 ];
 
@@ -129,6 +135,9 @@ fn unknown(name: &str) -> UsageError {
         "publish" | "pub" | "event" => Some("emit"),
         "on" | "subscribe" | "sub" => Some("bind"),
         "info" | "status" | "metrics" => Some("stats"),
+        "stop" | "shutdown" => Some("drain"),
+        "disconnect" | "remove" => Some("kick"),
+        "credentials" | "login" => Some("token"),
         // The start of a command's name.
         _ => COMMANDS
             .iter()

@@ -266,6 +266,12 @@ pub(super) enum UsageError {
     Name(String, NameError),
     /// This argument is missing.
     Missing(&'static str),
+    /// The token that was given cannot be read.
+    Token(std::io::Error),
+    /// What `token` is to do.
+    NeitherNewNorCheck(String),
+    /// There is no such right.
+    NoVerb(String),
     /// A flag that makes no sense without `-- COMMAND`.
     NoCommandFor(&'static str),
 }
@@ -338,6 +344,14 @@ impl fmt::Display for UsageError {
             Self::NoNames => f.write_str("there is no name to expose"),
             Self::Name(name, error) => write!(f, "`{name}`: {error}"),
             Self::Missing(argument) => write!(f, "{argument} is missing"),
+            Self::Token(error) => write!(f, "the token cannot be read: {error}"),
+            Self::NeitherNewNorCheck(given) => {
+                write!(f, "`{given}` is neither `new` nor `check`")
+            }
+            Self::NoVerb(given) => write!(
+                f,
+                "there is no right `{given}`; there are register, call, observe, emit, bind, admin"
+            ),
             Self::NoCommandFor(flag) => {
                 write!(f, "--{flag} is of no use without `-- COMMAND`")
             }

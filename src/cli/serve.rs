@@ -6,7 +6,7 @@ use std::net::ToSocketAddrs;
 use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::limits::Limits;
 use callboard::protocol::check_worker_name;
-use callboard::server::{BindError, Server, ServerConfig, Service};
+use callboard::server::{BindError, CredentialsFile, Server, ServerConfig, Service};
 
 use super::exit::{Exit, Failure};
 use super::logging;
@@ -24,8 +24,10 @@ pub(super) const COMMAND: Command = Command {
             signal ends it at once. SIGHUP asks it to reload, and never ends it.\n\n\
             Under systemd it tells when it is ready, feeds the watchdog, and listens on the sockets \
             of a socket unit instead of the default address.\n\n\
-            There are no credentials yet: whoever reaches a port may register and see everything. \
-            So it refuses addresses that other hosts can reach, unless --insecure is given.",
+            With --credentials, only who presents a token of that file gets in, or who is a user \
+            of this host that it names; SIGHUP reads it again. Without, whoever reaches a port may \
+            register and see everything: so addresses that other hosts can reach are refused \
+            unless --insecure is given. Nothing is encrypted either way.",
     flags,
     examples: &[
         ("callboard serve", "listens on 127.0.0.1:4747"),
@@ -36,6 +38,10 @@ pub(super) const COMMAND: Command = Command {
         (
             "callboard serve --listen 127.0.0.1:0 --log debug",
             "takes a free port, says which, and logs every connection",
+        ),
+        (
+            "callboard serve --listen 0.0.0.0:4747 --credentials who.toml",
+            "for other hosts too; `callboard token new` makes the tokens",
         ),
     ],
     exits: &[Exit::Done, Exit::Failed, Exit::Usage, Exit::CannotListen],
@@ -57,6 +63,12 @@ fn flags() -> Vec<Flag> {
             "What it calls itself when it greets workers.",
         )
         .default("callboard"),
+        Flag::value(
+            "credentials",
+            "FILE",
+            "Who may connect, and with which rights. Without it, callboard-credentials in \
+             systemd's CREDENTIALS_DIRECTORY, if it is there.",
+        ),
         Flag::switch(
             "insecure",
             "Listen on addresses that other hosts can reach although there are no credentials.",
@@ -92,10 +104,14 @@ fn run(options: &Options) -> Result<(), Failure> {
         listen: listen(options, !given.is_empty())?,
         limits: limits(options)?,
         name: name(options)?,
+        credentials: options
+            .value("credentials")
+            .map(CredentialsFile::new)
+            .or_else(CredentialsFile::from_environment),
         seed: None,
         handle_signals: true,
     };
-    if !options.has("insecure") {
+    if !options.has("insecure") && config.credentials.is_none() {
         // Who may connect is the engine's to say, whoever made the socket.
         let mut all = given.iter().chain(&config.listen);
         all.try_for_each(check_loopback)?;

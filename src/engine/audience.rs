@@ -1,25 +1,32 @@
-//! An audience: the connections of a namespace that watch the same things. A change is encoded once
-//! for all of them. Knows which names it covers and which frames it encoded last; never sends.
+//! An audience: the connections of a namespace that want to see and may see the same. A change is encoded
+//! once for all of them. Knows which names it covers and which frames it encoded last; never sends.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use crate::protocol::Watch;
+use crate::protocol::{Text, Watch};
 
 use super::ConnId;
+use super::board::split_binding_key;
 use super::chance::Keyed;
 use super::outbox::{Position, Within};
 use super::part::Section;
+use super::rights::{Rules, beneath, common, is_under, shortest, without};
 
 /// A watch in its normal form: prefixes sorted, without any that a shorter one covers. An empty list
-/// means that the section is not watched at all.
+/// means that the section is not watched at all. Or what rights leave of a watch: see [`Cover::within`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Cover {
     functions: Box<[Box<str>]>,
     workers: Box<[Box<str>]>,
-
+    /// Of events.
     bindings: Box<[Box<str>]>,
+    /// Functions under those prefixes that may not be seen all the same.
+    unseen: Box<[Box<str>]>,
+    /// Which functions may be seen as what workers provide, which events and functions as what is bound;
+    /// all of them, if there is nothing here.
+    sight: Option<Rc<Rules>>,
 }
 
 impl Cover {
@@ -31,26 +38,35 @@ impl Cover {
                 ..Self::default()
             };
         };
-        let normal = |prefixes: &Option<Vec<_>>| {
-            let mut sorted: Vec<Box<str>> = prefixes
-                .iter()
-                .flatten()
-                .map(|prefix: &crate::protocol::Text<'_>| prefix.0.into())
-                .collect();
-            sorted.sort();
-            let mut kept: Vec<Box<str>> = Vec::new();
-            for prefix in sorted {
-                // Sorted, all that a prefix covers comes right behind it.
-                if !kept.last().is_some_and(|last| prefix.starts_with(&**last)) {
-                    kept.push(prefix);
-                }
-            }
-            kept.into_boxed_slice()
+        let normal = |prefixes: &Option<Vec<Text<'_>>>| {
+            shortest(prefixes.iter().flatten().map(|prefix| prefix.0))
         };
         Self {
             functions: normal(&watch.functions),
             workers: normal(&watch.workers),
             bindings: normal(&watch.bindings),
+            ..Self::default()
+        }
+    }
+
+    /// What rights to observe leave of this watch. Nothing beyond what makes a difference, so that those
+    /// who see the same are one audience.
+    pub(super) fn within(&self, rules: &Rc<Rules>) -> Self {
+        let visible = |prefixes| without(common(prefixes, rules.allow()), rules.deny());
+        let functions = visible(&self.functions);
+        let bindings = visible(&self.bindings);
+        let workers = if rules.allow().is_empty() {
+            Box::default()
+        } else {
+            self.workers.clone()
+        };
+        let is_plain = bindings.is_empty() && workers.is_empty();
+        Self {
+            unseen: beneath(rules.deny(), &functions),
+            sight: (!is_plain).then(|| rules.clone()),
+            functions,
+            workers,
+            bindings,
         }
     }
 
@@ -67,20 +83,38 @@ impl Cover {
         }
     }
 
-    /// Whether all of a section is watched.
-    pub(super) fn is_all(&self, section: Section) -> bool {
-        matches!(self.prefixes(section), [only] if only.is_empty())
+    /// Whether all functions are seen.
+    pub(super) fn is_all_functions(&self) -> bool {
+        matches!(&*self.functions, [only] if only.is_empty()) && self.unseen.is_empty()
     }
 
+    /// Whether an entry that is under one of the section's prefixes may be seen.
+    pub(super) fn shows(&self, section: Section, key: &str) -> bool {
+        match section {
+            Section::Functions => self.unseen.is_empty() || !is_under(key, &self.unseen),
+            // What of a worker may be seen is another question: see [`super::sight`].
+            Section::Workers => true,
+            Section::Bindings => self.sight.as_ref().is_none_or(|rules| {
+                let (event, function, _) = split_binding_key(key);
+                rules.allows(event) && rules.allows(function)
+            }),
+        }
+    }
+
+    /// Whether an entry is seen.
     pub(super) fn covers(&self, section: Section, key: &str) -> bool {
-        self.prefixes(section)
-            .iter()
-            .any(|prefix| key.starts_with(&**prefix))
+        is_under(key, self.prefixes(section)) && self.shows(section, key)
     }
 
-    /// Stands for the watch in a resume point. Good within one epoch: the hash keys are the boot's.
-    pub(super) fn digest(&self, keys: Keyed) -> [u8; 8] {
-        keys.hash_one(self).to_be_bytes()
+    /// The rules for what of a worker is seen, if that is not everything.
+    pub(super) fn sight(&self) -> Option<&Rc<Rules>> {
+        self.sight.as_ref()
+    }
+
+    /// Stands for the watch and the rights in a resume point; for rights as of one `edition`, since a view may have
+    /// followed others in between. Good within one epoch: the hash keys are the boot's.
+    pub(super) fn digest(&self, edition: u64, keys: Keyed) -> [u8; 8] {
+        keys.hash_one((self, edition)).to_be_bytes()
     }
 }
 
@@ -118,7 +152,7 @@ impl Encoded {
 /// Encoded changes kept for those who are not far behind. The rest comes out of the log again.
 const ENCODED_KEPT: usize = 4;
 
-/// Connections with the same watch.
+/// Connections that see the same.
 #[derive(Debug)]
 pub(super) struct Audience {
     pub(super) cover: Rc<Cover>,
@@ -220,5 +254,48 @@ mod tests {
         assert!(cover.covers(Section::Functions, "payments"));
         assert!(!cover.covers(Section::Functions, "order"));
         assert!(!cover.covers(Section::Workers, "orders::create"));
+    }
+
+    #[test]
+    fn those_who_may_and_want_to_see_the_same_are_one_audience() {
+        let rules = |allow: &[&'static str], deny: &[&'static str]| {
+            Rc::new(Rules::new(allow.iter().copied(), deny.iter().copied()))
+        };
+        let all = Cover::new(None);
+        let orders = all.within(&rules(&["orders::"], &[]));
+        assert_eq!(orders, cover(&["orders::"]));
+        assert_eq!(
+            cover(&["orders::", "pay::"]).within(&rules(&["orders::", "x"], &["y"])),
+            orders
+        );
+        let holed = all.within(&rules(&["orders::"], &["orders::secret"]));
+        assert_ne!(holed, orders);
+        assert!(holed.covers(Section::Functions, "orders::create"));
+        assert!(!holed.covers(Section::Functions, "orders::secret::x"));
+        assert!(all.within(&rules(&[], &[])).is_nothing());
+        assert!(
+            cover(&["orders::secret"])
+                .within(&rules(&[""], &["orders::"]))
+                .is_nothing()
+        );
+    }
+
+    #[test]
+    fn a_binding_is_seen_if_event_and_function_are() {
+        let watch = Watch {
+            bindings: Some(vec![Text("")]),
+            ..Watch::default()
+        };
+        let rules = Rc::new(Rules::new(["a::", "b::"], ["a::x"]));
+        let cover = Cover::new(Some(&watch)).within(&rules);
+        for (key, seen) in [
+            ("a::e\0b::f\0", true),
+            ("a::e\0c::f\0", false),
+            ("c::e\0b::f\0", false),
+            ("a::e\0a::x\0", false),
+            ("a::x\0b::f\0", false),
+        ] {
+            assert_eq!(cover.covers(Section::Bindings, key), seen, "{key:?}");
+        }
     }
 }

@@ -226,6 +226,7 @@ impl Board {
                     worker: 0,
                     op,
                     body,
+                    sight: None,
                 });
             }
         }

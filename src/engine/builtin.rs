@@ -1,13 +1,18 @@
 //! The engine's own functions, under `engine::`: called like any other, answered at once, on no board.
 //! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
 
+use log::info;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
+use super::board::split_binding_key;
+use super::gate::{Grant, STATS};
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
-use super::{ConnId, Engine};
+use super::rights::Verb;
+use super::roster::Worker;
+use super::{ConnId, Engine, Time};
 use crate::limits::Limits;
 
 /// Entries of one answer, unless fewer are asked for.
@@ -24,6 +29,28 @@ const ROW_SHARE: usize = 4;
 /// What a row costs, and what `engine::stats` costs: see [`Engine::note_work`].
 const ROW_WORK: u64 = 5;
 const STATS_WORK: u64 = 200;
+
+/// The engine's functions that only who has the right [`Verb::Admin`] for their name may call.
+pub const GUARDED: &[&str] = &[STATS, KICK, DRAIN];
+const KICK: &str = "engine::workers::kick";
+const DRAIN: &str = "engine::drain";
+
+/// What `engine::workers::kick` takes: one of both.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct KickArguments {
+    worker: Option<u64>,
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Kicked {
+    kicked: usize,
+}
+
+/// An answer without keys.
+#[derive(Serialize)]
+struct Nothing {}
 
 /// What the lists take. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
@@ -84,11 +111,19 @@ struct BindingRow<'a> {
 
 impl Engine {
     /// Answers a call to a name under `engine::`.
-    pub(super) fn handle_builtin(&mut self, id: ConnId, call: &Call<'_>) {
-        let namespace = self.get(id).and_then(|conn| conn.identity.as_deref());
-        let Some(namespace) = namespace.map(|identity| identity.namespace) else {
+    pub(super) fn handle_builtin(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
             return;
         };
+        let (namespace, grant) = (identity.namespace, identity.grant.clone());
+        let name = call.function.0;
+        if GUARDED.contains(&name) && !grant.rights.allow(Verb::Admin, name) {
+            let refusal = Refusal::forbidden(Verb::Call, name);
+            return self.refuse_call(id, call.id, &refusal);
+        }
+        if name == KICK || name == DRAIN {
+            self.note_command(id, name, now);
+        }
         // A page is a thousand times as large as the call for it: who does not read gets no further ones.
         let limit = self.config.limits.max_outbound as usize;
         if self.get(id).is_some_and(|conn| conn.outbox.bytes() > limit) {
@@ -97,11 +132,16 @@ impl Engine {
             let refusal = Refusal::over(flag, Code::Overloaded, message);
             return self.refuse_call(id, call.id, &refusal);
         }
-        let answer = match call.function.0 {
-            "engine::functions::list" => self.list_functions(namespace, &call.payload),
-            "engine::workers::list" => self.list_workers(namespace, &call.payload),
-            "engine::bindings::list" => self.list_bindings(namespace, &call.payload),
-            "engine::stats" => {
+        let answer = match name {
+            "engine::functions::list" => self.list_functions(namespace, &grant, &call.payload),
+            "engine::workers::list" => self.list_workers(namespace, &grant, &call.payload),
+            "engine::bindings::list" => self.list_bindings(namespace, &grant, &call.payload),
+            KICK => self.kick(id, namespace, &call.payload, now),
+            DRAIN => {
+                self.drain_asked = true;
+                Ok(encode(&Nothing {}))
+            }
+            STATS => {
                 self.note_work(STATS_WORK);
                 Ok(encode(&self.stats_for(Some(namespace))))
             }
@@ -124,12 +164,80 @@ impl Engine {
         }
     }
 
-    fn list_functions(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// A line for those who want to know who commanded the engine.
+    fn note_command(&mut self, id: ConnId, name: &str, now: Time) {
+        if !self.may_log(now) {
+            return;
+        }
+        let Some(conn) = self.get(id) else { return };
+        let Some(identity) = conn.identity.as_deref() else {
+            return;
+        };
+        let (peer, worker, grant) = (conn.peer, &identity.name, &identity.grant);
+        info!(
+            "{peer}: {worker:?} of principal {:?} calls {name}",
+            grant.principal
+        );
+    }
+
+    /// Whether somebody called `engine::drain`: then the shell does what it does when it is told to end. Asked
+    /// once for each time.
+    pub fn take_drain(&mut self) -> bool {
+        std::mem::take(&mut self.drain_asked)
+    }
+
+    /// Sends a worker of the namespace away, or all of a name. They leave the board in this turn.
+    fn kick(
+        &mut self,
+        by: ConnId,
+        namespace: usize,
+        payload: &[u8],
+        now: Time,
+    ) -> Result<Vec<u8>, Refusal> {
+        let arguments = rmp_serde::from_slice::<KickArguments>(payload).ok();
+        let arguments = arguments.filter(|it| it.worker.is_some() != it.name.is_some());
+        let Some(arguments) = arguments else {
+            let message = "a map of `worker` (an id) or `name` is wanted";
+            return Err(Refusal::new(Code::InvalidArgument, message));
+        };
+        let kicked: Vec<ConnId> = self
+            .connections
+            .iter()
+            .flatten()
+            .filter(|conn| conn.id != by && !conn.is_leaving())
+            .filter(|conn| {
+                conn.identity.as_deref().is_some_and(|identity| {
+                    identity.namespace == namespace
+                        && arguments.worker.is_none_or(|id| id == identity.worker)
+                        && arguments
+                            .name
+                            .as_deref()
+                            .is_none_or(|name| *name == *identity.name)
+                })
+            })
+            .map(|conn| conn.id)
+            .collect();
+        self.note_work(self.connected as u64);
+        for &id in &kicked {
+            self.say_goodbye(id, Code::Kicked, "sent away by an administrator", now);
+        }
+        Ok(encode(&Kicked {
+            kicked: kicked.len(),
+        }))
+    }
+
+    fn list_functions(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         let rows = namespace
             .board
             .now_under_after(&arguments.prefix, arguments.after.as_deref());
+        let rows = rows.filter(|(name, ..)| self.is_shown(grant, name));
         let rows = rows.filter_map(|(name, entry, providers)| {
             let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
             let mut room = self.row_share();
@@ -161,7 +269,34 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_workers(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// Whether somebody may see the function. What is passed over costs time too.
+    fn is_shown(&self, grant: &Grant, function: &str) -> bool {
+        let is_shown = grant.shows(function);
+        if !is_shown {
+            self.note_work(1);
+        }
+        is_shown
+    }
+
+    /// How many of a worker's functions and bindings somebody may see.
+    fn shown_of(&self, grant: &Grant, worker: &Worker) -> (usize, usize) {
+        if grant.observe.is_none() {
+            return (worker.len(), worker.bound());
+        }
+        self.note_work((worker.len() + worker.bound()) as u64);
+        let functions = worker.names().filter(|name| grant.shows(name));
+        let bindings = worker
+            .binding_keys()
+            .filter(|key| shows_binding(grant, key));
+        (functions.count(), bindings.count())
+    }
+
+    fn list_workers(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
         let after: u64 = after.map_err(|_| {
@@ -173,7 +308,9 @@ impl Engine {
         let rows = workers
             .inspect(|_| self.note_work(1))
             .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
-            .map(|(id, worker)| {
+            .map(|(id, worker)| (id, worker, self.shown_of(grant, worker)))
+            .filter(|(.., (functions, _))| grant.observe.is_none() || *functions > 0)
+            .map(|(id, worker, (functions, bindings))| {
                 let conn = worker.names().next().and_then(|name| {
                     let providers = namespace.board.providers_of(name)?;
                     providers
@@ -186,8 +323,8 @@ impl Engine {
                     worker: id,
                     name: worker.name(),
                     metadata: Bin(worker.metadata()),
-                    functions: worker.len(),
-                    bindings: worker.bound(),
+                    functions,
+                    bindings,
                     in_flight: load.map_or(0, |load| load.in_flight),
                     capacity: load.map_or(0, |load| load.capacity),
                     peer: conn
@@ -199,7 +336,12 @@ impl Engine {
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    fn list_bindings(&self, namespace: usize, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn list_bindings(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
         let arguments = arguments(payload)?;
         let namespace = &self.namespaces[namespace];
         // NUL can't stand in an argument that people type; tabs stand for it.
@@ -210,6 +352,8 @@ impl Engine {
         let rows = namespace
             .bindings
             .now_under_after(&arguments.prefix, after.as_deref());
+        let rows = rows.inspect(|_| self.note_work(u64::from(grant.observe.is_some())));
+        let rows = rows.filter(|(key, ..)| shows_binding(grant, key));
         let rows = rows.filter_map(|(key, entry, providers)| {
             let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
             let listed = providers.len().min(self.row_share() / ID_BYTES);
@@ -275,6 +419,12 @@ impl Engine {
         }
         page
     }
+}
+
+/// Whether somebody may see a binding: its event and its function.
+fn shows_binding(grant: &Grant, key: &str) -> bool {
+    let (event, function, _) = split_binding_key(key);
+    grant.shows(event) && grant.shows(function)
 }
 
 /// Reads the arguments of a list. Nothing at all is as good as an empty map.

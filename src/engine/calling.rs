@@ -7,6 +7,7 @@ use super::board::Name;
 use super::call::{Arguments, CallId, Caller, Place, Wishes};
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
+use super::rights::Verb;
 use super::routing::{Choice, choose};
 use super::traffic::{Park, Traffic};
 use super::{ConnId, Engine, Shutdown, Time, Timer, live};
@@ -42,7 +43,11 @@ impl Engine {
             return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
         if call.function.starts_with("engine::") {
-            return self.handle_builtin(id, call);
+            return self.handle_builtin(id, call, now);
+        }
+        if !identity.grant.rights.allow(Verb::Call, &call.function) {
+            let refusal = Refusal::forbidden(Verb::Call, &call.function);
+            return self.refuse_call(id, call.id, &refusal);
         }
         let caller = Caller {
             conn: id,

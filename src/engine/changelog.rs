@@ -9,6 +9,7 @@ use super::audience::{Cover, Encoded, Reader};
 use super::chance::Keyed;
 use super::outbox::Position;
 use super::part::{Op, PART_BYTES, Part, Section};
+use super::sight::{Sight, look};
 
 /// Steps that one look into the log may take. Bounds a turn's work for a reader far behind.
 const STEPS_AT_ONCE: usize = 4096;
@@ -28,6 +29,38 @@ pub(super) struct Item {
     pub(super) op: Op,
     /// The entry as it stands in a frame.
     pub(super) body: Rc<[u8]>,
+    /// What it is to those who may not see all of a worker; in its section, and if there are any.
+    pub(super) sight: Option<Rc<Sight>>,
+}
+
+/// One change as somebody sees it.
+#[derive(Debug)]
+struct Seen<'a> {
+    section: Section,
+    key: &'a str,
+    worker: u64,
+    op: Op,
+    body: Rc<[u8]>,
+}
+
+impl<'a> Seen<'a> {
+    /// Nothing, if there is nothing in it that the cover lets through.
+    fn by(cover: &Cover, item: &'a Item) -> Option<Self> {
+        if !cover.shows(item.section, &item.key) {
+            return None;
+        }
+        let (op, body) = match cover.sight() {
+            Some(rules) if item.section == Section::Workers => look(item, rules)?,
+            _ => (item.op, item.body.clone()),
+        };
+        Some(Self {
+            section: item.section,
+            key: &item.key,
+            worker: item.worker,
+            op,
+            body,
+        })
+    }
 }
 
 /// All that changed with one revision: per section in the order of keys.
@@ -45,7 +78,7 @@ impl Step {
     }
 
     /// The items that a cover lets through. O(prefixes × log items + found).
-    fn covered<'a>(&'a self, cover: &'a Cover) -> impl Iterator<Item = &'a Item> {
+    fn covered<'a>(&'a self, cover: &'a Cover) -> impl Iterator<Item = Seen<'a>> {
         Section::ALL.into_iter().flat_map(move |section| {
             let items = self.section(section);
             cover.prefixes(section).iter().flat_map(move |prefix| {
@@ -53,6 +86,7 @@ impl Step {
                 items[begin..]
                     .iter()
                     .take_while(move |item| item.key.starts_with(&**prefix))
+                    .filter_map(|item| Seen::by(cover, item))
             })
         })
     }
@@ -107,7 +141,10 @@ impl ChangeLog {
         let items = kept;
         let bytes = items
             .iter()
-            .map(|item| item.body.len() + item.key.len() + ITEM_OVERHEAD)
+            .map(|item| {
+                let sight = item.sight.as_ref().map_or(0, |sight| sight.bytes());
+                item.body.len() + item.key.len() + sight + ITEM_OVERHEAD
+            })
             .sum();
         self.revision += 1;
         self.bytes += bytes;
@@ -140,10 +177,7 @@ impl ChangeLog {
         if to.unwrap_or(self.revision) == at + 1 {
             // The common case: one step, whose items are its net effect already.
             let to = at + 1;
-            let items: Vec<_> = self.steps[begin]
-                .covered(cover)
-                .map(|item| (item.op, item))
-                .collect();
+            let items: Vec<_> = self.steps[begin].covered(cover).collect();
             let first = if items.is_empty() { to + 1 } else { to };
             let parts = if items.is_empty() {
                 Vec::new()
@@ -198,15 +232,15 @@ impl ChangeLog {
 }
 
 /// Cuts items into frames. Never empty, so that a fold to nothing still moves the reader on.
-fn parts(items: &[(Op, &Item)], from: u64, to: u64) -> Vec<Rc<[u8]>> {
-    let mut sorted: Vec<&(Op, &Item)> = items.iter().collect();
-    sorted.sort_by_key(|(op, item)| (item.section, *op));
+fn parts(items: &[Seen<'_>], from: u64, to: u64) -> Vec<Rc<[u8]>> {
+    let mut sorted: Vec<&Seen<'_>> = items.iter().collect();
+    sorted.sort_by_key(|item| (item.section, item.op));
     let (mut parts, mut part) = (Vec::new(), Part::default());
-    for (op, item) in sorted {
+    for item in sorted {
         if part.overflows(&item.body) {
             parts.push(std::mem::take(&mut part).changes(from, to, true));
         }
-        part.push(item.section, *op, item.body.clone());
+        part.push(item.section, item.op, item.body.clone());
     }
     parts.push(part.changes(from, to, false));
     parts
@@ -229,9 +263,9 @@ struct Net<'a> {
     /// The reader has the entry.
     existed: bool,
     /// The last removal, if there was one.
-    removed: Option<&'a Item>,
+    removed: Option<Seen<'a>>,
     /// What came after it.
-    after: Vec<&'a Item>,
+    after: Vec<Seen<'a>>,
 }
 
 impl<'a> Fold<'a> {
@@ -245,9 +279,9 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn add(&mut self, item: &'a Item) {
+    fn add(&mut self, item: Seen<'a>) {
         self.seen += 1;
-        let key = (item.section, &*item.key, item.worker);
+        let key = (item.section, item.key, item.worker);
         let index = *self.index.entry(key).or_insert_with(|| {
             let existed = item.op != Op::Added;
             self.entries.push(Net {
@@ -259,45 +293,40 @@ impl<'a> Fold<'a> {
         });
         let net = &mut self.entries[index];
         let dropped: usize = match (item.op, item.section) {
-            (Op::Removed, _) => {
-                net.removed = Some(item);
-                net.after.drain(..).map(|item| item.body.len()).sum()
-            }
             // A function's or a binding's entry is complete in itself; the newest says all.
-            (_, Section::Functions | Section::Bindings) => {
+            (Op::Removed, _) | (_, Section::Functions | Section::Bindings) => {
                 net.after.drain(..).map(|item| item.body.len()).sum()
             }
             // A worker's says what changed; all that came since it joined is needed.
             (_, Section::Workers) => 0,
         };
-        if item.op != Op::Removed {
+        self.bytes = self.bytes + item.body.len() - dropped;
+        if item.op == Op::Removed {
+            net.removed = Some(item);
+        } else {
             net.after.push(item);
         }
-        self.bytes = self.bytes + item.body.len() - dropped;
     }
 
-    fn finish(self) -> Vec<(Op, &'a Item)> {
+    fn finish(self) -> Vec<Seen<'a>> {
         let mut out = Vec::with_capacity(self.entries.len());
         for net in self.entries {
             // A fuzzy reader may have an entry that came after its snapshot began.
             let may_have = net.existed || self.reader == Reader::Fuzzy;
-            let removed = net
-                .removed
-                .filter(|_| may_have)
-                .map(|item| (Op::Removed, item));
-            let Some((head, tail)) = net.after.split_first() else {
+            let removed = net.removed.filter(|_| may_have);
+            let mut after = net.after.into_iter();
+            let Some(head) = after.next() else {
                 // Came and went: an exact reader never knew. Otherwise: gone.
                 out.extend(removed);
                 continue;
             };
-            match head.section {
-                Section::Workers => {
-                    out.extend(removed);
-                    out.push((head.op, *head));
-                    out.extend(tail.iter().map(|item| (item.op, *item)));
-                }
-                _ if net.existed => out.push((Op::Updated, *head)),
-                _ => out.push((Op::Added, *head)),
+            if head.section == Section::Workers {
+                out.extend(removed);
+                out.push(head);
+                out.extend(after);
+            } else {
+                let op = if net.existed { Op::Updated } else { Op::Added };
+                out.push(Seen { op, ..head });
             }
         }
         out

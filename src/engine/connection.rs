@@ -6,7 +6,9 @@ use std::rc::Rc;
 use crate::protocol::{Definition, Inbox};
 
 use super::account::{Account, Share};
+use super::audience::Cover;
 use super::board::{Definition as Encoded, Name};
+use super::gate::Grant;
 use super::outbox::Outbox;
 use super::refusal::Refusal;
 use super::traffic::Traffic;
@@ -103,6 +105,10 @@ pub(super) struct Identity {
     /// The key of the session that was taken over: good until READY, for if our WELCOME was lost, the
     /// worker has no other.
     pub(super) older_session: Option<Box<[u8; 16]>>,
+    /// What it may do.
+    pub(super) grant: Rc<Grant>,
+    /// What it wants to see, if its rights leave it only a part of that.
+    pub(super) wanted: Option<Rc<Cover>>,
     /// What it watches: the audience, and the place among its members.
     pub(super) audience: Option<(usize, usize)>,
     /// It took a session over and has not said READY.

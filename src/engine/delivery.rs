@@ -22,6 +22,9 @@ const BYTES_MAX: usize = 256 * 1024;
 /// The reason for a snapshot of those whom the log does not reach.
 pub(super) const LOG_TRIMMED: &str = "log_trimmed";
 
+/// The reason for a snapshot of those who may see something else from now on.
+pub(super) const RIGHTS_CHANGED: &str = "rights_changed";
+
 /// What the gathering of one write left behind.
 struct Gathered {
     /// Where the stream stands when all is written.

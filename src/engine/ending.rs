@@ -5,6 +5,7 @@ use crate::protocol::{
     Bin, Cancel, Code, Executed, Failure, FailureOptions, NoExtensions, Outcome, Text,
 };
 
+use super::board::Name;
 use super::call::{CallId, Place};
 use super::outbox::OwnFrame;
 use super::routing::Choice;
@@ -181,6 +182,25 @@ impl Engine {
             Place::Running(_) => {}
             Place::Parked | Place::Nowhere => self.forget(call_id),
         }
+    }
+
+    /// The calls of a connection that no provider has, with their functions, in a certain order.
+    pub(super) fn waiting_of(&mut self, id: ConnId) -> Vec<(CallId, Name)> {
+        let traffic = self.get(id).and_then(|conn| conn.traffic.as_deref());
+        let made = traffic
+            .into_iter()
+            .flat_map(|traffic| traffic.made.values());
+        let mut made: Vec<CallId> = made.copied().collect();
+        made.sort_unstable_by_key(|call| call.wire());
+        let mut waiting = Vec::new();
+        for call_id in made {
+            if let Some(call) = self.calls.get_mut(call_id)
+                && call.place == Place::Parked
+            {
+                waiting.push((call_id, call.function.clone()));
+            }
+        }
+        waiting
     }
 
     /// All calls that a connection made are of no use any more.

@@ -9,10 +9,12 @@ use crate::protocol::{
 };
 
 use super::board::{Definition, Name, binding_key, split_binding_key};
+use super::connection::Identity;
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
 use super::registration::Gain;
+use super::rights::Verb;
 use super::roster::Worker;
 use super::routing::Choice;
 use super::stats::Dropped;
@@ -40,7 +42,7 @@ impl Engine {
             return Err(Refusal::new(Code::Draining, message));
         }
         let namespace = &mut self.namespaces[identity.namespace];
-        let entries = check(bindings, identity.worker, namespace, &self.config.limits)?;
+        let entries = check(bindings, identity, namespace, &self.config.limits)?;
         for (key, definition) in entries {
             let provider = (identity.worker, id);
             let slot = namespace
@@ -85,11 +87,18 @@ impl Engine {
 
     /// Casts an event to every function that is bound to it: to one provider of each, or to all of them.
     pub(super) fn handle_emit(&mut self, id: ConnId, emit: &Emit<'_>) {
+        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
+            return;
+        };
+        let (namespace, grant) = (identity.namespace, identity.grant.clone());
         let too_large = self.check_size(&emit.payload, &emit.ext.headers);
         let refusal = if let Err(error) = check_event_name(&emit.event) {
             let message = format!("event `{}`: {error}", shown(&emit.event));
             let refusal = Refusal::new(Code::InvalidName, message);
             Some((refusal, Dropped::EventInvalid))
+        } else if !grant.rights.allow(Verb::Emit, &emit.event) {
+            let refusal = Refusal::forbidden(Verb::Emit, &emit.event);
+            Some((refusal, Dropped::EventForbidden))
         } else if let Some(refusal) = too_large {
             Some((refusal, Dropped::EventTooLarge))
         } else if self.shutdown != Shutdown::No {
@@ -107,10 +116,6 @@ impl Engine {
             }
             return;
         }
-        let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
-            return;
-        };
-        let namespace = identity.namespace;
         let bound = self.bound_to(namespace, &emit.event);
         for (function, to_all) in &bound {
             let cast = Cast {
@@ -133,7 +138,11 @@ impl Engine {
                 id: emit.id,
                 ..Outcome::default()
             };
-            reply.ext.matched = Some(bound.len() as u64);
+            // A count would tell of bindings that may not be seen.
+            let seen = bound
+                .iter()
+                .filter(|(function, _)| grant.shows(&emit.event) && grant.shows(function));
+            reply.ext.matched = Some(seen.count() as u64);
             self.reply(id, OwnFrame::Ready(reply.to_frame()));
         }
     }
@@ -163,6 +172,9 @@ impl Engine {
             return;
         };
         let namespace = identity.namespace;
+        if !identity.grant.rights.allow(Verb::Call, &cast.function) {
+            return self.stats.count_dropped(Dropped::CastForbidden);
+        }
         if let Some(refusal) = self.check_size(&cast.payload, &cast.ext.headers) {
             refusal.count(&mut self.stats);
             return self.stats.count_dropped(Dropped::CastTooLarge);
@@ -233,9 +245,12 @@ impl Engine {
             return;
         };
         let (caller, name) = (identity.worker, identity.name.clone());
+        let to = self.get(provider).and_then(|conn| conn.identity.as_deref());
+        let may_know = to.is_none_or(|to| to.grant.shows(&cast.ext.event));
         let ext = CastOptions {
             caller,
             caller_name: Text(&name),
+            event: if may_know { cast.ext.event } else { Text("") },
             ..cast.ext.clone()
         };
         let frame = Cast {
@@ -252,15 +267,22 @@ impl Engine {
 /// Checks a whole batch against what the worker has. Returns it by keys, encoded.
 fn check(
     bindings: &[BindingEntry<'_>],
-    worker: u64,
+    identity: &Identity,
     namespace: &Namespace,
     limits: &Limits,
 ) -> Result<Vec<(Name, Definition)>, Refusal> {
-    let worker = namespace.roster.get(worker);
+    let rules = identity.grant.rights.of(Verb::Bind);
+    for binding in bindings {
+        check_binding(binding)?;
+        let mut names = [binding.event.0, binding.function.0].into_iter();
+        if let Some(name) = names.find(|name| !rules.allows(name)) {
+            return Err(Refusal::forbidden(Verb::Bind, name));
+        }
+    }
+    let worker = namespace.roster.get(identity.worker);
     super::registration::check_place(worker, namespace, limits)?;
     let mut entries: Vec<(Name, Definition)> = Vec::with_capacity(bindings.len());
     for binding in bindings {
-        check_binding(binding)?;
         super::registration::check_entry("a binding", binding.config.len(), limits)?;
         let key = binding_key(&binding.event, &binding.function, &binding.id);
         let known = namespace.bindings.known_name(&key);

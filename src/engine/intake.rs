@@ -335,7 +335,7 @@ impl Engine {
         let Some(slot) = self.connections.get_mut(id.key()) else {
             return;
         };
-        let Some(conn) = slot.take_if(|conn| conn.id == id) else {
+        let Some(mut conn) = slot.take_if(|conn| conn.id == id) else {
             return;
         };
         self.connected -= 1;
@@ -343,7 +343,7 @@ impl Engine {
             self.wheel.remove(timer);
         }
         self.door.left(&conn);
-        self.release_identity(&conn);
+        self.release_identity(&mut conn);
         self.closes.push_back(Close::Socket(id));
     }
 }

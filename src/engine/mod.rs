@@ -21,20 +21,25 @@ mod calling;
 mod chance;
 mod changelog;
 mod connection;
+mod credentials;
 mod deadline;
 mod delivery;
 mod ending;
 mod events;
 mod excess;
+mod gate;
 mod intake;
 mod namespace;
 mod outbox;
 mod part;
+mod reform;
 mod refusal;
 mod registration;
+mod rights;
 mod roster;
 mod routing;
 mod session;
+mod sight;
 mod size;
 mod snapshot;
 mod stats;
@@ -56,11 +61,15 @@ use crate::protocol::Outcome;
 
 use account::Account;
 use admission::Door;
+pub use builtin::GUARDED;
 use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
+pub use credentials::{Credentials, Principal, TokenHash, check_namespace};
+use gate::Gate;
 use namespace::Namespace;
 use outbox::{Piece, Queues};
+pub use rights::{Rights, Rules, Verb};
 pub use size::Size;
 use stats::LookedUp;
 pub use stats::{Changes, Dropped, Stats};
@@ -182,6 +191,7 @@ pub struct Engine {
     connections: Vec<Option<Box<Connection>>>,
     connected: usize,
     door: Door,
+    gate: Gate,
     /// Bytes that wait to be read by all connections; of their unfinished frames; of their unfinished batches.
     outbound: Account,
     partial: Account,
@@ -217,6 +227,8 @@ pub struct Engine {
     closes: VecDeque<Close>,
     resumes: VecDeque<ConnId>,
     shutdown: Shutdown,
+    /// Somebody who may do so asked for the engine's end.
+    drain_asked: bool,
     stats: Stats,
     turn_clock: TurnClock,
     /// What it costs a walk to find out, if somebody asked in this turn.
@@ -257,6 +269,7 @@ impl Engine {
             connections: Vec::new(),
             connected: 0,
             door: Door::new(hash_keys),
+            gate: Gate::open(),
             outbound: Account::default(),
             partial: Account::default(),
             batches: Account::default(),
@@ -280,6 +293,7 @@ impl Engine {
             closes: VecDeque::new(),
             resumes: VecDeque::new(),
             shutdown: Shutdown::No,
+            drain_asked: false,
             stats: Stats::default(),
             turn_clock: TurnClock::new(now),
             looked_up: Cell::new(None),

@@ -1,6 +1,6 @@
 //! A namespace: a board of its own with all that belongs to it. Where a turn's changes become a revision.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::ConnId;
@@ -33,6 +33,8 @@ pub(super) struct Namespace {
     pub(super) parked: HashMap<Park, CallList, Keyed>,
     pub(super) audiences: Slab<Audience>,
     by_cover: HashMap<Rc<Cover>, usize, Keyed>,
+    /// Watches of which rights leave only a part, shared by those who want the same.
+    wanted: HashSet<Rc<Cover>, Keyed>,
     /// Connections that said HELLO to it.
     pub(super) connections: usize,
     /// Counts up with each namespace that becomes idle: the lowest is idle longest.
@@ -62,6 +64,7 @@ impl Namespace {
             parked: HashMap::with_hasher(keys),
             audiences: Slab::new(),
             by_cover: HashMap::with_hasher(keys),
+            wanted: HashSet::with_hasher(keys),
             connections: 0,
             idle_order: 0,
             touched: false,
@@ -94,6 +97,24 @@ impl Namespace {
         let members = &mut self.audiences[key].members;
         members.push(conn);
         (key, members.len() - 1)
+    }
+
+    /// A watch that is kept because rights leave only a part of it.
+    pub(super) fn want(&mut self, cover: Cover) -> Rc<Cover> {
+        if let Some(known) = self.wanted.get(&cover) {
+            return known.clone();
+        }
+        let cover = Rc::new(cover);
+        self.wanted.insert(cover.clone());
+        cover
+    }
+
+    /// Forgets a watch with the last one who wants it.
+    pub(super) fn unwant(&mut self, cover: &Rc<Cover>) {
+        const OURS_AND_THIS: usize = 2;
+        if Rc::strong_count(cover) == OURS_AND_THIS {
+            self.wanted.remove(cover);
+        }
     }
 
     /// Takes a connection out of its audience. Returns who has its place now.

@@ -3,6 +3,7 @@
 
 use crate::protocol::Code;
 
+use super::rights::Verb;
 use super::stats::Stats;
 
 /// Characters of a name that a message shows.
@@ -27,6 +28,12 @@ impl Refusal {
             message: message.into(),
             limit: None,
         }
+    }
+
+    /// Because of rights. In the same words whether what is named exists or not.
+    pub(super) fn forbidden(verb: Verb, name: &str) -> Self {
+        let message = format!("no right to {verb} `{}`", shown(name));
+        Self::new(Code::Forbidden, message)
     }
 
     /// Because of a limit, whose flag the message will name.

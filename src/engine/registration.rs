@@ -10,6 +10,7 @@ use super::connection::{Batch, Identity, encode_definition};
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
+use super::rights::{Rules, Verb};
 use super::roster::{Registration, Worker};
 use super::traffic::Park;
 use super::{ConnId, Engine, Shutdown, Time};
@@ -31,14 +32,15 @@ impl Engine {
             );
             return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
-        let namespace = conn.identity.as_ref().map(|identity| identity.namespace);
-        let Some(namespace) = namespace.map(|key| &self.namespaces[key]) else {
+        let Some(identity) = conn.identity.as_deref() else {
             return;
         };
+        let namespace = &self.namespaces[identity.namespace];
+        let rules = identity.grant.rights.of(Verb::Register);
         for definition in &register.functions {
             if batch.failure.is_none() {
                 let limits = &self.config.limits;
-                if let Err(refusal) = collect(&mut batch, definition, namespace, limits) {
+                if let Err(refusal) = collect(&mut batch, definition, rules, namespace, limits) {
                     batch.fail(refusal);
                 }
             }
@@ -176,6 +178,7 @@ pub(super) const BURST: u64 = 1_000_000;
 fn collect(
     batch: &mut Batch,
     definition: &Definition<'_>,
+    rules: &Rules,
     namespace: &Namespace,
     limits: &Limits,
 ) -> Result<(), Refusal> {
@@ -187,6 +190,9 @@ fn collect(
         };
         Refusal::new(code, format!("function `{}`: {error}", shown(name)))
     })?;
+    if !rules.allows(name) {
+        return Err(Refusal::forbidden(Verb::Register, name));
+    }
     let bytes = definition.description.len()
         + definition.request.len()
         + definition.response.len()
@@ -257,7 +263,10 @@ fn check(
         let verdict = namespace
             .board
             .check(name, identity.worker, definition.exclusive);
-        verdict.map_err(|conflict| conflicting(name, conflict, namespace))?;
+        verdict.map_err(|conflict| {
+            let shows = identity.grant.shows(name);
+            conflicting(name, conflict, namespace, shows)
+        })?;
     }
     if (worker.map_or(0, Worker::len) + gain.count) as u64 > limits.max_functions {
         return Err(over_functions(limits));
@@ -315,13 +324,15 @@ impl Gain {
     }
 }
 
-fn conflicting(name: &str, conflict: Conflict, namespace: &Namespace) -> Refusal {
-    let owner = namespace.roster.get(conflict.owner);
-    let owner_name = owner.map(|owner| shown(owner.name()));
+/// `shows`: the one who is refused may know who provides it.
+fn conflicting(name: &str, conflict: Conflict, namespace: &Namespace, shows: bool) -> Refusal {
+    let owner = namespace.roster.get(conflict.owner).filter(|_| shows);
+    let owner = owner.map_or_else(
+        || "another worker".to_owned(),
+        |owner| format!("worker {} \"{}\"", conflict.owner, shown(owner.name())),
+    );
     let message = format!(
-        "`{name}` is provided by worker {} \"{}\"{}",
-        conflict.owner,
-        owner_name.unwrap_or_default(),
+        "`{name}` is provided by {owner}{}",
         if conflict.owner_insists {
             ", exclusively"
         } else {

@@ -9,6 +9,8 @@ use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 use super::board::{Definition, Name};
 use super::changelog::Item;
 use super::part::{Op, Section};
+use super::rights::Rules;
+use super::sight::{Onlookers, Sight, Tally, encoded};
 
 /// Bytes of function names in one entry; a worker with more comes in several.
 const NAMES_PER_ENTRY: usize = 16 * 1024;
@@ -43,6 +45,8 @@ pub(super) struct Worker {
     /// Names that came and names that went since the last revision.
     came: Vec<Name>,
     went: Vec<Name>,
+    /// How many of the functions that the last revision has each onlooker may see.
+    seen: Tally,
 }
 
 impl Worker {
@@ -101,11 +105,29 @@ impl Worker {
         Box::new(all.into_iter())
     }
 
+    /// The functions that the last revision has and these rules show, in order, behind `after`.
+    fn shown_names<'a>(
+        &'a self,
+        after: Option<&str>,
+        rules: Option<&'a Rules>,
+    ) -> Box<dyn Iterator<Item = &'a Name> + 'a> {
+        let names = self.sealed_names(after);
+        match rules {
+            None => names,
+            Some(rules) => Box::new(names.filter(|name| rules.allows(name))),
+        }
+    }
+
+    /// The keys of all that it binds, in order.
+    pub(super) fn binding_keys(&self) -> impl Iterator<Item = &Name> {
+        self.bindings.keys()
+    }
+
     fn is_empty(&self) -> bool {
         self.functions.is_empty() && self.bindings.is_empty()
     }
 
-    fn new(name: &Name, metadata: &Rc<[u8]>) -> Self {
+    fn new(name: &Name, metadata: &Rc<[u8]>, onlookers: &Onlookers) -> Self {
         Self {
             name: name.clone(),
             metadata: metadata.clone(),
@@ -118,6 +140,7 @@ impl Worker {
             touched: false,
             came: Vec::new(),
             went: Vec::new(),
+            seen: onlookers.nothing(),
         }
     }
 }
@@ -134,11 +157,12 @@ pub(super) struct Estate {
 pub(super) struct Roster {
     workers: BTreeMap<u64, Worker>,
     touched: Vec<u64>,
-    /// Listed by the last revision, gone since.
-    gone: Vec<(u64, Name)>,
+    /// Listed by the last revision, gone since; and what of them was seen.
+    gone: Vec<(u64, Name, Tally)>,
     /// The same as they were, for snapshots of that revision: a draining engine seals no other.
     departed: BTreeMap<u64, Worker>,
     totals: Totals,
+    onlookers: Onlookers,
 }
 
 /// What all workers together have. What several have alike counts for each.
@@ -163,6 +187,18 @@ impl Roster {
         self.workers.get(&worker)
     }
 
+    /// From now on, these see only a part.
+    pub(super) fn set_onlookers(&mut self, rules: Vec<Rc<Rules>>) {
+        let older = std::mem::replace(&mut self.onlookers, Onlookers::new(rules));
+        let there = self.workers.values_mut();
+        for entry in there.chain(self.departed.values_mut()) {
+            entry.seen = self.onlookers.count(entry.sealed_names(None));
+        }
+        for (_, _, seen) in &mut self.gone {
+            *seen = self.onlookers.adopt(seen, &older);
+        }
+    }
+
     /// Notes that a worker provides a function, for the first time or again. `slot` comes from the board.
     pub(super) fn provide(
         &mut self,
@@ -173,7 +209,7 @@ impl Roster {
         definition: &Definition,
     ) {
         let entry = self.workers.entry(worker);
-        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1));
+        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1, &self.onlookers));
         let (generation, bytes) = (entry.generation, definition.encoded.len());
         entry.bytes += bytes;
         self.totals.bytes += bytes;
@@ -219,7 +255,7 @@ impl Roster {
         definition: &Definition,
     ) {
         let entry = self.workers.entry(worker);
-        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1));
+        let entry = entry.or_insert_with(|| Worker::new(as_who.0, as_who.1, &self.onlookers));
         let (generation, bytes) = (entry.generation, definition.encoded.len());
         let registration = Registration {
             slot,
@@ -260,7 +296,8 @@ impl Roster {
         self.totals.bindings -= entry.bindings.len();
         self.totals.bytes -= entry.bytes;
         if entry.listed {
-            self.gone.push((worker, entry.name.clone()));
+            self.gone
+                .push((worker, entry.name.clone(), entry.seen.clone()));
             self.departed.insert(worker, entry);
         }
         estate
@@ -276,7 +313,8 @@ impl Roster {
         if entry.name != *name || entry.metadata != *metadata {
             if entry.listed && entry.name != *name {
                 // Watches match names: to them, another name is another worker.
-                self.gone.push((worker, entry.name.clone()));
+                let seen = std::mem::replace(&mut entry.seen, self.onlookers.nothing());
+                self.gone.push((worker, entry.name.clone(), seen));
                 entry.listed = false;
                 entry.came = entry.functions.keys().cloned().collect();
                 entry.went.clear();
@@ -326,19 +364,21 @@ impl Roster {
     /// What differs from the last revision, which then is the state of now.
     pub(super) fn seal(&mut self, items: &mut Vec<Item>) {
         self.departed.clear();
-        for (worker, name) in self.gone.drain(..) {
+        for (worker, name, seen) in self.gone.drain(..) {
             let body = encoded(&WorkerKey {
                 id: worker,
                 name: Text(&name),
             });
-            items.push(item(worker, &name, Op::Removed, body));
+            let nothing = self.onlookers.nothing();
+            let sight = self.onlookers.sight(&seen, &nothing, None);
+            items.push(item(worker, &name, Op::Removed, body, sight));
         }
         for id in std::mem::take(&mut self.touched) {
             let Some(entry) = self.workers.get_mut(&id) else {
                 continue;
             };
             entry.touched = false;
-            seal_worker(id, entry, items);
+            seal_worker(id, entry, &self.onlookers, items);
             if entry.is_empty() {
                 self.workers.remove(&id);
             }
@@ -363,12 +403,13 @@ impl Roster {
         })
     }
 
-    /// Workers that the last revision lists, behind `after`. Each comes as entries of bounded size, with the
-    /// mark behind which to go on; `visit` says whether to.
+    /// Workers that the last revision lists, behind `after`; with rules, those that provide something that these
+    /// show. Each comes as entries of bounded size, with the mark behind which to go on; `visit` says whether to.
     pub(super) fn entries_after(
         &self,
         after: &Mark,
         covers: impl Fn(&str) -> bool,
+        rules: Option<&Rc<Rules>>,
         mut visit: impl FnMut(Mark, Rc<[u8]>) -> bool,
     ) {
         for (id, entry) in self.listed_from(after.worker) {
@@ -377,9 +418,10 @@ impl Roster {
                 continue;
             }
             let behind = after.function.as_deref().filter(|_| begun);
-            let mut names = entry.sealed_names(behind).peekable();
+            let rules = rules.map(|rules| &**rules);
+            let mut names = entry.shown_names(behind, rules).peekable();
             // One that only binds is said once, without functions.
-            let mut said = begun;
+            let mut said = begun || rules.is_some();
             while !said || names.peek().is_some() {
                 let some = some_names(&mut names);
                 let function = some.last().map(|&name| name.clone());
@@ -415,7 +457,7 @@ fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {
 }
 
 /// The items that say what changed about one worker.
-fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
+fn seal_worker(id: u64, entry: &mut Worker, onlookers: &Onlookers, items: &mut Vec<Item>) {
     let mut went: Vec<Name> = Vec::new();
     for name in std::mem::take(&mut entry.went) {
         match entry.functions.get_mut(&name) {
@@ -429,6 +471,14 @@ fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
         Some(registration) => !std::mem::replace(&mut registration.sealed, true),
         None => false,
     });
+    let before = entry.seen.clone();
+    for name in &came {
+        onlookers.add(&mut entry.seen, name);
+    }
+    for name in &went {
+        onlookers.take(&mut entry.seen, name);
+    }
+    let mut sight = onlookers.sight(&before, &entry.seen, Some(&entry.metadata));
     let renamed = std::mem::take(&mut entry.renamed);
     let is_listed = !entry.is_empty();
     let was_listed = std::mem::replace(&mut entry.listed, is_listed);
@@ -438,7 +488,7 @@ fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
                 id,
                 name: Text(&entry.name),
             });
-            items.push(item(id, &entry.name, Op::Removed, body));
+            items.push(item(id, &entry.name, Op::Removed, body, sight));
         }
         return;
     }
@@ -449,8 +499,10 @@ fn seal_worker(id: u64, entry: &mut Worker, items: &mut Vec<Item>) {
         let some_came = some_names(&mut came);
         let some_went = some_names(&mut went);
         let body = worker_entry(id, entry, !said, &some_came, &some_went);
-        items.push(item(id, &entry.name, op, body));
+        items.push(item(id, &entry.name, op, body, sight));
         (op, said) = (Op::Updated, true);
+        // The entries that follow belong to one who is there already, or no longer.
+        sight = onlookers.sight(&entry.seen, &entry.seen, Some(&entry.metadata));
     }
 }
 
@@ -487,18 +539,13 @@ fn worker_entry(
     })
 }
 
-fn item(worker: u64, name: &Name, op: Op, body: Rc<[u8]>) -> Item {
+fn item(worker: u64, name: &Name, op: Op, body: Rc<[u8]>, sight: Option<Rc<Sight>>) -> Item {
     Item {
         section: Section::Workers,
         key: name.clone(),
         worker,
         op,
         body,
+        sight,
     }
-}
-
-fn encoded(value: &impl serde::Serialize) -> Rc<[u8]> {
-    rmp_serde::to_vec(value)
-        .expect("writing to memory does not fail")
-        .into()
 }

@@ -11,6 +11,7 @@ use crate::protocol::{
 use super::audience::{Cover, Reader};
 use super::connection::{Connection, Identity, Phase};
 use super::delivery::LOG_TRIMMED;
+use super::gate::Grant;
 use super::namespace::Namespace;
 use super::outbox::{OwnFrame, Position, Stream};
 use super::refusal::{Refusal, cut};
@@ -24,6 +25,8 @@ pub(super) const DEFAULT_NAMESPACE: &str = "default";
 const CAPACITY_DEFAULT: u64 = 1000;
 /// No client is told to stay away for less than this, in milliseconds.
 const RETRY_MIN: u64 = 100;
+/// Those who were not let in stay away for so much longer.
+const UNAUTHORIZED_RETRY: u64 = 5000;
 /// Returning connections are spread over a millisecond each, up to this many.
 const RETRY_SPREAD_MAX: u64 = 5000;
 
@@ -41,17 +44,23 @@ impl Engine {
 
     /// Checks all that a HELLO asks for, then grants it.
     fn greet(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) -> Result<(), Refusal> {
-        let name = check_hello(hello, &self.config.limits)?;
+        let grant = self.admit(id, hello, now)?;
+        let name = check_hello(hello, &grant, &self.config.limits)?;
         // As those who connect only now: it was not told DRAIN, and would wait for what never comes.
         if self.shutdown != Shutdown::No {
             let message = "the engine is about to stop";
             return Err(Refusal::new(Code::ShuttingDown, message));
         }
         let key = self.find_namespace(name)?;
-        let cover = Cover::new(hello.ext.watch.as_ref());
-        let digest = cover.digest(self.hash_keys);
+        let wanted = Cover::new(hello.ext.watch.as_ref());
+        let watches = !wanted.is_nothing();
+        let cover = match &grant.observe {
+            Some(rules) => wanted.within(rules),
+            None => wanted.clone(),
+        };
+        let digest = cover.digest(grant.edition, self.hash_keys);
         let limit = self.config.limits.max_audiences;
-        if !cover.is_nothing() && !self.namespaces[key].has_audience(&cover, limit) {
+        if watches && !self.namespaces[key].has_audience(&cover, limit) {
             let message = format!("the namespace has {limit} different watches");
             let flag = Limits::FLAGS.max_audiences;
             return Err(Refusal::over(flag, Code::TooManyAudiences, &message));
@@ -62,7 +71,7 @@ impl Engine {
             .ext
             .session
             .and_then(|key| <[u8; 16]>::try_from(key.0).ok());
-        let taken = older.and_then(|older| self.take_session(older, key, id));
+        let taken = older.and_then(|older| self.take_session(older, key, &grant, id));
         let worker = if let Some((worker, _)) = taken {
             worker
         } else {
@@ -79,6 +88,8 @@ impl Engine {
             metadata: hello.ext.metadata.0.into(),
             session,
             older_session: None,
+            wanted: (watches && cover != wanted).then(|| namespace.want(wanted)),
+            grant: grant.clone(),
             audience: None,
             unconfirmed: false,
             capacity: capacity(hello, &self.config.limits),
@@ -95,12 +106,12 @@ impl Engine {
             self.sessions.extend(older.map(|older| (older, id)));
         }
         self.sessions.insert(session, id);
-        let stream = if cover.is_nothing() {
-            Stream::Nothing
-        } else {
+        let stream = if watches {
             let stream = where_to_begin(hello.ext.resume.as_ref(), namespace, digest);
             identity.audience = Some(namespace.join(cover, id));
             stream
+        } else {
+            Stream::Nothing
         };
         let resumed = matches!(stream, Stream::Changes(_));
         let frame = self.welcome(&identity, digest, resumed, taken.is_some(), now);
@@ -183,23 +194,26 @@ impl Engine {
             };
             self.namespaces.remove(longest_idle);
         }
-        let namespace = Namespace::new(name, &self.config.limits, &mut self.chance);
+        let mut namespace = Namespace::new(name, &self.config.limits, &mut self.chance);
+        namespace.roster.set_onlookers(self.gate.onlookers(name));
         Ok(self.namespaces.insert(namespace))
     }
 
     /// Takes a session from the connection that holds it. Returns the worker and that connection. A key that
-    /// nobody holds, or that belongs to another namespace, is ignored. So is one that comes late: over a
+    /// nobody holds, or that belongs to another namespace or another principal, is ignored. So is one that comes late: over a
     /// connection that is older than the holder, its worker having given it up and come again since.
     fn take_session(
         &mut self,
         session: [u8; 16],
         namespace: usize,
+        grant: &Grant,
         taker: ConnId,
     ) -> Option<(u64, ConnId)> {
         let holder = *self.sessions.get(&session)?;
         let (conn, order) = (self.get(holder)?, self.get(taker)?.order);
         let identity = conn.identity.as_deref()?;
-        if identity.namespace != namespace || order < conn.order {
+        let is_its = identity.namespace == namespace && identity.grant.is_same_principal(grant);
+        if !is_its || order < conn.order {
             return None;
         }
         let worker = identity.worker;
@@ -345,7 +359,14 @@ impl Engine {
         }
         let message = cut(message);
         let retry = matches!(code, Code::ShuttingDown) || code.retryable();
-        let retry_after_ms = retry.then(|| self.retry_after());
+        // Somebody has to do something before it is any good.
+        let greeting = self.get(id).is_some_and(|it| it.phase == Phase::Greeting);
+        let longer = if code == Code::Unauthorized && greeting {
+            UNAUTHORIZED_RETRY
+        } else {
+            0
+        };
+        let retry_after_ms = retry.then(|| longer + self.retry_after());
         let versions = if code == Code::UnsupportedVersion {
             vec![VERSION]
         } else {
@@ -398,8 +419,9 @@ impl Engine {
             self.cancel_made(id);
             self.end_running(id, now);
         }
-        // Somebody who only looked on and said goodbye is no news.
-        let level = if code == Code::Bye.as_str() && left == 0 {
+        // Somebody who only looked on and said goodbye is no news; who was not let in was told of before.
+        let is_said = code == Code::Unauthorized.as_str() && who.is_none();
+        let level = if code == Code::Bye.as_str() && left == 0 || is_said {
             Level::Debug
         } else {
             Level::Info
@@ -460,19 +482,27 @@ impl Engine {
     }
 
     /// Gives back what a connection had in its namespace.
-    pub(super) fn release_identity(&mut self, conn: &Connection) {
-        let Some(identity) = conn.identity.as_deref() else {
+    pub(super) fn release_identity(&mut self, conn: &mut Connection) {
+        let Some(mut identity) = conn.identity.take() else {
             return;
         };
         let namespace = &mut self.namespaces[identity.namespace];
+        if let Some(wanted) = identity.wanted.take() {
+            namespace.unwant(&wanted);
+        }
         namespace.connections -= 1;
         if namespace.connections == 0 {
             self.idle_order += 1;
             namespace.idle_order = self.idle_order;
         }
-        let Some(place) = identity.audience else {
-            return;
-        };
+        if let Some(place) = identity.audience {
+            self.part(identity.namespace, place);
+        }
+    }
+
+    /// Takes a connection out of its audience; another one gets its place there.
+    pub(super) fn part(&mut self, namespace: usize, place: (usize, usize)) {
+        let namespace = &mut self.namespaces[namespace];
         let moved = namespace
             .part(place)
             .and_then(|id| super::live(&mut self.connections, id));
@@ -494,12 +524,16 @@ fn capacity(hello: &Hello<'_>, limits: &Limits) -> u32 {
 }
 
 /// Checks what a HELLO says by itself; returns the namespace that it names.
-fn check_hello<'a>(hello: &Hello<'a>, limits: &Limits) -> Result<&'a str, Refusal> {
+fn check_hello<'a>(
+    hello: &Hello<'a>,
+    grant: &'a Grant,
+    limits: &Limits,
+) -> Result<&'a str, Refusal> {
     check_worker_name(&hello.name).map_err(|error| refused_name("worker name", error))?;
-    let name = if hello.namespace.is_empty() {
-        DEFAULT_NAMESPACE
-    } else {
-        hello.namespace.0
+    let name = match (&grant.namespace, hello.namespace.0) {
+        (Some(own), "") => own,
+        (None, "") => DEFAULT_NAMESPACE,
+        (_, named) => named,
     };
     check_event_name(name).map_err(|error| refused_name("namespace", error))?;
     let (bytes, limit) = (hello.ext.metadata.len() as u64, limits.max_worker_metadata);

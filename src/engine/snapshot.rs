@@ -34,7 +34,7 @@ pub(super) enum Cursor {
 
 impl Cursor {
     pub(super) fn begin(cover: &Cover) -> Self {
-        if cover.is_all(Section::Functions) {
+        if cover.is_all_functions() {
             Self::Slots(0)
         } else {
             Self::Names(None)
@@ -163,6 +163,9 @@ fn chunk_of_names(after: Option<&Name>, cover: &Cover, board: &Board) -> Option<
     let (mut part, mut last) = (Part::default(), None);
     'full: for prefix in cover.prefixes(board.section()) {
         for (name, entry) in board.under(prefix, after.map(|after| &**after)) {
+            if !cover.shows(board.section(), name) {
+                continue;
+            }
             if part.overflows(entry) {
                 break 'full;
             }
@@ -180,7 +183,7 @@ fn chunk_of_workers(after: &Mark, cover: &Cover, roster: &Roster) -> Option<(Rc<
     }
     let (mut part, mut last) = (Part::default(), None);
     let covers = |name: &str| cover.covers(Section::Workers, name);
-    roster.entries_after(after, covers, |mark, entry| {
+    roster.entries_after(after, covers, cover.sight(), |mark, entry| {
         if part.overflows(&entry) {
             return false;
         }

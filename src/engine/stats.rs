@@ -35,6 +35,8 @@ pub struct Stats {
     pub parked: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections that said HELLO and were not let in: no token, an unknown one, another namespace's.
+    pub failed_logins: u64,
     /// Connections ended, by code.
     pub closed: BTreeMap<&'static str, u64>,
     /// Frames read.
@@ -151,6 +153,8 @@ dropped! {
         "A CAST to a function none of whose providers has room.";
     CastTooLarge = "cast_too_large"
         "A CAST over `--max-payload`, or whose headers leave no room in a frame.";
+    CastForbidden = "cast_forbidden"
+        "A CAST to a function that the sender may not call.";
     CastDraining = "cast_draining"
         "A CAST while the engine is about to stop.";
     EventNobody = "event_nobody"
@@ -161,6 +165,8 @@ dropped! {
         "An EMIT with id 0 whose event is no name.";
     EventTooLarge = "event_too_large"
         "An EMIT with id 0 over `--max-payload`, or whose headers leave no room in a frame.";
+    EventForbidden = "event_forbidden"
+        "An EMIT with id 0 of an event that the sender may not emit.";
     EventDraining = "event_draining"
         "An EMIT with id 0 while the engine is about to stop.";
 }

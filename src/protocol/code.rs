@@ -58,6 +58,10 @@ codes! {
     TooManyAudiences = "too_many_audiences", true;
     /// A watch has more than `--max-prefixes` prefixes in a section.
     TooManyPrefixes = "too_many_prefixes", false;
+    /// No token, or one that opens nothing here; or its namespace is another.
+    Unauthorized = "unauthorized", true;
+    /// Somebody who may do so sent the worker away.
+    Kicked = "kicked", false;
     /// Another connection presented this one's session key and took its place.
     SessionTakenOver = "session_taken_over", false;
     /// The engine stops; come back after `retry_after_ms`.
@@ -73,6 +77,8 @@ codes! {
     InvalidName = "invalid_name", false;
     /// A name under `engine::`.
     ReservedName = "reserved_name", false;
+    /// The rights do not allow it, whether what is named exists or not.
+    Forbidden = "forbidden", false;
     /// The worker does not provide a function that it wants to unregister.
     NotRegistered = "not_registered", false;
     /// One side insists on being a function's only provider.

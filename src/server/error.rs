@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::CredentialsError;
 use crate::address::Address;
 use crate::limits::LimitsError;
 
@@ -15,6 +16,8 @@ pub enum BindError {
     NoAddress,
     /// The limits contradict each other.
     Limits(LimitsError),
+    /// The credentials file is of no use.
+    Credentials(CredentialsError),
     /// Another process listens there, or this configuration names the address twice.
     InUse(Address),
     /// The system does not let this user listen there.
@@ -42,6 +45,7 @@ impl fmt::Display for BindError {
         match self {
             Self::NoAddress => f.write_str("there is no address to listen on"),
             Self::Limits(error) => error.fmt(f),
+            Self::Credentials(error) => error.fmt(f),
             Self::InUse(address @ Address::Tcp(text)) => {
                 let port = text.rsplit_once(':').map_or("", |(_, port)| port);
                 write!(
@@ -99,6 +103,7 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Limits(error) => Some(error),
+            Self::Credentials(error) => Some(error),
             Self::CannotResolve(_, error) | Self::Listen(_, error) | Self::System(error) => {
                 Some(error)
             }

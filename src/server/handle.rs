@@ -23,6 +23,7 @@ pub(super) struct Control {
     waker: Waker,
     shutdowns: AtomicU32,
     killed: AtomicBool,
+    reload: AtomicBool,
     /// Those who want to know what the engine counts.
     curious: Mutex<Vec<mpsc::Sender<Stats>>>,
     pub(super) counting: Counting,
@@ -34,6 +35,7 @@ impl Control {
             waker,
             shutdowns: AtomicU32::new(0),
             killed: AtomicBool::new(false),
+            reload: AtomicBool::new(false),
             curious: Mutex::default(),
             counting: Counting::default(),
         }
@@ -42,6 +44,11 @@ impl Control {
     /// How often a shutdown was asked for since the last call.
     pub(super) fn take_shutdowns(&self) -> u32 {
         self.shutdowns.swap(0, Ordering::Acquire)
+    }
+
+    /// Whether a reload was asked for since the last call.
+    pub(super) fn take_reload(&self) -> bool {
+        self.reload.swap(false, Ordering::Acquire)
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -147,6 +154,12 @@ impl ServerHandle {
     /// A second time: at once. Does not wait; [`ServerHandle::join`] does.
     pub fn shutdown(&self) {
         self.control.shutdowns.fetch_add(1, Ordering::Release);
+        self.control.wake();
+    }
+
+    /// Asks it to read its credentials file again, as SIGHUP does. Does not wait.
+    pub fn reload(&self) {
+        self.control.reload.store(true, Ordering::Release);
         self.control.wake();
     }
 

@@ -21,10 +21,12 @@
 mod acceptor;
 mod activation;
 mod counters;
+mod credentials;
 mod error;
 mod handle;
 mod listener;
 mod notifier;
+mod principals;
 mod service;
 mod socket;
 mod turn;
@@ -36,12 +38,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 pub use counters::Counters;
+pub use credentials::{CredentialsError, CredentialsFile};
 pub use error::{BindError, RunError};
 pub use handle::ServerHandle;
+pub use principals::Fault;
 pub use service::Service;
 
 use crate::address::{Address, DEFAULT_ADDRESS};
-use crate::engine::{Config, ConnId};
+use crate::engine::{Config, ConnId, Credentials};
 use crate::limits::Limits;
 use handle::Control;
 use listener::Listener;
@@ -71,6 +75,9 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The engine's name in WELCOME.
     pub name: String,
+    /// Who may connect, and with which rights; `None`: everybody, with all of them. Read again when the server is
+    /// asked to reload.
+    pub credentials: Option<CredentialsFile>,
     /// Source of all chance; `None` takes it from the system, as anything but a test should.
     pub seed: Option<[u8; 32]>,
     /// Whether SIGTERM and SIGINT end this server, and SIGHUP makes it reload. Signals belong to the whole
@@ -84,6 +91,7 @@ impl Default for ServerConfig {
             listen: vec![Address::Tcp(DEFAULT_ADDRESS.to_owned())],
             limits: Limits::default(),
             name: "callboard".to_owned(),
+            credentials: None,
             seed: None,
             handle_signals: false,
         }
@@ -100,6 +108,8 @@ pub struct Server {
     control: Arc<Control>,
     engine: Config,
     service: Service,
+    /// The file, and what it said.
+    credentials: Option<(CredentialsFile, Credentials)>,
 }
 
 impl Server {
@@ -112,6 +122,13 @@ impl Server {
     /// The manager is told of all that follows.
     pub fn bind_service(config: ServerConfig, mut service: Service) -> Result<Self, BindError> {
         config.limits.check().map_err(BindError::Limits)?;
+        let credentials = match config.credentials {
+            Some(file) => {
+                let read = file.read().map_err(BindError::Credentials)?;
+                Some((file, read))
+            }
+            None => None,
+        };
         let listeners = service.take_listeners();
         if config.listen.is_empty() && listeners.is_empty() {
             return Err(BindError::NoAddress);
@@ -126,6 +143,7 @@ impl Server {
             control: Arc::new(Control::new(waker)),
             listeners,
             service,
+            credentials,
             signals: None,
             engine: Config {
                 limits: config.limits,

@@ -14,7 +14,7 @@ use super::acceptor::Acceptor;
 use super::handle::Control;
 use super::service::Service;
 use super::socket::Socket;
-use super::{OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
+use super::{CredentialsFile, OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Written};
 use crate::limits::Limits;
 
@@ -85,6 +85,7 @@ struct Shell {
     signals: Option<SignalSource>,
     service: Service,
     control: Arc<Control>,
+    credentials: Option<CredentialsFile>,
     limits: Limits,
     connections: Slab<Connection>,
     /// How many connections were opened, as their ids count it.
@@ -107,9 +108,17 @@ struct Shell {
 impl Shell {
     fn new(server: Server) -> Self {
         let start = Instant::now();
+        let limits = server.engine.limits.clone();
+        let mut engine = Engine::new(server.engine, Time(0));
+        engine.set_owner(rustix::process::geteuid().as_raw());
+        let credentials = server.credentials.map(|(file, credentials)| {
+            engine.handle_credentials(&credentials, Time(0));
+            file
+        });
         Self {
-            limits: server.engine.limits.clone(),
-            engine: Engine::new(server.engine, Time(0)),
+            limits,
+            engine,
+            credentials,
             poll: server.poll,
             acceptor: Acceptor::new(server.listeners),
             signals: server.signals,
@@ -161,6 +170,9 @@ impl Shell {
         self.expire(now);
         self.engine.seal(now);
         self.flush(now);
+        if self.engine.take_drain() && self.shutdowns == 0 {
+            self.stop(1, now);
+        }
         self.reap();
         self.accept(now);
         self.service.handle_turn(now, || self.engine.size());
@@ -254,10 +266,18 @@ impl Shell {
             }
             WAKER => {
                 self.control.answer(|| self.engine.stats());
+                if self.control.take_reload() {
+                    self.reload(now);
+                }
                 self.control.take_shutdowns()
             }
             listener => return self.acceptor.handle_ready(listener as usize),
         };
+        self.stop(asked, now);
+    }
+
+    /// The engine was asked so often to end.
+    fn stop(&mut self, asked: u32, now: Time) {
         for _ in 0..asked {
             self.shutdowns += 1;
             if self.shutdowns == 1 {
@@ -278,7 +298,13 @@ impl Shell {
             return;
         }
         self.service.handle_reload();
-        log::info!("asked to reload: there is nothing to read anew, all stays as it is");
+        match self.credentials.as_ref().map(CredentialsFile::read) {
+            Some(Ok(credentials)) => self.engine.handle_credentials(&credentials, now),
+            Some(Err(error)) => log::error!("the credentials stay as they were: {error}"),
+            None => {
+                log::info!("asked to reload: there is nothing to read anew, all stays as it is");
+            }
+        }
         self.service.handle_ready(now, self.engine.size());
     }
 

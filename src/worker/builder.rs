@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::function::pack;
 use super::link::{Identity, Link};
 use super::shell::Shell;
-use super::{ConnectError, End, FunctionError, WaitError, Watch, Worker};
+use super::{ConnectError, End, FunctionError, Token, WaitError, Watch, Worker};
 use crate::address::{Address, AddressError};
 use crate::protocol::{check_event_name, check_worker_name};
 
@@ -24,6 +24,7 @@ pub struct Builder {
     pub(super) addresses: Vec<Address>,
     pub(super) watch: Watch,
     pub(super) metadata: Vec<u8>,
+    pub(super) token: Option<Token>,
     pub(super) pace: Pace,
 }
 
@@ -46,10 +47,11 @@ impl Builder {
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
-            namespace: "default".to_owned(),
+            namespace: String::new(),
             addresses: Vec::new(),
             watch: Watch::default(),
             metadata: Vec::new(),
+            token: None,
             pace: Pace {
                 request_timeout: Duration::from_secs(30),
                 probe_interval: Duration::from_secs(5),
@@ -74,7 +76,17 @@ impl Builder {
         self
     }
 
-    /// The board to be on; `default` unless said.
+    /// What to present, where the engine has credentials; nothing unless said, as with
+    /// [`Token::from_environment`], which may find none. A file is read anew for each
+    /// connection, so that a token is replaced without a restart. An engine that does not let the worker in
+    /// (`unauthorized`) is tried again every 5 to 10 s: [`Status`](super::Status) and the log say so.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<Option<Token>>) -> Self {
+        self.token = token.into();
+        self
+    }
+
+    /// The board to be on. Unless said, the one that the token is for; `default` without credentials.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
@@ -164,7 +176,9 @@ impl Builder {
             error,
         };
         check_worker_name(&self.name).map_err(|error| invalid(&self.name, error))?;
-        check_event_name(&self.namespace).map_err(|error| invalid(&self.namespace, error))?;
+        if !self.namespace.is_empty() {
+            check_event_name(&self.namespace).map_err(|error| invalid(&self.namespace, error))?;
+        }
         let identity = Identity {
             name: self.name,
             namespace: self.namespace,
@@ -172,7 +186,10 @@ impl Builder {
             metadata: self.metadata,
             capacity: Some(self.pace.capacity as u64),
         };
-        let bytes = Link::new(identity.clone(), [0; 32], Instant::now()).hello_bytes();
+        let mut link = Link::new(identity.clone(), [0; 32], Instant::now());
+        // One that cannot be read now may be there when it is needed.
+        link.set_token(self.token.as_ref().and_then(|token| token.read().ok()));
+        let bytes = link.hello_bytes();
         if bytes > HELLO_BYTES {
             return Err(ConnectError::HelloTooLarge { bytes });
         }
@@ -181,7 +198,7 @@ impl Builder {
             let code = error.raw_os_error().map(io::Error::from_raw_os_error);
             ConnectError::System(code.unwrap_or_else(|| io::ErrorKind::Other.into()).into())
         })?;
-        Shell::start(identity, self.addresses, self.pace, seed, once)
+        Shell::start(identity, self.token, self.addresses, self.pace, seed, once)
             .map_err(|error| ConnectError::System(error.into()))
     }
 }

@@ -170,6 +170,8 @@ pub enum Loss {
     Closed,
     /// Reading or writing failed.
     Broken(OsError),
+    /// The file that has the token cannot be read.
+    Token(OsError),
     /// Nothing was heard from the engine for this long.
     Silent(Duration),
     /// What the engine sent contradicts what it sent before.
@@ -212,6 +214,7 @@ impl fmt::Display for Loss {
             Self::Goodbye { refusal, .. } => write!(f, "the engine said goodbye: {refusal}"),
             Self::Closed => f.write_str("the engine closed the connection without a word"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Token(error) => write!(f, "the token cannot be read: {error}"),
             Self::Silent(time) => write!(f, "nothing was heard for {} ms", time.as_millis()),
             Self::Inconsistent(error) => error.fmt(f),
             Self::Moved => f.write_str("moving to an engine that comes first"),
@@ -227,6 +230,8 @@ pub enum End {
     /// Another connection presented this worker's session key: a clone of this process, most likely.
     /// Two that take the session from each other would go on for ever, so the older one stays away.
     TakenOver,
+    /// Somebody who may do so sent this worker away, in these words. Started again, it may come back.
+    Kicked(Refusal),
     /// Every address refused this worker for a reason that does not change by waiting.
     Refused(Refusal),
     /// [`Builder::connect`](super::Builder::connect) tried each address once, and gave up.
@@ -241,6 +246,7 @@ impl fmt::Display for End {
                 "another worker took this session over (session_taken_over): is the same process \
                  running twice?",
             ),
+            Self::Kicked(refusal) => write!(f, "the worker was sent away: {refusal}"),
             Self::Refused(refusal) => write!(f, "the engine refused for good: {refusal}"),
             Self::Unconnected => f.write_str("no engine could be reached"),
         }
@@ -285,6 +291,7 @@ impl RequestError {
             Self::Timeout(_) => "timeout",
             Self::ConnectionLost => "connection_lost",
             Self::Ended(End::TakenOver) => "session_taken_over",
+            Self::Ended(End::Kicked(_)) => "kicked",
             Self::Ended(_) => "closed",
         }
     }

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -101,6 +102,8 @@ struct Heartbeat {
 #[derive(Debug)]
 pub struct Link {
     identity: Identity,
+    /// What the next HELLO presents.
+    token: Option<Arc<str>>,
     random: StdRng,
     phase: Phase,
     inbox: Inbox,
@@ -128,6 +131,7 @@ impl Link {
         Self {
             view: View::new(!identity.watch.is_nothing(), now),
             identity,
+            token: None,
             random: StdRng::from_seed(seed),
             phase: Phase::Closed,
             inbox: Inbox::default(),
@@ -163,12 +167,12 @@ impl Link {
             namespace: Text(&self.identity.namespace),
             ext: HelloOptions {
                 watch: Some(self.identity.watch.to_wire()).filter(|it| !is_default(it)),
+                token: self.token.as_deref().map(Text),
                 session: session.map(Bin),
                 resume,
                 metadata: Bin(&self.identity.metadata),
                 capacity: self.identity.capacity,
                 client: Text(concat!("callboard-rust/", env!("CARGO_PKG_VERSION"))),
-                ..HelloOptions::default()
             },
         }
         .to_frame()

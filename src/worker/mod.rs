@@ -126,6 +126,7 @@ mod serving;
 mod shelf;
 mod shell;
 mod status;
+mod token;
 mod traffic;
 mod transport;
 pub mod view;
@@ -153,6 +154,7 @@ pub use notice::{Cause, Change, Notice, Step};
 pub use pending::PendingCall;
 pub use service::Service;
 pub use status::{Connection, Offer, Registered, Standing, Status};
+pub use token::Token;
 pub use watch::Watch;
 
 use crate::protocol::{NameError, check_event_name, check_function_name};

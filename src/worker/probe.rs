@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::link::{Identity, Link, farewell};
 use super::shell::Shell;
 use super::transport::{Received, Transport};
-use super::{Loss, Watch, deadline_after};
+use super::{Loss, Token, Watch, deadline_after};
 use crate::address::Address;
 
 /// So often a move waits for calls in flight to end.
@@ -20,6 +20,7 @@ const PUT_OFF: u32 = 10;
 pub(super) struct Probe {
     shell: Arc<Shell>,
     identity: Identity,
+    token: Option<Token>,
     addresses: Vec<Address>,
     /// The connection that it looks on behalf of.
     connection: u64,
@@ -33,6 +34,7 @@ impl Probe {
     pub(super) fn new(
         shell: Arc<Shell>,
         identity: Identity,
+        token: Option<Token>,
         addresses: Vec<Address>,
         seed: [u8; 32],
     ) -> Self {
@@ -45,6 +47,7 @@ impl Probe {
         Self {
             shell,
             identity,
+            token,
             addresses,
             connection,
             random: StdRng::from_seed(seed),
@@ -95,6 +98,8 @@ impl Probe {
     fn look(&self, address: &Address) -> Result<u64, Loss> {
         let transport = Transport::dial(address)?;
         let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
+        let token = self.token.as_ref().map(Token::read).transpose();
+        link.set_token(token.map_err(|error| Loss::Token(error.into()))?);
         link.open(address.clone(), None, Instant::now());
         let mut buffer = vec![0; 4096];
         loop {

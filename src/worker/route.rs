@@ -190,9 +190,16 @@ impl Route {
     }
 }
 
-/// Whether this ends the worker for good, wherever it would connect next.
-pub(super) fn is_takeover(loss: &Loss) -> bool {
-    loss.code() == Some(Code::SessionTakenOver.as_str())
+/// How this ends the worker for good, wherever it would connect next; if it does.
+pub(super) fn end_by(loss: &Loss) -> Option<End> {
+    let Loss::Goodbye { refusal, .. } = loss else {
+        return None;
+    };
+    match Code::parse(&refusal.code) {
+        Some(Code::SessionTakenOver) => Some(End::TakenOver),
+        Some(Code::Kicked) => Some(End::Kicked(refusal.clone())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -17,13 +17,15 @@ use super::link::{Identity, Link, Ticket};
 use super::pending::Slot;
 use super::pool::Pool;
 use super::probe::Probe;
-use super::route::{Route, Turn, is_takeover};
+use super::route::{Route, Turn, end_by};
 use super::service::Handler;
 use super::transport::{Received, Transport};
 use super::{
-    Attempt, End, Loss, Registered, RequestError, Snapshot, Status, WaitError, deadline_after,
+    Attempt, End, Loss, Registered, RequestError, Snapshot, Status, Token, WaitError,
+    deadline_after,
 };
 use crate::address::Address;
+use crate::protocol::Code;
 
 /// What one read takes at the most.
 const READ_BYTES: usize = 64 * 1024;
@@ -73,6 +75,7 @@ impl Shell {
     /// Begins the threads of a worker. `once`: give up when no address works.
     pub(super) fn start(
         identity: Identity,
+        token: Option<Token>,
         addresses: Vec<Address>,
         pace: Pace,
         seed: [u8; 32],
@@ -108,6 +111,7 @@ impl Shell {
         let reader = Reader {
             shell: shell.clone(),
             identity,
+            token,
             route,
             random,
             outgoing: None,
@@ -376,6 +380,7 @@ impl State {
 struct Reader {
     shell: Arc<Shell>,
     identity: Identity,
+    token: Option<Token>,
     route: Route,
     random: StdRng,
     /// The connection that the worker moves away from. It is kept until the next one is welcomed: if
@@ -414,11 +419,18 @@ impl Reader {
     /// Connects and stays connected for as long as it goes. Says whether the worker is over then.
     fn try_address(&mut self, index: usize) -> Option<End> {
         let address = self.route.address(index).clone();
-        let (loss, welcomed) = match Transport::dial(&address) {
+        let (loss, welcomed) = match self.dial(&address) {
             Ok(transport) => self.converse(index, &address, &Arc::new(transport)),
             Err(loss) => (loss, None),
         };
-        log::info!(
+        // It mends itself only when somebody does something.
+        let level = if loss.code() == Some(Code::Unauthorized.as_str()) {
+            log::Level::Warn
+        } else {
+            log::Level::Info
+        };
+        log::log!(
+            level,
             "worker `{}`: {address}: {}",
             self.identity.name.escape_debug(),
             loss.to_string().escape_debug()
@@ -433,7 +445,16 @@ impl Reader {
             None => self.route.failed(index, loss.clone(), now),
         }
         self.shell.state().attempts = self.route.attempts();
-        is_takeover(&loss).then_some(End::TakenOver)
+        end_by(&loss)
+    }
+
+    /// Makes a connection, and has the link present the token of now on it.
+    fn dial(&self, address: &Address) -> Result<Transport, Loss> {
+        let token = self.token.as_ref().map(Token::read).transpose();
+        let token = token.map_err(|error| Loss::Token(error.into()))?;
+        let transport = Transport::dial(address)?;
+        self.shell.state().link.set_token(token);
+        Ok(transport)
     }
 
     /// Returns why the connection ended, and when its WELCOME came.
@@ -521,6 +542,7 @@ impl Reader {
         let probe = Probe::new(
             self.shell.clone(),
             identity,
+            self.token.clone(),
             addresses,
             self.random.random(),
         );

@@ -165,6 +165,18 @@ fn sockets_that_other_hosts_reach_need_insecure_as_well() {
 }
 
 #[test]
+fn sockets_that_other_hosts_reach_are_served_with_credentials() {
+    let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("callboard-credentials"), "").unwrap();
+    let engine = Start::engine(GIVEN)
+        .socket(everywhere)
+        .env("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap());
+    let engine = engine.spawn();
+    until("it listens", || !engine.addresses().is_empty());
+}
+
+#[test]
 fn children_inherit_neither_the_sockets_nor_their_variables() {
     let program = std::env::current_exe().unwrap();
     let arguments = [

@@ -10,6 +10,11 @@ use crate::worker::requests::refusal;
 use crate::worker::{Binding, Function, Offer, Registered, RequestError};
 
 impl Link {
+    /// What the next HELLO presents to the engine.
+    pub fn set_token(&mut self, token: Option<Arc<str>>) {
+        self.token = token;
+    }
+
     /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
     pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;

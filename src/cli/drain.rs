@@ -1,0 +1,48 @@
+//! `callboard drain`: has an engine end as SIGTERM does.
+
+use callboard::worker::Watch;
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Options};
+use super::output::Output;
+
+/// The engine's function that does it.
+const FUNCTION: &str = "engine::drain";
+
+pub(super) const COMMAND: Command = Command {
+    name: "drain",
+    arguments: "",
+    summary: "have an engine end as SIGTERM does",
+    about: "Asks the engine to end: every worker is told when to come back, calls in flight may end within \
+            --grace, then the process exits with 0. It is the whole engine that ends, with all its \
+            namespaces. What becomes of it then is its service manager's affair: after \
+            `Restart=on-failure` it stays ended.\n\n\
+            It needs the right `admin` for engine::drain. Without credentials, only root and the user \
+            who runs the engine may, over a Unix socket.",
+    flags: engine::flags,
+    examples: &[(
+        "callboard drain --connect unix:/run/callboard.sock",
+        "the engine that listens there",
+    )],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+        Exit::Unanswered,
+    ],
+    run,
+};
+
+fn run(options: &Options) -> Result<(), Failure> {
+    options.no_arguments()?;
+    let target = Target::read(options)?;
+    let client = target.look(COMMAND.name, Watch::nothing())?;
+    engine::ask(&client, FUNCTION, Vec::new())?;
+    client.close();
+    let mut out = Output::stdout();
+    out.line("the engine drains")?;
+    out.flush()
+}

@@ -1,0 +1,68 @@
+//! `callboard kick`: sends a worker away.
+
+use callboard::worker::Watch;
+use serde_json::{Value, json};
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::json;
+use super::options::{Command, Options, UsageError, ValueError};
+use super::output::Output;
+use super::payload::{self, PayloadError};
+
+/// The engine's function that does it.
+const FUNCTION: &str = "engine::workers::kick";
+
+pub(super) const COMMAND: Command = Command {
+    name: "kick",
+    arguments: "WORKER",
+    summary: "send a worker away",
+    about: "Ends the connection of a worker, by its id as `callboard workers` shows it, or by its name: \
+            then all workers of that name go. What they provide leaves the board at once. A worker \
+            that was made with this library does not come back by itself; started again, it may. To \
+            keep it out, take its token out of the credentials file.\n\n\
+            It needs the right `admin` for engine::workers::kick. Without credentials, only root and \
+            the user who runs the engine may, over a Unix socket.",
+    flags: engine::flags,
+    examples: &[
+        ("callboard kick 17", "the worker with this id"),
+        ("callboard kick orders-3", "all of this name"),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+        Exit::Unanswered,
+    ],
+    run,
+};
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let [worker] = options.few_arguments(1, ["WORKER"])?;
+    let worker = worker.unwrap_or_default();
+    // A name that is a number can be given with the engine's function itself.
+    let whom = match worker.parse::<u64>() {
+        Ok(id) => json!({"worker": id}),
+        Err(_) => json!({"name": worker}),
+    };
+    let payload = payload::from_text(&whom.to_string());
+    let payload = payload.map_err(|error: PayloadError| UsageError::Value {
+        place: "WORKER".to_owned(),
+        value: worker.to_owned(),
+        error: ValueError::Payload(error),
+    })?;
+    let target = Target::read(options)?;
+    let client = target.look(COMMAND.name, Watch::nothing())?;
+    let answer = json::from_messagepack(&engine::ask(&client, FUNCTION, payload)?);
+    client.close();
+    let kicked = answer.get("kicked").and_then(Value::as_u64).unwrap_or(0);
+    if kicked == 0 {
+        return Err(Failure::NoWorker(worker.to_owned()));
+    }
+    let mut out = Output::stdout();
+    let many = if kicked == 1 { "" } else { "s" };
+    out.line(format!("{kicked} worker{many} sent away"))?;
+    out.flush()
+}

@@ -1,0 +1,218 @@
+//! The credentials file: where it is, who else may read it, what it holds. Read whole or not at all; what is in it
+//! means is `principals.rs`'s to say.
+
+use std::env;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+use super::principals::{self, Fault};
+use crate::engine::Credentials;
+
+/// Bytes of the file, at the most.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// Where a service manager puts files with secrets.
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// What the engine's is called there.
+const NAME: &str = "callboard-credentials";
+
+/// Rights of a group and of others to read or to write.
+const OTHERS: u32 = 0o066;
+
+/// Faults of the file that are told at once.
+const FAULTS_TOLD: usize = 10;
+
+/// A file that says who may connect, and with which rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsFile {
+    path: PathBuf,
+    /// Who may read it is the service manager's affair.
+    managed: bool,
+}
+
+impl CredentialsFile {
+    /// The file at this path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let directory = env::var_os(DIRECTORY).filter(|it| !it.is_empty());
+        let managed = directory.is_some_and(|it| path.starts_with(it));
+        Self { path, managed }
+    }
+
+    /// The file `callboard-credentials` that the service manager gave (systemd's LoadCredential=), if it gave one.
+    #[must_use]
+    pub fn from_environment() -> Option<Self> {
+        let directory = env::var_os(DIRECTORY).filter(|it| !it.is_empty())?;
+        let path = Path::new(&directory).join(NAME);
+        path.exists().then(|| Self::new(path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads all of it.
+    pub fn read(&self) -> Result<Credentials, CredentialsError> {
+        let failed = |error| CredentialsError::Read(self.path.clone(), error);
+        let file = File::open(&self.path).map_err(failed)?;
+        // Of what was opened, not of what may be at that path by now.
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(CredentialsError::NotAFile(self.path.clone()));
+        }
+        if !self.managed {
+            self.check_guard(metadata.mode(), metadata.uid())?;
+        }
+        let mut text = String::new();
+        let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
+        read.map_err(failed)?;
+        if text.len() as u64 > BYTES_MAX {
+            return Err(CredentialsError::TooLarge(self.path.clone()));
+        }
+        principals::read(&text)
+            .map_err(|faults| CredentialsError::Faults(self.path.clone(), faults))
+    }
+
+    fn check_guard(&self, mode: u32, owner: u32) -> Result<(), CredentialsError> {
+        let path = self.path.clone();
+        if owner != 0 && owner != geteuid().as_raw() {
+            return Err(CredentialsError::Owner(path, owner));
+        }
+        if mode & OTHERS != 0 {
+            return Err(CredentialsError::Mode(path, mode & 0o7777));
+        }
+        Ok(())
+    }
+}
+
+/// Why a credentials file is of no use.
+#[derive(Debug)]
+pub enum CredentialsError {
+    /// It cannot be read, or is no UTF-8.
+    Read(PathBuf, io::Error),
+    /// It is a directory, a pipe or the like.
+    NotAFile(PathBuf),
+    /// Others than its owner may read or write it; this is its mode.
+    Mode(PathBuf, u32),
+    /// It belongs to this user, who is neither root nor the one who reads it.
+    Owner(PathBuf, u32),
+    /// It has more than 1 MiB.
+    TooLarge(PathBuf),
+    /// This is wrong about what it says.
+    Faults(PathBuf, Vec<Fault>),
+}
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::NotAFile(path) => write!(f, "{} is no file", path.display()),
+            Self::Mode(path, mode) => write!(
+                f,
+                "{0} may be read or written by others than its owner (mode {mode:04o}); `chmod 600 {0}` \
+                 keeps them out",
+                path.display()
+            ),
+            Self::Owner(path, owner) => write!(
+                f,
+                "{} belongs to the user {owner}; it must belong to root or to the user who reads it",
+                path.display()
+            ),
+            Self::TooLarge(path) => write!(
+                f,
+                "{} is larger than {BYTES_MAX} bytes, which no credentials file may be",
+                path.display()
+            ),
+            Self::Faults(path, faults) => {
+                write!(f, "{}: ", path.display())?;
+                for (index, fault) in faults.iter().take(FAULTS_TOLD).enumerate() {
+                    write!(f, "{}{fault}", if index > 0 { "; " } else { "" })?;
+                }
+                match faults.len().saturating_sub(FAULTS_TOLD) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for CredentialsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_may_read_or_write_is_refused_and_says_how_to_mend_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.toml");
+        fs::write(&path, "[principals.a]\n").unwrap();
+        let file = CredentialsFile::new(&path);
+        for (mode, good) in [
+            (0o600, true),
+            (0o400, true),
+            (0o700, true),
+            (0o640, false),
+            (0o620, false),
+            (0o604, false),
+            (0o602, false),
+            (0o644, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match file.read() {
+                Ok(_) => assert!(good, "{mode:o}"),
+                Err(error) => {
+                    assert!(!good, "{mode:o}: {error}");
+                    let told = error.to_string();
+                    assert!(told.contains(&format!("{mode:04o}")) && told.contains("chmod 600"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_refused() {
+        let file = CredentialsFile {
+            path: "somewhere".into(),
+            managed: false,
+        };
+        let us = geteuid().as_raw();
+        assert!(file.check_guard(0o600, 0).is_ok() && file.check_guard(0o600, us).is_ok());
+        let error = file.check_guard(0o600, us + 1).unwrap_err();
+        assert!(error.to_string().contains(&format!("user {}", us + 1)));
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |path: &Path| CredentialsFile::new(path).read().unwrap_err();
+        assert!(matches!(read(dir.path()), CredentialsError::NotAFile(_)));
+        let path = dir.path().join("large");
+        assert!(matches!(read(&path), CredentialsError::Read(..)));
+        fs::write(&path, "#".repeat(BYTES_MAX as usize + 1)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(read(&path), CredentialsError::TooLarge(_)));
+        fs::write(&path, "#".repeat(BYTES_MAX as usize)).unwrap();
+        assert!(CredentialsFile::new(&path).read().is_ok());
+    }
+}
