@@ -45,6 +45,11 @@ fn whatever_the_page_about_restarts_says_is_held_by_a_test_that_exists() {
 }
 
 #[test]
+fn what_the_page_says_of_the_operators_book_is_held_by_tests_that_exist() {
+    assert!(named_in(section("## The operator's book")).len() > 10);
+}
+
+#[test]
 fn variables_that_the_page_names_are_read_by_a_test() {
     let section = section("## Pressure");
     let named: BTreeSet<&str> = quoted(section)
