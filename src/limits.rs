@@ -112,7 +112,7 @@ limits! {
     max_worker_metadata "max-worker-metadata" = 4096 "bytes"
         "The metadata a worker gives about itself in HELLO.";
     max_outbound "max-outbound" = 4_194_304 "bytes"
-        "Replies that wait for one connection to read them, with some 60 bytes each for keeping them. Beyond it, nothing more is read from that connection until it has read half of them.";
+        "Replies that wait for one connection to read them; the buffer that they wait in may be twice as large. Beyond it, nothing more is read from that connection until it has read half of them.";
     max_outbound_total "max-outbound-total" = 1_073_741_824 "bytes"
         "The same, of all connections. Beyond it, casts are dropped, and of those who hold more than their share the one that has read nothing for longest is closed.";
     max_partial "max-partial" = 268_435_456 "bytes"

@@ -11,7 +11,7 @@ use callboard::worker::Function;
 use running::{Engine, Running, finished, lines_of};
 use serde_json::{Value, json};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "serve",
     "functions",
     "workers",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 14] = [
     "bind",
     "expose",
     "stats",
+    "bench",
     "kick",
     "drain",
     "token",
@@ -187,6 +188,7 @@ fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
         &["emit", "a"],
         &["bind", "a", "b"],
         &["stats"],
+        &["bench", "call"],
     ] {
         let arguments = [command, &["--connect", &nobody]].concat();
         let (code, stdout, stderr) = run(&arguments);

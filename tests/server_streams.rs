@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::{Goodbye, Message, Register, Text, Watch};
-use callboard::server::{Server, ServerConfig, ServerHandle};
+use callboard::server::{Server, ServerConfig, ServerHandle, Spin};
 use support::{Client, End, View, function, hello, serve, until};
 
 /// HELLO and REGISTER of two functions, as one stream.
@@ -336,4 +338,61 @@ fn an_idle_server_does_not_turn() {
     client.next_where(|message| matches!(message, Message::Ping(_)));
     let turns = server.counters().turns - before.turns;
     assert!(turns < 20, "{turns} turns from one PING to the next");
+}
+
+/// A server that spins.
+fn spinning(spin: Spin) -> ServerHandle {
+    let config = ServerConfig {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        limits: Limits {
+            ping_after: 300,
+            ..Limits::default()
+        },
+        spin,
+        ..ServerConfig::default()
+    };
+    Server::spawn(config).unwrap()
+}
+
+#[test]
+fn a_server_that_spins_serves_and_keeps_its_deadlines_and_never_sleeps() {
+    let server = spinning(Spin::Always);
+    let mut client = Client::join_all(&server.addresses()[0], "spun");
+    View::sync(&mut client);
+    client.register(&["spun::f"]).unwrap();
+    // Nothing comes in meanwhile: the deadline passes between two looks.
+    client.next_where(|message| matches!(message, Message::Ping(_)));
+    let counters = server.counters();
+    assert_eq!(counters.sleeps, 0);
+    assert!(counters.looks > counters.turns, "{counters:?}");
+    assert!(counters.turns < 40, "a look is no turn: {counters:?}");
+    server.shutdown();
+    assert!(server.join().is_ok());
+}
+
+#[test]
+fn a_server_that_spins_for_a_while_sleeps_again_and_spins_again() {
+    let server = spinning(Spin::For(Duration::from_micros(500)));
+    let mut client = Client::join(&server.addresses()[0], "drowsy");
+    for round in 0..3 {
+        let before = server.counters();
+        client.register(&[&format!("drowsy::f{round}")]).unwrap();
+        // From one PING to the next it sleeps at least once, and had looked before.
+        client.next_where(|message| matches!(message, Message::Ping(_)));
+        client.send(&callboard::protocol::Pong::default().to_frame());
+        client.next_where(|message| matches!(message, Message::Ping(_)));
+        let after = server.counters();
+        assert!(after.sleeps > before.sleeps, "{before:?} {after:?}");
+        assert!(after.looks > before.looks, "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_spin_never_looks_without_an_event() {
+    let server = serve(Limits::default());
+    let mut client = Client::join(&server.addresses()[0], "sleepy");
+    client.register(&["sleepy::f"]).unwrap();
+    let counters = server.counters();
+    assert_eq!(counters.looks, 0);
+    assert!(counters.sleeps > 0);
 }

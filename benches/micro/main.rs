@@ -1,11 +1,15 @@
 //! Micro benches: what one frame costs to encode and decode, and what one turn and one call of the pure engine
-//! cost on boards of several sizes. `benches/README.md` says how to repeat them, `docs/COSTS.md` what came
+//! cost on boards of several sizes; what the board, the change log and the routing cost, each in turns that do
+//! little else. `benches/README.md` says how to repeat them, `docs/COSTS.md` what came
 //! out. Holds no socket: the links take everything at once.
 
+mod board;
 mod calls;
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
 mod frames;
+mod log;
+mod routing;
 mod turns;
 
 use criterion::{Criterion, criterion_main};
@@ -14,6 +18,9 @@ fn benches() {
     let mut criterion = Criterion::default().configure_from_args();
     frames::bench(&mut criterion);
     turns::bench(&mut criterion);
+    board::bench(&mut criterion);
+    log::bench(&mut criterion);
+    routing::bench(&mut criterion);
     calls::bench(&mut criterion);
     criterion.final_summary();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use callboard::protocol::{Call, CallOptions, Message, Text};
 
 use crate::engine;
-use crate::load::{self, Pair, Run, Shape};
+use crate::load::{self, Frames, Pair, Run, Shape};
 use crate::peer::{self, Peer};
 use crate::process::{self, Process};
 use crate::ratio::Ratio;
@@ -49,7 +49,7 @@ const HOUR: u64 = 3_600_000;
 
 /// The most times the floor's round trip, and the least part of its calls per second of processor time.
 const TIMES_RTT: f64 = 1.13;
-const PART_OF_CALLS: f64 = 0.5;
+const PART_OF_CALLS: f64 = 0.6;
 
 pub(super) fn bench() {
     // Pinning is for the rest of a thread's life.
@@ -65,18 +65,18 @@ pub(super) fn bench() {
 }
 
 /// A server, and the pairs that call each other through it by TCP and by Unix sockets.
-struct Target {
+pub(super) struct Target {
     process: Process,
-    transports: [Vec<Pair>; 2],
+    transports: [Vec<Pair<Frames>>; 2],
 }
 
-const TRANSPORTS: [&str; 2] = ["TCP", "Unix socket"];
+pub(super) const TRANSPORTS: [&str; 2] = ["TCP", "Unix socket"];
 
 impl Target {
-    /// An engine.
-    fn engine(unix: &str) -> Self {
+    /// An engine. `how` is for its role.
+    pub(super) fn engine(unix: &str, how: &str) -> Self {
         let listen = format!("listen=127.0.0.1:0 listen={unix}");
-        let process = Process::start(&format!("{} processor=last {listen}", engine::ROLE));
+        let process = Process::start(&format!("{} processor=last {how} {listen}", engine::ROLE));
         let mut functions = (0..).map(|number| format!("bench::echo{number:03}"));
         let transports = [0, 1].map(|transport| {
             let address: &str = &process.addresses[transport];
@@ -112,12 +112,22 @@ impl Target {
         }
     }
 
-    fn run(&mut self, transport: usize, shape: Shape, length: Duration) -> (Run, Duration) {
+    pub(super) fn run(
+        &mut self,
+        transport: usize,
+        shape: Shape,
+        length: Duration,
+    ) -> (Run, Duration) {
         let pairs = &mut self.transports[transport][..shape.pairs()];
         let before = self.process.cpu();
         let run = load::run(pairs, shape, length);
         let used = self.process.cpu().saturating_sub(before);
         (run, used)
+    }
+
+    /// Processor time that the server has used so far.
+    pub(super) fn cpu(&self) -> Duration {
+        self.process.cpu()
     }
 
     /// The sizes of a call's frames.
@@ -127,7 +137,7 @@ impl Target {
 }
 
 fn beside_the_floor(path: &impl Fn(&str) -> String) {
-    let mut engine = Target::engine(&path("engine"));
+    let mut engine = Target::engine(&path("engine"), "");
     let sizes = engine.sizes();
     let extra = sizes[1] - sizes[0];
     let mut floors = ["floor", "control"].map(|name| Target::floor(&path(name), extra));
@@ -167,8 +177,8 @@ fn beside_an_empty_one(path: &impl Fn(&str) -> String) {
         "calls: an engine with {FUNCTIONS} functions, {CONNECTIONS} idle connections and {IN_FLIGHT} calls in \
          flight, and one without them"
     );
-    let mut empty = ["empty", "control"].map(|name| Target::engine(&path(name)));
-    let mut full = Target::engine(&path("full"));
+    let mut empty = ["empty", "control"].map(|name| Target::engine(&path(name), ""));
+    let mut full = Target::engine(&path("full"), "");
     let _crowd = fill(&full.process.addresses[0]);
     for (what, shape) in SHAPES {
         println!("  {}, {what}", TRANSPORTS[0]);

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use callboard::bench::EngineProcess;
 use callboard::limits::Limits;
-use callboard::server::{Server, ServerConfig, ServerHandle};
+use callboard::server::{Server, ServerConfig, ServerHandle, Spin};
 
 use crate::process::{self, Process};
 
@@ -21,7 +23,8 @@ const FLAGS: [(&str, u64); 4] = [
     ("changes-per-second", 0),
 ];
 
-/// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor.
+/// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor; `spin=always`, or
+/// microseconds, keep it awake; `fanout` are the write calls that a turn spends on a fan-out.
 pub(super) fn serve(role: &str) -> ExitCode {
     if process::values(role, "processor").any(|which| which == "last") {
         process::pin(true);
@@ -30,12 +33,20 @@ pub(super) fn serve(role: &str) -> ExitCode {
     for (flag, value) in FLAGS {
         *limits.by_flag(flag).expect("a limit's flag") = value;
     }
+    let plain = ServerConfig::default();
+    let spin = process::values(role, "spin").next().map(|word| match word {
+        "always" => Spin::Always,
+        us => Spin::For(Duration::from_micros(us.parse().expect("microseconds"))),
+    });
+    let fanout = process::values(role, "fanout").next();
     let server = Server::spawn(ServerConfig {
         listen: process::values(role, "listen")
             .map(|address| address.parse().expect("an address"))
             .collect(),
         limits,
-        ..ServerConfig::default()
+        spin: spin.unwrap_or_default(),
+        fanout_writes: fanout.map_or(plain.fanout_writes, |it| it.parse().expect("a number")),
+        ..plain
     })
     .expect("free addresses");
     let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
@@ -48,8 +59,9 @@ fn report(server: &ServerHandle) -> String {
     let stats = server.stats().expect("the engine runs");
     let counters = server.counters();
     let resyncs: u64 = stats.resyncs.values().sum();
+    let this = EngineProcess::of_id(std::process::id()).expect("it runs");
     let numbers = [
-        ("memory", memory()),
+        ("memory", this.memory().expect("Linux")),
         ("connections", stats.connections),
         ("revisions", stats.revisions),
         ("encodings", stats.encodings),
@@ -66,15 +78,6 @@ fn report(server: &ServerHandle) -> String {
     words.join(" ")
 }
 
-/// Bytes of memory that this process alone has in use (the kernel's buffers are not among them).
-/// From `smaps_rollup`, since the sums in `status` are rounded per thread.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
-    let line = text.lines().find(|line| line.starts_with("Anonymous:"));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    kib.expect("a number of KiB") * 1024
-}
-
 /// The process, held by a bench.
 pub(super) struct Engine {
     process: Process,
@@ -84,7 +87,12 @@ pub(super) struct Engine {
 impl Engine {
     /// Starts it on the loopback.
     pub(super) fn start() -> Self {
-        let process = Process::start(&format!("{ROLE} listen=127.0.0.1:0"));
+        Self::start_with("")
+    }
+
+    /// The same, with more for its role.
+    pub(super) fn start_with(how: &str) -> Self {
+        let process = Process::start(&format!("{ROLE} listen=127.0.0.1:0 {how}"));
         let address = process.addresses[0].clone();
         Self { process, address }
     }

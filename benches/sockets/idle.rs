@@ -10,7 +10,7 @@ use crate::process;
 const CONNECTIONS: u64 = 10_000;
 
 /// Bytes that a connection may weigh.
-const TARGET: u64 = 1024;
+const TARGET: u64 = 600;
 
 pub(super) fn bench() {
     println!("idle: {CONNECTIONS} connections that watch an empty board");

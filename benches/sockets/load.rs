@@ -1,8 +1,9 @@
 //! Callers and providers on raw sockets, the same for every server: a pair of connections each, of which one calls
-//! what the other answers. They move frames and ids and decode nothing. Always as many calls in flight as asked
-//! for: an answer makes the next call.
+//! what the other answers. They move frames and ids and decode nothing; what a frame looks like, a [`Dialect`] says.
+//! Always as many calls in flight as asked for: an answer makes the next call.
 
 use std::io::{ErrorKind, Read, Write};
+use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,13 @@ use socket2::Socket;
 use crate::exchange;
 
 /// Bytes of a call's payload and of its result's.
-const PAYLOAD: [u8; 64] = [0x5a; 64];
+pub(super) const PAYLOAD: [u8; 64] = [0x5a; 64];
 
 /// Bytes read at once.
 const SCRATCH: usize = 64 * 1024;
+
+/// The number of a call that is the only one on its connection.
+const ONLY: u64 = 0;
 
 /// More than the largest frame here.
 const FRAME_MAX: usize = 1024;
@@ -34,6 +38,62 @@ const EVENTS_AT_ONCE: usize = 1024;
 /// What the last bit of a token says.
 const CALLER: usize = 0;
 const PROVIDER: usize = 1;
+
+/// What the frames of calls look like.
+pub(super) trait Dialect {
+    /// Keeps the beginning of a frame until its end has come.
+    type Inbox: Default;
+
+    /// The next whole frame, or what of it bears its id.
+    fn next<'a, 'i: 'a>(inbox: &'a mut Self::Inbox, input: &mut &'i [u8]) -> Option<&'a [u8]>;
+
+    /// The same of a frame that all the bytes are, if they are one.
+    fn whole(bytes: &[u8]) -> Option<&[u8]>;
+
+    /// Gives an answer's frame the id of what was asked.
+    fn move_id(asked: &[u8], answer: &mut [u8]);
+
+    /// Gives a call's frame this number.
+    fn set_number(call: &mut [u8], number: u64);
+
+    /// The number of the call that an answer ends.
+    fn number(answer: &[u8]) -> u64;
+
+    /// The payload that a frame ends with, of so many bytes.
+    fn payload(frame: &[u8], length: usize) -> &[u8];
+}
+
+/// Callboard's frames, and the relay's.
+pub(super) struct Frames;
+
+impl Dialect for Frames {
+    type Inbox = Inbox;
+
+    fn next<'a, 'i: 'a>(inbox: &'a mut Inbox, input: &mut &'i [u8]) -> Option<&'a [u8]> {
+        inbox.next(input, FRAME_MAX).expect("frames")
+    }
+
+    fn whole(bytes: &[u8]) -> Option<&[u8]> {
+        let header = bytes.first_chunk::<HEADER_LEN>()?;
+        bytes.get(HEADER_LEN..HEADER_LEN + u32::from_be_bytes(*header) as usize)
+    }
+
+    fn move_id(asked: &[u8], answer: &mut [u8]) {
+        exchange::move_id(asked, answer);
+    }
+
+    fn set_number(call: &mut [u8], number: u64) {
+        exchange::set_number(call, number);
+    }
+
+    fn number(answer: &[u8]) -> u64 {
+        exchange::number(answer)
+    }
+
+    fn payload(frame: &[u8], length: usize) -> &[u8] {
+        &frame[frame.len() - length..]
+    }
+}
 
 /// How the calls of a load are spread.
 #[derive(Clone, Copy)]
@@ -67,26 +127,28 @@ pub(super) struct Run {
 }
 
 /// A caller and its provider.
-pub(super) struct Pair {
-    caller: Side,
-    provider: Side,
+pub(super) struct Pair<D: Dialect> {
+    caller: Side<D>,
+    provider: Side<D>,
 }
 
 /// One of a pair. `frame` is what it sends: a CALL, or a RESULT.
-struct Side {
+struct Side<D: Dialect> {
     socket: Socket,
     frame: Vec<u8>,
-    inbox: Inbox,
+    inbox: D::Inbox,
     out: Vec<u8>,
+    dialect: PhantomData<D>,
 }
 
-impl Side {
+impl<D: Dialect> Side<D> {
     fn new(socket: Socket, frame: Vec<u8>) -> Self {
         Self {
             socket,
             frame,
-            inbox: Inbox::default(),
+            inbox: D::Inbox::default(),
             out: Vec::new(),
+            dialect: PhantomData,
         }
     }
 
@@ -121,7 +183,7 @@ impl Side {
             assert!(n > 0, "the server closed a connection");
             let mut inbox = std::mem::take(&mut self.inbox);
             let mut input = &scratch[..n];
-            while let Some(body) = inbox.next(&mut input, FRAME_MAX).expect("frames") {
+            while let Some(body) = D::next(&mut inbox, &mut input) {
                 next(self, body);
                 if !gathered {
                     self.send();
@@ -143,20 +205,27 @@ impl Side {
             let n = self.socket.read(&mut scratch[held..]).expect("an answer");
             assert!(n > 0, "the server closed the connection");
             held += n;
-            let header = scratch.first_chunk::<HEADER_LEN>().expect("a header");
-            if held >= HEADER_LEN + u32::from_be_bytes(*header) as usize {
+            if D::whole(&scratch[..held]).is_some() {
                 return held;
             }
         }
     }
 }
 
-impl Pair {
+impl Pair<Frames> {
     /// A pair that calls `function`, which `provider` has registered.
     pub(super) fn new(caller: Socket, provider: Socket, function: &str) -> Self {
+        let call = exchange::call(0, function, &PAYLOAD);
+        Self::of(caller, call, provider, exchange::result(&PAYLOAD))
+    }
+}
+
+impl<D: Dialect> Pair<D> {
+    /// A pair that sends these frames, with ids that are to be set.
+    pub(super) fn of(caller: Socket, call: Vec<u8>, provider: Socket, result: Vec<u8>) -> Self {
         Self {
-            caller: Side::new(caller, exchange::call(0, function, &PAYLOAD)),
-            provider: Side::new(provider, exchange::result(&PAYLOAD)),
+            caller: Side::new(caller, call),
+            provider: Side::new(provider, result),
         }
     }
 
@@ -164,15 +233,17 @@ impl Pair {
     pub(super) fn exchange(&mut self) -> [usize; 4] {
         let mut scratch = [0; FRAME_MAX];
         let (caller, provider) = (&mut self.caller, &mut self.provider);
+        D::set_number(&mut caller.frame, ONLY);
         caller.socket.write_all(&caller.frame).expect("a reader");
         let invoke = provider.receive(&mut scratch);
-        exchange::move_id(&scratch[HEADER_LEN..], &mut provider.frame);
+        let asked = D::whole(&scratch[..invoke]).expect("all of it");
+        D::move_id(asked, &mut provider.frame);
         let result = &provider.frame;
         provider.socket.write_all(result).expect("a reader");
         let end = caller.receive(&mut scratch);
-        let number = |frame: &[u8]| exchange::number(&frame[HEADER_LEN..]);
-        assert_eq!(number(&scratch), number(&caller.frame));
-        assert_eq!(scratch[..end][end - PAYLOAD.len()..], PAYLOAD);
+        let answer = D::whole(&scratch[..end]).expect("all of it");
+        assert_eq!(D::number(answer), ONLY);
+        assert_eq!(D::payload(answer, PAYLOAD.len()), PAYLOAD);
         [caller.frame.len(), invoke, provider.frame.len(), end]
     }
 
@@ -184,7 +255,7 @@ impl Pair {
 }
 
 /// Calls for so long. `pairs` has as many as the shape takes.
-pub(super) fn run(pairs: &mut [Pair], shape: Shape, length: Duration) -> Run {
+pub(super) fn run<D: Dialect>(pairs: &mut [Pair<D>], shape: Shape, length: Duration) -> Run {
     assert_eq!(pairs.len(), shape.pairs());
     match shape {
         Shape::One => one_by_one(&mut pairs[0], length),
@@ -198,7 +269,7 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds")
 }
 
-fn one_by_one(pair: &mut Pair, length: Duration) -> Run {
+fn one_by_one<D: Dialect>(pair: &mut Pair<D>, length: Duration) -> Run {
     pair.block(true);
     let mut times = histogram();
     let began = Instant::now();
@@ -217,20 +288,20 @@ fn one_by_one(pair: &mut Pair, length: Duration) -> Run {
 }
 
 /// Several calls at a time, by one thread.
-struct Crowd<'a> {
-    pairs: &'a mut [Pair],
+struct Crowd<'a, D: Dialect> {
+    pairs: &'a mut [Pair<D>],
     /// Calls at a time on each pair.
     each: usize,
     /// What one read brought is answered with one write.
     gathered: bool,
     poll: Poll,
-    /// When the calls in flight were sent.
-    sent: Vec<Instant>,
+    /// When the calls in flight were sent; `None` for one that has its end.
+    sent: Vec<Option<Instant>>,
     times: Histogram<u64>,
 }
 
-impl<'a> Crowd<'a> {
-    fn new(pairs: &'a mut [Pair], each: usize, gathered: bool) -> Self {
+impl<'a, D: Dialect> Crowd<'a, D> {
+    fn new(pairs: &'a mut [Pair<D>], each: usize, gathered: bool) -> Self {
         let poll = Poll::new().expect("a poll");
         let registry = poll.registry();
         for (number, pair) in pairs.iter().enumerate() {
@@ -243,7 +314,7 @@ impl<'a> Crowd<'a> {
             }
         }
         Self {
-            sent: vec![Instant::now(); pairs.len() * each],
+            sent: vec![None; pairs.len() * each],
             pairs,
             each,
             gathered,
@@ -256,9 +327,9 @@ impl<'a> Crowd<'a> {
         let began = Instant::now();
         for (at, pair) in self.pairs.iter_mut().enumerate() {
             for number in 0..self.each {
-                exchange::set_number(&mut pair.caller.frame, number as u64);
+                D::set_number(&mut pair.caller.frame, number as u64);
                 pair.caller.add();
-                self.sent[at * self.each + number] = began;
+                self.sent[at * self.each + number] = Some(began);
                 if !self.gathered {
                     pair.caller.send();
                 }
@@ -280,7 +351,7 @@ impl<'a> Crowd<'a> {
                 if token % 2 == PROVIDER {
                     pair.provider
                         .react(self.gathered, &mut scratch, |provider, invoke| {
-                            exchange::move_id(invoke, &mut provider.frame);
+                            D::move_id(invoke, &mut provider.frame);
                             provider.add();
                         });
                     continue;
@@ -289,13 +360,14 @@ impl<'a> Crowd<'a> {
                 let times = &mut self.times;
                 pair.caller
                     .react(self.gathered, &mut scratch, |caller, result| {
-                        let number = exchange::number(result);
+                        let number = D::number(result);
                         let sent = &mut sent[number as usize];
                         let now = Instant::now();
-                        times.saturating_record((now - *sent).as_nanos() as u64);
+                        let time = now - sent.take().expect("a call ends once");
+                        times.saturating_record(time.as_nanos() as u64);
                         if now - began < length {
-                            *sent = now;
-                            exchange::set_number(&mut caller.frame, number);
+                            *sent = Some(now);
+                            D::set_number(&mut caller.frame, number);
                             caller.add();
                         } else {
                             waiting -= 1;

@@ -1,8 +1,10 @@
 //! Socket benches: an engine in a process of its own, its peers in this one, sockets of this machine between
 //! them. Counts what can be counted; prints times as information only, or beside those of a bare relay.
-//! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls]`; without a word, all four.
+//! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd]`; without a word, all
+//! six.
 
 mod calls;
+mod crowd;
 mod engine;
 #[path = "../../tests/fleet/exchange.rs"]
 mod exchange;
@@ -13,11 +15,13 @@ mod peer;
 mod process;
 mod ratio;
 mod relay;
+mod spin;
 mod stalled;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls]";
+const USAGE: &str =
+    "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd]";
 
 fn main() -> ExitCode {
     if let Some(role) = process::role() {
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     wanted.retain(|word| word != "--bench");
     if wanted.is_empty() {
-        wanted = ["idle", "fanout", "stalled", "calls"]
+        wanted = ["idle", "fanout", "stalled", "calls", "spin", "crowd"]
             .map(str::to_owned)
             .to_vec();
     }
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
             "fanout" => fanout::bench(),
             "stalled" => stalled::bench(),
             "calls" => calls::bench(),
+            "spin" => spin::bench(),
+            "crowd" => crowd::bench(),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);

@@ -66,6 +66,18 @@ pub(super) fn require_descriptors(wanted: u64) {
     );
 }
 
+/// Processor time that all threads of a process used so far, in the kernel and outside of it. Of one that runs at
+/// this moment, up to its last tick.
+pub(super) fn processor_time(id: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("Linux");
+    let of = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let path = task.ok()?.path().join("schedstat");
+        let text = std::fs::read_to_string(path).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    Duration::from_nanos(tasks.filter_map(of).sum())
+}
+
 /// The process, held by a bench. Ends with it.
 pub(super) struct Process {
     child: Child,
@@ -73,7 +85,7 @@ pub(super) struct Process {
     /// counted.
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
-    id: u32,
+    pub(super) id: u32,
     pub(super) addresses: Vec<String>,
 }
 
@@ -118,16 +130,8 @@ impl Process {
         self.output.next().expect("the server runs").expect("text")
     }
 
-    /// Processor time that all of its threads used so far, in the kernel and outside of it. Of one that runs at
-    /// this moment, up to its last tick.
     pub(super) fn cpu(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id)).expect("Linux");
-        let of = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
-            let path = task.ok()?.path().join("schedstat");
-            let text = std::fs::read_to_string(path).ok()?;
-            text.split(' ').next()?.parse().ok()
-        };
-        Duration::from_nanos(tasks.filter_map(of).sum())
+        processor_time(self.id)
     }
 }
 

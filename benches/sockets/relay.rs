@@ -217,7 +217,7 @@ impl Relay {
 }
 
 /// The options that the engine gives an accepted socket.
-fn prepare(socket: &Socket) -> io::Result<()> {
+pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
     let limits = Limits::default();
     socket.set_nonblocking(true)?;
     socket.set_send_buffer_size(limits.send_buffer as usize)?;

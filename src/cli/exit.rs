@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use callboard::address::Address;
+use callboard::bench::BenchError;
 use callboard::engine::Verb;
 use callboard::protocol::Executed;
 use callboard::server::{BindError, CredentialsError, RunError};
@@ -108,6 +109,8 @@ pub(super) enum Failure {
     System(io::Error),
     /// The demo did not come out as it should.
     Demo(DemoError),
+    /// A measurement was not made, or ended before its end.
+    Bench(BenchError),
 }
 
 impl Failure {
@@ -140,6 +143,7 @@ impl Failure {
                 _ => Exit::Unanswered,
             },
             Self::Ended(end) => of_end(end),
+            Self::Bench(error) => of_bench(error),
         }
     }
 
@@ -153,6 +157,7 @@ impl Failure {
                 Some(format!("`callboard {command} --help` explains"))
             }
             Self::Connect(ConnectError::Failed(_) | ConnectError::Timeout(_))
+            | Self::Bench(BenchError::NoEngine(_))
                 if self.exit() == Exit::NoEngine =>
             {
                 Some(
@@ -231,6 +236,24 @@ fn was_refused(attempt: &Attempt) -> bool {
     matches!(&attempt.loss, Loss::Goodbye { refusal, .. } if &*refusal.code != "shutting_down")
 }
 
+fn of_bench(error: &BenchError) -> Exit {
+    match error {
+        BenchError::NoEngine(_)
+        | BenchError::NotAnEngine(_)
+        | BenchError::Silent(_)
+        | BenchError::Unwelcome { .. }
+        | BenchError::Closed
+        | BenchError::Broken(_)
+        | BenchError::Stopping => Exit::NoEngine,
+        BenchError::Refused { .. } => Exit::Refused,
+        BenchError::Descriptors { .. }
+        | BenchError::NoProcess
+        | BenchError::Miscounted { .. }
+        | BenchError::System(_) => Exit::Failed,
+        BenchError::Stopped => Exit::Done,
+    }
+}
+
 fn of_end(end: &End) -> Exit {
     match end {
         End::TakenOver | End::Kicked(_) | End::Refused(_) => Exit::Refused,
@@ -267,6 +290,7 @@ impl fmt::Display for Failure {
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
             Self::System(error) => write!(f, "the system refuses what this needs: {error}"),
             Self::Demo(error) => error.fmt(f),
+            Self::Bench(error) => error.fmt(f),
         }
     }
 }
@@ -282,6 +306,7 @@ impl std::error::Error for Failure {
             Self::Call(error) => Some(error),
             Self::Ended(error) => Some(error),
             Self::Demo(error) => Some(error),
+            Self::Bench(error) => Some(error),
             Self::Input(error) | Self::Output(error) | Self::System(error) => Some(error),
             Self::Credentials(error) => Some(error),
             Self::NotLoopback(_)
@@ -310,6 +335,7 @@ from! {
     RequestError => Request;
     CallError => Call;
     DemoError => Demo;
+    BenchError => Bench;
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The command line: finds the command, reads its options, runs it, and ends with its exit code. What
 //! a command does is in the file of its name.
 
+mod bench;
 mod bind;
 mod call;
 mod cast;
@@ -55,6 +56,7 @@ const COMMANDS: &[&Command] = &[
     &bind::COMMAND,
     &expose::COMMAND,
     &stats::COMMAND,
+    &bench::COMMAND,
     &kick::COMMAND,
     &drain::COMMAND,
     &token::COMMAND,
@@ -134,6 +136,7 @@ fn unknown(name: &str) -> UsageError {
         "send" => Some("cast"),
         "publish" | "pub" | "event" => Some("emit"),
         "on" | "subscribe" | "sub" => Some("bind"),
+        "benchmark" | "perf" | "measure" => Some("bench"),
         "info" | "status" | "metrics" => Some("stats"),
         "stop" | "shutdown" => Some("drain"),
         "disconnect" | "remove" => Some("kick"),

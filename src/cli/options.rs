@@ -274,6 +274,12 @@ pub(super) enum UsageError {
     NoVerb(String),
     /// A flag that makes no sense without `-- COMMAND`.
     NoCommandFor(&'static str),
+    /// A kind of measurement that does not exist.
+    NoKind { given: String, known: String },
+    /// A flag that this kind of measurement does not take.
+    NotForKind(&'static str, &'static str),
+    /// Two flags of which only one may be given.
+    Together(&'static str, &'static str),
 }
 
 /// Why a value is not of its kind.
@@ -293,6 +299,10 @@ pub(super) enum ValueError {
     Payload(PayloadError),
     /// Not within these bounds.
     Range(usize, usize),
+    /// No process.
+    Process,
+    /// None of these words.
+    OneOf(&'static str),
 }
 
 impl fmt::Display for ValueError {
@@ -304,6 +314,11 @@ impl fmt::Display for ValueError {
             Self::Level => f.write_str("it must be off, error, warn, info, debug or trace"),
             Self::Name(error) => error.fmt(f),
             Self::Payload(error) => error.fmt(f),
+            Self::OneOf(words) => write!(f, "it must be {words}"),
+            Self::Process => f.write_str("there is no such process"),
+            Self::Range(least, usize::MAX) => {
+                write!(f, "it must be a whole number from {least} on")
+            }
             Self::Range(least, most) => {
                 write!(f, "it must be a whole number from {least} to {most}")
             }
@@ -354,6 +369,13 @@ impl fmt::Display for UsageError {
             ),
             Self::NoCommandFor(flag) => {
                 write!(f, "--{flag} is of no use without `-- COMMAND`")
+            }
+            Self::NoKind { given, known } => {
+                write!(f, "KIND: there is no `{given}`; it is one of {known}")
+            }
+            Self::NotForKind(flag, kind) => write!(f, "--{flag} is of no use with `{kind}`"),
+            Self::Together(one, other) => {
+                write!(f, "--{one} and --{other} cannot be given together")
             }
         }
     }

@@ -2,11 +2,12 @@
 //! over to the server; everything after that is the server's.
 
 use std::net::ToSocketAddrs;
+use std::time::Duration;
 
 use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::limits::Limits;
 use callboard::protocol::check_worker_name;
-use callboard::server::{BindError, CredentialsFile, Server, ServerConfig, Service};
+use callboard::server::{BindError, CredentialsFile, Server, ServerConfig, Service, Spin};
 
 use super::exit::{Exit, Failure};
 use super::logging;
@@ -79,6 +80,20 @@ fn flags() -> Vec<Flag> {
             "off, error, warn, info, debug or trace. Without it, the variable RUST_LOG.",
         )
         .default("info"),
+        Flag::switch(
+            "spin",
+            "Never sleep: look for events all the time. Saves the wake-up on each call, takes a processor.",
+        ),
+        Flag::value(
+            "spin-for",
+            "US",
+            "The same, but sleep once nothing has come in for so many microseconds.",
+        ),
+        Flag::value(
+            "stats-every",
+            "SECONDS",
+            "Log what the loop does, this often: how long turns take, how much is read and written in one.",
+        ),
     ];
     flags.extend(Limits::ALL.iter().map(|limit| {
         let value = match limit.unit {
@@ -110,6 +125,12 @@ fn run(options: &Options) -> Result<(), Failure> {
             .or_else(CredentialsFile::from_environment),
         seed: None,
         handle_signals: true,
+        spin: spin(options)?,
+        stats_every: options
+            .parsed("stats-every", options::number)?
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
+        ..ServerConfig::default()
     };
     if !options.has("insecure") && config.credentials.is_none() {
         // Who may connect is the engine's to say, whoever made the socket.
@@ -140,6 +161,17 @@ fn listen(options: &Options, elsewhere: bool) -> Result<Vec<Address>, UsageError
         })
     });
     parsed.collect()
+}
+
+/// `--spin-for` says how long, whether or not `--spin` is there.
+fn spin(options: &Options) -> Result<Spin, UsageError> {
+    let bounded = options.parsed("spin-for", options::number)?;
+    Ok(match bounded.map(Duration::from_micros) {
+        Some(Duration::ZERO) => Spin::Never,
+        Some(time) => Spin::For(time),
+        None if options.has("spin") => Spin::Always,
+        None => Spin::Never,
+    })
 }
 
 fn name(options: &Options) -> Result<String, UsageError> {

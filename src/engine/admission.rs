@@ -113,9 +113,7 @@ impl Engine {
             self.connections[key].is_none(),
             "slab key {key} is used twice"
         );
-        let (outbound, partial) = (&self.outbound, &self.partial);
-        let order = self.stats.accepted;
-        let mut conn = Box::new(Connection::new(id, order, peer, now, outbound, partial));
+        let mut conn = Box::new(Connection::new(id, self.stats.accepted, peer, now));
         conn.refused = refusal.is_some();
         self.connections[key] = Some(conn);
         self.connected += 1;

@@ -157,6 +157,9 @@ const ENCODED_KEPT: usize = 4;
 pub(super) struct Audience {
     pub(super) cover: Rc<Cover>,
     pub(super) members: Vec<ConnId>,
+    /// Members that are still to be looked at because there is news, from `next` on, round the end.
+    pub(super) unvisited: usize,
+    next: usize,
     /// The last revision that concerned this audience: a member at it has everything.
     pub(super) last: u64,
     /// The one before.
@@ -169,6 +172,8 @@ impl Audience {
         Self {
             cover,
             members: Vec::new(),
+            unvisited: 0,
+            next: 0,
             last: revision,
             previous: revision,
             encoded: VecDeque::new(),
@@ -179,6 +184,31 @@ impl Audience {
     pub(super) fn concern(&mut self, revision: u64) {
         self.previous = self.last;
         self.last = revision;
+    }
+
+    /// Adds a member; it counts as unvisited if any do. Returns its place.
+    pub(super) fn add(&mut self, member: ConnId) -> usize {
+        self.members.push(member);
+        self.unvisited += usize::from(self.unvisited > 0);
+        self.members.len() - 1
+    }
+
+    /// Removes the member at `place`. The last one moves there: whether it was visited is not known any more.
+    pub(super) fn remove(&mut self, place: usize) -> Option<ConnId> {
+        self.members.swap_remove(place);
+        self.unvisited = self.unvisited.min(self.members.len());
+        if self.next >= self.members.len() {
+            self.next = 0;
+        }
+        self.members.get(place).copied()
+    }
+
+    /// The next member that is to be looked at.
+    pub(super) fn visit(&mut self) -> Option<ConnId> {
+        self.unvisited = self.unvisited.checked_sub(1)?;
+        let member = self.members[self.next];
+        self.next = (self.next + 1) % self.members.len();
+        Some(member)
     }
 
     /// Frames that lead a reader on, if some are kept.

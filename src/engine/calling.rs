@@ -5,7 +5,6 @@ use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_
 
 use super::board::Name;
 use super::call::{Arguments, CallId, Caller, Place, Wishes};
-use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
 use super::rights::Verb;
 use super::routing::{Choice, choose};
@@ -19,8 +18,6 @@ const TIMEOUT_DEFAULT: u64 = 30_000;
 const TIMEOUT_MAX: u64 = 86_400_000;
 /// Bytes of a frame that payload and headers leave to the rest of an INVOKE, names included.
 const INVOKE_REST: u64 = 1024;
-/// Bytes of an INVOKE beside its names, its payload and its headers, at most.
-const INVOKE_FIXED: usize = 96;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -181,7 +178,8 @@ impl Engine {
 
     /// Gives a worker that has room the calls that wait for one.
     pub(super) fn serve(&mut self, id: ConnId, now: Time) {
-        loop {
+        // Asked with each answer: nearly always nothing waits.
+        while self.is_hungry(id) {
             let Some(load) = self.load(id) else { return };
             let Some(conn) = live(&mut self.connections, id) else {
                 return;
@@ -213,6 +211,12 @@ impl Engine {
             }
             self.offer(id, park);
         }
+    }
+
+    /// Whether a worker might have calls to take that wait.
+    fn is_hungry(&self, id: ConnId) -> bool {
+        let traffic = self.get(id).and_then(|conn| conn.traffic.as_deref());
+        traffic.is_some_and(Traffic::is_hungry)
     }
 
     /// Notes that a worker may take what is parked there, if anything is.
@@ -374,26 +378,27 @@ impl Engine {
             return;
         };
         call.place = Place::Running(provider);
+        let function = call.function.clone();
+        let left = call.wishes.deadline.0.saturating_sub(now.0);
         let caller = call.caller.as_ref();
-        let invoke = Invoke {
-            id: call_id.wire(),
-            function: Text(&call.function),
-            timeout_ms: call.wishes.deadline.0.saturating_sub(now.0).div_ceil(1000),
-            payload: Bin(payload),
-            ext: InvokeOptions {
-                caller: caller.map_or(0, |caller| caller.worker),
-                caller_name: Text(caller.map_or("", |caller| &caller.name)),
-                headers: Bin(headers),
-            },
-        };
-        let names = invoke.function.len() + invoke.ext.caller_name.len();
-        let frame = invoke.to_frame_in(INVOKE_FIXED + names + payload.len() + headers.len());
+        let caller = caller.map(|caller| (caller.worker, caller.name.clone()));
         let traffic = self.traffic(provider);
         traffic.in_flight += 1;
         let mut running = traffic.running;
         self.calls.push_back(&mut running, call_id);
         self.traffic(provider).running = running;
-        self.reply(provider, OwnFrame::Ready(frame));
+        let invoke = Invoke {
+            id: call_id.wire(),
+            function: Text(&function),
+            timeout_ms: left.div_ceil(1000),
+            payload: Bin(payload),
+            ext: InvokeOptions {
+                caller: caller.as_ref().map_or(0, |(worker, _)| *worker),
+                caller_name: Text(caller.as_ref().map_or("", |(_, name)| name)),
+                headers: Bin(headers),
+            },
+        };
+        self.reply_with(provider, |out| invoke.encode_hot(out));
     }
 
     /// Gives a call whose arguments were kept to a provider. They are kept on only for another try.

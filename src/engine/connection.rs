@@ -29,7 +29,7 @@ pub(super) enum Phase {
         /// Ours is closed.
         half_closed: bool,
         /// Bytes discarded.
-        discarded: usize,
+        discarded: u32,
     },
 }
 
@@ -93,6 +93,41 @@ impl Batch {
     }
 }
 
+/// What was read and not handled. An idle connection has none.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// An unfinished frame.
+    pub(super) inbox: Inbox,
+    /// When that began.
+    pub(super) since: Time,
+    /// What is to be handled in a later turn: see [`super::intake`].
+    pub(super) rest: Vec<u8>,
+    /// What both hold of what all hold.
+    held: Share,
+}
+
+impl Unread {
+    pub(super) fn new(now: Time, all: &Account) -> Self {
+        Self {
+            inbox: Inbox::default(),
+            since: now,
+            rest: Vec::new(),
+            held: all.share(),
+        }
+    }
+
+    /// Its bytes.
+    fn bytes(&self) -> usize {
+        self.inbox.held() + self.rest.len()
+    }
+
+    /// It has changed.
+    pub(super) fn note_held(&mut self) {
+        let bytes = self.bytes();
+        self.held.set(bytes);
+    }
+}
+
 /// Who speaks on a connection, from HELLO on.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -131,12 +166,8 @@ pub(super) struct Connection {
     /// There was no room for it: it is only told so.
     pub(super) refused: bool,
     pub(super) identity: Option<Box<Identity>>,
-    pub(super) inbox: Inbox,
-    /// What inbox and rest hold of what all hold.
-    pub(super) partial: Share,
-    /// What was read and is to be handled in a later turn: see [`super::intake`].
-    pub(super) rest: Vec<u8>,
-    /// The peer closed its sending half behind that.
+    pub(super) unread: Option<Box<Unread>>,
+    /// The peer closed its sending half behind what is unread.
     pub(super) rest_is_last: bool,
     pub(super) outbox: Outbox,
     pub(super) batch: Option<Box<Batch>>,
@@ -145,8 +176,6 @@ pub(super) struct Connection {
     pub(super) since: Time,
     /// When a byte last came in, or was taken after none could be.
     pub(super) heard: Time,
-    /// When the unfinished frame in the inbox began.
-    pub(super) frame_since: Time,
     /// Nothing can be written since.
     pub(super) blocked_since: Option<Time>,
     /// Nothing could be written, and nothing was since: progress will be a sign of life.
@@ -156,25 +185,21 @@ pub(super) struct Connection {
     pub(super) pause: Pause,
     /// When the change budget will be even.
     pub(super) budget_even: Time,
-    /// In the queue of those that have something to write.
+    /// In the queue of those that are owed frames of their own; in that of the others: see [`super::due`].
+    pub(super) queued_reply: bool,
     pub(super) queued: bool,
     /// Own frames wait for the seal.
     pub(super) touched: bool,
     /// It changed the board in this turn.
     pub(super) caused: bool,
-    pub(super) timer: Option<(TimerId, Time)>,
+    pub(super) timer: Option<TimerId>,
+    /// When that fires.
+    pub(super) timer_at: Time,
 }
 
 impl Connection {
-    /// A connection that has said nothing yet. What it holds will count in these accounts.
-    pub(super) fn new(
-        id: ConnId,
-        order: u64,
-        peer: Peer,
-        now: Time,
-        outbound: &Account,
-        partial: &Account,
-    ) -> Self {
+    /// A connection that has said nothing yet.
+    pub(super) fn new(id: ConnId, order: u64, peer: Peer, now: Time) -> Self {
         Self {
             id,
             order,
@@ -182,31 +207,36 @@ impl Connection {
             phase: Phase::Greeting,
             refused: false,
             identity: None,
-            inbox: Inbox::default(),
-            partial: partial.share(),
-            rest: Vec::new(),
+            unread: None,
             rest_is_last: false,
-            outbox: Outbox::new(outbound),
+            outbox: Outbox::new(),
             batch: None,
             traffic: None,
             since: now,
             heard: now,
-            frame_since: now,
             blocked_since: None,
             stalled: false,
             pinged: false,
             pause: Pause::default(),
             budget_even: now,
+            queued_reply: false,
             queued: false,
             touched: false,
             caused: false,
             timer: None,
+            timer_at: now,
         }
     }
 
     /// Bytes of what is not handled yet.
     pub(super) fn unhandled(&self) -> usize {
-        self.inbox.held() + self.rest.len()
+        self.unread.as_ref().map_or(0, |unread| unread.bytes())
+    }
+
+    /// Whether frames wait to be handled in a later turn.
+    pub(super) fn has_rest(&self) -> bool {
+        let unread = self.unread.as_ref();
+        unread.is_some_and(|unread| !unread.rest.is_empty())
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -220,5 +250,21 @@ pub(super) fn encode_definition(definition: &Definition<'_>) -> Encoded {
     Encoded {
         encoded: encoded.into(),
         exclusive: definition.exclusive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // Ten thousand of them are what an engine holds most of. What is rare is in a box.
+        assert!(
+            size_of::<Connection>() <= 216,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert!(size_of::<Identity>() <= 120, "{}", size_of::<Identity>());
     }
 }

@@ -60,10 +60,12 @@ impl Connection {
                 consider(after(self.heard, limits.ping_after), Due::Ping);
             }
             consider(after(self.heard, limits.silence), Due::End(Code::Silent));
-            if self.inbox.held() > 0 {
-                let announced = self.inbox.announced().unwrap_or(0) as u64;
+            if let Some(unread) = &self.unread
+                && unread.inbox.held() > 0
+            {
+                let announced = unread.inbox.announced().unwrap_or(0) as u64;
                 let wait = limits.frame_timeout + announced * 1000 / FRAME_BYTES_PER_SECOND;
-                consider(after(self.frame_since, wait), Due::End(Code::FrameTimeout));
+                consider(after(unread.since, wait), Due::End(Code::FrameTimeout));
             }
         }
         if self
@@ -89,13 +91,14 @@ impl Engine {
         };
         let at = at.max(now);
         match conn.timer {
-            Some((_, set)) if set <= at => return,
-            Some((timer, _)) => {
+            Some(_) if conn.timer_at <= at => return,
+            Some(timer) => {
                 self.wheel.remove(timer);
             }
             None => {}
         }
-        conn.timer = Some((self.wheel.insert(at, Timer::Connection(id)), at));
+        conn.timer = Some(self.wheel.insert(at, Timer::Connection(id)));
+        conn.timer_at = at;
     }
 
     /// When [`Engine::poll_expired`] has something to say, if nothing happens before.
@@ -206,7 +209,9 @@ impl Engine {
             return;
         }
         conn.heard = now;
-        conn.frame_since = now;
+        if let Some(unread) = &mut conn.unread {
+            unread.since = now;
+        }
         self.resumes.push_back(id);
         self.arm(id, now);
     }

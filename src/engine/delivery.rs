@@ -8,14 +8,17 @@ use crate::protocol::{NoExtensions, Resync, Synced, Text};
 use super::audience::Reader;
 use super::connection::{Connection, Phase};
 use super::namespace::Namespace;
-use super::outbox::{ANY_TIME, Outbox, Piece, Position, Stream, Within};
+use super::outbox::{Outbox, Piece, Position, Stream, Within};
+use super::own::ANY_TIME;
 use super::snapshot::Cursor;
 use super::stats::Stats;
-use super::{ConnId, Engine, Time, Written, queue};
+use super::{ConnId, Engine, Time, Written};
 use crate::limits::Limits;
 
 /// Slices offered in one write.
 const SLICES_MAX: usize = 64;
+/// Most writes are of fewer, and need no room for more.
+const FEW: usize = 4;
 /// Bytes after which no further frame is offered in the same write.
 const BYTES_MAX: usize = 256 * 1024;
 
@@ -34,19 +37,6 @@ struct Gathered {
 }
 
 impl Engine {
-    /// The next connection that has something to write and is not blocked. Call [`Engine::flush`] for it.
-    pub fn poll_flush(&mut self) -> Option<ConnId> {
-        while let Some(id) = self.flushable.pop_front() {
-            if let Some(conn) = super::live(&mut self.connections, id) {
-                conn.queued = false;
-                if conn.blocked_since.is_none() {
-                    return Some(id);
-                }
-            }
-        }
-        None
-    }
-
     /// Offers what is due to `conn` to `write`, in one call (at most 64 slices, and no further frame after
     /// 256 KiB).
     pub fn flush(&mut self, id: ConnId, now: Time, write: impl FnOnce(&[IoSlice<'_>]) -> Written) {
@@ -58,25 +48,19 @@ impl Engine {
         let cache = self.config.limits.cache_bytes;
         let (namespaces, stats) = (&mut self.namespaces, &mut self.stats);
         let gathered = gather(conn, namespaces, &mut pieces, stats, cache);
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX + 1];
-        let (mut count, mut bytes) = (0, 0);
-        for (slot, slice) in slices.iter_mut().zip(conn.outbox.slices(&pieces)) {
-            *slot = IoSlice::new(slice);
-            count += 1;
-            bytes += slice.len();
-        }
-        let written = if count == 0 {
-            Written::Bytes(0)
+        let (written, bytes) = if pieces.len() < FEW {
+            offer::<FEW>(&conn.outbox, &pieces, write)
         } else {
-            write(&slices[..count])
+            offer::<{ SLICES_MAX + 1 }>(&conn.outbox, &pieces, write)
         };
+        self.writes += u64::from(bytes > 0);
         match written {
             Written::Bytes(taken) => {
                 self.stats.bytes_out += taken as u64;
-                self.stats.frames_out += count as u64;
-                let all = conn
-                    .outbox
-                    .advance(&mut pieces, taken.min(bytes), &mut self.queues);
+                let outbox = &mut conn.outbox;
+                let advanced = outbox.advance(&mut pieces, taken.min(bytes), &mut self.spare);
+                let all = advanced.all;
+                self.stats.frames_out += advanced.frames;
                 if taken > 0 && std::mem::take(&mut conn.stalled) {
                     conn.heard = now;
                 }
@@ -84,7 +68,8 @@ impl Engine {
                     conn.outbox.stream = gathered.stream;
                 }
                 if !all || gathered.more {
-                    queue(conn, &mut self.flushable);
+                    // Behind those who wait for their first answer.
+                    self.due.more(conn);
                 }
                 let relieved = conn.pause.outbound
                     && conn.outbox.bytes() < self.config.limits.max_outbound as usize / 2;
@@ -112,6 +97,26 @@ impl Engine {
         pieces.clear();
         self.pieces = pieces;
     }
+}
+
+/// Offers pieces in one call of `write`, if there are any. Returns what became of it, and how much was offered.
+fn offer<const ROOM: usize>(
+    outbox: &Outbox,
+    pieces: &[Piece],
+    write: impl FnOnce(&[IoSlice<'_>]) -> Written,
+) -> (Written, usize) {
+    let mut slices = [IoSlice::new(&[]); ROOM];
+    let (mut count, mut bytes) = (0, 0);
+    for (slot, slice) in slices.iter_mut().zip(outbox.slices(pieces)) {
+        *slot = IoSlice::new(slice);
+        count += 1;
+        bytes += slice.len();
+    }
+    let written = match count {
+        0 => Written::Bytes(0),
+        _ => write(&slices[..count]),
+    };
+    (written, bytes)
 }
 
 /// Collects what is to be written next, in order.
@@ -144,7 +149,7 @@ fn gather(
             return Gathered { stream, more: true };
         }
         if let Some(len) = next_own(outbox, own, &stream, watch.as_ref()) {
-            pieces.push(Piece::Own);
+            pieces.push(Piece::Own(len));
             own += 1;
             bytes += len;
             continue;
@@ -183,7 +188,7 @@ fn gather(
     }
 }
 
-/// The length of the `index`-th own frame, if it would overtake no change.
+/// The length of the `index`-th run of own frames, if it would overtake no change.
 fn next_own(
     outbox: &Outbox,
     index: usize,
@@ -306,14 +311,15 @@ impl Watching<'_> {
     /// needed it just before.
     fn next_change(&mut self, position: &mut Position) -> Next {
         let audience = &self.namespace.audiences[self.audience];
-        let kept = match position.within {
+        let within = position.within.as_deref().copied();
+        let kept = match within {
             Some(within) => audience.encoded_between(position, within).is_some(),
             None => audience.encoded_for(position).is_some(),
         };
         if !kept {
             // Frames begin at the last revision that concerned the audience, unless the reader was last
             // told an earlier one.
-            let (from, to) = match position.within {
+            let (from, to) = match within {
                 Some(within) => (within.from, Some(within.to)),
                 None => (audience.previous.min(position.told), None),
             };
@@ -331,20 +337,20 @@ impl Watching<'_> {
             }
         }
         let audience = &self.namespace.audiences[self.audience];
-        let encoded = match position.within {
+        let encoded = match within {
             Some(within) => audience.encoded_between(position, within),
             None => audience.encoded_for(position),
         };
         let encoded = encoded.expect("kept, or encoded just now");
-        let part = position.within.map_or(0, |within| within.part);
+        let part = within.map_or(0, |within| within.part);
         let frame = encoded.parts[part].clone();
         let (from, to) = (encoded.from, encoded.to);
         if part + 1 < encoded.parts.len() {
-            position.within = Some(Within {
+            position.within = Some(Box::new(Within {
                 from,
                 to,
                 part: part + 1,
-            });
+            }));
         } else {
             *position = Position {
                 synced: position.synced,

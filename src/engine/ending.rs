@@ -2,7 +2,7 @@
 //! for its caller; its provider's slot is free only when the provider has answered, or is gone.
 
 use crate::protocol::{
-    Bin, Cancel, Code, Executed, Failure, FailureOptions, NoExtensions, Outcome, Text,
+    Cancel, Code, Executed, Failure, FailureOptions, NoExtensions, Outcome, Text,
 };
 
 use super::board::Name;
@@ -15,8 +15,8 @@ use crate::limits::Limits;
 
 const GONE: &str = "the provider went before it answered";
 
-/// Bytes of a RESULT beside its payload, at most.
-const RESULT_FIXED: usize = 24;
+/// Bytes of a RESULT or a FAILURE beside what the peer chose, at most.
+const FIXED: usize = 128;
 
 /// How a call ends for its caller.
 pub(super) enum Ending<'a> {
@@ -51,27 +51,19 @@ impl Ending<'_> {
         }
     }
 
-    fn frame(&self, request: u64) -> Vec<u8> {
+    /// Appends it as a frame for the caller of `request`.
+    fn write(&self, request: u64, out: &mut Vec<u8>) {
         match self {
-            Ending::Result(payload) => Outcome {
+            Ending::Result(payload) => Outcome::encode_hot(request, payload, out),
+            Ending::Failure(failure) => Failure {
                 id: request,
-                payload: Bin(payload),
-                ..Outcome::default()
-            }
-            .to_frame_in(RESULT_FIXED + payload.len()),
-            Ending::Failure(failure) => {
-                let details = failure.ext.details;
-                let ext = FailureOptions {
+                ext: FailureOptions {
                     from_function: true,
-                    details,
-                };
-                Failure {
-                    id: request,
-                    ext,
-                    ..(*failure).clone()
-                }
-                .to_frame()
+                    details: failure.ext.details,
+                },
+                ..(*failure).clone()
             }
+            .encode(out),
             Ending::Engine {
                 code,
                 message,
@@ -84,7 +76,7 @@ impl Ending<'_> {
                 executed: *executed,
                 ..Failure::default()
             }
-            .to_frame(),
+            .encode(out),
         }
     }
 }
@@ -306,20 +298,17 @@ impl Engine {
         if let Some(traffic) = conn.traffic.as_deref_mut() {
             traffic.forget_made(caller.request);
         }
-        let mut frame = ending.frame(caller.request);
-        let mut outcome = ending.outcome();
-        if conn.outbox.bytes() + frame.len() > limit {
-            let instead = Ending::Engine {
+        let mut ending = ending;
+        if conn.outbox.bytes() + FIXED + ending.bytes() > limit {
+            ending = &Ending::Engine {
                 code: Code::Overloaded,
                 message: "the caller does not read its answers (--max-backlog)",
                 executed: Executed::Maybe,
             };
-            frame = instead.frame(caller.request);
-            outcome = instead.outcome();
             self.stats.count_limited(Limits::FLAGS.max_backlog);
         }
-        self.stats.count_ending(outcome);
-        self.reply(caller.conn, OwnFrame::Ready(frame));
+        self.stats.count_ending(ending.outcome());
+        self.reply_with(caller.conn, |out| ending.write(caller.request, out));
     }
 
     /// One caller fewer waits; a provider that has its call runs it for nobody.

@@ -232,7 +232,7 @@ impl Engine {
     /// Whether there is room for one more copy of what one sender may have sent to very many.
     fn takes_casts(&mut self) -> bool {
         let limit = self.config.limits.max_outbound_total;
-        let takes = self.outbound.total() as u64 <= limit;
+        let takes = self.spare.waiting() as u64 <= limit;
         if !takes {
             let flag = Limits::FLAGS.max_outbound_total;
             self.stats.count_limited(flag);

@@ -15,10 +15,10 @@ impl Engine {
     /// much as may be.
     pub(super) fn bound_outbound(&mut self, now: Time) {
         let limit = self.config.limits.max_outbound_total;
-        if self.outbound.total() as u64 <= limit {
+        if self.spare.waiting() as u64 <= limit {
             return;
         }
-        let share = self.outbound.total() / self.connected.max(1);
+        let share = self.spare.waiting() / self.connected.max(1);
         let holders = self.connections.iter().flatten();
         let holders = holders.filter(|conn| conn.outbox.bytes() >= share);
         let mut holders: Vec<_> = holders
@@ -35,7 +35,7 @@ impl Engine {
             } else {
                 limit.saturating_mul(2)
             };
-            if self.outbound.total() as u64 <= most {
+            if self.spare.waiting() as u64 <= most {
                 return;
             }
             let Some(conn) = live(&mut self.connections, id) else {
@@ -61,7 +61,8 @@ impl Engine {
         while self.partial.total() as u64 > limit {
             let holders = self.connections.iter().flatten();
             let holders = holders.filter(|conn| conn.unhandled() > 0);
-            let first = holders.map(|conn| (conn.frame_since, conn.id)).min();
+            let first = holders.filter_map(|conn| Some((conn.unread.as_ref()?.since, conn.id)));
+            let first = first.min();
             let Some((_, id)) = first else { return };
             let message = format!("over {limit} bytes of frames are unfinished; yours for longest");
             let flag = Limits::FLAGS.max_partial;

@@ -5,16 +5,16 @@ use log::debug;
 
 use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
 
-use super::connection::Phase;
+use super::connection::{Phase, Unread};
 use super::ending::Ending;
 use super::outbox::{OwnFrame, Stream};
 use super::refusal::{Refusal, cut};
 use super::stats::Dropped;
-use super::{Close, ConnId, Engine, Time, queue};
+use super::{Close, ConnId, Engine, Time};
 use crate::limits::Limits;
 
 /// Bytes that a connection which is being closed may still send before it is cut off.
-const DISCARD_MAX: usize = 4 << 20;
+const DISCARD_MAX: u32 = 4 << 20;
 
 /// Work that the frames of one connection may cause in one turn, in what costs about a tenth of a microsecond to
 /// one: an event's delivery, a row of a list. A small frame can ask for very much of it, and the others wait
@@ -32,18 +32,19 @@ impl Engine {
         conn.heard = now;
         conn.pinged = false;
         if let Phase::Leaving { discarded, .. } = &mut conn.phase {
-            *discarded += bytes.len();
+            *discarded = discarded.saturating_add(bytes.len() as u32);
             if *discarded > DISCARD_MAX {
                 self.remove(id);
             }
             return;
         }
-        if conn.rest.is_empty() {
-            self.handle_frames(id, bytes, now);
-        } else {
+        match &mut conn.unread {
             // A shell that looks for the end of a connection reads it all the same.
-            conn.rest.extend_from_slice(bytes);
-            conn.partial.set(conn.unhandled());
+            Some(unread) if !unread.rest.is_empty() => {
+                unread.rest.extend_from_slice(bytes);
+                unread.note_held();
+            }
+            _ => self.handle_frames(id, bytes, now),
         }
         self.bound_partial(now);
     }
@@ -51,7 +52,9 @@ impl Engine {
     fn handle_frames(&mut self, id: ConnId, bytes: &[u8], now: Time) {
         let Some(conn) = self.get_mut(id) else { return };
         // Taken out while frames borrow from it.
-        let mut inbox = std::mem::take(&mut conn.inbox);
+        let mut unread = conn.unread.take();
+        let inbox = unread.as_mut().map(|it| std::mem::take(&mut it.inbox));
+        let mut inbox = inbox.unwrap_or_default();
         let was_held = inbox.held();
         let frames_before = self.stats.frames_in;
         let mut input = bytes;
@@ -83,15 +86,20 @@ impl Engine {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
-        if inbox.held() > 0 && (was_held == 0 || begun_anew) {
-            conn.frame_since = now;
+        if inbox.held() > 0 || !input.is_empty() {
+            let new = || Box::new(Unread::new(now, &self.partial));
+            let mut unread = unread.unwrap_or_else(new);
+            if inbox.held() > 0 && (was_held == 0 || begun_anew) {
+                unread.since = now;
+            }
+            unread.inbox = inbox;
+            if !input.is_empty() {
+                unread.rest = input.to_vec();
+                self.later_rests.push(id);
+            }
+            unread.note_held();
+            conn.unread = Some(unread);
         }
-        conn.inbox = inbox;
-        if !input.is_empty() {
-            conn.rest = input.to_vec();
-            self.later_rests.push(id);
-        }
-        conn.partial.set(conn.unhandled());
         self.check_outbound(id);
         self.arm(id, now);
     }
@@ -109,12 +117,14 @@ impl Engine {
             };
             // The engine did not look: that was no silence.
             conn.heard = now;
-            let rest = std::mem::take(&mut conn.rest);
+            let unread = conn.unread.as_mut();
+            let rest = unread.map(|unread| std::mem::take(&mut unread.rest));
+            let rest = rest.unwrap_or_default();
             self.handle_frames(id, &rest, now);
             let Some(conn) = self.get_mut(id) else {
                 continue;
             };
-            if conn.is_leaving() || !conn.rest.is_empty() {
+            if conn.is_leaving() || conn.has_rest() {
                 continue;
             }
             if conn.rest_is_last {
@@ -141,7 +151,7 @@ impl Engine {
             }
             return;
         }
-        if !conn.rest.is_empty() {
+        if conn.has_rest() {
             conn.rest_is_last = true;
             return;
         }
@@ -169,7 +179,7 @@ impl Engine {
             return;
         };
         if conn.blocked_since.take().is_some() {
-            queue(conn, &mut self.flushable);
+            self.due.any(conn);
         }
     }
 
@@ -303,7 +313,22 @@ impl Engine {
         if conn.is_leaving() {
             return;
         }
-        conn.outbox.push(frame, &mut self.queues);
+        conn.outbox.push(frame, &mut self.spare);
+        if !conn.touched {
+            conn.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// The same, for a frame that `write` appends to what the connection is owed.
+    pub(super) fn reply_with(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(conn) = super::live(&mut self.connections, id) else {
+            return;
+        };
+        if conn.is_leaving() {
+            return;
+        }
+        conn.outbox.push_with(&mut self.spare, write);
         if !conn.touched {
             conn.touched = true;
             self.touched.push(id);
@@ -311,12 +336,13 @@ impl Engine {
     }
 
     /// Queues a frame that may go at any time.
+    #[allow(clippy::needless_pass_by_value)] // Callers make it for this.
     pub(super) fn send_any_time(&mut self, id: ConnId, frame: Vec<u8>) {
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
-        conn.outbox.push_any_time(frame, &mut self.queues);
-        queue(conn, &mut self.flushable);
+        conn.outbox.push_any_time(&frame, &mut self.spare);
+        self.due.reply(conn);
     }
 
     /// Stops reading a connection whose replies pile up.
@@ -339,7 +365,7 @@ impl Engine {
             return;
         };
         self.connected -= 1;
-        if let Some((timer, _)) = conn.timer {
+        if let Some(timer) = conn.timer {
             self.wheel.remove(timer);
         }
         self.door.left(&conn);

@@ -7,7 +7,8 @@
 //!    [`Engine::handle_writable`] for what happened;
 //! 2. [`Engine::poll_expired`], then for each one read once more and [`Engine::handle_expired`];
 //! 3. [`Engine::seal`]: this turn's changes become one revision, replies get their stamp;
-//! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write;
+//! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write, or
+//!    [`Engine::poll_reply`] and [`Engine::poll_news`] for those who are answered and those who look on;
 //! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
 //! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
@@ -24,6 +25,7 @@ mod connection;
 mod credentials;
 mod deadline;
 mod delivery;
+mod due;
 mod ending;
 mod events;
 mod excess;
@@ -31,6 +33,7 @@ mod gate;
 mod intake;
 mod namespace;
 mod outbox;
+mod own;
 mod part;
 mod reform;
 mod refusal;
@@ -52,6 +55,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
@@ -66,16 +70,18 @@ use call::{CallId, Calls};
 use chance::{Chance, Keyed};
 use connection::Connection;
 pub use credentials::{Credentials, Principal, TokenHash, check_namespace};
+use due::Due;
 use gate::Gate;
 use namespace::Namespace;
-use outbox::{Piece, Queues};
+use outbox::Piece;
+use own::Spare;
 pub use rights::{Rights, Rules, Verb};
 pub use size::Size;
 use stats::LookedUp;
 pub use stats::{Changes, Dropped, Stats};
 use throttle::Throttle;
 use turntime::TurnClock;
-pub use turntime::TurnTimes;
+pub use turntime::{Percentiles, Turn};
 use wheel::Wheel;
 
 /// Names a connection for its lifetime: the shell's slab key, and a generation that makes a key used
@@ -192,8 +198,7 @@ pub struct Engine {
     connected: usize,
     door: Door,
     gate: Gate,
-    /// Bytes that wait to be read by all connections; of their unfinished frames; of their unfinished batches.
-    outbound: Account,
+    /// Bytes of all connections' unfinished frames; of their unfinished batches.
     partial: Account,
     batches: Account,
     namespaces: Slab<Namespace>,
@@ -213,8 +218,7 @@ pub struct Engine {
     tickets: u64,
     /// Bytes of arguments kept for another try.
     retained: usize,
-    /// Who has something to write.
-    flushable: VecDeque<ConnId>,
+    due: Due,
     /// Whose frames of this turn want a stamp.
     touched: Vec<ConnId>,
     /// Who has a rest to be handled in this turn, and in the next.
@@ -230,13 +234,17 @@ pub struct Engine {
     /// Somebody who may do so asked for the engine's end.
     drain_asked: bool,
     stats: Stats,
+    /// Calls of a shell's `write`.
+    writes: u64,
     turn_clock: TurnClock,
     /// What it costs a walk to find out, if somebody asked in this turn.
     looked_up: Cell<Option<LookedUp>>,
     throttle: Throttle,
     /// Kept for their memory between flushes.
     pieces: Vec<Piece>,
-    queues: Queues,
+    spare: Spare,
+    /// The metadata of workers that have none.
+    nothing: Rc<[u8]>,
 }
 
 /// What a timer is for.
@@ -270,7 +278,6 @@ impl Engine {
             connected: 0,
             door: Door::new(hash_keys),
             gate: Gate::open(),
-            outbound: Account::default(),
             partial: Account::default(),
             batches: Account::default(),
             namespaces: Slab::new(),
@@ -284,7 +291,7 @@ impl Engine {
             parked: 0,
             tickets: 0,
             retained: 0,
-            flushable: VecDeque::new(),
+            due: Due::default(),
             touched: Vec::new(),
             rests: Vec::new(),
             later_rests: Vec::new(),
@@ -295,11 +302,13 @@ impl Engine {
             shutdown: Shutdown::No,
             drain_asked: false,
             stats: Stats::default(),
+            writes: 0,
             turn_clock: TurnClock::new(now),
             looked_up: Cell::new(None),
             throttle: Throttle::default(),
             pieces: Vec::new(),
-            queues: Queues::default(),
+            spare: Spare::default(),
+            nothing: Rc::new([]),
             chance,
         }
     }
@@ -310,7 +319,7 @@ impl Engine {
         self.handle_rests(now);
         self.relieve(now);
         self.bound_outbound(now);
-        let idle = self.flushable.is_empty();
+        let idle = self.due.is_empty();
         let mut concerned = Vec::new();
         let mut causers_pay = false;
         for key in 0..self.namespaces.capacity() {
@@ -329,11 +338,7 @@ impl Engine {
                 self.stats.revisions += 1;
             }
             for audience in concerned.drain(..) {
-                for &member in &self.namespaces[key].audiences[audience].members {
-                    if let Some(conn) = live(&mut self.connections, member) {
-                        queue(conn, &mut self.flushable);
-                    }
-                }
+                self.due.announce(&mut self.namespaces, key, audience);
             }
         }
         // Both lists keep their memory for the next turn.
@@ -351,24 +356,24 @@ impl Engine {
             conn.touched = false;
             let namespace = conn.identity.as_ref().map(|identity| identity.namespace);
             let revision = namespace.map_or(0, |key| self.namespaces[key].revision());
-            conn.outbox.seal(revision, |id| {
+            conn.outbox.seal(revision, |id, out| {
                 let mut reply = Outcome {
                     id,
                     ..Outcome::default()
                 };
                 reply.ext.revision = Some(revision);
-                reply.to_frame()
+                reply.encode(out);
             });
-            queue(conn, &mut self.flushable);
+            self.due.reply(conn);
             self.check_outbound(id);
         }
         debug_assert!(self.touched.is_empty(), "a seal makes no replies");
         self.touched = touched;
     }
 
-    /// The shell worked on a turn from `began` to `ended`, its wait for events not included.
-    pub fn note_turn(&mut self, began: Time, ended: Time) {
-        self.turn_clock.note(began, ended);
+    /// The shell worked on a turn, its wait for events not included.
+    pub fn note_turn(&mut self, turn: Turn) {
+        self.turn_clock.note(turn, &self.stats, self.writes);
         self.looked_up.set(None);
     }
 
@@ -376,13 +381,13 @@ impl Engine {
     #[must_use]
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.get(conn)
-            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && conn.rest.is_empty())
+            .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && !conn.has_rest())
     }
 
     /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.flushable.is_empty()
+        !self.due.is_empty()
             || !self.touched.is_empty()
             || !self.rests.is_empty()
             || !self.resumes.is_empty()
@@ -423,12 +428,4 @@ fn live(connections: &mut [Option<Box<Connection>>], id: ConnId) -> Option<&mut 
         .get_mut(id.key())?
         .as_deref_mut()
         .filter(|conn| conn.id == id)
-}
-
-/// Queues a connection for flushing, unless it is queued or can't be written to.
-fn queue(conn: &mut Connection, flushable: &mut VecDeque<ConnId>) {
-    if !conn.queued && conn.blocked_since.is_none() {
-        conn.queued = true;
-        flushable.push_back(conn.id);
-    }
 }

@@ -94,9 +94,7 @@ impl Namespace {
             self.by_cover.insert(cover, key);
             key
         };
-        let members = &mut self.audiences[key].members;
-        members.push(conn);
-        (key, members.len() - 1)
+        (key, self.audiences[key].add(conn))
     }
 
     /// A watch that is kept because rights leave only a part of it.
@@ -117,12 +115,10 @@ impl Namespace {
         }
     }
 
-    /// Takes a connection out of its audience. Returns who has its place now.
+    /// Takes a connection out of its audience. Returns who has its place now, and may have been passed over.
     pub(super) fn part(&mut self, (audience, place): (usize, usize)) -> Option<ConnId> {
-        let members = &mut self.audiences[audience].members;
-        members.swap_remove(place);
-        let moved = members.get(place).copied();
-        if members.is_empty() {
+        let moved = self.audiences[audience].remove(place);
+        if self.audiences[audience].members.is_empty() {
             let gone = self.audiences.remove(audience);
             self.encoded_bytes -= gone.encoded_bytes();
             self.by_cover.remove(&gone.cover);

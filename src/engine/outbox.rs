@@ -2,27 +2,12 @@
 //! must not overtake, and its position in what is pushed to all. A connection that lags costs a
 //! position, not a queue. Never writes; says what is due and takes note of what was taken.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::account::{Account, Share};
+use super::account::Share;
 use super::audience::Reader;
+use super::own::{Own, Spare};
 use super::snapshot::Cursor;
-
-/// The stamp of a frame that may go at any time: greetings, heartbeats, farewells.
-pub(super) const ANY_TIME: u64 = u64::MAX - 1;
-/// The stamp of a frame whose turn is not sealed yet.
-const UNSEALED: u64 = u64::MAX;
-
-/// A frame for this connection alone.
-#[derive(Debug)]
-struct Own {
-    stamp: u64,
-    frame: OwnFrame,
-}
-
-/// What an own frame takes up beside its bytes: its place in the queue, and the allocator's.
-const OWN_OVERHEAD: usize = size_of::<Own>() + 16;
 
 /// A frame for one connection, or what makes one when the turn is sealed.
 #[derive(Debug)]
@@ -58,7 +43,7 @@ pub(super) struct Position {
     /// SYNCED was sent.
     pub(super) synced: bool,
     /// In the midst of a change of several parts.
-    pub(super) within: Option<Within>,
+    pub(super) within: Option<Box<Within>>,
 }
 
 /// The next part of a change of several parts.
@@ -82,234 +67,207 @@ impl Position {
     }
 }
 
-/// Bytes of a frame that is being written, wherever they live.
+/// Bytes that are to be written, wherever they live.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
-    /// Shared with others.
+    /// A frame that is shared with others.
     Shared { frame: Rc<[u8]>, after: Stream },
-    /// The next of the connection's own frames.
-    Own,
+    /// The next run of the connection's own frames: so many bytes.
+    Own(usize),
 }
 
+/// What became of what was offered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// All of it was taken.
+    pub(super) all: bool,
+    /// Frames of which the first byte was.
+    pub(super) frames: u64,
+}
+
+/// A shared frame that was written in part.
 #[derive(Debug)]
-enum Begun {
-    Shared(Rc<[u8]>),
-    Own(Vec<u8>),
-}
-
-/// Emptied queues of own frames, for whoever has the next frame: an idle connection owns no buffer, and a busy one
-/// does not allocate one for each answer.
-#[derive(Debug, Default)]
-pub(super) struct Queues(Vec<VecDeque<Own>>);
-
-/// Queues that are kept, and the frames that each has room for, at most: 128 KiB in all.
-const QUEUES_MAX: usize = 64;
-const QUEUE_ROOM: usize = 64;
-
-impl Queues {
-    /// An empty queue.
-    fn take(&mut self) -> VecDeque<Own> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    /// Keeps the memory of an empty queue, unless there is enough of it.
-    fn keep(&mut self, queue: VecDeque<Own>) {
-        if self.0.len() < QUEUES_MAX && queue.capacity() <= QUEUE_ROOM {
-            self.0.push(queue);
-        }
-    }
+struct Begun {
+    frame: Rc<[u8]>,
+    /// How much of it was.
+    written: usize,
+    /// What it holds of what all outboxes hold.
+    _held: Share,
 }
 
 /// See the top of this file.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    own: VecDeque<Own>,
-    unsealed: usize,
-    own_bytes: usize,
-    /// A frame that was written in part, and how much of it.
-    begun: Option<Box<(Begun, usize)>>,
+    /// None if there are no own frames: an idle connection owns no buffer.
+    own: Option<Box<Own>>,
+    begun: Option<Box<Begun>>,
     pub(super) stream: Stream,
-    /// What it holds of what all outboxes hold.
-    held: Share,
 }
 
 impl Outbox {
-    pub(super) fn new(all: &Account) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            held: all.share(),
-            own: VecDeque::new(),
-            unsealed: 0,
-            own_bytes: 0,
+            own: None,
             begun: None,
             stream: Stream::Nothing,
         }
     }
 
-    /// Bytes of own frames that wait, with what each takes up beside, and of a begun frame.
+    /// Bytes of own frames that wait, with what they take up beside, and of a begun frame.
     pub(super) fn bytes(&self) -> usize {
-        self.own_bytes + self.begun.as_ref().map_or(0, |begun| begun.0.bytes().len())
+        self.own.as_ref().map_or(0, |own| own.bytes())
+            + self.begun.as_ref().map_or(0, |begun| begun.frame.len())
     }
 
-    /// Whether own frames wait, or one was written in part.
+    /// Whether own frames wait, or a frame was written in part.
     pub(super) fn owes(&self) -> bool {
-        !self.own.is_empty() || self.begun.is_some()
+        self.own.is_some() || self.begun.is_some()
     }
 
     /// Adds a frame that may go at any time (behind those before it).
-    pub(super) fn push_any_time(&mut self, frame: Vec<u8>, queues: &mut Queues) {
-        self.own_bytes += frame.len();
-        self.add(ANY_TIME, OwnFrame::Ready(frame), queues);
-        self.note_held();
+    pub(super) fn push_any_time(&mut self, frame: &[u8], spare: &mut Spare) {
+        self.own_or(spare).add_any_time(frame);
     }
 
     /// Adds a frame that must not overtake this turn's changes.
-    pub(super) fn push(&mut self, frame: OwnFrame, queues: &mut Queues) {
-        if let OwnFrame::Ready(bytes) = &frame {
-            self.own_bytes += bytes.len();
+    pub(super) fn push(&mut self, frame: OwnFrame, spare: &mut Spare) {
+        match frame {
+            OwnFrame::Ready(frame) => self.push_with(spare, |out| out.extend_from_slice(&frame)),
+            OwnFrame::Registered(id) => self.own_or(spare).add_registered(id),
         }
-        self.add(UNSEALED, frame, queues);
-        self.unsealed += 1;
-        self.note_held();
     }
 
-    fn add(&mut self, stamp: u64, frame: OwnFrame, queues: &mut Queues) {
-        if self.own.capacity() == 0 {
-            self.own = queues.take();
-        }
-        self.own.push_back(Own { stamp, frame });
-        self.own_bytes += OWN_OVERHEAD;
+    /// The same, of a frame that `write` appends to what is there.
+    pub(super) fn push_with(&mut self, spare: &mut Spare, write: impl FnOnce(&mut Vec<u8>)) {
+        self.own_or(spare).add(write);
     }
 
-    /// The turn is sealed with `revision`: stamps what was added in it.
-    pub(super) fn seal(&mut self, revision: u64, registered: impl Fn(u64) -> Vec<u8>) {
-        let behind = self
-            .own
-            .iter_mut()
-            .rev()
-            .filter(|own| own.stamp == UNSEALED);
-        for own in behind.take(self.unsealed) {
-            own.stamp = revision;
-            if let OwnFrame::Registered(id) = own.frame {
-                let frame = registered(id);
-                self.own_bytes += frame.len();
-                own.frame = OwnFrame::Ready(frame);
-            }
+    fn own_or(&mut self, spare: &mut Spare) -> &mut Own {
+        self.own.get_or_insert_with(|| spare.take())
+    }
+
+    /// The turn is sealed with `revision`: stamps what was added in it. `registered` appends the good end of a
+    /// registry request of this id.
+    pub(super) fn seal(&mut self, revision: u64, registered: impl Fn(u64, &mut Vec<u8>)) {
+        if let Some(own) = &mut self.own {
+            own.seal(revision, registered);
         }
-        self.unsealed = 0;
-        self.note_held();
     }
 
     /// Forgets the own frames of which nothing was written.
     pub(super) fn drop_waiting(&mut self) {
-        self.own = VecDeque::new();
-        (self.own_bytes, self.unsealed) = (0, 0);
-        self.note_held();
+        if let Some(own) = &mut self.own {
+            own.drop_waiting();
+        }
+        self.own.take_if(|own| own.is_empty());
     }
 
-    fn note_held(&mut self) {
-        let bytes = self.bytes();
-        self.held.set(bytes);
-    }
-
-    /// The stamp of the `index`-th own frame and its length; `None` behind the last, or if its turn is not
+    /// The stamp of the `index`-th run of own frames and its length; `None` behind the last, or if its turn is not
     /// sealed yet.
     pub(super) fn own(&self, index: usize) -> Option<(u64, usize)> {
-        match self.own.get(index)? {
-            Own {
-                stamp,
-                frame: OwnFrame::Ready(frame),
-            } if *stamp != UNSEALED => Some((*stamp, frame.len())),
-            _ => None,
-        }
+        self.own.as_ref()?.run(index)
     }
 
-    /// Own frames that wait.
+    /// Runs of own frames that wait.
     pub(super) fn own_count(&self) -> usize {
-        self.own.len()
+        self.own.as_ref().map_or(0, |own| own.runs())
     }
 
-    /// The bytes to offer: the rest of a begun frame, then the pieces.
+    /// The bytes to offer: the rest of a begun frame, then the pieces. Own frames that follow each other are one.
     pub(super) fn slices<'a>(&'a self, pieces: &'a [Piece]) -> impl Iterator<Item = &'a [u8]> {
-        let mut own = self.own.iter();
-        let rest = self.begun.iter().map(|begun| &begun.0.bytes()[begun.1..]);
-        rest.chain(pieces.iter().map(move |piece| match piece {
-            Piece::Shared { frame, .. } => &**frame,
-            Piece::Own => match own.next() {
-                Some(Own {
-                    frame: OwnFrame::Ready(frame),
-                    ..
-                }) => frame,
-                _ => unreachable!("only ready frames are gathered"),
-            },
+        let mut own = self.own.as_ref().map_or(&[][..], |own| own.waiting());
+        let begun = self.own.as_ref().map_or(0, |own| own.begun());
+        let rest = self.begun.iter();
+        let rest = rest.map(|begun| &begun.frame[begun.written..]);
+        let mut pieces = pieces.iter().peekable();
+        let mut next_own = move |bytes: usize| {
+            let (next, rest) = own.split_at(bytes);
+            own = rest;
+            next
+        };
+        let mut first = begun;
+        rest.chain(std::iter::from_fn(move || {
+            let mut bytes = std::mem::take(&mut first);
+            while let Some(Piece::Own(more)) = pieces.peek() {
+                bytes += more;
+                pieces.next();
+            }
+            if bytes > 0 {
+                return Some(next_own(bytes));
+            }
+            match pieces.next()? {
+                Piece::Shared { frame, .. } => Some(&**frame),
+                Piece::Own(_) => unreachable!("taken above"),
+            }
         }))
     }
 
-    /// `written` of the offered bytes were taken. Returns whether all were.
+    /// `written` of the offered bytes were taken.
     pub(super) fn advance(
         &mut self,
         pieces: &mut Vec<Piece>,
         written: usize,
-        queues: &mut Queues,
-    ) -> bool {
-        let all = self.take(pieces, written);
-        if self.own.is_empty() && self.own.capacity() > 0 {
-            queues.keep(std::mem::take(&mut self.own));
+        spare: &mut Spare,
+    ) -> Taken {
+        let taken = self.take(pieces, written, spare);
+        if let Some(own) = self.own.take_if(|own| own.is_empty()) {
+            spare.keep(own);
         }
-        self.note_held();
-        all
+        taken
     }
 
-    fn take(&mut self, pieces: &mut Vec<Piece>, mut written: usize) -> bool {
+    fn take(&mut self, pieces: &mut Vec<Piece>, mut written: usize, spare: &Spare) -> Taken {
+        let mut taken = Taken {
+            all: false,
+            frames: 0,
+        };
         if let Some(begun) = &mut self.begun {
-            let rest = begun.0.bytes().len() - begun.1;
+            let rest = begun.frame.len() - begun.written;
             if written < rest {
-                begun.1 += written;
+                begun.written += written;
                 pieces.clear();
-                return false;
+                return taken;
             }
             written -= rest;
             self.begun = None;
         }
-        let mut all = true;
+        if let Some(own) = &mut self.own {
+            written -= own.take_begun(written);
+            if own.begun() > 0 {
+                pieces.clear();
+                return taken;
+            }
+        }
         for piece in pieces.drain(..) {
             if written == 0 {
-                all = false;
-                break;
+                return taken;
             }
-            let begun = match piece {
+            match piece {
                 Piece::Shared { frame, after } => {
                     self.stream = after;
-                    Begun::Shared(frame)
-                }
-                Piece::Own => match self.own.pop_front() {
-                    Some(Own {
-                        frame: OwnFrame::Ready(frame),
-                        ..
-                    }) => {
-                        self.own_bytes -= frame.len() + OWN_OVERHEAD;
-                        Begun::Own(frame)
+                    taken.frames += 1;
+                    if written < frame.len() {
+                        self.begun = Some(Box::new(Begun {
+                            _held: spare.share(frame.len()),
+                            frame,
+                            written,
+                        }));
+                        return taken;
                     }
-                    _ => unreachable!("only ready frames are gathered"),
-                },
-            };
-            let len = begun.bytes().len();
-            if written < len {
-                self.begun = Some(Box::new((begun, written)));
-                all = false;
-                break;
+                    written -= frame.len();
+                }
+                Piece::Own(bytes) => {
+                    let own = self.own.as_mut().expect("own frames were gathered");
+                    taken.frames += own.take_run(written);
+                    if written < bytes {
+                        return taken;
+                    }
+                    written -= bytes;
+                }
             }
-            written -= len;
         }
-        all
-    }
-}
-
-impl Begun {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Shared(frame) => frame,
-            Self::Own(frame) => frame,
-        }
+        taken.all = true;
+        taken
     }
 }
 
@@ -324,65 +282,90 @@ mod tests {
         }
     }
 
+    /// A frame of four bytes and a body.
+    fn frame(body: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, body.len() as u8], body].concat()
+    }
+
+    /// What is to be offered: all runs of own frames, then the shared frames behind `at`.
+    fn pieces(outbox: &Outbox, frames: &[(&[u8], u64)], at: u64) -> Vec<Piece> {
+        let own = (0..outbox.own_count()).map(|index| Piece::Own(outbox.own(index).unwrap().1));
+        let waiting = frames.iter().filter(|(_, revision)| at < *revision);
+        own.chain(waiting.map(|(bytes, revision)| shared(bytes, *revision)))
+            .collect()
+    }
+
     #[test]
     fn every_split_of_a_write_sends_the_same_bytes_once() {
-        let total = 2 + 3 + 4;
-        for first in 0..=total {
-            for second in 0..=total - first {
-                let mut outbox = Outbox::new(&Account::default());
-                let mut queues = Queues::default();
-                outbox.push_any_time(vec![1, 2], &mut queues);
-                let mut sent = Vec::new();
-                let mut at = 0;
-                for write in [first, second, total] {
-                    let mut pieces = Vec::new();
-                    if outbox.own_count() > 0 {
-                        pieces.push(Piece::Own);
-                    }
-                    for (bytes, revision) in [(&[3, 4, 5][..], 1), (&[6, 7, 8, 9][..], 2)] {
-                        if at < revision {
-                            pieces.push(shared(bytes, revision));
-                        }
-                    }
+        let own = [frame(&[1, 2]), frame(&[3]), frame(&[4, 5, 6])];
+        let frames = [(&[7, 8, 9][..], 1), (&[10, 11, 12, 13][..], 2)];
+        let all: Vec<u8> = [&own.concat()[..], frames[0].0, frames[1].0].concat();
+        for first in 0..=all.len() {
+            for second in 0..=all.len() - first {
+                let mut outbox = Outbox::new();
+                let mut spare = Spare::default();
+                outbox.push_any_time(&own[0], &mut spare);
+                outbox.push_any_time(&own[1], &mut spare);
+                outbox.push(OwnFrame::Ready(own[2].clone()), &mut spare);
+                outbox.seal(0, |_, _| unreachable!("nothing was registered"));
+                let (mut sent, mut at, mut counted) = (Vec::new(), 0, 0);
+                for write in [first, second, all.len()] {
+                    let mut pieces = pieces(&outbox, &frames, at);
                     let offered: Vec<u8> = outbox.slices(&pieces).flatten().copied().collect();
                     let taken = write.min(offered.len());
                     sent.extend_from_slice(&offered[..taken]);
-                    outbox.advance(&mut pieces, taken, &mut queues);
+                    let taken = outbox.advance(&mut pieces, taken, &mut spare);
+                    counted += taken.frames;
                     if let Stream::Changes(position) = &outbox.stream {
                         at = position.at;
                     }
                 }
-                assert_eq!(sent, [1, 2, 3, 4, 5, 6, 7, 8, 9], "{first} then {second}");
+                assert_eq!(sent, all, "{first} then {second}");
+                assert_eq!(counted, 5, "{first} then {second}");
                 assert!(!outbox.owes());
-                assert_eq!(outbox.bytes(), 0);
+                assert_eq!((outbox.bytes(), spare.waiting()), (0, 0));
             }
         }
+    }
+
+    #[test]
+    fn own_frames_that_follow_each_other_are_one_slice() {
+        let mut outbox = Outbox::new();
+        let mut spare = Spare::default();
+        outbox.push_any_time(&frame(&[1]), &mut spare);
+        outbox.push(OwnFrame::Ready(frame(&[2])), &mut spare);
+        outbox.seal(3, |_, _| unreachable!("nothing was registered"));
+        let pieces = pieces(&outbox, &[(&[3], 1)], 0);
+        let slices: Vec<Vec<u8>> = outbox.slices(&pieces).map(<[u8]>::to_vec).collect();
+        assert_eq!(slices, [[frame(&[1]), frame(&[2])].concat(), vec![3]]);
     }
 
     #[test]
     fn an_emptied_outbox_owns_no_buffer_and_the_next_one_gets_it() {
-        let mut queues = Queues::default();
-        let mut outbox = Outbox::new(&Account::default());
-        outbox.push_any_time(vec![1, 2], &mut queues);
-        assert!(outbox.advance(&mut vec![Piece::Own], 2, &mut queues));
-        assert_eq!(outbox.own.capacity(), 0);
-        let mut next = Outbox::new(&Account::default());
-        next.push_any_time(vec![3], &mut queues);
-        assert!(queues.0.is_empty() && next.own.capacity() > 0);
+        let mut spare = Spare::default();
+        let mut outbox = Outbox::new();
+        outbox.push_any_time(&frame(&[1]), &mut spare);
+        assert!(outbox.advance(&mut vec![Piece::Own(5)], 5, &mut spare).all);
+        assert!(outbox.own.is_none());
+        assert_eq!(spare.len(), 1);
+        outbox.push_any_time(&frame(&[2]), &mut spare);
+        assert_eq!(spare.len(), 0);
     }
 
     #[test]
-    fn what_is_kept_of_emptied_outboxes_is_bounded() {
-        let mut queues = Queues::default();
-        for count in 0..2 * QUEUES_MAX {
-            let mut outbox = Outbox::new(&Account::default());
-            for _ in 0..=count {
-                outbox.push_any_time(vec![1], &mut Queues::default());
-            }
-            let mut pieces = vec![Piece::Own; count + 1];
-            assert!(outbox.advance(&mut pieces, count + 1, &mut queues));
+    fn what_waits_is_dropped_and_what_was_begun_is_not() {
+        let mut spare = Spare::default();
+        let mut outbox = Outbox::new();
+        let frames = [frame(&[1, 2]), frame(&[3, 4]), frame(&[5, 6])];
+        for frame in &frames {
+            outbox.push_any_time(frame, &mut spare);
         }
-        assert!(queues.0.len() <= QUEUES_MAX);
-        assert!(queues.0.iter().all(|queue| queue.capacity() <= QUEUE_ROOM));
+        // The first is written, and a part of the second.
+        assert!(!outbox.advance(&mut vec![Piece::Own(18)], 7, &mut spare).all);
+        outbox.drop_waiting();
+        let rest: Vec<u8> = outbox.slices(&[]).flatten().copied().collect();
+        assert_eq!(rest, frames[1][1..]);
+        assert!(outbox.advance(&mut Vec::new(), 5, &mut spare).all);
+        assert!(!outbox.owes());
     }
 }

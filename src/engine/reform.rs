@@ -13,7 +13,7 @@ use super::namespace::Namespace;
 use super::outbox::Stream;
 use super::refusal::Refusal;
 use super::rights::Verb;
-use super::{ConnId, Engine, Time, queue};
+use super::{ConnId, Engine, Time};
 use crate::limits::Limits;
 use crate::protocol::Code;
 
@@ -157,6 +157,6 @@ impl Engine {
             identity.audience = Some(place);
         }
         conn.outbox.stream = Stream::Begin(RIGHTS_CHANGED);
-        queue(conn, &mut self.flushable);
+        self.due.any(conn);
     }
 }

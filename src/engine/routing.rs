@@ -61,6 +61,15 @@ pub(super) fn choose(
             Choice::Full
         };
     }
+    // Most functions have one.
+    if let [only] = providers {
+        let has_room = load_of(only.conn).is_some_and(Load::has_room);
+        return if has_room {
+            Choice::To(only.conn)
+        } else {
+            Choice::Full
+        };
+    }
     let count = providers.len();
     if count > COMPARE_ALL {
         let two = [(); 2].map(|()| chance.up_to(count as u64 - 1) as usize);

@@ -15,7 +15,7 @@ use super::gate::Grant;
 use super::namespace::Namespace;
 use super::outbox::{OwnFrame, Position, Stream};
 use super::refusal::{Refusal, cut};
-use super::{Close, ConnId, Engine, Shutdown, Time, queue};
+use super::{Close, ConnId, Engine, Shutdown, Time};
 use crate::limits::Limits;
 
 /// The namespace of those who name none.
@@ -85,7 +85,10 @@ impl Engine {
             namespace: key,
             worker,
             name: hello.name.0.into(),
-            metadata: hello.ext.metadata.0.into(),
+            metadata: match hello.ext.metadata.0 {
+                [] => self.nothing.clone(),
+                metadata => metadata.into(),
+            },
             session,
             older_session: None,
             wanted: (watches && cover != wanted).then(|| namespace.want(wanted)),
@@ -400,10 +403,8 @@ impl Engine {
         }
         conn.since = now;
         conn.batch = None;
-        conn.inbox = crate::protocol::Inbox::default();
-        conn.rest = Vec::new();
-        conn.partial.set(0);
-        queue(conn, &mut self.flushable);
+        conn.unread = None;
+        self.due.any(conn);
         let peer = conn.peer;
         self.stats.count_closed(code);
         let mut left = 0;
@@ -506,8 +507,11 @@ impl Engine {
         let moved = namespace
             .part(place)
             .and_then(|id| super::live(&mut self.connections, id));
-        if let Some(other) = moved.and_then(|conn| conn.identity.as_deref_mut()) {
-            other.audience = Some(place);
+        if let Some(other) = moved {
+            self.due.more(other);
+            if let Some(identity) = other.identity.as_deref_mut() {
+                identity.audience = Some(place);
+            }
         }
     }
 }

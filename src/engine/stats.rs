@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use super::outbox::Stream;
-use super::turntime::TurnTimes;
+use super::turntime::{Loop, Percentiles};
 
 /// Counters since the start, and gauges of now, as `engine::stats` gives them; `docs/PROTOCOL.md` lists the
 /// keys, `docs/COUNTERS.md` what to do about them. Bytes are what the engine itself accounts for, without
@@ -72,9 +72,19 @@ pub struct Stats {
     /// Turns of the loop.
     pub turns: u64,
     /// How long they took since the start.
-    pub turn_us: TurnTimes,
+    pub turn_us: Percentiles,
     /// How long they took in the last one to two minutes.
-    pub recent_turn_us: TurnTimes,
+    pub recent_turn_us: Percentiles,
+    /// How long the writing in them took since the start.
+    pub flush_us: Percentiles,
+    /// How long it took in the last one to two minutes.
+    pub recent_flush_us: Percentiles,
+    /// Frames read in one turn, of those that read any; all of these of the last one to two minutes.
+    pub recent_frames_read: Percentiles,
+    /// Write calls in one turn, of those that wrote.
+    pub recent_writes: Percentiles,
+    /// Bytes that a write call took, in the mean of each turn that wrote.
+    pub recent_write_bytes: Percentiles,
     /// Bytes of all change logs now.
     pub log_bytes: u64,
     /// Bytes of encoded frames and snapshot pages kept now.
@@ -94,8 +104,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookedUp {
     behind: u64,
-    turn_us: TurnTimes,
-    recent_turn_us: TurnTimes,
+    turns: Loop,
 }
 
 /// Entries of boards that revisions changed, net.
@@ -211,13 +220,19 @@ impl Engine {
         stats.retained_bytes = self.retained as u64;
         stats.turns = self.turn_clock.turns();
         stats.greeting = self.door.greeting();
-        stats.outbound_bytes = self.outbound.total() as u64;
+        stats.outbound_bytes = self.spare.waiting() as u64;
         stats.partial_bytes = self.partial.total() as u64;
         stats.batch_bytes = self.batches.total() as u64;
         let looked_up = self.look_up();
         stats.behind = looked_up.behind;
-        stats.turn_us = looked_up.turn_us;
-        stats.recent_turn_us = looked_up.recent_turn_us;
+        let turns = looked_up.turns;
+        stats.turn_us = turns.turn_us;
+        stats.recent_turn_us = turns.recent_turn_us;
+        stats.flush_us = turns.flush_us;
+        stats.recent_flush_us = turns.recent_flush_us;
+        stats.recent_frames_read = turns.recent_frames_read;
+        stats.recent_writes = turns.recent_writes;
+        stats.recent_write_bytes = turns.recent_write_bytes;
         for (_, namespace) in &self.namespaces {
             stats.functions += namespace.board.len() as u64;
             stats.workers += namespace.roster.len() as u64;
@@ -234,7 +249,6 @@ impl Engine {
         if let Some(known) = self.looked_up.get() {
             return known;
         }
-        let (turn_us, recent_turn_us) = self.turn_clock.percentiles();
         let mut behind = 0;
         for conn in self.connections.iter().flatten() {
             let Some(identity) = &conn.identity else {
@@ -251,8 +265,7 @@ impl Engine {
         }
         let looked_up = LookedUp {
             behind,
-            turn_us,
-            recent_turn_us,
+            turns: self.turn_clock.percentiles(),
         };
         self.looked_up.set(Some(looked_up));
         looked_up

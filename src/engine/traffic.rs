@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::board::Name;
 use super::call::{CallId, CallList};
-use super::chance::Keyed;
+use super::chance::{Keyed, KeyedNumbers};
 use super::routing::Load;
 
 /// What calls are parked under: a function, and the only worker that will do, if the caller said so.
@@ -26,7 +26,7 @@ const STALE_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Traffic {
     /// Calls that wait for an ending, by the caller's id.
-    pub(super) made: HashMap<u64, CallId, Keyed>,
+    pub(super) made: HashMap<u64, CallId, KeyedNumbers>,
     /// Calls that this worker runs.
     pub(super) running: CallList,
     pub(super) in_flight: u32,
@@ -46,7 +46,7 @@ pub(super) struct Traffic {
 impl Traffic {
     pub(super) fn new(capacity: u32, keys: Keyed) -> Self {
         Self {
-            made: HashMap::with_hasher(keys),
+            made: HashMap::with_hasher(keys.for_numbers()),
             running: CallList::default(),
             in_flight: 0,
             capacity,

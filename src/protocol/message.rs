@@ -109,8 +109,11 @@ macro_rules! messages {
         impl<'a> Message<'a> {
             /// Reads the body of a frame.
             pub fn decode(body: &'a [u8]) -> Result<Self, super::DecodeError> {
+                if let Some(message) = super::hot::read(body) {
+                    return Ok(message);
+                }
                 super::check_wellformed(body)?;
-                super::message::decode_with(body, Fields)
+                super::message::decode_generally(body)
             }
 
             /// Appends this message to `out` as a whole frame. Nothing for [`Message::Unknown`].
@@ -144,7 +147,7 @@ macro_rules! messages {
                 &[ $( (stringify!($name), $kind), )* ];
         }
 
-        struct Fields;
+        pub(super) struct Fields;
 
         impl<'de> serde::de::Visitor<'de> for Fields {
             type Value = Message<'de>;
@@ -220,13 +223,11 @@ where
     }
 }
 
-pub(super) fn decode_with<'a, V: serde::de::Visitor<'a>>(
-    body: &'a [u8],
-    visitor: V,
-) -> Result<V::Value, DecodeError> {
+/// Reads a well-formed body of any kind.
+pub(super) fn decode_generally(body: &[u8]) -> Result<Message<'_>, DecodeError> {
     use serde::de::Deserializer;
     rmp_serde::Deserializer::from_read_ref(body)
-        .deserialize_seq(visitor)
+        .deserialize_seq(super::kinds::Fields)
         .map_err(|error| DecodeError::Field(error.to_string()))
 }
 

@@ -4,6 +4,7 @@
 
 mod code;
 mod frame;
+mod hot;
 mod kinds;
 mod message;
 mod name;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     pub(super) turns: Count,
+    pub(super) sleeps: Count,
+    pub(super) looks: Count,
     pub(super) accepted: Count,
     pub(super) closed: Count,
     pub(super) reads: Count,
@@ -35,6 +37,8 @@ impl Counting {
     pub(super) fn snapshot(&self) -> Counters {
         Counters {
             turns: self.turns.get(),
+            sleeps: self.sleeps.get(),
+            looks: self.looks.get(),
             accepted: self.accepted.get(),
             closed: self.closed.get(),
             reads: self.reads.get(),
@@ -50,6 +54,10 @@ impl Counting {
 pub struct Counters {
     /// Times round the loop.
     pub turns: u64,
+    /// Times that it went to sleep until something happens. Counted before.
+    pub sleeps: u64,
+    /// Times that it looked for events, found none, and looked again: see [`super::Spin`].
+    pub looks: u64,
     /// Connections accepted, those refused at once included.
     pub accepted: u64,
     /// Connections dropped again.

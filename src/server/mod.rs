@@ -27,11 +27,13 @@ mod handle;
 mod listener;
 mod notifier;
 mod principals;
+mod pulse;
 mod service;
 mod socket;
 mod turn;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -83,6 +85,25 @@ pub struct ServerConfig {
     /// Whether SIGTERM and SIGINT end this server, and SIGHUP makes it reload. Signals belong to the whole
     /// process: only for a server that is the process's purpose.
     pub handle_signals: bool,
+    /// Whether the loop sleeps while nothing happens.
+    pub spin: Spin,
+    /// Log what the loop does, this often. At most once a turn.
+    pub stats_every: Option<Duration>,
+    /// Write calls that one turn spends on telling many the same, before it reads again: what a call waits for
+    /// while a change goes out to a large fleet. At least 1.
+    pub fanout_writes: usize,
+}
+
+/// Whether a loop sleeps while nothing happens. To be woken takes longer than most turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spin {
+    /// It sleeps at once.
+    #[default]
+    Never,
+    /// It looks again and again until so long after something last came in, then sleeps.
+    For(Duration),
+    /// It never sleeps, and takes a processor for itself.
+    Always,
 }
 
 impl Default for ServerConfig {
@@ -94,6 +115,9 @@ impl Default for ServerConfig {
             credentials: None,
             seed: None,
             handle_signals: false,
+            spin: Spin::Never,
+            stats_every: None,
+            fanout_writes: 128,
         }
     }
 }
@@ -110,6 +134,9 @@ pub struct Server {
     service: Service,
     /// The file, and what it said.
     credentials: Option<(CredentialsFile, Credentials)>,
+    spin: Spin,
+    stats_every: Option<Duration>,
+    fanout_writes: usize,
 }
 
 impl Server {
@@ -145,6 +172,9 @@ impl Server {
             service,
             credentials,
             signals: None,
+            spin: config.spin,
+            stats_every: config.stats_every,
+            fanout_writes: config.fanout_writes.max(1),
             engine: Config {
                 limits: config.limits,
                 name: config.name,

@@ -61,9 +61,12 @@ impl Socket {
     }
 
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Unix(stream) => stream.write_vectored(slices),
+        match (self, slices) {
+            // Most writes are of one piece, and the kernel takes that with less ado.
+            (Self::Tcp(stream), [one]) => stream.write(one),
+            (Self::Tcp(stream), _) => stream.write_vectored(slices),
+            (Self::Unix(stream), [one]) => stream.write(one),
+            (Self::Unix(stream), _) => stream.write_vectored(slices),
         }
     }
 

@@ -12,10 +12,13 @@ use slab::Slab;
 
 use super::acceptor::Acceptor;
 use super::handle::Control;
+use super::pulse::Pulse;
 use super::service::Service;
 use super::socket::Socket;
-use super::{CredentialsFile, OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, WAKER};
-use crate::engine::{Close, ConnId, Engine, Peer, Time, Written};
+use super::{
+    CredentialsFile, OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, Spin, WAKER,
+};
+use crate::engine::{Close, ConnId, Engine, Peer, Time, Turn, Written};
 use crate::limits::Limits;
 
 /// Events taken from the kernel at once; what is left over comes with the next wait.
@@ -28,11 +31,24 @@ const SCRATCH: usize = 64 * 1024;
 /// keep the others waiting for longer than it takes to handle this much.
 const READ_BUDGET: usize = 256 * 1024;
 
-/// Write calls in one turn. A change that goes to more watchers than this is interleaved with reading.
-const WRITES_PER_TURN: usize = 4096;
+/// What may be written in one turn to those who are owed answers, and to those who are told what all are told:
+/// each has its own, so that neither waits for the other for ever.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// Write calls.
+    writes: usize,
+    bytes: usize,
+}
 
-/// Bytes written in one turn, for the same reason: snapshots of a large board to a whole fleet.
-const WRITE_BUDGET: usize = 16 * 1024 * 1024;
+/// Answers. They were asked for, and reading goes on as soon as they are out.
+const REPLIES: Budget = Budget {
+    writes: 4096,
+    bytes: 16 * 1024 * 1024,
+};
+
+/// Bytes that a turn writes to those who look on: snapshots of a large board to a whole fleet. Like
+/// [`ServerConfig::fanout_writes`], about half a millisecond of the loop's time.
+const FANOUT_BYTES: usize = 1024 * 1024;
 
 /// Connections accepted in one turn: a fleet that reconnects is taken in between its own requests.
 const ACCEPTS_PER_TURN: usize = 128;
@@ -84,9 +100,12 @@ struct Shell {
     acceptor: Acceptor,
     signals: Option<SignalSource>,
     service: Service,
+    pulse: Pulse,
     control: Arc<Control>,
     credentials: Option<CredentialsFile>,
     limits: Limits,
+    spin: Spin,
+    fanout: Budget,
     connections: Slab<Connection>,
     /// How many connections were opened, as their ids count it.
     generation: u32,
@@ -101,6 +120,8 @@ struct Shell {
     start: Instant,
     /// When the last turn ended.
     ended: Time,
+    /// When something last came in, or was left to do.
+    active: Time,
     /// How often a shutdown was asked for.
     shutdowns: u32,
 }
@@ -123,6 +144,12 @@ impl Shell {
             acceptor: Acceptor::new(server.listeners),
             signals: server.signals,
             service: server.service,
+            pulse: Pulse::new(server.stats_every),
+            spin: server.spin,
+            fanout: Budget {
+                writes: server.fanout_writes,
+                bytes: FANOUT_BYTES,
+            },
             control: server.control,
             connections: Slab::new(),
             generation: 0,
@@ -132,6 +159,7 @@ impl Shell {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             start,
             ended: Time(0),
+            active: Time(0),
             shutdowns: 0,
         }
     }
@@ -140,7 +168,17 @@ impl Shell {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.service.handle_ready(self.now(), self.engine.size());
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let patience = self.timeout();
+            let spins = patience != Some(Duration::ZERO) && self.is_spinning();
+            let timeout = if spins {
+                Some(Duration::ZERO)
+            } else {
+                patience
+            };
+            if timeout != Some(Duration::ZERO) {
+                self.control.counting.sleeps.add(1);
+            }
+            match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     self.ended = self.now();
@@ -150,6 +188,11 @@ impl Shell {
             }
             if self.control.is_killed() {
                 return Ok(());
+            }
+            // A look that found nothing is no turn.
+            if spins && events.is_empty() && !self.is_due(patience) {
+                self.control.counting.looks.add(1);
+                continue;
             }
             self.turn(&mut events);
             if self.is_over() {
@@ -162,6 +205,9 @@ impl Shell {
     fn turn(&mut self, events: &mut Events) {
         let now = self.now();
         self.control.counting.turns.add(1);
+        if !(events.is_empty() && self.ready.is_empty()) {
+            self.active = now;
+        }
         self.handle_events(events, now);
         for (id, error) in std::mem::take(&mut self.broken) {
             self.report_reset(id, &error, now);
@@ -169,16 +215,24 @@ impl Shell {
         self.read_ready(now);
         self.expire(now);
         self.engine.seal(now);
+        let sealed = self.now();
         self.flush(now);
+        let flushed = self.now();
         if self.engine.take_drain() && self.shutdowns == 0 {
             self.stop(1, now);
         }
         self.reap();
         self.accept(now);
         self.service.handle_turn(now, || self.engine.size());
+        self.pulse.handle_turn(now, || self.engine.stats());
         // The wait that follows is reckoned from here: one look at the clock serves both.
         self.ended = self.now();
-        self.engine.note_turn(now, self.ended);
+        self.engine.note_turn(Turn {
+            began: now,
+            sealed,
+            flushed,
+            ended: self.ended,
+        });
     }
 
     fn now(&self) -> Time {
@@ -195,9 +249,24 @@ impl Shell {
             self.engine.next_deadline(),
             self.acceptor.next_attempt(),
             self.service.next_due(self.ended),
+            self.pulse.next_due(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
+    }
+
+    /// Whether to look for events again instead of sleeping until there are some.
+    fn is_spinning(&self) -> bool {
+        match self.spin {
+            Spin::Never => false,
+            Spin::For(while_) => self.now() < self.active.after(while_),
+            Spin::Always => true,
+        }
+    }
+
+    /// Whether a sleep that began when the last turn ended would be over.
+    fn is_due(&self, patience: Option<Duration>) -> bool {
+        patience.is_some_and(|patience| self.ended.after(patience) <= self.now())
     }
 
     fn is_over(&self) -> bool {
@@ -387,15 +456,34 @@ impl Shell {
 
     // Writing.
 
+    /// Answers first, then what all are told. What is over a budget is for the next turn, behind what comes in
+    /// until then.
     fn flush(&mut self, now: Time) {
         // Asked twice to end, this is the last turn: whoever can be told is told.
-        let (most_writes, most_bytes) = match self.shutdowns {
-            0 | 1 => (WRITES_PER_TURN, WRITE_BUDGET),
-            _ => (2 * self.connections.len(), usize::MAX),
+        let all = Budget {
+            writes: 2 * self.connections.len(),
+            bytes: usize::MAX,
         };
+        let is_last = self.shutdowns > 1;
+        let (replies, fanout) = if is_last {
+            (all, all)
+        } else {
+            (REPLIES, self.fanout)
+        };
+        self.write_due(now, Engine::poll_reply, replies);
+        self.write_due(now, Engine::poll_news, fanout);
+    }
+
+    /// Writes to those whom `next` names, within a budget.
+    fn write_due(
+        &mut self,
+        now: Time,
+        next: impl Fn(&mut Engine) -> Option<ConnId>,
+        budget: Budget,
+    ) {
         let (mut writes, mut bytes) = (0, 0);
-        while writes < most_writes && bytes < most_bytes {
-            let Some(id) = self.engine.poll_flush() else {
+        while writes < budget.writes && bytes < budget.bytes {
+            let Some(id) = next(&mut self.engine) else {
                 return;
             };
             let Some(connection) = find(&mut self.connections, id) else {

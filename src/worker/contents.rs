@@ -330,23 +330,37 @@ impl Contents {
             .bindings
             .replace(bindings, |slot| keep && (other_epoch || slot.stale));
         let mut ghosts = old.ghosts;
-        let mut workers = if other_epoch {
+        let workers = if other_epoch {
             ghosts.extend(old.workers.slots().values().map(|slot| slot.value.clone()));
             self.workers.replace(Shelf::default(), |_| false)
         } else {
             self.workers.replace(old.workers, |_| false)
         };
+        // Those of this epoch are from before its engine was left for another. Their ids still mean the same, and
+        // who is not there now is known to be gone.
+        let mut by_id: BTreeMap<u64, WorkerInfo> = BTreeMap::new();
         let mut by_name: BTreeMap<Arc<str>, Vec<WorkerInfo>> = BTreeMap::new();
         for ghost in ghosts {
-            by_name.entry(ghost.name.clone()).or_default().push(ghost);
-        }
-        for difference in &mut workers {
-            if let Difference::Added(info) = difference
-                && let Some(ghost) = by_name.get_mut(&info.name).and_then(Vec::pop)
-            {
-                *difference = returned(ghost, difference);
+            if ghost.epoch == self.epoch {
+                by_id.insert(ghost.id, ghost);
+            } else {
+                by_name.entry(ghost.name.clone()).or_default().push(ghost);
             }
         }
+        let known_again = |difference: Difference<WorkerInfo>| {
+            let Difference::Added(info) = &difference else {
+                return Some(difference);
+            };
+            let namesake = || by_name.get_mut(&info.name).and_then(Vec::pop);
+            match by_id.remove(&info.id).or_else(namesake) {
+                Some(ghost) if ghost == *info => None,
+                Some(ghost) => Some(returned(ghost, &difference)),
+                None => Some(difference),
+            }
+        };
+        let mut workers: Vec<_> = workers.into_iter().filter_map(known_again).collect();
+        let gone = by_id.into_values();
+        workers.extend(gone.map(|ghost| Difference::Removed(stale(ghost))));
         let missing = by_name.into_values().flatten();
         if keep {
             self.ghosts = missing.collect();
@@ -381,7 +395,7 @@ fn stale(ghost: WorkerInfo) -> Slot<WorkerInfo> {
     }
 }
 
-/// A worker of an earlier epoch is back: with another id, so that this is a difference in any case.
+/// A worker that was missed is back. Of another epoch it has another id, so that this is a difference in any case.
 fn returned(ghost: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<WorkerInfo> {
     match added {
         Difference::Added(info) => Difference::Updated(stale(ghost), info.clone()),

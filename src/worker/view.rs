@@ -100,10 +100,10 @@ impl View {
         settling: Duration,
         now: Instant,
     ) {
-        let restarted = self
-            .origin
-            .as_ref()
-            .is_some_and(|old| old.epoch != origin.epoch);
+        let known = self.origin.as_ref().map(|old| old.epoch);
+        let restarted = known.is_some_and(|epoch| epoch != origin.epoch);
+        // What is of another epoch can't be resumed, whatever the engine says: its changes come unannounced.
+        let resumed = resumed && known == Some(origin.epoch);
         if !settling.is_zero() && (restarted || self.contents.any_stale()) {
             self.settle_at = Some(now + settling);
         }

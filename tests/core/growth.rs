@@ -2,7 +2,7 @@
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Text,
+    Bin, Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Pong, Text,
 };
 
 use crate::calls::{idempotent, invoked};
@@ -223,7 +223,7 @@ fn those_who_are_told_that_there_is_no_room_take_a_bounded_room_themselves() {
 }
 
 #[test]
-fn small_replies_count_with_what_each_costs_beside_its_bytes() {
+fn small_replies_pile_up_no_further_than_large_ones() {
     let limits = Limits {
         max_outbound: 100_000,
         ..Limits::default()
@@ -232,15 +232,21 @@ fn small_replies_count_with_what_each_costs_beside_its_bytes() {
     let asker = world.join("a", &nothing());
     world.links[asker].capacity = 0;
     let ping = Ping::default().to_frame();
-    for _ in 0..100 {
+    for _ in 0..300 {
         for _ in 0..100 {
             world.say(asker, &ping);
         }
         world.turn();
     }
-    // A PONG has eight bytes, and takes up ten times as much.
-    let said = 100 * 100 - world.links[asker].up.len() / ping.len();
-    assert!(said < 100_000 / 50 + 100, "{said} PONGs wait");
+    // They wait back to back, and nothing more is read once they are over the limit.
+    let said = 300 * 100 - world.links[asker].up.len() / ping.len();
+    let each = Pong::default().to_frame().len();
+    let waits = said * each;
+    assert!(
+        (100_000..100_000 + 200 * each).contains(&waits),
+        "{waits} bytes wait"
+    );
+    assert!(world.engine.stats().outbound_bytes < waits as u64 + 100);
 }
 
 /// A worker that bound this many functions, which nobody provides, to the event `e`.

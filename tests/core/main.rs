@@ -12,6 +12,7 @@ mod growth;
 mod ledger;
 mod limits;
 mod loads;
+mod order;
 mod promises;
 mod reader;
 mod reform;

@@ -1,6 +1,6 @@
 //! What the engine counts, against what was done.
 
-use callboard::engine::{Changes, Time};
+use callboard::engine::{Changes, Time, Turn};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, Definition, Ping};
 
@@ -127,7 +127,14 @@ fn turns_are_counted_with_how_long_they_took() {
     for took in (1..=100).map(|turn| turn * 10) {
         let began = world.now;
         world.turn();
-        world.engine.note_turn(began, Time(began.0 + took));
+        let ended = Time(began.0 + took);
+        let turn = Turn {
+            began,
+            sealed: began,
+            flushed: ended,
+            ended,
+        };
+        world.engine.note_turn(turn);
         world.wait(1);
     }
     let stats = world.engine.stats();

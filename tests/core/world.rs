@@ -305,8 +305,17 @@ impl World {
 
     /// At most `writes` writes, and what is to be closed and read again.
     pub(crate) fn flush(&mut self, writes: usize) {
+        self.flush_those(writes, Engine::poll_flush);
+    }
+
+    /// The same, to those whom `next` names.
+    pub(crate) fn flush_those(
+        &mut self,
+        writes: usize,
+        next: impl Fn(&mut Engine) -> Option<ConnId>,
+    ) {
         for _ in 0..writes {
-            let Some(id) = self.engine.poll_flush() else {
+            let Some(id) = next(&mut self.engine) else {
                 break;
             };
             let it = self

@@ -71,3 +71,52 @@ impl Calls {
         self.owed.push_back(answer);
     }
 }
+
+/// A caller that makes so many calls at once, and a provider that answers them at once: two turns, whatever their
+/// number.
+pub(crate) struct Gathered {
+    caller: ConnId,
+    provider: ConnId,
+    /// The CALLs of a round.
+    calls: Vec<u8>,
+    /// The RESULTs of a round.
+    answers: Vec<u8>,
+    /// Bytes of one of these.
+    answer: usize,
+}
+
+impl Gathered {
+    /// Two who join the fleet.
+    pub(crate) fn begin(fleet: &mut Fleet, count: usize) -> Self {
+        let hello = hello(false);
+        let (caller, provider) = (fleet.join(&hello), fleet.join(&hello));
+        fleet.say(provider, &register([FUNCTION].into_iter()));
+        fleet.listening = Some(provider);
+        let calls = (0..count as u64).flat_map(|number| exchange::call(number, FUNCTION, &PAYLOAD));
+        let answer = exchange::result(&PAYLOAD);
+        Self {
+            caller,
+            provider,
+            calls: calls.collect(),
+            answers: answer.repeat(count),
+            answer: answer.len(),
+        }
+    }
+
+    /// All calls, and all answers.
+    pub(crate) fn turn(&mut self, fleet: &mut Fleet) {
+        fleet.say(self.caller, &self.calls);
+        let mut invokes = &*fleet.heard;
+        for answer in self.answers.chunks_exact_mut(self.answer) {
+            let (header, rest) = invokes.split_at(HEADER_LEN);
+            let len = u32::from_be_bytes(header.try_into().expect("four bytes")) as usize;
+            let (body, rest) = rest.split_at(len);
+            exchange::move_id(body, answer);
+            invokes = rest;
+        }
+        assert!(invokes.is_empty(), "an INVOKE for each CALL");
+        let bytes = fleet.bytes;
+        fleet.say(self.provider, &self.answers);
+        assert_eq!(fleet.bytes - bytes, self.answers.len() as u64);
+    }
+}

@@ -10,7 +10,8 @@ use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Hello, HelloOptions, Register, Text, Unregister, Watch};
 
-pub(crate) use calls::Calls;
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use calls::{Calls, Gathered};
 
 /// Functions that one of the fleet's own workers provides at most.
 const FUNCTIONS_PER_WORKER: usize = 10_000;
@@ -28,6 +29,8 @@ pub(crate) struct Fleet {
     pub(crate) writes: u64,
     /// Bytes that they took.
     pub(crate) bytes: u64,
+    /// Who does not read.
+    deaf: Option<ConnId>,
     /// Whose writes are kept.
     listening: Option<ConnId>,
     /// What was last written to it.
@@ -37,11 +40,17 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// An empty board whose changes are not rationed. Nobody is pinged, however many turns there are.
     pub(crate) fn new() -> Self {
+        Self::new_within(&Limits::default())
+    }
+
+    /// The same, within other limits.
+    pub(crate) fn new_within(limits: &Limits) -> Self {
         let limits = Limits {
             changes_per_second: 0,
             ping_after: 3_600_000,
             silence: 7_200_000,
-            ..Limits::default()
+            write_deadline: 7_200_000,
+            ..limits.clone()
         };
         let (name, seed) = ("fleet".to_owned(), [7; 32]);
         let now = Time(1_000_000);
@@ -54,6 +63,7 @@ impl Fleet {
             free: Vec::new(),
             writes: 0,
             bytes: 0,
+            deaf: None,
             listening: None,
             heard: Vec::new(),
         }
@@ -89,13 +99,26 @@ impl Fleet {
         id
     }
 
+    /// A connection does not read any more.
+    pub(crate) fn stop_reading(&mut self, id: ConnId) {
+        self.deaf = Some(id);
+    }
+
+    /// It reads again, and is brought up to date.
+    pub(crate) fn catch_up(&mut self, id: ConnId) {
+        self.deaf = None;
+        self.engine.handle_writable(id);
+        self.turn();
+    }
+
     /// A connection breaks.
     pub(crate) fn lose(&mut self, id: ConnId) {
         self.engine.handle_reset(id, "lost", self.now);
         self.turn();
     }
 
-    /// One turn of the loop in which these bytes came in.
+    /// One turn of the loop in which these bytes came in. `benches/instructions` counts what happens in it.
+    #[inline(never)]
     pub(crate) fn say(&mut self, id: ConnId, bytes: &[u8]) {
         self.engine.handle_bytes(id, bytes, self.now);
         self.turn();
@@ -109,9 +132,12 @@ impl Fleet {
         }
         self.engine.seal(self.now);
         let (writes, bytes) = (&mut self.writes, &mut self.bytes);
-        let (listening, heard) = (self.listening, &mut self.heard);
+        let (listening, heard, deaf) = (self.listening, &mut self.heard, self.deaf);
         while let Some(id) = self.engine.poll_flush() {
             self.engine.flush(id, self.now, |slices| {
+                if deaf == Some(id) {
+                    return Written::Blocked;
+                }
                 let taken = slices.iter().map(|slice| slice.len()).sum();
                 *writes += 1;
                 *bytes += taken as u64;

@@ -23,6 +23,10 @@ pub const LINKED: &str = "well::linked";
 /// Full turns that a call takes at the most: there, and back.
 const TURNS_MAX: u64 = 4;
 
+/// Calls that a caller has in flight at the most. One who makes very many at once has no claim to be kept where little
+/// may wait to be read.
+const CALLS_MAX: usize = 64;
+
 /// One who speaks frame by frame.
 #[derive(Debug)]
 pub struct Steward {
@@ -89,8 +93,11 @@ impl Steward {
         house.lines[self.line].up.extend(register.to_frame());
     }
 
-    /// Calls the function of the worker; the turn is still to come.
+    /// Calls the function of the worker, unless it has very many calls in flight; the turn is still to come.
     pub fn call(&mut self, house: &mut House, worker: u64, turn: u64) {
+        if self.waiting.len() >= CALLS_MAX {
+            return;
+        }
         self.requests += 1;
         let id = self.requests;
         self.reader.calls.insert(id);

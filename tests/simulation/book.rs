@@ -63,6 +63,8 @@ impl Ending {
 pub(crate) struct Invoked {
     pub token: u64,
     pub id: u64,
+    /// Of which attempt it is, if only one of them can have come there then.
+    pub attempt: Option<usize>,
     pub answer: Option<Ending>,
 }
 
@@ -127,6 +129,8 @@ pub(crate) struct Attempt {
     pub over: Option<u64>,
     /// It ended, and certainly nobody ran it.
     pub refused: bool,
+    /// An INVOKE was seen that is of this attempt or of another one at the same errand.
+    pub doubtful: bool,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +139,13 @@ pub(crate) struct Book {
     pub attempts: Vec<Attempt>,
     /// Attempts that may occupy a place of a provider although no INVOKE was seen.
     pub unseen: BTreeSet<usize>,
+    /// The newest attempt that came over a connection, of those for the same function and the same worker.
+    newest: BTreeMap<Queue, usize>,
 }
+
+/// A connection, and those calls that wait behind each other: for a function, and for the only worker that
+/// will do.
+type Queue = (u64, Rc<str>, Option<u64>);
 
 /// The number at the beginning of a payload.
 pub(crate) fn number(payload: &[u8]) -> Option<usize> {
@@ -206,11 +216,12 @@ impl Book {
         }
     }
 
-    /// The engine wrote an INVOKE. `provided` says whether the worker could be asked since a tick.
+    /// The engine wrote an INVOKE to a worker, whose connection had nothing left to be written at `clean`.
+    /// `provided` says whether the worker could be asked since a tick.
     #[allow(clippy::too_many_arguments)] // So much stands in it.
     pub(crate) fn invoked(
         &mut self,
-        (token, worker, tick): (u64, u64, u64),
+        (token, worker, tick, clean): (u64, u64, u64, u64),
         id: u64,
         function: &str,
         payload: &[u8],
@@ -271,9 +282,20 @@ impl Book {
             let until = it.over.unwrap_or(tick);
             it.worker == caller && *it.caller == *caller_name && provided(it.tick, until)
         };
-        let attempt = errand.attempts.iter().find(fits).copied();
+        // What ended before all was written that was due there would have come before that.
+        let can_come = |index: &&usize| {
+            let other = |it: &Invoked| it.attempt == Some(**index) && !same(&it);
+            self.attempts[**index].over.is_none_or(|over| over > clean)
+                && !errand.invokes.iter().any(other)
+        };
+        let known = errand.invokes.iter().filter(same).find_map(|it| it.attempt);
+        let able = errand.attempts.iter().filter(fits);
+        let able: Vec<usize> = match known {
+            Some(known) => able.filter(|it| **it == known).copied().collect(),
+            None => able.filter(can_come).copied().collect(),
+        };
         hold!(
-            attempt.is_some(),
+            !able.is_empty(),
             "a removed provider is never called",
             "call {number} of {caller_name} ({caller}) to {function} was given to worker {worker}, \
              who did not provide it at any time since it was made; attempts: {:?}",
@@ -283,20 +305,45 @@ impl Book {
                 .map(|it| &self.attempts[*it])
                 .collect::<Vec<_>>()
         );
-        for index in &errand.attempts {
-            // What goes to one who is over already may be at the next one, too.
-            if !errand.idempotent || !is_over(token) {
-                self.unseen.remove(index);
-            }
-            if self.attempts[*index].nobody {
+        let attempt = (able.len() == 1).then(|| able[0]);
+        if let Some(attempt) = attempt {
+            self.assert_first_come_first_served(token, attempt);
+        }
+        let errand = &self.errands[number];
+        // What goes to one who is over already may be at the next one, too.
+        let stays = errand.idempotent && is_over(token);
+        for index in able {
+            if self.attempts[index].nobody {
                 saw("a call that waited for a provider was served");
             }
+            if attempt.is_none() {
+                self.attempts[index].doubtful = true;
+            } else if !stays {
+                self.unseen.remove(&index);
+            }
         }
-        let answer = None;
-        self.errands[number]
-            .invokes
-            .push(Invoked { token, id, answer });
+        self.errands[number].invokes.push(Invoked {
+            token,
+            id,
+            attempt,
+            answer: None,
+        });
         number
+    }
+
+    /// What waits for the same comes in the order in which it was made.
+    fn assert_first_come_first_served(&mut self, token: u64, attempt: usize) {
+        let errand = &self.errands[self.attempts[attempt].errand];
+        let queue = (token, errand.name.clone(), errand.pinned);
+        let newest = self.newest.entry(queue).or_insert(attempt);
+        // What was at another provider before waits from then on.
+        hold!(
+            errand.idempotent || *newest <= attempt,
+            "first come, first served",
+            "{errand:?} was made before {:?}, and came behind it",
+            self.attempts[*newest]
+        );
+        *newest = attempt.max(*newest);
     }
 
     /// The engine wrote a call's ending to its caller.
@@ -378,16 +425,18 @@ impl Book {
         self.close(index, tick, !maybe);
     }
 
-    /// Its provider is gone: it may be at the next one.
-    pub(crate) fn unsee(&mut self, errand: usize) {
+    /// The provider of an INVOKE is gone: the call may be at the next one, before anybody sees it there.
+    pub(crate) fn unsee(&mut self, errand: usize, token: u64, id: u64) {
         let errand = &self.errands[errand];
-        if errand.idempotent {
-            let open = errand
-                .attempts
-                .iter()
-                .filter(|it| self.attempts[**it].over.is_none());
-            self.unseen.extend(open);
+        if !errand.idempotent {
+            return;
         }
+        let is_it = |it: &&Invoked| it.token == token && it.id == id;
+        let attempt = errand.invokes.iter().find(is_it).and_then(|it| it.attempt);
+        let of_it = |index: &&usize| attempt.is_none_or(|it| it == **index);
+        let open = errand.attempts.iter().filter(of_it);
+        let open = open.filter(|it| self.attempts[**it].over.is_none());
+        self.unseen.extend(open);
     }
 
     /// How many calls may be at this worker unseen: those that are open, and those that ended after its
@@ -409,7 +458,10 @@ impl Book {
         for index in &self.unseen {
             let attempt = &self.attempts[*index];
             let errand = &self.errands[attempt.errand];
-            let waits = attempt.over.is_none() && !attempt.cancelled && now < attempt.deadline;
+            let waits = attempt.over.is_none()
+                && !attempt.cancelled
+                && !attempt.doubtful
+                && now < attempt.deadline;
             hold!(
                 !waits || !room(attempt, errand),
                 "no call waits while somebody has room for it",
@@ -521,3 +573,6 @@ impl std::fmt::Debug for Bytes {
         write!(f, "{} bytes", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

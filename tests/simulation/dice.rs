@@ -43,12 +43,14 @@ impl Dice {
 /// as `CALLBOARD_SIMULATE` says (`90s`, `5m`, `2h`), from that `FROM` on if there is one.
 pub(crate) struct Seeds {
     range: Range<u64>,
+    /// Behind those of the range.
+    more: &'static [u64],
     until: Option<Instant>,
     fixed: bool,
 }
 
 impl Seeds {
-    pub(crate) fn chosen(few: Range<u64>) -> Self {
+    pub(crate) fn chosen(few: Range<u64>, more: &'static [u64]) -> Self {
         let named = std::env::var("CALLBOARD_SEEDS")
             .ok()
             .map(|text| parse_range(&text));
@@ -68,6 +70,7 @@ impl Seeds {
         }
         Self {
             range,
+            more: if fixed { more } else { &[] },
             until,
             fixed,
         }
@@ -86,7 +89,11 @@ impl Iterator for Seeds {
         if self.until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
-        self.range.next()
+        self.range.next().or_else(|| {
+            let (first, rest) = self.more.split_first()?;
+            self.more = rest;
+            Some(*first)
+        })
     }
 }
 

@@ -222,6 +222,13 @@ impl Host {
 
     fn expire(&mut self, around: &mut Surroundings<'_>) {
         let now = Time(around.now);
+        let ping_after = self.registrar.limits.ping_after * 1000;
+        for (token, conn) in &self.conns {
+            let party = self.registrar.parties.get_mut(token);
+            if let Some(party) = party.filter(|_| self.engine.wants_read(conn.id)) {
+                party.ask(around.now, ping_after);
+            }
+        }
         while let Some(id) = self.engine.poll_expired(now) {
             let token = self.token(id);
             self.take_resumes(around.now);
@@ -267,7 +274,8 @@ impl Host {
                 if wire.is_cut {
                     saw("the engine found a half-open connection");
                 }
-                since(party.heard, limits.silence) && wire.up.arrived(around.now) == 0
+                let silent_since = party.silent_since(limits.ping_after * 1000);
+                since(silent_since, limits.silence) && wire.up.arrived(around.now) == 0
             }
             "too_slow" => {
                 saw("a reader took nothing for too long");
@@ -555,17 +563,21 @@ impl Host {
         );
     }
 
-    /// Ids of INVOKEs and workers that somebody might guess.
-    pub(crate) fn known_ids(&self) -> (Vec<u64>, Vec<u64>) {
+    /// Ids of workers that somebody might guess.
+    pub(crate) fn roll(&self) -> Vec<u64> {
         let parties = self.registrar.parties.values();
-        let invokes: BTreeSet<u64> = parties
-            .clone()
-            .flat_map(|it| it.invoked.keys().copied())
-            .collect();
-        let workers = parties
-            .filter(|it| it.phase == Phase::Live)
-            .map(|it| it.worker);
-        (invokes.into_iter().collect(), workers.collect())
+        let live = parties.filter(|it| it.phase == Phase::Live);
+        live.map(|it| it.worker).collect()
+    }
+
+    /// Ids of INVOKEs that ran on other connections than this one, and that it might guess.
+    pub(crate) fn foreign_ids(&self, near: Option<u64>) -> Vec<u64> {
+        let parties = &self.registrar.parties;
+        let own = near.and_then(|token| parties.get(&token));
+        let is_own = |id: &u64| own.is_some_and(|it| it.invoked.contains_key(id));
+        let all = parties.values().flat_map(|it| it.invoked.keys().copied());
+        let ids: BTreeSet<u64> = all.filter(|id| !is_own(id)).collect();
+        ids.into_iter().collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -21,6 +21,7 @@ const ALL: &[&str] = &[
     "a draining engine ended a call",
     "a frame was not completed in time",
     "a newcomer did not say READY in time",
+    "a provider answered twice",
     "a provider went before it answered",
     "a reader took nothing for too long",
     "a registration met the end of the engine",

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
-/// So many of the last lines are shown with a failure.
+/// So many of the last lines are shown with a failure, unless `CALLBOARD_LINES` says how many.
 const LINES: usize = 100;
 
 thread_local! {
@@ -19,6 +19,8 @@ struct Journal {
     /// Microseconds.
     now: u64,
     lines: VecDeque<String>,
+    /// So many of them are kept.
+    most: usize,
     hash: u64,
     tally: Tally,
 }
@@ -28,8 +30,10 @@ pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
 /// A run begins.
 pub(crate) fn begin(seed: u64) {
+    let most = std::env::var("CALLBOARD_LINES").ok();
     JOURNAL.set(Journal {
         seed,
+        most: most.map_or(LINES, |it| it.parse().expect("CALLBOARD_LINES is a number")),
         hash: 0xcbf2_9ce4_8422_2325,
         ..Journal::default()
     });
@@ -47,7 +51,7 @@ pub(crate) fn take_down(line: &str) {
         let mut whole = format!("{:>9.3} ", it.now as f64 / 1e6);
         whole.push_str(line);
         it.lines.push_back(whole);
-        if it.lines.len() > LINES {
+        if it.lines.len() > it.most {
             it.lines.pop_front();
         }
     });

@@ -30,6 +30,10 @@ use dice::Seeds;
 use journal::Tally;
 use world::World;
 
+/// Seeds that failed once. What a seed does changes with the code; what they found has tests of its own, or was
+/// put right in the model.
+const FAILED_ONCE: &[u64] = &[772_000_772, 881_001_097, 7_000_000_945];
+
 /// Runs a seed. Returns what it saw, and the hash of all that happened.
 fn run(seed: u64) -> (Tally, u64) {
     let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
@@ -48,7 +52,7 @@ fn run(seed: u64) -> (Tally, u64) {
 /// One test for both, since each seed is run once: what never occurs proves nothing.
 #[test]
 fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
-    let seeds = Seeds::chosen(0..300);
+    let seeds = Seeds::chosen(0..300, FAILED_ONCE);
     let is_fixed = seeds.is_fixed();
     let (mut seen, mut count, mut last) = (Tally::new(), 0_u64, 0);
     for seed in seeds {

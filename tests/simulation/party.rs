@@ -50,6 +50,8 @@ pub(crate) struct Party {
     pub opened: u64,
     /// When it was heard of last, as the heartbeat counts.
     pub heard: u64,
+    /// When it was due to be asked whether it is there, since bytes came from it last.
+    pub asked: Option<u64>,
     pub namespace: String,
     pub worker: u64,
     pub name: Rc<str>,
@@ -86,6 +88,7 @@ impl Party {
             inbox: Inbox::default(),
             opened: now,
             heard: now,
+            asked: None,
             namespace: String::new(),
             worker: 0,
             name: "".into(),
@@ -106,5 +109,24 @@ impl Party {
             invoked: BTreeMap::new(),
             clean: 0,
         }
+    }
+    /// Bytes came from it.
+    pub(crate) fn hear_of(&mut self, now: u64) {
+        (self.heard, self.asked) = (now, None);
+    }
+
+    /// It was silent for `ping_after` and will be asked; if that comes late, its time to answer begins late.
+    pub(crate) fn ask(&mut self, now: u64, ping_after: u64) {
+        if self.phase == Phase::Live && now.saturating_sub(self.heard) >= ping_after {
+            self.asked.get_or_insert(now);
+        }
+    }
+
+    /// Its silence counts from then on.
+    pub(crate) fn silent_since(&self, ping_after: u64) -> u64 {
+        let asked = self
+            .asked
+            .map_or(0, |asked| asked.saturating_sub(ping_after));
+        self.heard.max(asked)
     }
 }

@@ -9,7 +9,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Hello, Message, Register, Unbind, Unregister};
 
 use crate::board::{Cover, Entry, Key, Namespace};
-use crate::book::{Attempt, Book, Ending, Invoked, number};
+use crate::book::{Attempt, Book, Ending, number};
 use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
 
@@ -107,7 +107,7 @@ impl Registrar {
     /// The engine reads these bytes.
     pub(crate) fn hear(&mut self, token: u64, mut bytes: &[u8], book: &mut Book, now: u64) {
         let party = self.party(token);
-        party.heard = now;
+        party.hear_of(now);
         if matches!(party.phase, Phase::Over(_)) {
             return;
         }
@@ -467,6 +467,7 @@ impl Registrar {
             cancelled: false,
             over: None,
             refused: false,
+            doubtful: false,
         };
         let index = book.attempt(attempt);
         self.owe(token, call.id, Owed::Call(index));
@@ -528,18 +529,8 @@ impl Registrar {
             }
         }
         // What may run again can be at the next provider before anybody sees it.
-        let errands: Vec<usize> = party.invoked.values().copied().collect();
-        for errand in errands {
-            // Unless it runs elsewhere, for a later attempt.
-            let runs = |it: &&Invoked| {
-                let party = self.parties.get(&it.token);
-                let is_live =
-                    |at: &Party| at.phase == Phase::Live && at.invoked.contains_key(&it.id);
-                it.token != token && party.is_some_and(is_live)
-            };
-            if !book.errands[errand].invokes.iter().any(|it| runs(&it)) {
-                book.unsee(errand);
-            }
+        for (id, errand) in &party.invoked {
+            book.unsee(*errand, token, *id);
         }
         *self.closed.entry(code.to_owned()).or_default() += 1;
         if was_live && holds {

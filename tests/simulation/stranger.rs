@@ -1,12 +1,17 @@
 //! A peer that speaks the protocol byte by byte and keeps no rule it need not: answers that are not its to
 //! give, cancels what never was, leaves batches unfinished, reads nothing, or says no HELLO at all. Now and
-//! then it breaks the protocol outright. What it says is well known to the model, which reads it too.
+//! then it breaks the protocol outright. Another kind of stranger provides what others provide, too: it answers
+//! twice or never, and comes back without what it had. What they say is well known to the model, which reads it
+//! too.
+
+use std::collections::VecDeque;
 
 use callboard::protocol::{
-    Bin, Cancel, Definition, Failure, Hello, HelloOptions, NoExtensions, Outcome, Ping, Ready,
-    Register, Text, Unregister, Watch,
+    Bin, Cancel, Definition, Failure, Hello, HelloOptions, Inbox, Message, NoExtensions, Outcome,
+    Ping, Ready, Register, Text, Unregister, Watch,
 };
 
+use crate::book::{Ending, number};
 use crate::journal::saw;
 use crate::network::Far;
 use crate::worker::Scene;
@@ -16,24 +21,44 @@ pub(crate) struct Stranger {
     pub wire: u64,
     /// It reads what it is sent.
     reads: bool,
+    /// It registers what others call.
+    provides: bool,
     greeted: bool,
     requests: u64,
+    inbox: Inbox,
+    /// The key of its session.
+    session: Option<Vec<u8>>,
+    /// What it was asked to run and did not answer: the INVOKE and the errand.
+    asked: VecDeque<(u64, usize)>,
+    /// What it answered last.
+    answered: Option<u64>,
     out: Vec<u8>,
 }
 
 impl Stranger {
-    pub(crate) fn come(scene: &mut Scene<'_>) -> Self {
+    /// Connects. `before`: those who have not gone.
+    pub(crate) fn come(before: &[Stranger], scene: &mut Scene<'_>) -> Self {
         let wire = scene.dial(0);
+        let reads = scene.dice.one_in(2);
         let mut stranger = Self {
             wire,
-            reads: scene.dice.one_in(2),
+            reads,
+            provides: reads && scene.dice.one_in(2),
             greeted: !scene.dice.one_in(6),
             requests: 0,
+            inbox: Inbox::default(),
+            session: None,
+            asked: VecDeque::new(),
+            answered: None,
             out: Vec::new(),
         };
         if stranger.greeted {
             let all = scene.dice.one_in(2).then(|| vec![Text("")]);
-            let forged = [7; 16];
+            let known = before.iter().find_map(|it| it.session.clone());
+            // Who guesses at ids shall not be asked by them meanwhile.
+            let known = known.filter(|_| stranger.provides);
+            let session = known.unwrap_or_else(|| vec![7; 16]);
+            let capacity = 1 + scene.dice.below(2) as u64;
             let hello = Hello {
                 versions: vec![1],
                 name: Text("stranger"),
@@ -44,12 +69,16 @@ impl Stranger {
                         workers: all.clone(),
                         bindings: all,
                     }),
-                    session: scene.dice.one_in(3).then_some(Bin(&forged)),
-                    capacity: Some(1),
+                    session: scene.dice.one_in(2).then_some(Bin(&session)),
+                    capacity: Some(capacity),
                     ..HelloOptions::default()
                 },
             };
             stranger.out = hello.to_frame();
+            if stranger.provides {
+                let frame = stranger.register(scene);
+                stranger.out.extend(frame);
+            }
         }
         stranger
     }
@@ -59,10 +88,14 @@ impl Stranger {
         self.requests
     }
 
-    /// Says something. `invokes`: ids of calls that run somewhere.
+    /// Says something. `invokes`: ids of calls that run elsewhere.
     pub(crate) fn act(&mut self, invokes: &[u64], scene: &mut Scene<'_>) {
         if !self.greeted {
             return;
+        }
+        if self.provides {
+            let frame = self.serve(scene);
+            return self.out.extend(frame);
         }
         let id = match invokes.len() {
             0 => scene.dice.below(9) as u64,
@@ -71,13 +104,7 @@ impl Stranger {
         };
         let ext = NoExtensions {};
         let frame = match scene.dice.below(24) {
-            0..=4 => {
-                let (payload, ext) = (
-                    Bin(b"forged"),
-                    callboard::protocol::OutcomeOptions::default(),
-                );
-                Outcome { id, payload, ext }.to_frame()
-            }
+            0..=4 => outcome(id, b"forged"),
             5..=6 => Failure {
                 id,
                 code: Text("forged"),
@@ -143,11 +170,73 @@ impl Stranger {
         self.out.extend(frame);
     }
 
+    fn register(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
+        let definition = Definition {
+            name: Text(scene.dice.pick(&["a1", "b1", "c1", "s1"])),
+            ..Definition::default()
+        };
+        Register {
+            id: self.request(),
+            more: false,
+            functions: vec![definition],
+            ext: NoExtensions {},
+        }
+        .to_frame()
+    }
+
+    /// What one who provides something says.
+    fn serve(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
+        match (scene.dice.below(12), self.answered) {
+            (0..=5, _) => self.answer(scene),
+            (6..=8, Some(id)) => {
+                saw("a provider answered twice");
+                outcome(id, b"doubled")
+            }
+            (9, _) => Ready {
+                id: self.request(),
+                ext: NoExtensions {},
+            }
+            .to_frame(),
+            (10, _) => self.register(scene),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Answers what it was asked first.
+    fn answer(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
+        let Some((id, errand)) = self.asked.pop_front() else {
+            return Vec::new();
+        };
+        let run = scene.book.ran(errand);
+        let payload = format!("{errand} run {run} by a stranger").into_bytes();
+        let frame = outcome(id, &payload);
+        let answers = &mut scene.book.errands[errand].answers;
+        answers.push(Ending::Result(payload));
+        self.answered = Some(id);
+        frame
+    }
+
+    /// Reads its key, and what it is asked to run.
+    fn hear(&mut self, mut bytes: &[u8]) {
+        while let Ok(Some(frame)) = self.inbox.next(&mut bytes, 1 << 24) {
+            match Message::decode(frame) {
+                Ok(Message::Welcome(it)) => self.session = Some(it.session.to_vec()),
+                Ok(Message::Invoke(it)) => {
+                    let errand = number(&it.payload).expect("every call is in the book");
+                    self.asked.push_back((it.id, errand));
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn turn(&mut self, scene: &mut Scene<'_>) {
         let wire = scene.wires.get_mut(&self.wire).expect("its own wire");
         if self.reads {
-            let _ = wire.down.read(scene.now, usize::MAX);
+            let bytes = wire.down.read(scene.now, usize::MAX);
+            self.hear(&bytes);
         }
+        let wire = scene.wires.get_mut(&self.wire).expect("its own wire");
         let n = wire.up.room().min(self.out.len());
         let arrives = scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1);
         wire.up.write(&self.out[..n], arrives);
@@ -166,6 +255,12 @@ impl Stranger {
         wire.up.close(scene.now);
         wire.down.cut(0, None);
     }
+}
+
+fn outcome(id: u64, payload: &[u8]) -> Vec<u8> {
+    let payload = Bin(payload);
+    let ext = callboard::protocol::OutcomeOptions::default();
+    Outcome { id, payload, ext }.to_frame()
 }
 
 /// A frame of a kind that nobody knows.

@@ -373,7 +373,7 @@ impl Tap {
         };
         let board = &registrar.namespaces[&party.namespace];
         let number = bench.book.invoked(
-            (self.token, worker, tick),
+            (self.token, worker, tick, party.clean),
             it.id,
             &it.function,
             &it.payload,

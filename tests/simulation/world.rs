@@ -142,10 +142,7 @@ impl World {
 
     /// What workers want, and what goes wrong.
     fn happen(&mut self) {
-        let (invokes, roll) = self
-            .host
-            .as_ref()
-            .map_or_else(Default::default, Host::known_ids);
+        let roll = self.host.as_ref().map_or_else(Vec::new, Host::roll);
         let mut scene = scene!(self);
         for _ in 0..scene.dice.below(5) {
             let at = scene.dice.below(self.workers.len());
@@ -153,14 +150,19 @@ impl World {
         }
         for stranger in &mut self.strangers {
             if scene.dice.one_in(3) {
-                stranger.act(&invokes, &mut scene);
+                let token = match scene.wires[&stranger.wire].far {
+                    Far::Taken(token) => Some(token),
+                    _ => None,
+                };
+                let foreign = self.host.as_ref().map(|it| it.foreign_ids(token));
+                stranger.act(&foreign.unwrap_or_default(), &mut scene);
             }
         }
         if self.strangers.len() < self.weather.strangers
             && self.host.is_some()
             && self.dice.one_in(10)
         {
-            let stranger = Stranger::come(&mut scene!(self));
+            let stranger = Stranger::come(&self.strangers, &mut scene!(self));
             self.strangers.push(stranger);
         }
         if self.dice.one_in(self.weather.calmness) {

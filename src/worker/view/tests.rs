@@ -456,6 +456,55 @@ fn workers_of_a_restarted_engine_are_known_again_by_name() {
 }
 
 #[test]
+fn what_is_of_another_epoch_is_not_resumed_whatever_the_engine_says() {
+    let now = Instant::now();
+    let mut view = joined(&["a"], now);
+    view.lose(now);
+    view.welcome(origin(2), 7, 10, true, Duration::ZERO, now);
+    let change = view.changes(10, 11, false, &added(&["b"]));
+    assert_eq!(change, Err(ViewError::Unannounced));
+    assert_eq!(view.resume_point(), Some((&origin(1), 10)));
+}
+
+/// A worker's key is never that of two, whatever engine the library was at meanwhile.
+#[test]
+fn workers_of_an_engine_that_is_come_back_to_are_known_again_by_id() {
+    let now = Instant::now();
+    let mut view = View::new(true, now);
+    let board = |view: &mut View, epoch, workers: Vec<WorkerEntry<'_>>| {
+        view.welcome(origin(epoch), 90, 10, false, SECOND, now);
+        view.resync(10, "joined", now).unwrap();
+        let mut chunk = Sections::default();
+        chunk.workers.added = workers;
+        view.snapshot(&chunk).unwrap();
+        let steps = view.synced(10, now).unwrap();
+        view.lose(now);
+        steps.iter().map(brief).collect::<Vec<_>>()
+    };
+    let keys = |view: &View| {
+        let mut keys: Vec<_> = view.workers().map(|it| it.key()).collect();
+        keys.sort_unstable();
+        keys
+    };
+    let old = vec![worker(1, "a", &["f"]), worker(2, "b", &["f"])];
+    board(&mut view, 1, old.clone());
+    assert_eq!(board(&mut view, 2, vec![]), Vec::<String>::new());
+    // One has another name since: a takeover may bring it. The other is as it was, which is no change.
+    let steps = board(&mut view, 1, vec![worker(1, "x", &["f"]), old[1].clone()]);
+    assert_eq!(steps, ["=x"]);
+    assert_eq!(keys(&view), [(1, 1), (1, 2)]);
+
+    // Whoever is no longer there is known to be gone, although the engine is still settling: nobody who comes later
+    // can be mistaken for it.
+    assert_eq!(board(&mut view, 2, vec![]), Vec::<String>::new());
+    assert_eq!(
+        board(&mut view, 1, vec![worker(3, "b", &["f"])]),
+        [">b <x <b"]
+    );
+    assert_eq!(keys(&view), [(1, 3)]);
+}
+
+#[test]
 fn own_functions_are_marked() {
     let now = Instant::now();
     let mut view = joined(&["a", "b"], now);

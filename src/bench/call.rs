@@ -1,0 +1,422 @@
+//! `call`: callers and providers that do nothing but call and answer, and how long a call takes from the one to the
+//! other and back. As many in flight as asked for, an answer making the next call; or so many a second, whether
+//! answers come or not.
+//!
+//! A paced load is corrected for coordinated omission: a call's time counts from the moment at which it was to be
+//! made. While the engine stalls, all calls that were due wait in that time, each as long as it really would have.
+//! (The histogram could make such values up by itself, `record_correct`; it would have to guess what the schedule
+//! knows.)
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::exchange::{self, Prepared};
+use super::heard::Heard;
+use super::registrar::{self, filling};
+use super::session::{Session, end_of};
+use super::timer::Timer;
+use super::{BenchError, Bound, CallReport, Effort, Times};
+use crate::protocol::{Failure, Invoke, Message, Outcome};
+
+/// What runs before anything is measured.
+const WARM_UP: Bound = Bound {
+    time: Some(Duration::from_millis(300)),
+    count: Some(1_000),
+};
+
+/// Calls in flight on one connection, at the most: where a paced load finds that many open, the next are made late,
+/// and count from when they were due all the same. Below the engine's `--max-calls`.
+const MOST_OPEN: usize = 8_192;
+
+/// The function's group.
+const GROUP: &str = "echo";
+
+/// See the top of this file.
+#[derive(Debug, Clone, Copy)]
+pub struct CallLoad {
+    /// Connections that call.
+    pub connections: usize,
+    /// Connections that provide the function.
+    pub providers: usize,
+    /// Calls in flight on each connection, unless `rate` says how many to make.
+    pub in_flight: usize,
+    /// Calls a second, over all connections.
+    pub rate: Option<u64>,
+    /// Bytes of the argument, and of the result.
+    pub payload: usize,
+    /// How many calls, or for how long.
+    pub bound: Bound,
+}
+
+impl CallLoad {
+    /// Measures.
+    ///
+    /// # Errors
+    /// When the engine ends, refuses the function, the first call does not come to its result, or an answer comes that
+    /// nobody waits for.
+    pub fn run(&self, session: &mut Session) -> Result<CallReport, BenchError> {
+        session.make_room(self.providers + self.connections)?;
+        let providers = session.join(self.providers, false, |_| Ok(()))?;
+        let callers = session.join(self.connections, false, |_| Ok(()))?;
+        let name = session.territory().name(GROUP, 0);
+        let register = registrar::register(1, std::slice::from_ref(&name), &[]);
+        for &provider in &providers {
+            session.send(provider, &register)?;
+            let mut ended = false;
+            while !ended {
+                session.turn_or_stop(|heard| {
+                    ended |= end_of(&heard)?.is_some();
+                    Ok(())
+                })?;
+            }
+        }
+
+        let payload = filling(self.payload);
+        let mut load = Load::new(callers.clone(), &name, &payload);
+        self.drive(session, &mut load, WARM_UP)?;
+        if let Some(failure) = load.first_failure.take() {
+            return Err(failure);
+        }
+        load.forget();
+        let before = session.sample()?;
+        self.drive(session, &mut load, self.bound)?;
+        let after = session.sample()?;
+        for keys in [&callers, &providers] {
+            session.leave(keys);
+        }
+
+        let effort = Effort::between(&before, &after);
+        Ok(CallReport {
+            place: session.place("call"),
+            connections: self.connections,
+            providers: self.providers,
+            in_flight: self.rate.is_none().then_some(self.in_flight),
+            rate: self.rate,
+            payload: self.payload,
+            calls: load.made,
+            results: load.results,
+            calls_per_second: effort.per_second(load.made),
+            calls_per_engine_cpu_second: effort.per_cpu_second(load.made),
+            effort,
+            failures: load.failures,
+            latency_us: load.latency.summary(),
+            service_us: load.service.summary(),
+            stopped: session.is_stopped(),
+        })
+    }
+
+    fn drive(
+        &self,
+        session: &mut Session,
+        load: &mut Load,
+        bound: Bound,
+    ) -> Result<(), BenchError> {
+        match self.rate {
+            None => load.keep_in_flight(session, self.in_flight, bound),
+            Some(rate) => load.keep_pace(session, rate, bound),
+        }
+    }
+}
+
+/// A call that is open, or was.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// When it was to be made.
+    due: Instant,
+    /// When it was made.
+    made: Instant,
+    is_open: bool,
+}
+
+/// The callers with their open calls. The number of a call is its slot.
+struct Load {
+    callers: Vec<usize>,
+    call: Prepared,
+    result: Prepared,
+    slots: Vec<Slot>,
+    open: usize,
+    made: u64,
+    results: u64,
+    failures: BTreeMap<String, u64>,
+    first_failure: Option<BenchError>,
+    latency: Times,
+    service: Times,
+}
+
+impl Load {
+    fn new(callers: Vec<usize>, function: &str, payload: &[u8]) -> Self {
+        Self {
+            callers,
+            call: Prepared::call(function, payload),
+            result: Prepared::result(payload),
+            slots: Vec::new(),
+            open: 0,
+            made: 0,
+            results: 0,
+            failures: BTreeMap::new(),
+            first_failure: None,
+            latency: Times::default(),
+            service: Times::default(),
+        }
+    }
+
+    /// What was measured so far does not count.
+    fn forget(&mut self) {
+        (self.made, self.results) = (0, 0);
+        self.failures.clear();
+        self.latency = Times::default();
+        self.service = Times::default();
+    }
+
+    /// Makes room for so many open calls, none of which is open yet.
+    fn lay_out(&mut self, slots: usize) {
+        let now = Instant::now();
+        let closed = Slot {
+            due: now,
+            made: now,
+            is_open: false,
+        };
+        self.slots.clear();
+        self.slots.resize(slots, closed);
+    }
+
+    /// Makes a call: puts its frame into `out`.
+    fn make(&mut self, slot: usize, due: Instant, made: Instant, out: &mut Vec<u8>) {
+        self.slots[slot] = Slot {
+            due,
+            made,
+            is_open: true,
+        };
+        self.open += 1;
+        self.made += 1;
+        out.extend_from_slice(self.call.numbered(slot));
+    }
+
+    /// An INVOKE is answered; an answer closes its slot, which is returned.
+    fn take(&mut self, heard: &mut Heard<'_>) -> Result<Option<usize>, BenchError> {
+        match heard.kind {
+            Invoke::KIND => {
+                let answer = self.result.answering(heard);
+                heard.reply.extend_from_slice(answer);
+                return Ok(None);
+            }
+            Outcome::KIND => self.results += 1,
+            Failure::KIND => self.note_failure(heard.body)?,
+            _ => return Ok(None),
+        }
+        let number = exchange::number(heard);
+        let slot = number.and_then(|number| self.slots.get_mut(number));
+        let Some(slot) = slot.filter(|slot| slot.is_open) else {
+            return Err(BenchError::Miscounted {
+                what: "endings of one call",
+                wanted: 1,
+                counted: 2,
+            });
+        };
+        slot.is_open = false;
+        self.open -= 1;
+        let since = |begin| heard.at.saturating_duration_since(begin);
+        self.latency.add(since(slot.due));
+        self.service.add(since(slot.made));
+        Ok(number)
+    }
+
+    fn note_failure(&mut self, body: &[u8]) -> Result<(), BenchError> {
+        let Ok(Message::Failure(failure)) = Message::decode(body) else {
+            return Err(BenchError::unexpected(body));
+        };
+        let error = BenchError::failure(&failure);
+        if matches!(error, BenchError::Stopping) {
+            return Err(error);
+        }
+        *self.failures.entry(failure.code.0.to_owned()).or_default() += 1;
+        self.first_failure.get_or_insert(error);
+        Ok(())
+    }
+
+    /// So many calls at a time on each connection: an answer makes the next one.
+    fn keep_in_flight(
+        &mut self,
+        session: &mut Session,
+        each: usize,
+        bound: Bound,
+    ) -> Result<(), BenchError> {
+        let last = bound.count.map_or(u64::MAX, |count| self.made + count);
+        self.lay_out(self.callers.len() * each);
+        let began = Instant::now();
+        for (at, caller) in self.callers.clone().into_iter().enumerate() {
+            let mut frames = Vec::new();
+            for slot in at * each..(at + 1) * each {
+                if self.made < last {
+                    let now = Instant::now();
+                    self.make(slot, now, now, &mut frames);
+                }
+            }
+            session.send(caller, &frames)?;
+        }
+        while self.open > 0 {
+            // Once a turn: a look at the clock for each call would be felt.
+            let over = session.is_stopped() || bound.is_met(0, began);
+            session.turn(|mut heard| {
+                if let Some(slot) = self.take(&mut heard)?
+                    && !over
+                    && self.made < last
+                {
+                    // The call before ended when this one begins, so that no time is nobody's.
+                    self.make(slot, heard.at, heard.at, heard.reply);
+                }
+                Ok(())
+            })?;
+            session.tell("calls", self.made);
+        }
+        Ok(())
+    }
+
+    /// So many calls a second, the connections in turn, whether answers come or not.
+    fn keep_pace(
+        &mut self,
+        session: &mut Session,
+        rate: u64,
+        bound: Bound,
+    ) -> Result<(), BenchError> {
+        let timer = Timer::new()?;
+        session.crowd().add_timer(&timer)?;
+        let first = self.made;
+        self.lay_out(self.callers.len() * MOST_OPEN);
+        let mut free: Vec<Vec<usize>> = (0..self.callers.len())
+            .map(|at| (at * MOST_OPEN..(at + 1) * MOST_OPEN).collect())
+            .collect();
+        let callers = self.callers.clone();
+        let mut frames = vec![Vec::new(); callers.len()];
+        let began = Instant::now();
+        loop {
+            let made = self.made - first;
+            let over = session.is_stopped() || bound.is_met(made, began);
+            if over && self.open == 0 {
+                break;
+            }
+            if !over {
+                let due = self.make_what_is_due(rate, began, first, bound, &mut free, &mut frames);
+                for (&caller, frames) in callers.iter().zip(&mut frames) {
+                    if !frames.is_empty() {
+                        session.send(caller, frames)?;
+                        frames.clear();
+                    }
+                }
+                timer.set(due)?;
+            }
+            if self.open == 0 {
+                // Nothing is due from the engine.
+                session.crowd().forgive_silence();
+            }
+            session.turn(|mut heard| {
+                if let Some(slot) = self.take(&mut heard)? {
+                    free[slot / MOST_OPEN].push(slot);
+                }
+                Ok(())
+            })?;
+            session.tell("calls", self.made);
+        }
+        session.crowd().remove_timer(&timer)
+    }
+
+    /// Puts the calls that are due by now into the frames of their connections. Returns when the next one is due.
+    fn make_what_is_due(
+        &mut self,
+        rate: u64,
+        began: Instant,
+        first: u64,
+        bound: Bound,
+        free: &mut [Vec<usize>],
+        frames: &mut [Vec<u8>],
+    ) -> Instant {
+        let now = Instant::now();
+        let last = bound.count.map_or(u64::MAX, |count| first + count);
+        loop {
+            let number = self.made - first;
+            let due = began + due(number, rate);
+            let at = (number % free.len() as u64) as usize;
+            if due > now || self.made >= last {
+                return due;
+            }
+            // While all places are taken the schedule waits, and the calls count from when they were due.
+            let Some(slot) = free[at].pop() else {
+                return now + Duration::from_millis(1);
+            };
+            self.make(slot, due, now, &mut frames[at]);
+        }
+    }
+}
+
+/// When the call of this number is to be made, counted from the first.
+fn due(number: u64, rate: u64) -> Duration {
+    let nanoseconds = u128::from(number) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(nanoseconds as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_made_late_counts_from_when_it_was_due() {
+        let mut load = Load::new(vec![0, 1], "a::b", b"");
+        let now = Instant::now();
+        let began = now.checked_sub(Duration::from_secs(1)).expect("a clock");
+        load.lay_out(20);
+        let mut free = [(0..10).collect(), (10..20).collect()];
+        let mut frames = [Vec::new(), Vec::new()];
+        let bound = Bound {
+            count: Some(15),
+            time: None,
+        };
+        load.make_what_is_due(100, began, 0, bound, &mut free, &mut frames);
+        assert_eq!((load.made, load.open), (15, 15));
+        assert_eq!(free.map(|it| it.len()), [2, 3]);
+        assert_eq!(frames[0].len() / 8, frames[1].len() / 7);
+        let mut dues: Vec<Duration> = load
+            .slots
+            .iter()
+            .filter(|slot| slot.is_open)
+            .map(|slot| slot.due - began)
+            .collect();
+        dues.sort_unstable();
+        let wanted: Vec<Duration> = (0..15).map(|it| Duration::from_millis(10 * it)).collect();
+        assert_eq!(dues, wanted);
+        // All of them were made just now, long after that.
+        let open = load.slots.iter().filter(|slot| slot.is_open);
+        assert!(open.clone().all(|slot| slot.made >= now));
+        assert!(
+            open.clone()
+                .all(|slot| slot.made - slot.due > Duration::from_millis(800))
+        );
+    }
+
+    #[test]
+    fn where_no_place_is_free_the_schedule_waits() {
+        let mut load = Load::new(vec![0], "a::b", b"");
+        let began = Instant::now().checked_sub(Duration::from_secs(1));
+        let began = began.expect("a clock");
+        load.lay_out(3);
+        let mut free = [vec![0, 1, 2]];
+        let mut frames = [Vec::new()];
+        let mut make = |load: &mut Load, free: &mut [Vec<usize>]| {
+            load.make_what_is_due(100, began, 0, Bound::default(), free, &mut frames)
+        };
+        make(&mut load, &mut free);
+        assert_eq!(load.made, 3);
+        free[0].push(1);
+        make(&mut load, &mut free);
+        assert_eq!(load.made, 4);
+        // The fourth was due when it was due, not when there was room.
+        assert_eq!(load.slots[1].due - began, Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_schedule_does_not_drift() {
+        assert_eq!(due(0, 7), Duration::ZERO);
+        assert_eq!(due(3_000, 3_000), Duration::from_secs(1));
+        assert_eq!(due(30_000_000_000, 3), Duration::from_secs(10_000_000_000));
+        assert_eq!(due(1, 3), Duration::from_nanos(333_333_333));
+    }
+}

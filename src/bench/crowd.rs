@@ -1,0 +1,243 @@
+//! All connections of a bench in one poll. A turn waits for events, reads what came, shows each frame, and writes
+//! the replies; it is called again and again by whoever measures. Decides nothing about what is measured.
+
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
+use slab::Slab;
+use socket2::Socket;
+
+use super::BenchError;
+use super::heard::Heard;
+use super::peer::{Peer, Stage};
+use crate::protocol::{Code, Goodbye, Ping, Text};
+
+/// Bytes read at once.
+const SCRATCH: usize = 256 * 1024;
+
+const EVENTS_AT_ONCE: usize = 1024;
+
+/// How often those who do not read say that they are alive: well below the silence that ends a connection.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// The token of the timer; connections count from 0.
+const TIMER: Token = Token(usize::MAX);
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    poll: Poll,
+    events: Events,
+    peers: Slab<Peer>,
+    scratch: Box<[u8]>,
+    /// When anything was read last.
+    last_heard: Instant,
+    /// Connections that have not arrived yet.
+    arriving: usize,
+    /// Those that do not read.
+    stalled: Vec<usize>,
+    next_beat: Instant,
+}
+
+impl Crowd {
+    pub(super) fn new() -> Result<Self, BenchError> {
+        Ok(Self {
+            poll: Poll::new().map_err(BenchError::System)?,
+            events: Events::with_capacity(EVENTS_AT_ONCE),
+            peers: Slab::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            last_heard: Instant::now(),
+            arriving: 0,
+            stalled: Vec::new(),
+            next_beat: Instant::now(),
+        })
+    }
+
+    /// A connection that was made just now; says this HELLO.
+    pub(super) fn add(
+        &mut self,
+        socket: Socket,
+        hello: &[u8],
+        watching: bool,
+    ) -> Result<usize, BenchError> {
+        let entry = self.peers.vacant_entry();
+        let key = entry.key();
+        let registry = self.poll.registry();
+        let mut source = SourceFd(&socket.as_raw_fd());
+        registry
+            .register(&mut source, Token(key), Interest::READABLE)
+            .map_err(BenchError::System)?;
+        entry.insert(Peer::new(socket, watching));
+        self.arriving += 1;
+        self.send(key, hello)?;
+        Ok(key)
+    }
+
+    /// Sends a frame over a connection.
+    pub(super) fn send(&mut self, key: usize, frame: &[u8]) -> Result<(), BenchError> {
+        let peer = &mut self.peers[key];
+        peer.out().extend_from_slice(frame);
+        peer.flush();
+        // What it asks for is due from now on.
+        self.last_heard = Instant::now();
+        watch_if_full(self.poll.registry(), key, peer)
+    }
+
+    /// A descriptor that only wakes the turn.
+    pub(super) fn add_timer(&mut self, timer: &impl AsRawFd) -> Result<(), BenchError> {
+        let registry = self.poll.registry();
+        registry
+            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)
+            .map_err(BenchError::System)
+    }
+
+    pub(super) fn remove_timer(&mut self, timer: &impl AsRawFd) -> Result<(), BenchError> {
+        let registry = self.poll.registry();
+        registry
+            .deregister(&mut SourceFd(&timer.as_raw_fd()))
+            .map_err(BenchError::System)
+    }
+
+    pub(super) fn peer(&mut self, key: usize) -> &mut Peer {
+        &mut self.peers[key]
+    }
+
+    /// Connections that have said HELLO, and have neither WELCOME nor, if they watch, the board.
+    pub(super) fn arriving(&self) -> usize {
+        self.arriving
+    }
+
+    /// For how long nothing was read.
+    pub(super) fn silence(&self) -> Duration {
+        self.last_heard.elapsed()
+    }
+
+    /// What was silent by intention is not from now on.
+    pub(super) fn forgive_silence(&mut self) {
+        self.last_heard = Instant::now();
+    }
+
+    /// This connection does not read from now on; it says PING, so that it is not taken for dead.
+    pub(super) fn stall(&mut self, key: usize) {
+        self.peers[key].stalled = true;
+        self.stalled.push(key);
+    }
+
+    /// Waits for events, at the longest so long, and handles them.
+    pub(super) fn turn(
+        &mut self,
+        wait: Duration,
+        mut heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other.map_err(BenchError::System)?,
+        }
+        for event in &self.events {
+            let Some(peer) = self.peers.get_mut(event.token().0) else {
+                continue;
+            };
+            if event.is_writable() && peer.is_full() {
+                peer.flush();
+            }
+            let ended = event.is_read_closed() || event.is_error();
+            let is_due = event.is_readable() || ended;
+            if !is_due || peer.stalled || peer.stage == Stage::Gone {
+                continue;
+            }
+            let key = event.token().0;
+            let was_arriving = peer.stage.is_arriving();
+            let any = peer.read(key, &mut self.scratch, ended, &mut heard)?;
+            watch_if_full(self.poll.registry(), key, peer)?;
+            if was_arriving && !peer.stage.is_arriving() {
+                self.arriving -= 1;
+            }
+            if any {
+                self.last_heard = Instant::now();
+            }
+        }
+        self.beat()
+    }
+
+    fn beat(&mut self) -> Result<(), BenchError> {
+        if self.stalled.is_empty() || Instant::now() < self.next_beat {
+            return Ok(());
+        }
+        self.next_beat = Instant::now() + BEAT;
+        for &key in &self.stalled {
+            let peer = &mut self.peers[key];
+            Ping::default().encode(peer.out());
+            peer.flush();
+            watch_if_full(self.poll.registry(), key, peer)?;
+        }
+        Ok(())
+    }
+
+    /// Says GOODBYE over these connections, and waits until the engine has closed them: what they provided is gone
+    /// then. After `patience` they are closed from here.
+    pub(super) fn leave(&mut self, keys: &[usize], patience: Duration) {
+        let goodbye = Goodbye {
+            code: Text(Code::Bye.as_str()),
+            ..Goodbye::default()
+        };
+        let goodbye = goodbye.to_frame();
+        for &key in keys {
+            let peer = &mut self.peers[key];
+            self.arriving -= usize::from(peer.stage.is_arriving());
+            peer.stage = Stage::Leaving;
+            // One that the poll does not take is closed from here in the end.
+            let _ = self.send(key, &goodbye);
+            let peer = &mut self.peers[key];
+            if std::mem::take(&mut peer.stalled) {
+                self.stalled.retain(|it| *it != key);
+                // Its events have passed unheeded.
+                let read = peer.read(key, &mut self.scratch, true, &mut |_| Ok(()));
+                if read.is_err() {
+                    peer.stage = Stage::Gone;
+                }
+            }
+        }
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let gone = |key: &usize| self.peers[*key].stage == Stage::Gone;
+            if keys.iter().all(gone) || left.is_zero() {
+                break;
+            }
+            // What ails others does not keep these from leaving; it comes again for whoever asks them.
+            if self.turn(left, |_| Ok(())).is_err() {
+                break;
+            }
+        }
+        for &key in keys {
+            let peer = self.peers.remove(key);
+            let fd = peer.socket.as_raw_fd();
+            // It is closed with the peer anyway.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// All connections.
+    pub(super) fn keys(&self) -> Vec<usize> {
+        self.peers.iter().map(|(key, _)| key).collect()
+    }
+}
+
+/// From the moment at which a socket was full once, the poll tells when it takes more. Not from the beginning: a Unix
+/// socket would wake the poll each time that its peer has read something.
+fn watch_if_full(registry: &Registry, key: usize, peer: &mut Peer) -> Result<(), BenchError> {
+    if !peer.is_full() || std::mem::replace(&mut peer.is_watched, true) {
+        return Ok(());
+    }
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry
+        .reregister(
+            &mut SourceFd(&peer.socket.as_raw_fd()),
+            Token(key),
+            interest,
+        )
+        .map_err(BenchError::System)
+}

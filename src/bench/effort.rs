@@ -1,0 +1,150 @@
+//! What a measured piece of work took: time by the clock, the engine's processor time, and what the engine counted
+//! meanwhile. The difference of two samples.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::sample::{Counters, Sample};
+
+/// The flag of the budget that one connection has for changes.
+const BUDGET: &str = "changes-per-second";
+
+/// See the top of this file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Effort {
+    /// By the clock.
+    pub seconds: f64,
+    /// Processor time of the engine's process, the kernel's work for it included; `None` if the process is not known.
+    pub engine_cpu_seconds: Option<f64>,
+    /// Processor time of this program, which is one thread: near `seconds`, it is the load that set the pace.
+    pub load_cpu_seconds: Option<f64>,
+    /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
+    pub engine_work: Option<EngineWork>,
+    /// How often a connection had used up the engine's budget for changes and was slowed down to it
+    /// (`--changes-per-second`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
+    /// not tell.
+    pub budget_met: Option<u64>,
+}
+
+/// What an engine counted during a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineWork {
+    /// Revisions sealed.
+    pub revisions: u64,
+    /// Times that changes were encoded.
+    pub encodings: u64,
+    /// Snapshot pages encoded.
+    pub pages_encoded: u64,
+    /// Snapshots begun, whatever the reason.
+    pub resyncs: u64,
+    /// Frames read.
+    pub frames_in: u64,
+    /// Frames written.
+    pub frames_out: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Turns of its loop.
+    pub turns: u64,
+}
+
+impl Effort {
+    /// From one sample to a later one.
+    #[must_use]
+    pub fn between(before: &Sample, after: &Sample) -> Self {
+        let used = |before: Option<Duration>, after: Option<Duration>| {
+            let (before, after) = before.zip(after)?;
+            Some(after.saturating_sub(before).as_secs_f64())
+        };
+        let counters = before.counters.as_ref().zip(after.counters.as_ref());
+        Self {
+            seconds: after.at.duration_since(before.at).as_secs_f64(),
+            engine_cpu_seconds: used(before.cpu, after.cpu),
+            load_cpu_seconds: used(before.load_cpu, after.load_cpu),
+            engine_work: counters.map(|(before, after)| EngineWork::between(before, after)),
+            budget_met: counters.map(|(before, after)| {
+                let met = |counters: &Counters| counters.limited.get(BUDGET).copied();
+                met(after)
+                    .unwrap_or(0)
+                    .saturating_sub(met(before).unwrap_or(0))
+            }),
+        }
+    }
+
+    /// Whether this program was busy nearly all the time.
+    #[must_use]
+    pub fn is_bound_by_load(&self) -> bool {
+        self.load_cpu_seconds
+            .is_some_and(|used| used > 0.9 * self.seconds)
+    }
+
+    /// So many of something in a second.
+    #[must_use]
+    pub fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.seconds
+    }
+
+    /// So many of something in a second of the engine's processor time.
+    #[must_use]
+    pub fn per_cpu_second(&self, count: u64) -> Option<f64> {
+        let used = self.engine_cpu_seconds.filter(|used| *used > 0.0);
+        used.map(|used| count as f64 / used)
+    }
+}
+
+impl EngineWork {
+    fn between(before: &Counters, after: &Counters) -> Self {
+        // Counters of one engine only grow.
+        let grown = |of: fn(&Counters) -> u64| of(after).saturating_sub(of(before));
+        Self {
+            revisions: grown(|it| it.revisions),
+            encodings: grown(|it| it.encodings),
+            pages_encoded: grown(|it| it.pages_encoded),
+            resyncs: grown(|it| it.resyncs.values().sum()),
+            frames_in: grown(|it| it.frames_in),
+            frames_out: grown(|it| it.frames_out),
+            bytes_out: grown(|it| it.bytes_out),
+            turns: grown(|it| it.turns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_difference_of_two_samples_is_told_as_far_as_both_know_it() {
+        let at = Instant::now();
+        let mut before = Sample {
+            at,
+            counters: Some(Counters::default()),
+            load_cpu: None,
+            cpu: Some(Duration::from_millis(100)),
+            memory: None,
+        };
+        let mut counters = Counters {
+            revisions: 7,
+            ..Counters::default()
+        };
+        counters.limited.insert(BUDGET.to_owned(), 3);
+        let after = Sample {
+            at: at + Duration::from_secs(2),
+            counters: Some(counters),
+            load_cpu: None,
+            cpu: Some(Duration::from_millis(600)),
+            memory: None,
+        };
+        let effort = Effort::between(&before, &after);
+        assert!((effort.per_second(10) - 5.0).abs() < 1e-9);
+        assert!((effort.per_cpu_second(10).unwrap() - 20.0).abs() < 1e-9);
+        assert_eq!(effort.budget_met, Some(3));
+        assert_eq!(effort.engine_work.unwrap().revisions, 7);
+
+        (before.counters, before.cpu) = (None, None);
+        let effort = Effort::between(&before, &after);
+        assert_eq!((effort.budget_met, effort.per_cpu_second(10)), (None, None));
+    }
+}

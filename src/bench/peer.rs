@@ -1,0 +1,299 @@
+//! One connection of a bench: its socket, the frame that it has read in part, the bytes that it has not written
+//! yet, and how far its joining is. Never waits.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
+
+use socket2::Socket;
+
+use super::BenchError;
+use super::heard::{Heard, head};
+use crate::protocol::{
+    Drain, Goodbye, Inbox, MAX_FRAME_CEILING, Message, Ping, Pong, Synced, Welcome, WorkerLimits,
+};
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) socket: Socket,
+    inbox: Inbox,
+    out: Vec<u8>,
+    /// Bytes of `out` that are written.
+    sent: usize,
+    pub(super) stage: Stage,
+    /// What the engine told in its WELCOME.
+    pub(super) limits: WorkerLimits,
+    /// It does not read.
+    pub(super) stalled: bool,
+    /// The poll tells when the socket takes more.
+    pub(super) is_watched: bool,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has said HELLO. `watching`: the board comes after the WELCOME.
+    Greeting { watching: bool },
+    /// It was welcomed, and waits for the board.
+    Syncing,
+    /// It has what it waited for.
+    There,
+    /// It has said GOODBYE.
+    Leaving,
+    /// The engine has closed it after that.
+    Gone,
+}
+
+impl Stage {
+    /// Whether it is still on its way to [`Stage::There`].
+    pub(super) fn is_arriving(self) -> bool {
+        matches!(self, Self::Greeting { .. } | Self::Syncing)
+    }
+}
+
+impl Peer {
+    pub(super) fn new(socket: Socket, watching: bool) -> Self {
+        Self {
+            socket,
+            inbox: Inbox::default(),
+            out: Vec::new(),
+            sent: 0,
+            stage: Stage::Greeting { watching },
+            limits: WorkerLimits::default(),
+            stalled: false,
+            is_watched: false,
+        }
+    }
+
+    /// What goes out with the next [`flush`](Self::flush).
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Whether the socket takes no more at the moment.
+    pub(super) fn is_full(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Writes what the socket takes.
+    pub(super) fn flush(&mut self) {
+        while self.sent < self.out.len() {
+            match self.socket.write(&self.out[self.sent..]) {
+                Ok(n) => self.sent += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Why it broke is read from the other direction: a GOODBYE may wait there.
+                Err(_) => self.sent = self.out.len(),
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+    }
+
+    /// Reads what there is, shows each frame that is not about the connection itself, and sends the replies.
+    /// `ended`: the poll said that nothing comes after it. Returns whether anything came.
+    pub(super) fn read(
+        &mut self,
+        key: usize,
+        scratch: &mut [u8],
+        ended: bool,
+        heard: &mut impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<bool, BenchError> {
+        let mut any = false;
+        loop {
+            let n = match self.socket.read(scratch) {
+                Ok(n) => n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) if self.stage == Stage::Leaving => 0,
+                Err(error) => return Err(BenchError::Broken(error)),
+            };
+            if n == 0 {
+                self.end()?;
+                return Ok(true);
+            }
+            any = true;
+            let at = Instant::now();
+            let mut inbox = std::mem::take(&mut self.inbox);
+            let mut input = &scratch[..n];
+            let result = loop {
+                match inbox.next(&mut input, MAX_FRAME_CEILING) {
+                    Ok(Some(body)) => {
+                        if let Err(error) = self.take(key, at, body, heard) {
+                            break Err(error);
+                        }
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(BenchError::NotAnEngine(error.to_string())),
+                }
+            };
+            self.inbox = inbox;
+            result?;
+            self.flush();
+            // A short read took all that there was; what comes after it is another event.
+            if n < scratch.len() && !ended {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// The engine closed it.
+    fn end(&mut self) -> Result<(), BenchError> {
+        match self.stage {
+            Stage::Leaving | Stage::Gone => {
+                self.stage = Stage::Gone;
+                Ok(())
+            }
+            Stage::Greeting { .. } => Err(BenchError::NotAnEngine(
+                "it closed without WELCOME".to_owned(),
+            )),
+            _ => Err(BenchError::Closed),
+        }
+    }
+
+    fn take(
+        &mut self,
+        key: usize,
+        at: Instant,
+        body: &[u8],
+        heard: &mut impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        if self.stage == Stage::Leaving {
+            return Ok(());
+        }
+        let (kind, number) = head(body)?;
+        match kind {
+            Ping::KIND => {
+                Pong::default().encode(&mut self.out);
+                return Ok(());
+            }
+            Pong::KIND => return Ok(()),
+            Goodbye::KIND => {
+                return Err(match Message::decode(body) {
+                    Ok(Message::Goodbye(goodbye)) => BenchError::farewell(&goodbye),
+                    _ => BenchError::unexpected(body),
+                });
+            }
+            Drain::KIND => return Err(BenchError::Stopping),
+            Welcome::KIND => {
+                let Ok(Message::Welcome(welcome)) = Message::decode(body) else {
+                    return Err(BenchError::unexpected(body));
+                };
+                self.limits = welcome.ext.limits;
+                self.stage = match self.stage {
+                    Stage::Greeting { watching: true } => Stage::Syncing,
+                    _ => Stage::There,
+                };
+            }
+            Synced::KIND => self.stage = Stage::There,
+            _ => {}
+        }
+        heard(Heard {
+            peer: key,
+            at,
+            kind,
+            number,
+            body,
+            reply: &mut self.out,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+    use crate::protocol::{Bin, Outcome, Text};
+
+    fn pair() -> (Peer, Socket) {
+        let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Peer::new(near, true), far)
+    }
+
+    /// What the peer makes of what the engine sent: the kinds that were shown, or the error.
+    fn read(peer: &mut Peer) -> Result<Vec<u64>, BenchError> {
+        let mut kinds = Vec::new();
+        let mut scratch = [0; 64];
+        peer.read(0, &mut scratch, false, &mut |heard| {
+            kinds.push(heard.kind);
+            heard.reply.extend_from_slice(b"reply");
+            Ok(())
+        })?;
+        Ok(kinds)
+    }
+
+    #[test]
+    fn a_ping_is_answered_and_what_joins_goes_on_to_be_there() {
+        let (mut peer, mut engine) = pair();
+        let mut frames = Ping::default().to_frame();
+        Welcome::default().encode(&mut frames);
+        engine.write_all(&frames).unwrap();
+        assert_eq!(read(&mut peer).unwrap(), [Welcome::KIND]);
+        assert_eq!(peer.stage, Stage::Syncing);
+        let pong = Pong::default().to_frame();
+        let mut came = vec![0; pong.len() + b"reply".len()];
+        engine.read_exact(&mut came).unwrap();
+        assert_eq!(came, [&pong[..], b"reply"].concat());
+        engine.write_all(&Synced::default().to_frame()).unwrap();
+        assert_eq!(read(&mut peer).unwrap(), [Synced::KIND]);
+        assert!(!peer.stage.is_arriving());
+    }
+
+    #[test]
+    fn a_frame_in_pieces_longer_than_a_read_is_shown_once() {
+        let (mut peer, mut engine) = pair();
+        let outcome = Outcome {
+            payload: Bin(&[7; 500]),
+            ..Outcome::default()
+        };
+        let frame = outcome.to_frame();
+        let mut shown = Vec::new();
+        for byte in &frame {
+            engine.write_all(&[*byte]).unwrap();
+            shown.extend(read(&mut peer).unwrap());
+        }
+        assert_eq!(shown, [Outcome::KIND]);
+        engine.write_all(&frame).unwrap();
+        assert_eq!(read(&mut peer).unwrap(), [Outcome::KIND]);
+    }
+
+    #[test]
+    fn every_end_says_what_it_was() {
+        let goodbye = |code| {
+            let goodbye = Goodbye {
+                code: Text(code),
+                ..Goodbye::default()
+            };
+            goodbye.to_frame()
+        };
+        for (sent, wanted) in [
+            (goodbye("too_many_connections"), "refused: too_many"),
+            (goodbye("shutting_down"), "about to stop"),
+            (Drain::default().to_frame(), "about to stop"),
+            (b"HTTP/1.1 400 Bad Request".to_vec(), "no Callboard engine"),
+            (vec![0, 0, 0, 2, 0xff, 0xff], "no Callboard engine"),
+            (Vec::new(), "closed without WELCOME"),
+        ] {
+            let (mut peer, mut engine) = pair();
+            engine.write_all(&sent).unwrap();
+            drop(engine);
+            let error = read(&mut peer).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let (mut peer, engine) = pair();
+        peer.stage = Stage::There;
+        drop(engine);
+        assert!(matches!(read(&mut peer), Err(BenchError::Closed)));
+        // Whoever has said GOODBYE expects it, whatever came before.
+        let (mut peer, mut engine) = pair();
+        peer.stage = Stage::Leaving;
+        engine.write_all(&goodbye("silent")).unwrap();
+        drop(engine);
+        peer.read(0, &mut [0; 64], true, &mut |_| panic!("shown"))
+            .unwrap();
+        assert_eq!(peer.stage, Stage::Gone);
+    }
+}

@@ -1,0 +1,70 @@
+//! What an engine says of itself at a moment, and what it has cost its machine until then. Two of them make an
+//! [`Effort`](super::Effort).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+/// The counters of `engine::stats` that a measurement looks at; what an engine does not tell is 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Revisions sealed, of all namespaces.
+    pub revisions: u64,
+    /// Times that changes were encoded.
+    pub encodings: u64,
+    /// Snapshot pages encoded.
+    pub pages_encoded: u64,
+    /// Frames read.
+    pub frames_in: u64,
+    /// Frames written.
+    pub frames_out: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Snapshots begun, by reason.
+    pub resyncs: BTreeMap<String, u64>,
+    /// How often each limit was met.
+    pub limited: BTreeMap<String, u64>,
+}
+
+/// See the top of this file.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// When it was taken.
+    pub at: Instant,
+    /// `None` if the engine does not tell this asker.
+    pub counters: Option<Counters>,
+    /// Processor time that this program has used itself.
+    pub load_cpu: Option<Duration>,
+    /// Processor time of the engine; `None` if its process is not known.
+    pub cpu: Option<Duration>,
+    /// Bytes; `None` if its process is not known.
+    pub memory: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_gives_is_read_whatever_else_it_counts() {
+        let stats = stats_of_an_engine();
+        let counters: Counters = rmp_serde::from_slice(&stats).unwrap();
+        assert_eq!((counters.revisions, counters.encodings), (5, 3));
+        assert_eq!(counters.limited["changes-per-second"], 2);
+        let empty: Counters = rmp_serde::from_slice(b"\x80").unwrap();
+        assert_eq!(empty, Counters::default());
+    }
+
+    /// As an engine encodes its statistics, and something that this version does not know.
+    fn stats_of_an_engine() -> Vec<u8> {
+        rmp_serde::to_vec_named(&serde_json::json!({
+            "connections": 1, "revisions": 5, "encodings": 3, "changes": {"added": 2},
+            "limited": {"changes-per-second": 2}, "newer": [1, {"a": null}],
+        }))
+        .unwrap()
+    }
+}

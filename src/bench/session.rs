@@ -1,0 +1,324 @@
+//! One bench at one engine: the connections that it has there, what it may call its functions, how it asks the engine
+//! what that counts, and how it leaves. The kinds of measurement are built on it. Blocks no longer than a turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::crowd::Crowd;
+use super::destination::Destination;
+use super::heard::Heard;
+use super::report::Place;
+use super::sample::{Counters, Sample};
+use super::territory::Territory;
+use super::{BenchError, EngineProcess, Greeting, Progress, descriptors};
+use crate::address::Address;
+use crate::protocol::{Call, CallOptions, Failure, Message, Outcome, Text};
+
+/// The longest that a turn waits: how soon a stop is seen.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Connections that wait for the answer to their HELLO at once, unless it is the crowd that is measured.
+const ARRIVING: usize = 256;
+
+/// For how long the engine may take to see all connections off.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How often it is told how far things are.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// The engine's function that tells what it counts.
+const STATS: &str = "engine::stats";
+
+/// The id of the requests that are made one at a time.
+const REQUEST: u64 = 1;
+
+/// Whom to measure, and as whom.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// Tried in this order; the first that answers is measured.
+    pub addresses: Vec<Address>,
+    /// As whom.
+    pub greeting: Greeting,
+    /// For how long an answer that is due may take.
+    pub patience: Duration,
+    /// The engine's process, if it is known better than can be found out.
+    pub process: Option<EngineProcess>,
+}
+
+/// See the top of this file.
+pub struct Session {
+    crowd: Crowd,
+    destination: Destination,
+    greeting: Greeting,
+    patience: Duration,
+    /// The address that answered.
+    address: Address,
+    /// What the engine calls itself.
+    engine: String,
+    process: Option<EngineProcess>,
+    territory: Territory,
+    /// The connection over which the engine is asked what it counts.
+    control: usize,
+    stop: Arc<AtomicBool>,
+    observer: Box<dyn FnMut(Progress)>,
+    began: Instant,
+    next_told: Instant,
+}
+
+impl Session {
+    /// Connects and says HELLO. `stop` ends measurements early once it is true; `observer` is told how far they are.
+    pub fn open(
+        config: SessionConfig,
+        stop: Arc<AtomicBool>,
+        observer: impl FnMut(Progress) + 'static,
+    ) -> Result<Self, BenchError> {
+        let mut attempts = Vec::new();
+        let mut found = None;
+        for address in config.addresses {
+            match Destination::find(&address, config.patience) {
+                Ok(it) => {
+                    found = Some((address, it));
+                    break;
+                }
+                Err(error) => attempts.push((address, error)),
+            }
+        }
+        let Some((address, (destination, socket))) = found else {
+            return Err(BenchError::NoEngine(attempts));
+        };
+        let mut crowd = Crowd::new()?;
+        let control = crowd.add(socket, &config.greeting.frame(false), false)?;
+        let now = Instant::now();
+        let mut session = Self {
+            crowd,
+            destination,
+            greeting: config.greeting,
+            patience: config.patience,
+            address,
+            engine: String::new(),
+            process: config.process,
+            territory: Territory::new()?,
+            control,
+            stop,
+            observer: Box::new(observer),
+            began: now,
+            next_told: now + TOLD_EVERY,
+        };
+        let mut name = String::new();
+        while session.crowd.arriving() > 0 {
+            session.turn_or_stop(|heard| {
+                if let Ok(Message::Welcome(welcome)) = Message::decode(heard.body) {
+                    welcome.engine.0.clone_into(&mut name);
+                }
+                Ok(())
+            })?;
+        }
+        session.engine = name;
+        if session.process.is_none() {
+            session.process = EngineProcess::behind(&session.crowd.peer(control).socket);
+        }
+        Ok(session)
+    }
+
+    /// The address that answered.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the engine calls itself.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.greeting.namespace
+    }
+
+    /// What a report begins with.
+    pub(super) fn place(&self, bench: &'static str) -> Place {
+        Place {
+            bench,
+            address: self.address.to_string(),
+            engine: self.engine.clone(),
+            engine_pid: self.process.map(EngineProcess::id),
+            namespace: self.greeting.namespace.clone(),
+        }
+    }
+
+    /// The engine's process, if it is known.
+    #[must_use]
+    pub fn process(&self) -> Option<EngineProcess> {
+        self.process
+    }
+
+    /// Whether measurements shall end early.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn territory(&self) -> &Territory {
+        &self.territory
+    }
+
+    pub(super) fn crowd(&mut self) -> &mut Crowd {
+        &mut self.crowd
+    }
+
+    /// Makes room for so many connections more than there are.
+    pub(super) fn make_room(&self, connections: usize) -> Result<(), BenchError> {
+        descriptors::make_room(self.crowd.keys().len() + connections)
+    }
+
+    /// Another connection, that has said HELLO when this returns.
+    pub(super) fn connect(&mut self, watching: bool) -> Result<usize, BenchError> {
+        let socket = self.destination.connect();
+        let socket =
+            socket.map_err(|error| BenchError::NoEngine(vec![(self.address.clone(), error)]))?;
+        self.crowd
+            .add(socket, &self.greeting.frame(watching), watching)
+    }
+
+    /// So many more connections, and waits until all are welcome and, if they watch, have the board.
+    pub(super) fn join(
+        &mut self,
+        count: usize,
+        watching: bool,
+        mut heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<Vec<usize>, BenchError> {
+        self.make_room(count)?;
+        let mut keys = Vec::with_capacity(count);
+        while keys.len() < count || self.crowd.arriving() > 0 {
+            while keys.len() < count && self.crowd.arriving() < ARRIVING {
+                keys.push(self.connect(watching)?);
+            }
+            self.turn_or_stop(&mut heard)?;
+            self.tell("joined", (keys.len() - self.crowd.arriving()) as u64);
+        }
+        Ok(keys)
+    }
+
+    /// A turn, in which something is due from the engine.
+    pub(super) fn turn(
+        &mut self,
+        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        self.turn_waiting(true, heard)
+    }
+
+    /// The same, with or without a wait for what is not there yet.
+    pub(super) fn turn_waiting(
+        &mut self,
+        wait: bool,
+        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        let wait = if wait { LOOK } else { Duration::ZERO };
+        self.crowd.turn(wait, heard)?;
+        let silence = self.crowd.silence();
+        match self.crowd.arriving() {
+            _ if silence < self.patience => Ok(()),
+            0 => Err(BenchError::Silent(silence)),
+            waiting => Err(BenchError::Unwelcome {
+                waiting,
+                time: silence,
+            }),
+        }
+    }
+
+    /// The same, where nothing can be reported if it is stopped.
+    pub(super) fn turn_or_stop(
+        &mut self,
+        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        if self.is_stopped() {
+            return Err(BenchError::Stopped);
+        }
+        self.turn(heard)
+    }
+
+    /// Sends a frame over a connection.
+    pub(super) fn send(&mut self, key: usize, frame: &[u8]) -> Result<(), BenchError> {
+        self.crowd.send(key, frame)
+    }
+
+    /// Asks the engine what it counts, and the system what it has used. Nothing else may be under way: what comes
+    /// meanwhile is not looked at.
+    pub(super) fn sample(&mut self) -> Result<Sample, BenchError> {
+        let call = Call {
+            id: REQUEST,
+            function: Text(STATS),
+            ext: CallOptions {
+                timeout_ms: Some(self.patience.as_millis() as u64),
+                ..CallOptions::default()
+            },
+            ..Call::default()
+        };
+        let control = self.control;
+        self.send(control, &call.to_frame())?;
+        let mut counters: Option<Option<Counters>> = None;
+        while counters.is_none() {
+            self.turn(|heard| {
+                if heard.peer != control {
+                    return Ok(());
+                }
+                match Message::decode(heard.body) {
+                    Ok(Message::Outcome(outcome)) => {
+                        counters = Some(rmp_serde::from_slice(outcome.payload.0).ok());
+                    }
+                    // It does not tell everybody.
+                    Ok(Message::Failure(_)) => counters = Some(None),
+                    _ => return Err(BenchError::unexpected(heard.body)),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(Sample {
+            at: Instant::now(),
+            counters: counters.flatten(),
+            load_cpu: EngineProcess::of_id(std::process::id())
+                .ok()
+                .and_then(EngineProcess::cpu),
+            cpu: self.process.and_then(EngineProcess::cpu),
+            memory: self.process.and_then(EngineProcess::memory),
+        })
+    }
+
+    /// Says how far things are, if it was not said a moment ago.
+    pub(super) fn tell(&mut self, what: &'static str, done: u64) {
+        let now = Instant::now();
+        if now >= self.next_told {
+            self.next_told = now + TOLD_EVERY;
+            (self.observer)(Progress {
+                what,
+                done,
+                elapsed: now - self.began,
+            });
+        }
+    }
+
+    /// These connections leave, and what they provide with them.
+    pub(super) fn leave(&mut self, keys: &[usize]) {
+        self.crowd.leave(keys, FAREWELL);
+    }
+
+    /// Leaves: when this returns, nothing of it is on the board any more. Dropping the session has the same end, a
+    /// little later.
+    pub fn close(mut self) {
+        let keys = self.crowd.keys();
+        self.leave(&keys);
+    }
+}
+
+/// A request's end: its id, or why it failed.
+pub(super) fn end_of(heard: &Heard<'_>) -> Result<Option<u64>, BenchError> {
+    match heard.kind {
+        Outcome::KIND => Ok(Some(heard.number)),
+        Failure::KIND => Err(BenchError::unexpected(heard.body)),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,126 @@
+//! `callboard bench`: measures a running engine. Reads what is to be measured from the command line, has
+//! `callboard::bench` measure it, and shows the report; measures nothing itself.
+
+mod kind;
+mod meter;
+mod order;
+mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use callboard::bench::{BenchError, Greeting, Session, SessionConfig};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::engine::{self, Target};
+use super::exit::{Exit, Failure};
+use super::options::{Command, Flag, Options, UsageError};
+use super::output::Output;
+use kind::Kind;
+use meter::Meter;
+use order::Order;
+
+/// The board that is used without a token unless another is named: nobody else's.
+const NAMESPACE: &str = "bench";
+
+pub(super) const COMMAND: Command = Command {
+    name: "bench",
+    arguments: "KIND",
+    summary: "measure a running engine",
+    about: kind::ABOUT,
+    flags,
+    examples: &[
+        (
+            "callboard bench fanout",
+            "one registration to 1,000 watchers: the first, the median, the last",
+        ),
+        (
+            "callboard bench call --in-flight 64 --payload 1024",
+            "calls of 1 KiB, 64 at a time",
+        ),
+        (
+            "callboard bench call --rate 20000 --json",
+            "20,000 calls a second, whether answers come or not",
+        ),
+    ],
+    exits: &[
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NoEngine,
+        Exit::Refused,
+    ],
+    run,
+};
+
+fn flags() -> Vec<Flag> {
+    let mut flags = order::flags();
+    flags.extend(engine::flags().into_iter().map(|flag| match flag.long {
+        "namespace" => Flag {
+            text: "The board to measure on; its own names are all that it touches there. Without it, that of \
+                   the token, or `bench`.",
+            ..flag
+        },
+        "timeout" => Flag {
+            text: "For how long to wait for an answer of the engine that is due: 500ms, 5s, 1m.",
+            ..flag
+        },
+        _ => flag,
+    }));
+    flags
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let [kind] = options.few_arguments(1, ["KIND"])?;
+    let kind = Kind::read(kind.unwrap_or_default())?;
+    let order = Order::read(kind, options)?;
+    let target = Target::read(options)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The second one ends the process; its connections, and what they provide, end with it.
+        flag::register_conditional_shutdown(signal, Exit::Done.code().into(), Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(Failure::System)?;
+    }
+    let meter = Meter::new(kind);
+    let mut session = Session::open(session_config(target, &order)?, stop, move |progress| {
+        meter.show(progress);
+    })?;
+    let mut out = Output::stdout();
+    let result = order.measure(&mut session, &mut |report| {
+        Meter::clear();
+        if options.has("json") {
+            out.json(&report.to_json())?;
+        } else {
+            report.write(&mut out)?;
+        }
+        out.flush()
+    });
+    Meter::clear();
+    // Nothing is left on the board when the program ends; but one that does not answer is not waited for.
+    if !matches!(result, Err(Failure::Bench(BenchError::Silent(_)))) {
+        session.close();
+    }
+    result
+}
+
+fn session_config(target: Target, order: &Order) -> Result<SessionConfig, UsageError> {
+    let token = target.token.map(|token| token.read()).transpose();
+    let token = token.map_err(UsageError::Token)?;
+    let namespace = target.namespace.unwrap_or_else(|| match token {
+        // The token's own.
+        Some(_) => String::new(),
+        None => NAMESPACE.to_owned(),
+    });
+    Ok(SessionConfig {
+        addresses: target.addresses,
+        greeting: Greeting {
+            name: engine::own_name(COMMAND.name),
+            namespace,
+            token,
+        },
+        patience: target.timeout,
+        process: order.process,
+    })
+}

@@ -1,0 +1,379 @@
+//! The two kinds that the engine reads with each call, and the two that it writes, without serde: CALL and RESULT
+//! in, INVOKE and RESULT out. What this reads, the general way reads as the same message; whatever it does not
+//! know at once it leaves to the general way, faults above all. What this writes is what the general way writes.
+//! The tests hold both.
+
+use super::frame::{begin_frame, end_frame};
+use super::{
+    Bin, Call, CallOptions, Invoke, InvokeOptions, Message, Outcome, OutcomeOptions, Text,
+};
+
+/// Reads a body that is a CALL or a RESULT as workers send them. `None` for all others.
+pub(super) fn read(body: &[u8]) -> Option<Message<'_>> {
+    let (&[head, kind], rest) = body.split_first_chunk()?;
+    let mut input = Input(rest);
+    let message = match (u64::from(kind), head) {
+        (Call::KIND, 0x94 | 0x95) => Message::Call(Call {
+            id: input.number()?,
+            function: input.text()?,
+            payload: input.bytes()?,
+            ext: match head {
+                0x95 => input.call_options()?,
+                _ => CallOptions::default(),
+            },
+        }),
+        (Outcome::KIND, 0x93) => Message::Outcome(Outcome {
+            id: input.number()?,
+            payload: input.bytes()?,
+            ext: OutcomeOptions::default(),
+        }),
+        _ => return None,
+    };
+    input.0.is_empty().then_some(message)
+}
+
+/// What is left of a body.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(byte)
+    }
+
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn big_endian<const WIDTH: usize>(&mut self) -> Option<u64> {
+        let (bytes, rest) = self.0.split_first_chunk::<WIDTH>()?;
+        self.0 = rest;
+        let mut wide = [0; 8];
+        wide[8 - WIDTH..].copy_from_slice(bytes);
+        Some(u64::from_be_bytes(wide))
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        match self.byte()? {
+            small @ 0..=0x7f => Some(u64::from(small)),
+            0xcc => self.big_endian::<1>(),
+            0xcd => self.big_endian::<2>(),
+            0xce => self.big_endian::<4>(),
+            0xcf => self.big_endian::<8>(),
+            _ => None,
+        }
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0xc2 => Some(false),
+            0xc3 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<Text<'a>> {
+        let len = match self.byte()? {
+            short @ 0xa0..=0xbf => u64::from(short & 0x1f),
+            0xd9 => self.big_endian::<1>()?,
+            _ => return None,
+        };
+        let text = std::str::from_utf8(self.take(len as usize)?).ok()?;
+        Some(Text(text))
+    }
+
+    fn bytes(&mut self) -> Option<Bin<'a>> {
+        let len = match self.byte()? {
+            0xc4 => self.big_endian::<1>()?,
+            0xc5 => self.big_endian::<2>()?,
+            0xc6 => self.big_endian::<4>()?,
+            _ => return None,
+        };
+        self.take(len as usize).map(Bin)
+    }
+
+    /// Known keys, each at most once.
+    fn call_options(&mut self) -> Option<CallOptions<'a>> {
+        let count = match self.byte()? {
+            head @ 0x80..=0x8f => head & 0xf,
+            _ => return None,
+        };
+        let mut options = CallOptions::default();
+        let mut seen = 0_u8;
+        for _ in 0..count {
+            let bit = match self.text()?.0 {
+                "timeout_ms" => {
+                    options.timeout_ms = Some(self.number()?);
+                    1
+                }
+                "wait" => {
+                    options.wait = self.flag()?;
+                    2
+                }
+                "idempotent" => {
+                    options.idempotent = self.flag()?;
+                    4
+                }
+                "worker" => {
+                    options.worker = Some(self.number()?);
+                    8
+                }
+                "headers" => {
+                    options.headers = self.bytes()?;
+                    16
+                }
+                _ => return None,
+            };
+            if seen & bit != 0 {
+                return None;
+            }
+            seen |= bit;
+        }
+        Some(options)
+    }
+}
+
+impl Invoke<'_> {
+    /// As [`Invoke::encode`].
+    pub(crate) fn encode_hot(&self, out: &mut Vec<u8>) {
+        let InvokeOptions {
+            caller,
+            caller_name,
+            headers,
+        } = &self.ext;
+        let keys = u8::from(*caller != 0)
+            + u8::from(!caller_name.is_empty())
+            + u8::from(!headers.is_empty());
+        let names = self.function.len() + caller_name.len();
+        out.reserve(FIXED + names + self.payload.len() + headers.len());
+        let mark = begin_frame(out);
+        out.push(if keys > 0 { 0x96 } else { 0x95 });
+        put_number(out, Self::KIND);
+        put_number(out, self.id);
+        put_text(out, &self.function);
+        put_number(out, self.timeout_ms);
+        put_bytes(out, &self.payload);
+        if keys > 0 {
+            out.push(0x80 | keys);
+            if *caller != 0 {
+                put_text(out, "caller");
+                put_number(out, *caller);
+            }
+            if !caller_name.is_empty() {
+                put_text(out, "caller_name");
+                put_text(out, caller_name);
+            }
+            if !headers.is_empty() {
+                put_text(out, "headers");
+                put_bytes(out, headers);
+            }
+        }
+        end_frame(out, mark);
+    }
+}
+
+impl Outcome<'_> {
+    /// As [`Outcome::encode`], of one without extensions.
+    pub(crate) fn encode_hot(id: u64, payload: &[u8], out: &mut Vec<u8>) {
+        out.reserve(FIXED + payload.len());
+        let mark = begin_frame(out);
+        out.push(0x93);
+        put_number(out, Self::KIND);
+        put_number(out, id);
+        put_bytes(out, payload);
+        end_frame(out, mark);
+    }
+}
+
+/// Bytes of either frame beside its names, its payload and its headers, at most.
+const FIXED: usize = 96;
+
+fn put_number(out: &mut Vec<u8>, n: u64) {
+    match n {
+        0..=0x7f => out.push(n as u8),
+        0x80..=0xff => out.extend_from_slice(&[0xcc, n as u8]),
+        0x100..=0xffff => {
+            out.push(0xcd);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        0x1_0000..=0xffff_ffff => {
+            out.push(0xce);
+            out.extend_from_slice(&(n as u32).to_be_bytes());
+        }
+        _ => {
+            out.push(0xcf);
+            out.extend_from_slice(&n.to_be_bytes());
+        }
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let len = text.len();
+    match len {
+        0..=0x1f => out.push(0xa0 | len as u8),
+        0x20..=0xff => out.extend_from_slice(&[0xd9, len as u8]),
+        0x100..=0xffff => {
+            out.push(0xda);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xdb);
+            out.extend_from_slice(&(len as u32).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = bytes.len();
+    match len {
+        0..=0xff => out.extend_from_slice(&[0xc4, len as u8]),
+        0x100..=0xffff => {
+            out.push(0xc5);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(0xc6);
+            out.extend_from_slice(&(len as u32).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::protocol::{HEADER_LEN, check_wellformed};
+
+    /// A number of any width, the edges of each width often.
+    fn number(rng: &mut StdRng) -> u64 {
+        let edge = 1_u64 << (rng.next_u64() % 64);
+        edge.wrapping_add(rng.next_u64() % 3).wrapping_sub(1)
+    }
+
+    /// Of any length up to some 70,000, short ones often.
+    fn bytes(rng: &mut StdRng) -> Vec<u8> {
+        let most = [1, 40, 300, 70_000][rng.next_u64() as usize % 4];
+        vec![0x5a; rng.next_u64() as usize % most]
+    }
+
+    fn options<'a>(rng: &mut StdRng, headers: &'a [u8]) -> CallOptions<'a> {
+        let mut half = || rng.next_u64().is_multiple_of(2);
+        let (timed, wait, idempotent, pinned, headed) = (half(), half(), half(), half(), half());
+        CallOptions {
+            timeout_ms: timed.then(|| number(rng)),
+            wait,
+            idempotent,
+            worker: pinned.then(|| number(rng)),
+            headers: Bin(if headed { headers } else { &[] }),
+        }
+    }
+
+    fn general(body: &[u8]) -> Option<Message<'_>> {
+        check_wellformed(body).ok()?;
+        super::super::message::decode_generally(body).ok()
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_what_the_general_way_reads() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut at_once = 0;
+        for round in 0..3_000 {
+            let (payload, headers, name) = (bytes(&mut rng), bytes(&mut rng), bytes(&mut rng));
+            let name = String::from_utf8(name).unwrap();
+            let (id, plain) = (number(&mut rng), round % 4 == 0);
+            let ext = options(&mut rng, &headers);
+            let call = Call {
+                id,
+                function: Text(&name),
+                payload: Bin(&payload),
+                ext: if plain { CallOptions::default() } else { ext },
+            };
+            let result = Outcome {
+                id,
+                payload: Bin(&payload),
+                ..Outcome::default()
+            };
+            for frame in [call.to_frame(), result.to_frame()] {
+                let body = &frame[HEADER_LEN..];
+                let message = general(body);
+                assert!(message.is_some());
+                if name.len() <= 255 {
+                    assert_eq!(read(body), message, "{body:02x?}");
+                }
+                // Whatever becomes of it on the way: never another message.
+                let mut changed = body.to_vec();
+                for _ in 0..40 {
+                    let at = rng.next_u64() as usize % changed.len().min(60);
+                    match rng.next_u64() % 4 {
+                        0 => changed[at] = rng.next_u64() as u8,
+                        1 => changed[at] ^= 1 << (rng.next_u64() % 8),
+                        2 => changed.truncate(changed.len() - usize::from(changed.len() > 2)),
+                        _ => changed.insert(at, rng.next_u64() as u8),
+                    }
+                    if let Some(message) = read(&changed) {
+                        at_once += 1;
+                        assert_eq!(Some(message), general(&changed), "{changed:02x?}");
+                    }
+                    if rng.next_u64() % 3 == 0 {
+                        changed = body.to_vec();
+                    }
+                }
+            }
+        }
+        assert!(
+            at_once > 1_000,
+            "{at_once} of the changed were read at once"
+        );
+    }
+
+    #[test]
+    fn the_same_key_twice_is_left_to_the_general_way() {
+        let body = [0x95, 6, 1, 0xa1, b'f', 0xc4, 0, 0x82];
+        let wait = [0xa4, b'w', b'a', b'i', b't', 0xc3];
+        let body = [&body[..], &wait, &wait].concat();
+        assert_eq!(read(&body), None);
+        assert_eq!(general(&body), None);
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_general_way_writes() {
+        let mut rng = StdRng::seed_from_u64(2);
+        for _ in 0..3_000 {
+            let (payload, headers) = (bytes(&mut rng), bytes(&mut rng));
+            let (name, other) = (bytes(&mut rng), bytes(&mut rng));
+            let (name, other) = (
+                String::from_utf8(name).unwrap(),
+                String::from_utf8(other).unwrap(),
+            );
+            let invoke = Invoke {
+                id: number(&mut rng),
+                function: Text(&name),
+                timeout_ms: number(&mut rng),
+                payload: Bin(&payload),
+                ext: InvokeOptions {
+                    caller: number(&mut rng) * (rng.next_u64() % 2),
+                    caller_name: Text(&other),
+                    headers: Bin(&headers),
+                },
+            };
+            let mut out = vec![7];
+            invoke.encode_hot(&mut out);
+            assert_eq!(out[1..], invoke.to_frame());
+            let result = Outcome {
+                id: invoke.id,
+                payload: Bin(&payload),
+                ..Outcome::default()
+            };
+            out.truncate(1);
+            Outcome::encode_hot(result.id, &payload, &mut out);
+            assert_eq!(out[1..], result.to_frame());
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the loop does, said in the log every so often, for who operates an engine and does not ask it. Counts time
+//! as the loop gives it; without an interval it does nothing.
+
+use std::time::Duration;
+
+use crate::engine::{Percentiles, Stats, Time};
+
+/// See the top of this file.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    every: Option<Duration>,
+    due: Time,
+    /// When the last line was written, and what was counted by then.
+    since: Time,
+    turns: u64,
+    frames: u64,
+    bytes: u64,
+}
+
+impl Pulse {
+    pub(super) fn new(every: Option<Duration>) -> Self {
+        Self {
+            every,
+            due: Time(0).after(every.unwrap_or_default()),
+            since: Time(0),
+            turns: 0,
+            frames: 0,
+            bytes: 0,
+        }
+    }
+
+    /// When the next line is due.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.every.map(|_| self.due)
+    }
+
+    /// Writes the line if it is due.
+    pub(super) fn handle_turn(&mut self, now: Time, stats: impl FnOnce() -> Stats) {
+        let Some(every) = self.every.filter(|_| now >= self.due) else {
+            return;
+        };
+        let stats = stats();
+        let seconds = (now.0 - self.since.0) as f64 / 1e6;
+        log::info!(
+            "in {seconds:.0} s: {} turns, {} frames read, {} bytes written; of late, at p50/p99/most: a turn {} us, its \
+             writing {} us; frames read in a turn {}, write calls in a turn {}, bytes in a write call {}",
+            stats.turns - self.turns,
+            stats.frames_in - self.frames,
+            stats.bytes_out - self.bytes,
+            three(&stats.recent_turn_us),
+            three(&stats.recent_flush_us),
+            three(&stats.recent_frames_read),
+            three(&stats.recent_writes),
+            three(&stats.recent_write_bytes),
+        );
+        (self.turns, self.frames) = (stats.turns, stats.frames_in);
+        (self.bytes, self.since) = (stats.bytes_out, now);
+        // From now on, not from when it was due: a stalled process does not catch up.
+        self.due = now.after(every);
+    }
+}
+
+fn three(of: &Percentiles) -> String {
+    format!("{}/{}/{}", of.p50, of.p99, of.max)
+}

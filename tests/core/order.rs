@@ -1,0 +1,182 @@
+//! Who is written to first: those who are owed an answer, before those who are told what all are told; and that
+//! nobody waits for ever, whatever a turn's budget is.
+
+use callboard::engine::Engine;
+use callboard::limits::Limits;
+use callboard::protocol::{CallOptions, Definition, Text};
+
+use crate::dice::Dice;
+use crate::fleet::{functions, names, nothing};
+use crate::reader::Cover;
+use crate::world::{World, plain};
+
+/// Changes are not rationed.
+fn limits() -> Limits {
+    Limits {
+        changes_per_second: 0,
+        ..Limits::default()
+    }
+}
+
+/// What was said arrives, and the turn is sealed; nothing is written yet.
+fn hear(world: &mut World) {
+    for link in 0..world.links.len() {
+        world.arrive(link, usize::MAX);
+    }
+    world.finish_turn(0);
+}
+
+fn writes(world: &World, links: &[usize]) -> u64 {
+    links.iter().map(|&link| world.links[link].writes).sum()
+}
+
+#[test]
+fn answers_go_before_what_all_are_told() {
+    let mut world = World::new(limits());
+    let watchers: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("w{number}"), &functions()))
+        .collect();
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("caller", &nothing());
+    world.turn();
+    // In one turn: a change that all watchers hear of, and a call.
+    let before = writes(&world, &watchers);
+    world.register(provider, &["g"]);
+    let call = world.call(caller, "f", b"x", CallOptions::default());
+    hear(&mut world);
+    let (calls, rest) = (world.links[provider].writes, writes(&world, &watchers));
+    world.flush(1);
+    assert_eq!(world.links[provider].writes, calls + 1, "RESULT and INVOKE");
+    assert_eq!(writes(&world, &watchers), rest);
+    // With the change half told, the answer comes in and goes out before the rest is.
+    world.flush(5);
+    world.receive(provider, usize::MAX);
+    let invoke = world.reader(provider).invocations().next().unwrap().id;
+    world.answer(provider, invoke, b"y");
+    hear(&mut world);
+    world.flush(1);
+    world.receive(caller, usize::MAX);
+    assert!(world.call_ending(caller, call).is_some());
+    assert_eq!(writes(&world, &watchers) - before, 5);
+    world.settle();
+    assert_eq!(writes(&world, &watchers) - before, 20, "one write each");
+}
+
+#[test]
+fn whoever_is_owed_an_answer_gets_the_changes_that_it_follows_with_it() {
+    let mut world = World::new(limits());
+    let provider = world.provider(&["f"], 10);
+    let watching = world.join("watching", &functions());
+    let _others: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("w{number}"), &functions()))
+        .collect();
+    world.register(provider, &["g"]);
+    world.register(watching, &["h"]);
+    hear(&mut world);
+    // Only those who are owed an answer are written to, and the one who watches has seen both functions by then:
+    // its reader holds answers against the view.
+    world.flush_those(usize::MAX, Engine::poll_reply);
+    world.receive(watching, usize::MAX);
+    assert!(world.ending(watching, 1).is_ok());
+    assert_eq!(names(&world.reader(watching).view), ["f", "g", "h"]);
+}
+
+#[test]
+fn an_audience_whose_board_never_rests_does_not_keep_the_others_waiting() {
+    let mut world = World::new(limits());
+    let restless = world.provider(&["a::f"], 10);
+    let _many: Vec<usize> = (0..10)
+        .map(|number| world.join(&format!("w{number}"), &Cover::new(&["a::"], &[])))
+        .collect();
+    let other = world.provider(&["b::f"], 10);
+    let one = world.join("one", &Cover::new(&["b::"], &[]));
+    world.settle();
+    world.register(other, &["b::g"]);
+    for round in 0..30 {
+        // Each turn brings the restless board further, and tells one of its watchers at the most.
+        let name = format!("a::{round:02}");
+        world.register(restless, &[&name]);
+        hear(&mut world);
+        world.flush_those(usize::MAX, Engine::poll_reply);
+        world.flush_those(1, Engine::poll_news);
+        world.receive(one, usize::MAX);
+        if names(&world.reader(one).view).contains(&"b::g") {
+            assert!(
+                round <= 11,
+                "after a round of the restless audience at the latest"
+            );
+            return;
+        }
+    }
+    panic!("it never heard of it");
+}
+
+#[test]
+fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
+    let mut world = World::new(limits());
+    let watchers: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("w{number}"), &functions()))
+        .collect();
+    let worker = world.provider(&["f"], 10);
+    let description = "x".repeat(10_000);
+    for batch in 0..20 {
+        let names: Vec<String> = (0..50).map(|number| format!("g{batch}_{number}")).collect();
+        let described = names.iter().map(|name| Definition {
+            description: Text(&description),
+            ..plain(name)
+        });
+        world.register_definitions(worker, described.collect());
+        world.settle();
+    }
+    // A joiner with ten megabytes to read, whose link takes all that it is offered.
+    let joiner = world.hello("joiner", &functions());
+    world.register(worker, &["h"]);
+    hear(&mut world);
+    world.flush_those(usize::MAX, Engine::poll_reply);
+    let (before, sent) = (writes(&world, &watchers), world.links[joiner].writes);
+    world.flush_those(20, Engine::poll_news);
+    assert!(writes(&world, &watchers) - before >= 9);
+    assert!(world.links[joiner].writes - sent >= 9);
+    world.settle();
+    assert!(world.reader(joiner).is_synced());
+}
+
+#[test]
+fn all_who_watch_hear_of_everything_whoever_comes_and_goes_in_the_midst_of_it() {
+    for seed in 0..300 {
+        let mut dice = Dice::new(seed);
+        let mut world = World::seeded(limits(), seed);
+        let worker = world.provider(&["f"], 10);
+        let mut watchers: Vec<usize> = (0..8)
+            .map(|number| world.join(&format!("w{number}"), &functions()))
+            .collect();
+        for round in 0..60 {
+            match dice.below(5) {
+                0 if !watchers.is_empty() => {
+                    let at = dice.below(watchers.len());
+                    world.reset(watchers.swap_remove(at));
+                }
+                1 => watchers.push(world.hello(&format!("n{round}"), &functions())),
+                2 | 3 => {
+                    let name = format!("g{round}");
+                    world.register(worker, &[&name]);
+                }
+                _ => {}
+            }
+            hear(&mut world);
+            world.flush_those(usize::MAX, Engine::poll_reply);
+            world.flush_those(dice.below(4), Engine::poll_news);
+            for &watcher in &watchers {
+                world.receive(watcher, usize::MAX);
+            }
+        }
+        world.settle();
+        let stats = world.engine.stats();
+        assert_eq!(stats.behind, 0, "seed {seed}");
+        let worker = world.join("late", &functions());
+        for &watcher in &watchers {
+            let (seen, board) = (&world.reader(watcher).view, &world.reader(worker).view);
+            assert_eq!(seen, board, "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the book makes of an INVOKE where a caller made its call more than once.
+
+use super::*;
+
+fn attempt(book: &mut Book, errand: usize, tick: u64) -> usize {
+    book.attempt(Attempt {
+        errand,
+        token: tick,
+        namespace: "default".into(),
+        worker: 1,
+        caller: "caller".into(),
+        tick,
+        revision: 0,
+        deadline: 1_000,
+        nobody: false,
+        may_be_refused: false,
+        cancelled: false,
+        over: None,
+        refused: false,
+        doubtful: false,
+    })
+}
+
+/// A worker that was sent all that was due to it at `clean` is sent the only errand.
+fn invoke(book: &mut Book, token: u64, id: u64, clean: u64) {
+    let payload = book.errands[0].payload.0.clone();
+    let (caller, anybody) = ((1, "caller", &b""[..]), |_, _| true);
+    book.invoked(
+        (token, 7, 9, clean),
+        id,
+        "f",
+        &payload,
+        caller,
+        |_| false,
+        anybody,
+    );
+}
+
+/// An idempotent call whose caller came back and made it again: the first attempt ended at tick 5.
+fn made_again() -> (Book, usize, usize) {
+    let mut book = Book::default();
+    book.begin(Kind::Call, "f", 0, (false, true, None), 1_000, 0);
+    let first = attempt(&mut book, 0, 1);
+    book.close(first, 5, false);
+    let second = attempt(&mut book, 0, 6);
+    (book, first, second)
+}
+
+#[test]
+fn an_invoke_of_the_second_attempt_leaves_the_first_where_it_may_be() {
+    let (mut book, first, second) = made_again();
+    invoke(&mut book, 70, 1, 5);
+    assert!(book.unseen.contains(&first) && !book.unseen.contains(&second));
+    // Somebody who has not been sent what was due at tick 5 may have it; who has, has it not.
+    assert_eq!(book.may_be_at(|_| true, 4), 1);
+    assert_eq!(book.may_be_at(|_| true, 5), 0);
+}
+
+#[test]
+fn an_invoke_of_either_attempt_leaves_both_where_they_may_be() {
+    let (mut book, first, second) = made_again();
+    invoke(&mut book, 70, 1, 4);
+    assert!(book.unseen.contains(&first) && book.unseen.contains(&second));
+    book.assert_nobody_waits_in_vain(9, |_, _| true);
+}
+
+#[test]
+fn the_death_of_who_ran_the_first_attempt_moves_the_second_nowhere() {
+    let (mut book, first, second) = made_again();
+    invoke(&mut book, 70, 2, 5);
+    invoke(&mut book, 71, 1, 4);
+    assert!(book.unseen.is_empty());
+    book.unsee(0, 71, 1);
+    assert!(book.unseen.is_empty(), "{first} is over");
+    book.unsee(0, 70, 2);
+    assert!(book.unseen.contains(&second));
+}
