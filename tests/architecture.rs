@@ -321,7 +321,7 @@ fn every_limit_is_documented_as_it_is() {
 
 #[test]
 fn what_to_do_when_a_limit_is_met_is_said_for_each() {
-    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("OPERATIONS.md");
+    let page = std::fs::read_to_string(root().join("docs/COUNTERS.md")).expect("COUNTERS.md");
     let (_, table) = page
         .split_once("<!-- flags of limited -->")
         .expect("the table");

@@ -1,9 +1,9 @@
-//! Every line that an engine or the worker library logs is explained in docs/OPERATIONS.md.
+//! Every line that an engine or the worker library logs is explained in docs/LOGS.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGE: &str = include_str!("../docs/OPERATIONS.md");
+const PAGE: &str = include_str!("../docs/LOGS.md");
 
 #[test]
 fn every_log_line_is_explained() {
@@ -24,7 +24,7 @@ fn every_log_line_is_explained() {
     );
     assert!(
         missing.is_empty(),
-        "docs/OPERATIONS.md does not explain:\n{}",
+        "docs/LOGS.md does not explain:\n{}",
         missing.join("\n")
     );
 }

@@ -1,30 +1,15 @@
-//! docs/PROOF.md names tests: each of them must exist, be a test, and stand in the file that the page says. Reads
-//! files; never runs the code.
+//! docs/PROOF.md and docs/RESTARTS.md name tests: each of them must exist, be a test, and stand in the file that the
+//! page says. Reads files; never runs the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 const PAGE: &str = include_str!("../docs/PROOF.md");
+const RESTARTS: &str = include_str!("../docs/RESTARTS.md");
 
 #[test]
 fn every_test_that_the_page_about_pressure_names_exists() {
-    let mut named = BTreeSet::new();
-    for row in rows(section("## Pressure")) {
-        let [case, tests] = &row[..] else { continue };
-        let before = named.len();
-        let mut file = None;
-        for word in quoted(tests) {
-            if word.contains('/') {
-                file = Some(word);
-            } else {
-                let file = file.unwrap_or_else(|| panic!("{case}: {word} of which file?"));
-                assert!(is_test(file, word), "{case}: {file} has no test {word}");
-                named.insert(word);
-            }
-        }
-        let repeated = quoted(tests).any(|word| named.contains(word));
-        assert!(named.len() > before || repeated, "{case}: no test");
-    }
+    let named = named_in(section("## Pressure"));
     assert!(
         named.len() > 50,
         "only {} tests were found: is the search broken?",
@@ -49,6 +34,22 @@ fn every_test_that_the_page_about_pressure_names_exists() {
 }
 
 #[test]
+fn whatever_the_page_about_restarts_says_is_held_by_a_test_that_exists() {
+    let named = named_in(RESTARTS);
+    let rows = rows(RESTARTS).len();
+    assert!(
+        rows > 15 && named.len() > 20,
+        "only {} tests in {rows} rows were found: is the search broken?",
+        named.len()
+    );
+}
+
+#[test]
+fn what_the_page_says_of_the_operators_book_is_held_by_tests_that_exist() {
+    assert!(named_in(section("## The operator's book")).len() > 10);
+}
+
+#[test]
 fn variables_that_the_page_names_are_read_by_a_test() {
     let section = section("## Pressure");
     let named: BTreeSet<&str> = quoted(section)
@@ -61,6 +62,30 @@ fn variables_that_the_page_names_are_read_by_a_test() {
     }
     let in_code = read.split('"').filter(|it| it.starts_with("CALLBOARD_"));
     assert_eq!(in_code.collect::<BTreeSet<_>>(), named);
+}
+
+/// The tests that the rows of a page name. Each row names one at least, and each exists.
+fn named_in(text: &str) -> BTreeSet<&str> {
+    let mut named = BTreeSet::new();
+    for row in rows(text) {
+        let (Some(case), Some(tests)) = (row.first(), row.last()) else {
+            continue;
+        };
+        let mut file = None;
+        let mut found = 0;
+        for word in quoted(tests) {
+            if word.contains('/') {
+                file = Some(word);
+            } else {
+                let file = file.unwrap_or_else(|| panic!("{case}: {word} of which file?"));
+                assert!(is_test(file, word), "{case}: {file} has no test {word}");
+                named.insert(word);
+                found += 1;
+            }
+        }
+        assert!(found > 0, "{case}: no test");
+    }
+    named
 }
 
 /// A section of the page, up to the next of the same level.

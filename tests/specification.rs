@@ -9,7 +9,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Code, Message};
 
 const PAGE: &str = include_str!("../docs/PROTOCOL.md");
-const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
+const COUNTERS: &str = include_str!("../docs/COUNTERS.md");
 const KINDS: &str = include_str!("../src/protocol/kinds.rs");
 const SECTIONS: &str = include_str!("../src/protocol/sections.rs");
 const VECTORS: &str = include_str!("vectors/messages.json");
@@ -287,8 +287,8 @@ fn every_key_of_stats_is_specified_and_explained() {
     assert!(keys.len() > 30);
     let specified = keys_of(behind(PAGE, "<!-- keys of engine::stats -->"));
     assert_eq!(specified, keys, "docs/PROTOCOL.md, section 17");
-    let explained = keys_of(behind(OPERATIONS, "<!-- keys of engine::stats -->"));
-    assert_eq!(explained, keys, "docs/OPERATIONS.md");
+    let explained = keys_of(behind(COUNTERS, "<!-- keys of engine::stats -->"));
+    assert_eq!(explained, keys, "docs/COUNTERS.md");
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn every_reason_for_dropping_is_specified_and_explained() {
         .map(|why| (why.as_str(), why.reason()))
         .collect();
     assert_eq!(written, wanted);
-    let explained = keys_of(behind(OPERATIONS, "<!-- keys of dropped -->"));
+    let explained = keys_of(behind(COUNTERS, "<!-- keys of dropped -->"));
     let words: BTreeSet<_> = written.iter().map(|(word, _)| *word).collect();
-    assert_eq!(explained, words, "docs/OPERATIONS.md");
+    assert_eq!(explained, words, "docs/COUNTERS.md");
 }

@@ -22,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
             connections, functions, frames and bytes in and out, changes, snapshots by reason, \
             calls by ending, what was dropped and refused, connections closed by code, how long \
             turns of its loop take, bytes held. They are those of the whole engine, all \
-            namespaces together. docs/OPERATIONS.md says what each means and what to do about it.\n\n\
+            namespaces together. docs/COUNTERS.md says what each means and what to do about it.\n\n\
             With --json, all of it as one object on one line, as the function engine::stats gives it.",
     flags,
     examples: &[

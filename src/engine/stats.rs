@@ -7,7 +7,7 @@ use super::outbox::Stream;
 use super::turntime::{Loop, Percentiles};
 
 /// Counters since the start, and gauges of now, as `engine::stats` gives them; `docs/PROTOCOL.md` lists the
-/// keys, `docs/OPERATIONS.md` what to do about them. Bytes are what the engine itself accounts for, without
+/// keys, `docs/COUNTERS.md` what to do about them. Bytes are what the engine itself accounts for, without
 /// the allocator's overhead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Stats {
