@@ -278,13 +278,13 @@ fn every_call_is_answered_once() {
     let paced = measured(&engine, &run);
     assert_eq!(paced[0]["rate"], 5000);
     assert_eq!(paced[0]["in_flight"], Value::Null);
-    // More than sockets take at once.
+    // More than sockets take at once, and no more than may wait for one who does not read (`--max-outbound`).
     let run = [
         "call",
         "--payload",
         "900000",
         "--in-flight",
-        "8",
+        "4",
         "--count",
         "30",
     ];
