@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -36,10 +37,14 @@ pub(super) fn answer(addresses: &[String], report: impl Fn() -> String) {
     }
 }
 
+/// The processors that this program could use before it was pinned to one of them.
+static USABLE: OnceLock<CpuSet> = OnceLock::new();
+
 /// Keeps this thread, and those that it will start, on one of the processors that it may use: the first or the
 /// last. Does nothing where there is but one.
 pub(super) fn pin(last: bool) {
     let usable = sched_getaffinity(None).expect("Linux");
+    let usable = USABLE.get_or_init(|| usable);
     let mut processors = (0..CpuSet::MAX_CPU).filter(|&cpu| usable.is_set(cpu));
     let chosen = if last {
         processors.next_back()
@@ -103,12 +108,17 @@ impl Process {
             }
             None => Command::new(program),
         };
-        let mut child = command
+        command
             .env(ROLE, role)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server's process");
+            .stdout(Stdio::piped());
+        // A process inherits where it may run: one that is to choose for itself must find all processors.
+        let pinned = sched_getaffinity(None).expect("Linux");
+        if let Some(usable) = USABLE.get() {
+            sched_setaffinity(None, usable).expect("processors that it may use");
+        }
+        let mut child = command.spawn().expect("the server's process");
+        sched_setaffinity(None, &pinned).expect("the processors that it had");
         let input = child.stdin.take().expect("piped");
         let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
         let line = output.next().expect("it says who it is").expect("text");

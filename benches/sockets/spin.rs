@@ -23,32 +23,29 @@ pub(super) fn bench() {
     // Pinning is for the rest of a thread's life.
     let measuring = thread::spawn(|| {
         process::pin(false);
-        let directory = tempfile::tempdir().expect("a directory for sockets");
-        let mut number = 0;
-        let mut targets = MODES.map(|(how, _)| {
-            number += 1;
-            let path = directory.path().join(number.to_string());
-            Target::engine(&format!("unix:{}", path.display()), how)
-        });
         println!("spin: one call in flight; medians of {ROUNDS} alternations");
         for (transport, name) in TRANSPORTS.iter().enumerate() {
-            compare(&mut targets, transport, name);
+            compare(transport, name);
         }
     });
     measuring.join().expect("a measurement");
 }
 
-fn compare(targets: &mut [Target; 3], transport: usize, name: &str) {
+fn compare(transport: usize, name: &str) {
+    let directory = tempfile::tempdir().expect("a directory for sockets");
     println!(
         "  {name:<20} {:>12} {:>12} {:>14} {:>14}",
         "p50, us", "p99, us", "CPU, calling", "CPU, idle"
     );
     let mut figures = [(); 3].map(|()| [(); 4].map(|()| Vec::new()));
     for round in 0..ROUNDS {
-        for step in 0..targets.len() {
+        for step in 0..MODES.len() {
             // Who comes first changes.
-            let which = (round + step) % targets.len();
-            let target = &mut targets[which];
+            let which = (round + step) % MODES.len();
+            // One engine at a time: one that spins leaves the others no processor.
+            let path = directory.path().join(format!("{round}-{step}"));
+            let listen = format!("unix:{}", path.display());
+            let mut target = Target::engine(&listen, MODES[which].0);
             let (run, used) = target.run(transport, Shape::One, LENGTH);
             let began = Instant::now();
             let before = target.cpu();

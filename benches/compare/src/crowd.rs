@@ -315,9 +315,12 @@ impl Watcher {
                 match news {
                     News::Ready => *ready = true,
                     // How many of these are told nobody can say beforehand; but one leads on from the other.
-                    News::Entry(TOGGLED) | News::Gone(TOGGLED) if *ready => {
-                        let there = matches!(news, News::Entry(_));
-                        if std::mem::replace(toggled, there) == there {
+                    News::Entry(TOGGLED) | News::Gone(TOGGLED) | News::Updated(TOGGLED)
+                        if *ready =>
+                    {
+                        let was_there = matches!(news, News::Gone(_) | News::Updated(_));
+                        let before = std::mem::replace(toggled, !matches!(news, News::Gone(_)));
+                        if before != was_there {
                             return Err(format!("watcher {key} was told twice: {news:?}"));
                         }
                         heard(Heard {
@@ -339,6 +342,9 @@ impl Watcher {
                     // A snapshot's.
                     News::Entry(_) => {}
                     News::Gone(_) => *gone += 1,
+                    News::Updated(number) => {
+                        return Err(format!("watcher {key} was told an update of {number}"));
+                    }
                     News::Done => return Err("a watcher asked for nothing".to_owned()),
                 }
                 Ok(())

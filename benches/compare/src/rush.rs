@@ -119,6 +119,7 @@ impl Worker {
                         Ok(())
                     }
                     News::Gone(number) => Err(format!("function {number} is gone")),
+                    News::Updated(number) => Err(format!("function {number} was registered twice")),
                     _ => Ok(()),
                 };
                 all.reader.read(piece, &mut Vec::new(), &mut entries)?;

@@ -325,7 +325,8 @@ fn entries(
             for _ in 0..read_array_len(rest).ok()? {
                 let told = match what {
                     b"removed" => number_at_end(text(rest)?).map(News::Gone),
-                    b"added" | b"updated" => number_at_end(entry(rest)?).map(News::Entry),
+                    b"added" => number_at_end(entry(rest)?).map(News::Entry),
+                    b"updated" => number_at_end(entry(rest)?).map(News::Updated),
                     _ => return None,
                 };
                 if let Err(fault) = told.and_then(&mut *news) {

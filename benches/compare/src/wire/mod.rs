@@ -37,6 +37,9 @@ pub(crate) enum News {
     Entry(u64),
     /// What was published under this number is gone.
     Gone(u64),
+    /// The entry of this number is there, as before, and may look different: what came of a change and its
+    /// opposite, to a reader who was behind both.
+    Updated(u64),
     /// One of its requests ended well.
     Done,
 }
