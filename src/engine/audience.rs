@@ -149,8 +149,10 @@ impl Encoded {
     }
 }
 
-/// Encoded changes kept for those who are not far behind. The rest comes out of the log again.
-const ENCODED_KEPT: usize = 4;
+/// Encoded changes kept for those who are not far behind. The rest comes out of the log again. A fan-out goes on over
+/// several turns, so that its readers stand at some ten revisions at a time; where they had to be encoded anew for each
+/// other, each who stalls in the midst of a frame would hold one of his own.
+const ENCODED_KEPT: usize = 32;
 
 /// Connections that see the same.
 #[derive(Debug)]
