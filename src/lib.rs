@@ -12,7 +12,7 @@
 //!   under a seeded simulation.
 //! - [`server`]: the `mio` loop around it. It only reads, writes and waits.
 //! - [`worker`]: the client library: one connection, a live view of the board, reconnects by itself.
-//! - [`bench`]: measures a running engine from outside.
+//! - [`mod@bench`]: measures a running engine from outside.
 //! - [`limits`]: every limit, with its flag and its reason. [`address`]: where engines listen.
 
 pub mod address;
