@@ -86,16 +86,18 @@ fn the_densest_frame_costs_a_bounded_multiple_of_its_bytes() {
 
 #[test]
 fn a_recorded_session_is_one() {
-    let recording = record();
-    // Both calls before the takeover, the one after it, the engine's list, the event.
-    assert_eq!(recording.results, 5);
-    fuzzed::session::run(&recording.session);
-    fuzzed::library::run(&recording.library);
-    assert_eq!(
-        recording.session,
-        record().session,
-        "a recording repeats itself"
-    );
+    for has_credentials in [false, true] {
+        let recording = record(has_credentials);
+        // Both calls before the takeover, the one after it, the engine's list, the event.
+        assert_eq!(recording.results, 5, "credentials: {has_credentials}");
+        fuzzed::session::run(&recording.session);
+        fuzzed::library::run(&recording.library);
+        let again = record(has_credentials);
+        assert_eq!(
+            recording.session, again.session,
+            "a recording repeats itself"
+        );
+    }
 }
 
 #[test]
@@ -110,7 +112,8 @@ fn sessions_survive_flipped_bytes() {
 #[test]
 fn engines_stop_in_the_midst_of_flipped_bytes() {
     // The first byte says how a session ends.
-    let part = |recording: Recording| [&[2], &recording.session[1..]].concat();
+    let part =
+        |recording: Recording| [&[recording.session[0] | 2], &recording.session[1..]].concat();
     survive("stopped session", part, fuzzed::session::run);
 }
 
@@ -124,9 +127,10 @@ fn the_library_survives_flipped_bytes() {
 }
 
 fn survive(what: &str, part: fn(Recording) -> Vec<u8>, run: fn(&[u8])) {
-    let whole = part(record());
+    let wholes = [false, true].map(|has_credentials| part(record(has_credentials)));
     for seed in 0..DAMAGED {
-        let damaged = damage(&whole, seed);
+        let whole = &wholes[usize::from(seed % 3 == 2)];
+        let damaged = damage(whole, seed);
         let result = catch_unwind(|| run(&damaged));
         assert!(result.is_ok(), "{what}, damaged by seed {seed}");
     }
@@ -185,12 +189,16 @@ fn the_corpus_holds_every_vector() {
 #[test]
 fn the_corpus_holds_a_recording() {
     if is_writing() {
-        let recording = record();
-        write("session", "recorded", &recording.session);
-        write("library", "recorded", &recording.library);
+        for (name, has_credentials) in [("recorded", false), ("recorded-credentials", true)] {
+            let recording = record(has_credentials);
+            write("session", name, &recording.session);
+            write("library", name, &recording.library);
+        }
     }
-    assert!(corpus("session").contains_key("recorded"));
-    assert!(corpus("library").contains_key("recorded"));
+    for target in ["session", "library"] {
+        let inputs = corpus(target);
+        assert!(inputs.contains_key("recorded") && inputs.contains_key("recorded-credentials"));
+    }
 }
 
 fn is_writing() -> bool {

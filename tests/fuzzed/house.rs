@@ -61,19 +61,21 @@ impl House {
         }
     }
 
-    /// Opens a connection; returns its line.
+    /// Opens a connection of nobody in particular; returns its line.
     pub fn open(&mut self) -> usize {
+        self.open_as(None)
+    }
+
+    /// Opens a connection of this user; returns its line.
+    pub fn open_as(&mut self, uid: Option<u32>) -> usize {
         self.opened += 1;
         let key = self.free.pop().unwrap_or_else(|| {
             self.keys += 1;
             self.keys - 1
         });
         let id = ConnId::new(self.opened, key);
-        let nobody = Peer::Unix {
-            pid: None,
-            uid: None,
-        };
-        self.engine.handle_open(id, nobody, self.now);
+        let peer = Peer::Unix { pid: None, uid };
+        self.engine.handle_open(id, peer, self.now);
         self.lines.push(Line {
             id,
             open: true,

@@ -10,6 +10,7 @@ pub mod frame;
 mod house;
 pub mod library;
 pub mod payload;
+mod principals;
 pub mod recording;
 mod replica;
 pub mod session;

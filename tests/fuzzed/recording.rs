@@ -11,7 +11,8 @@ use callboard::worker::{Binding, CallOptions, Function, Watch};
 
 use super::cursor::Cursor;
 use super::library::{DELIVER, LONG_RAW};
-use super::session::{Operation, STRANGERS, Session, roomy};
+use super::principals::TOKENS;
+use super::session::{CREDENTIALS, Operation, STRANGERS, Session, roomy};
 
 /// What was recorded.
 pub struct Recording {
@@ -32,9 +33,10 @@ struct Recorder {
     now: Instant,
 }
 
-/// Three workers: they register, watch, bind, call, emit, come back over another connection, and go.
-pub fn record() -> Recording {
-    let mut it = Recorder::new();
+/// Three workers: they register, watch, bind, call, emit, come back over another connection, and go. With credentials,
+/// some of them lose sight of what others provide on the way.
+pub fn record(has_credentials: bool) -> Recording {
+    let mut it = Recorder::new(has_credentials);
     it.exchange();
     it.exchange();
     let described = Function::new("a1")
@@ -65,6 +67,11 @@ pub fn record() -> Recording {
     for _ in 0..3 {
         it.exchange();
     }
+    if has_credentials {
+        // Guests observe what the third of the rules allows, and may do all else as before.
+        it.operate(&[Operation::Reload.byte(0), 0, 2 << 4, 0, 0, 0]);
+        it.exchange();
+    }
     let gone = it.links[0].unregister(vec![Arc::from("a2")]);
     assert!(gone.is_ok());
     it.links[2].drain();
@@ -78,7 +85,7 @@ pub fn record() -> Recording {
 }
 
 impl Recorder {
-    fn new() -> Self {
+    fn new(has_credentials: bool) -> Self {
         let now = Instant::now();
         let link = |name: &str, watch: Watch| {
             let identity = Identity {
@@ -88,7 +95,9 @@ impl Recorder {
                 metadata: Vec::new(),
                 capacity: None,
             };
-            Link::new(identity, [5; 32], now)
+            let mut link = Link::new(identity, [5; 32], now);
+            link.set_token(has_credentials.then(|| TOKENS[0].into()));
+            link
         };
         let links = vec![
             link("worker", Watch::all().workers([""]).bindings([""])),
@@ -96,12 +105,12 @@ impl Recorder {
             link("onlooker", Watch::nothing()),
         ];
         let mut recorder = Self {
-            session: Session::new(roomy()),
+            session: Session::new(roomy(), has_credentials),
             slots: (0..links.len()).collect(),
             links,
             // Roomy limits; and for the library, one who watches everything.
             recording: Recording {
-                session: vec![0],
+                session: vec![if has_credentials { CREDENTIALS } else { 0 }],
                 library: vec![0, 0],
                 results: 0,
             },

@@ -10,6 +10,7 @@ use callboard::protocol::{Hello, NoExtensions, Ping, Text};
 
 use super::cursor::Cursor;
 use super::house::House;
+use super::principals::{self, LOCAL_UID, SECRET, STAFF};
 use super::steward::{FUNCTION, LINKED, Steward, Watcher};
 use super::stranger::Stranger;
 use super::worker_frame::{self, Known};
@@ -26,6 +27,9 @@ const STEPS: [u64; 8] = [0, 1, 100, 999, 2_000, 4_999, 5_000, 10_000];
 /// Bytes that a stranger's connection takes before it blocks.
 const ROOMS: [usize; 8] = [0, 1, 10, 100, 1_000, 10_000, usize::MAX, usize::MAX];
 
+/// The bit of an input's first byte that says that the engine has credentials.
+pub const CREDENTIALS: u8 = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Say,
@@ -39,11 +43,12 @@ pub(super) enum Operation {
     Call,
     LongRaw,
     ComeBack,
+    Reload,
 }
 
 /// The operations, by their byte modulo their number. One stands as often as it shall be met. The two
 /// highest bits of the byte are the stranger's.
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 32] = [
     Operation::Say,
     Operation::Say,
     Operation::Say,
@@ -52,6 +57,22 @@ const OPERATIONS: [Operation; 16] = [
     Operation::ComeBack,
     Operation::Turn,
     Operation::Turn,
+    Operation::Wait,
+    Operation::OpenOrEnd,
+    Operation::Room,
+    Operation::HalfTurn,
+    Operation::Call,
+    Operation::Raw,
+    Operation::Arrive,
+    Operation::LongRaw,
+    Operation::Say,
+    Operation::Say,
+    Operation::Say,
+    Operation::Say,
+    Operation::Say,
+    Operation::ComeBack,
+    Operation::Turn,
+    Operation::Reload,
     Operation::Wait,
     Operation::OpenOrEnd,
     Operation::Room,
@@ -83,7 +104,7 @@ pub fn run(data: &[u8]) {
     let mut cursor = Cursor::new(data);
     let shape = cursor.byte();
     let limits = if shape & 1 == 1 { tight() } else { roomy() };
-    let mut session = Session::new(limits);
+    let mut session = Session::new(limits, shape & CREDENTIALS != 0);
     for _ in 0..OPERATIONS_MAX {
         if cursor.is_empty() {
             break;
@@ -172,18 +193,28 @@ impl Operation {
 }
 
 impl Session {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, has_credentials: bool) -> Self {
         let mut house = House::new(limits);
-        let provider = Steward::join(&mut house, "provider", &[""]);
-        let caller = Steward::join(&mut house, "caller", &["a", "well::"]);
-        let watcher = Watcher::join(&mut house);
+        let token = has_credentials.then_some(STAFF);
+        if has_credentials {
+            let now = house.now;
+            house
+                .engine
+                .handle_credentials(&principals::at_first(), now);
+        }
+        let provider = Steward::join(&mut house, token, "provider", &[""]);
+        let caller = Steward::join(&mut house, token, "caller", &["a", "well::"]);
+        let watcher = Watcher::join(&mut house, token);
         let mut session = Self {
             house,
             provider,
             caller,
             watcher,
             strangers: [const { None }; STRANGERS],
-            known: Known::default(),
+            known: Known {
+                has_credentials,
+                ..Known::default()
+            },
             turns: 0,
             is_set_up: false,
             arrived: 0,
@@ -191,6 +222,9 @@ impl Session {
         };
         session.turn();
         session.provider.provide(&mut session.house, FUNCTION);
+        if has_credentials {
+            session.provider.provide(&mut session.house, SECRET);
+        }
         session.watcher.provide();
         session.turn();
         session.turn();
@@ -250,6 +284,13 @@ impl Session {
                 }
             }
             Operation::HalfTurn => self.house.finish_turn(cursor.below(8), |_, _| {}),
+            Operation::Reload => {
+                if self.known.has_credentials {
+                    let credentials = principals::credentials(cursor);
+                    let now = self.house.now;
+                    self.house.engine.handle_credentials(&credentials, now);
+                }
+            }
             Operation::ComeBack => self.watcher.come_back(&mut self.house),
             Operation::Call => {
                 let worker = self.provider.worker();
@@ -259,7 +300,9 @@ impl Session {
     }
 
     fn open(&mut self, slot: usize) {
-        self.strangers[slot] = Some(Stranger::new(self.house.open()));
+        // The last of them is somebody whom the kernel knows.
+        let uid = (slot == STRANGERS - 1).then_some(LOCAL_UID);
+        self.strangers[slot] = Some(Stranger::new(self.house.open_as(uid)));
     }
 
     fn say(&mut self, slot: usize, bytes: &[u8]) {
@@ -267,10 +310,12 @@ impl Session {
             let up = &mut self.house.lines[stranger.line].up;
             let before = up.len();
             up.extend_from_slice(bytes);
-            if self
-                .watcher
-                .is_betrayed_by(&up[before.saturating_sub(15)..])
-            {
+            let tail = &up[before.saturating_sub(32)..];
+            let gives_away = |secret: &str| {
+                tail.windows(secret.len())
+                    .any(|bytes| bytes == secret.as_bytes())
+            };
+            if self.watcher.is_betrayed_by(tail) || gives_away(STAFF) || gives_away(SECRET) {
                 up.truncate(before);
             }
         }
@@ -477,14 +522,19 @@ impl Session {
             "the last call got no result"
         );
 
-        let mut fresh = Steward::join(&mut self.house, "fresh", &[""]);
+        let token = self.known.has_credentials.then_some(STAFF);
+        let mut fresh = Steward::join(&mut self.house, token, "fresh", &[""]);
         self.turn();
         fresh.take(&mut self.house);
         assert!(fresh.reader.is_synced());
         assert_eq!(fresh.reader.view, self.provider.reader.view);
         let view = &self.provider.reader.view;
         let names: BTreeSet<&str> = view.functions.keys().map(String::as_str).collect();
-        assert_eq!(names, BTreeSet::from([FUNCTION, LINKED]));
+        let mut expected = BTreeSet::from([FUNCTION, LINKED]);
+        if self.known.has_credentials {
+            expected.insert(SECRET);
+        }
+        assert_eq!(names, expected);
         let linked = self.watcher.link.view();
         assert!(linked.is_live());
         assert!(
@@ -509,7 +559,7 @@ impl Session {
         assert_eq!(left, [0; 7], "{stats:?}");
         assert_eq!(
             (stats.functions, stats.workers, stats.connections),
-            (2, 2, 4)
+            (expected.len() as u64, 2, 4)
         );
     }
 

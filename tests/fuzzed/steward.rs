@@ -43,7 +43,7 @@ pub struct Steward {
 
 impl Steward {
     /// Opens a connection and says HELLO.
-    pub fn join(house: &mut House, name: &str, functions: &[&str]) -> Self {
+    pub fn join(house: &mut House, token: Option<&str>, name: &str, functions: &[&str]) -> Self {
         let line = house.open();
         let reader = Reader::new(Cover::new(functions, &[]));
         let watch = Watch {
@@ -56,6 +56,7 @@ impl Steward {
             namespace: Text("default"),
             ext: HelloOptions {
                 watch: Some(watch),
+                token: token.map(Text),
                 ..HelloOptions::default()
             },
         };
@@ -202,7 +203,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    pub fn join(house: &mut House) -> Self {
+    pub fn join(house: &mut House, token: Option<&str>) -> Self {
         let place = house.open();
         let start = Instant::now();
         let identity = Identity {
@@ -213,6 +214,7 @@ impl Watcher {
             capacity: None,
         };
         let mut link = Link::new(identity, [3; 32], start);
+        link.set_token(token.map(Into::into));
         link.open(address(), None, start + Duration::from_micros(house.now.0));
         let mut it = Self {
             line: place,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use callboard::engine::Time;
 use callboard::protocol::{FIRST_UNANSWERED_KIND, Inbox, MAX_FRAME_CEILING, Message};
 
+use super::principals::SECRET;
 use super::worker_frame::{Greeting, Known};
 
 /// The time of a call that names none, in milliseconds.
@@ -87,6 +88,11 @@ impl Stranger {
             .expect("a frame of the engine")
         {
             let message = Message::decode(body).expect("a message of the engine");
+            if known.has_credentials {
+                let secret = SECRET.as_bytes();
+                let tells = body.windows(secret.len()).any(|bytes| bytes == secret);
+                assert!(!tells, "{message:?} tells the secret");
+            }
             self.hear(&message, known);
         }
         self.told = told;

@@ -9,6 +9,7 @@ use callboard::protocol::{
 };
 
 use super::cursor::Cursor;
+use super::principals::TOKENS;
 
 /// What the strangers have been told and may say again.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Known {
     pub invokes: Vec<u64>,
     /// Ids of workers that are there.
     pub workers: Vec<u64>,
+    /// The engine has credentials: HELLO presents a token.
+    pub has_credentials: bool,
     /// Ids of requests given so far.
     pub requests: u64,
 }
@@ -48,7 +51,9 @@ const NAMES: [&str; 12] = [
 
 fn name<'a>(cursor: &mut Cursor<'a>) -> Text<'a> {
     match cursor.byte() {
-        n @ 0..=239 => Text(NAMES[usize::from(n) % NAMES.len()]),
+        n @ 0..=235 => Text(NAMES[usize::from(n) % NAMES.len()]),
+        236 | 237 => Text("engine::drain"),
+        238 | 239 => Text("engine::workers::kick"),
         _ => Text(std::str::from_utf8(cursor.short()).unwrap_or("a1")),
     }
 }
@@ -177,8 +182,8 @@ pub fn hello(cursor: &mut Cursor<'_>, known: &Known, out: &mut Vec<u8>) {
     } else {
         Vec::new()
     };
-    let known = known.welcomes.get(usize::from(shape >> 5)).cloned();
-    let greeting = known.unwrap_or_default();
+    let greeting = known.welcomes.get(usize::from(shape >> 5)).cloned();
+    let greeting = greeting.unwrap_or_default();
     let resume = Resume {
         epoch: greeting.epoch,
         revision: match shape & 0x18 {
@@ -192,6 +197,11 @@ pub fn hello(cursor: &mut Cursor<'_>, known: &Known, out: &mut Vec<u8>) {
         workers: prefixes(cursor),
         bindings: prefixes(cursor),
     });
+    // None, or the first of them more often than others.
+    let token = match known.has_credentials.then(|| cursor.below(6)) {
+        None | Some(5) => None,
+        Some(choice) => Some(TOKENS[choice.saturating_sub(1)]),
+    };
     Hello {
         versions: if cursor.byte() == 255 {
             vec![2]
@@ -206,6 +216,7 @@ pub fn hello(cursor: &mut Cursor<'_>, known: &Known, out: &mut Vec<u8>) {
             resume: (shape & 4 == 4).then_some(resume),
             capacity: cursor.of(&[None, Some(1), Some(2), Some(0), Some(u64::MAX)]),
             metadata: Bin(&metadata),
+            token: token.map(Text),
             ..HelloOptions::default()
         },
     }
