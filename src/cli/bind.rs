@@ -32,13 +32,7 @@ pub(super) const COMMAND: Command = Command {
             "a source of events named `every` can read how often",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-    ],
+    exits: Exit::OF_A_CONNECTION,
     run,
 };
 

@@ -22,14 +22,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         ("date | jq -R . | callboard cast log::line -", "from a pipe"),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-        Exit::Unanswered,
-    ],
+    exits: Exit::OF_A_REQUEST,
     run,
 };
 

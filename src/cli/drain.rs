@@ -1,7 +1,5 @@
 //! `callboard drain`: has an engine end as SIGTERM does.
 
-use callboard::worker::Watch;
-
 use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
 use super::options::{Command, Options};
@@ -25,23 +23,13 @@ pub(super) const COMMAND: Command = Command {
         "callboard drain --connect unix:/run/callboard.sock",
         "the engine that listens there",
     )],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-        Exit::Unanswered,
-    ],
+    exits: Exit::OF_A_REQUEST,
     run,
 };
 
 fn run(options: &Options) -> Result<(), Failure> {
     options.no_arguments()?;
-    let target = Target::read(options)?;
-    let client = target.look(COMMAND.name, Watch::nothing())?;
-    engine::ask(&client, FUNCTION, Vec::new())?;
-    client.close();
+    Target::read(options)?.ask(COMMAND.name, FUNCTION, Vec::new())?;
     let mut out = Output::stdout();
     out.line("the engine drains")?;
     out.flush()

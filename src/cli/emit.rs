@@ -28,14 +28,7 @@ pub(super) const COMMAND: Command = Command {
             "prints {\"matched\":2}",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-        Exit::Unanswered,
-    ],
+    exits: Exit::OF_A_REQUEST,
     run,
 };
 

@@ -111,6 +111,19 @@ impl Target {
         let builder = self.builder(own_name(command), watch);
         Ok(builder.connect(self.timeout)?)
     }
+
+    /// Connects for a question to one of the engine's own functions.
+    pub(super) fn ask(
+        &self,
+        command: &str,
+        function: &str,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let worker = self.look(command, Watch::nothing())?;
+        let answer = ask(&worker, function, payload)?;
+        worker.close();
+        Ok(answer)
+    }
 }
 
 /// Calls one of the engine's own functions, which answers at once.

@@ -43,6 +43,25 @@ impl Exit {
         Self::Unanswered,
     ];
 
+    /// Those of a command that connects to an engine.
+    pub(super) const OF_A_CONNECTION: &'static [Self] = &[
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NoEngine,
+        Self::Refused,
+    ];
+
+    /// Those of a command that asks an engine for something and waits for the answer.
+    pub(super) const OF_A_REQUEST: &'static [Self] = &[
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NoEngine,
+        Self::Refused,
+        Self::Unanswered,
+    ];
+
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,

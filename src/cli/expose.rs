@@ -64,13 +64,7 @@ pub(super) const COMMAND: Command = Command {
             "fails with exit code 4 while somebody else provides it",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-    ],
+    exits: Exit::OF_A_CONNECTION,
     run,
 };
 

@@ -35,13 +35,7 @@ pub(super) const COMMAND: Command = Command {
             "the names, for a script",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-    ],
+    exits: Exit::OF_A_CONNECTION,
     run,
 };
 

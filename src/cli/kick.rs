@@ -1,6 +1,5 @@
 //! `callboard kick`: sends a worker away.
 
-use callboard::worker::Watch;
 use serde_json::{Value, json};
 
 use super::engine::{self, Target};
@@ -28,14 +27,7 @@ pub(super) const COMMAND: Command = Command {
         ("callboard kick 17", "the worker with this id"),
         ("callboard kick orders-3", "all of this name"),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-        Exit::Unanswered,
-    ],
+    exits: Exit::OF_A_REQUEST,
     run,
 };
 
@@ -53,10 +45,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         value: worker.to_owned(),
         error: ValueError::Payload(error),
     })?;
-    let target = Target::read(options)?;
-    let client = target.look(COMMAND.name, Watch::nothing())?;
-    let answer = json::from_messagepack(&engine::ask(&client, FUNCTION, payload)?);
-    client.close();
+    let answer = Target::read(options)?.ask(COMMAND.name, FUNCTION, payload)?;
+    let answer = json::from_messagepack(&answer);
     let kicked = answer.get("kicked").and_then(Value::as_u64).unwrap_or(0);
     if kicked == 0 {
         return Err(Failure::NoWorker(worker.to_owned()));

@@ -1,6 +1,5 @@
 //! `callboard stats`: what the engine counts about itself, once.
 
-use callboard::worker::Watch;
 use serde_json::Value;
 
 use super::engine::{self, Target};
@@ -32,14 +31,7 @@ pub(super) const COMMAND: Command = Command {
             "how calls ended, by outcome",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-        Exit::Unanswered,
-    ],
+    exits: Exit::OF_A_REQUEST,
     run,
 };
 
@@ -51,10 +43,8 @@ fn flags() -> Vec<Flag> {
 
 fn run(options: &Options) -> Result<(), Failure> {
     options.no_arguments()?;
-    let target = Target::read(options)?;
-    let worker = target.look(COMMAND.name, Watch::nothing())?;
-    let stats = json::from_messagepack(&engine::ask(&worker, FUNCTION, Vec::new())?);
-    worker.close();
+    let stats = Target::read(options)?.ask(COMMAND.name, FUNCTION, Vec::new())?;
+    let stats = json::from_messagepack(&stats);
     let mut out = Output::stdout();
     if options.has("json") {
         out.json(&stats)?;

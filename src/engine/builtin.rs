@@ -118,7 +118,7 @@ impl Engine {
         let (namespace, grant) = (identity.namespace, identity.grant.clone());
         let name = call.function.0;
         if GUARDED.contains(&name) && !grant.rights.allow(Verb::Admin, name) {
-            let refusal = Refusal::forbidden(Verb::Call, name);
+            let refusal = self.gate.refuse_command(name);
             return self.refuse_call(id, call.id, &refusal);
         }
         if name == KICK || name == DRAIN {

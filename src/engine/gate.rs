@@ -158,6 +158,18 @@ impl Gate {
         })
     }
 
+    /// Why somebody may not call this function of the engine's own, which takes the right for it.
+    pub(super) fn refuse_command(&self, name: &str) -> Refusal {
+        let needed = match &self.grants {
+            Some(_) => "it takes the right `admin`",
+            None => {
+                "without credentials, it takes root or the user who runs the engine, over a Unix socket"
+            }
+        };
+        let message = format!("no right to call `{name}`: {needed}");
+        Refusal::new(Code::Forbidden, message)
+    }
+
     /// What the key of an older grant opens now; none, if it is no longer the same principal's in the same
     /// namespace.
     pub(super) fn renew(&self, older: &Grant) -> Option<Rc<Grant>> {

@@ -130,6 +130,7 @@ fn a_worker_is_kicked_and_an_engine_drained_by_those_who_may() {
         let (code, _, stderr) = house.run("x", command);
         assert_eq!(code, 4, "{command:?} {stderr}");
         assert!(stderr.contains("forbidden"), "{stderr}");
+        assert!(stderr.contains("the right `admin`"), "{stderr}");
     }
     let (code, _, stderr) = house.run("god", &["kick", "nobody"]);
     assert_eq!(code, 1, "{stderr}");
@@ -147,6 +148,7 @@ fn without_credentials_the_engine_is_commanded_by_its_owner_over_a_unix_socket_o
     let mut house = House::open();
     let (code, _, stderr) = finished(&["drain", "--connect", &house.address]);
     assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("over a Unix socket"), "{stderr}");
     let (code, _, stderr) = finished(&["stats", "--connect", &house.address]);
     assert_eq!(code, 0, "{stderr}");
     let (code, _, stderr) = finished(&["drain", "--connect", &house.socket()]);

@@ -44,13 +44,7 @@ pub(super) const COMMAND: Command = Command {
             "20,000 calls a second, whether answers come or not",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-    ],
+    exits: Exit::OF_A_CONNECTION,
     run,
 };
 

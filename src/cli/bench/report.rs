@@ -69,13 +69,13 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
         ],
         out,
     )?;
-    out.line(format_args!(
-        "{} in {}: {} a second, {} delivered a second",
-        text::count(report.changes as usize, "change"),
-        seconds(report.effort.seconds),
-        rate(report.changes_per_second),
-        entries(report.entries_per_second),
-    ))?;
+    delivered(
+        report.changes,
+        &report.effort,
+        report.changes_per_second,
+        report.entries_per_second,
+        out,
+    )?;
     cost(
         &report.place,
         &report.effort,
@@ -92,6 +92,23 @@ fn audience(watchers: usize, stalled: usize) -> String {
         0 => watchers,
         some => format!("{watchers} and {} that do not read", text::grouped(some)),
     }
+}
+
+/// How much was changed, and how much of it reached how many.
+fn delivered(
+    changes: u64,
+    effort: &Effort,
+    changes_per_second: f64,
+    entries_per_second: f64,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    out.line(format_args!(
+        "{} in {}: {} a second, {} delivered a second",
+        text::count(changes as usize, "change"),
+        seconds(effort.seconds),
+        rate(changes_per_second),
+        entries(entries_per_second),
+    ))
 }
 
 fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
@@ -113,13 +130,13 @@ fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
     );
     heading(&report.place, &what, out)?;
     times("", &[("until the answer", &report.answer_us)], out)?;
-    out.line(format_args!(
-        "{} in {}: {} a second, {} delivered a second",
-        text::count(report.changes as usize, "change"),
-        seconds(report.effort.seconds),
-        rate(report.changes_per_second),
-        entries(report.entries_per_second),
-    ))?;
+    delivered(
+        report.changes,
+        &report.effort,
+        report.changes_per_second,
+        report.entries_per_second,
+        out,
+    )?;
     let per_cpu = report
         .changes_per_engine_cpu_second
         .zip(report.entries_per_engine_cpu_second);

@@ -45,13 +45,7 @@ pub(super) const COMMAND: Command = Command {
             "the names of the functions that leave",
         ),
     ],
-    exits: &[
-        Exit::Done,
-        Exit::Failed,
-        Exit::Usage,
-        Exit::NoEngine,
-        Exit::Refused,
-    ],
+    exits: Exit::OF_A_CONNECTION,
     run,
 };
 

@@ -148,6 +148,13 @@ fn put_number(number: u64, out: &mut Vec<u8>) {
     write!(out, "{number:0DIGITS$}").expect("memory");
 }
 
+/// Appends the number and so many dots that it becomes this many bytes.
+fn put_padded(number: u64, length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    put_number(number, out);
+    out.resize(end, b'.');
+}
+
 /// The number that some bytes begin with.
 fn number_at_start(bytes: &[u8]) -> Result<u64, Fault> {
     let digits = bytes.get(..DIGITS);

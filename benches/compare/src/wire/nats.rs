@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::carry::{decimal, line_end};
-use super::{Carry, FRAME, Fault, News, number_at_start, put_number, shown};
+use super::{Carry, FRAME, Fault, News, number_at_start, put_padded, shown};
 
 const SUBJECT: &str = "board";
 
@@ -30,9 +30,7 @@ pub(super) fn greet() -> Vec<u8> {
 
 pub(super) fn publish(number: u64, out: &mut Vec<u8>) {
     write!(out, "PUB {SUBJECT} {PAYLOAD}\r\n").expect("memory");
-    let end = out.len() + PAYLOAD;
-    put_number(number, out);
-    out.resize(end, b'.');
+    put_padded(number, PAYLOAD, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,7 +1,7 @@
 //! The frames of the floor: a big-endian `u32` length, a number, and padding. What a connection is for it says in
 //! its first frame; the floor (`floor.rs`) looks at nothing else.
 
-use super::{Carry, FRAME, Fault, News, number_at_start, put_number};
+use super::{Carry, FRAME, Fault, News, number_at_start, put_number, put_padded};
 
 /// Bytes of a length.
 pub(crate) const HEADER: usize = 4;
@@ -41,10 +41,9 @@ pub(crate) fn read_first(frame: &[u8; HEADER + HELLO]) -> Result<(u8, u64), Faul
 }
 
 pub(super) fn publish(number: u64, out: &mut Vec<u8>) {
-    let end = out.len() + FRAME;
-    out.extend_from_slice(&((FRAME - HEADER) as u32).to_be_bytes());
-    put_number(number, out);
-    out.resize(end, b'.');
+    let body = FRAME - HEADER;
+    out.extend_from_slice(&(body as u32).to_be_bytes());
+    put_padded(number, body, out);
 }
 
 #[derive(Default)]

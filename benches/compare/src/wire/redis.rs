@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::carry::{decimal, line_end};
-use super::{Carry, FRAME, Fault, News, number_at_start, put_number, shown};
+use super::{Carry, FRAME, Fault, News, number_at_start, put_padded, shown};
 
 const CHANNEL: &str = "board";
 
@@ -30,9 +30,7 @@ pub(super) fn publish(number: u64, out: &mut Vec<u8>) {
         "*3\r\n$7\r\nPUBLISH\r\n$5\r\n{CHANNEL}\r\n${PAYLOAD}\r\n"
     )
     .expect("memory");
-    let end = out.len() + PAYLOAD;
-    put_number(number, out);
-    out.resize(end, b'.');
+    put_padded(number, PAYLOAD, out);
     out.extend_from_slice(b"\r\n");
 }
 
