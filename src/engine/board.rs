@@ -13,6 +13,7 @@ use crate::protocol::{BindingKey, Text};
 use super::ConnId;
 use super::chance::Keyed;
 use super::changelog::Item;
+use super::entry::encoded;
 use super::part::{Op, Section};
 
 /// A name, shared by all who mention it.
@@ -300,19 +301,17 @@ impl Board {
 
 /// What names an entry, as it stands in a list of removals.
 fn encoded_key(section: Section, name: &str) -> Rc<[u8]> {
-    let encoded = match section {
+    match section {
         Section::Bindings => {
             let (event, function, id) = split_binding_key(name);
-            let key = BindingKey {
+            encoded(&BindingKey {
                 event: Text(event),
                 function: Text(function),
                 id: Text(id),
-            };
-            rmp_serde::to_vec(&key)
+            })
         }
-        _ => rmp_serde::to_vec(&Text(name)),
-    };
-    encoded.expect("writing to memory does not fail").into()
+        _ => encoded(&Text(name)),
+    }
 }
 
 /// The key of a binding on its board. Names have no NUL, so an event's bindings lie together, and prefixes

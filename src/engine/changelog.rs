@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::audience::{Cover, Encoded, Reader};
 use super::chance::Keyed;
 use super::outbox::Position;
-use super::part::{Op, PART_BYTES, Part, Section};
+use super::part::{Op, PART_BYTES, Part, Section, single};
 use super::sight::{Sight, look};
 
 /// Steps that one look into the log may take. Bounds a turn's work for a reader far behind.
@@ -233,6 +233,10 @@ impl ChangeLog {
 
 /// Cuts items into frames. Never empty, so that a fold to nothing still moves the reader on.
 fn parts(items: &[Seen<'_>], from: u64, to: u64) -> Vec<Rc<[u8]>> {
+    if let [item] = items {
+        let frame = single(item.section, item.op, &item.body, from, to);
+        return vec![frame];
+    }
     let mut sorted: Vec<&Seen<'_>> = items.iter().collect();
     sorted.sort_by_key(|item| (item.section, item.op));
     let (mut parts, mut part) = (Vec::new(), Part::default());

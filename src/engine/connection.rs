@@ -8,6 +8,7 @@ use crate::protocol::{Definition, Inbox};
 use super::account::{Account, Share};
 use super::audience::Cover;
 use super::board::{Definition as Encoded, Name};
+use super::entry::encoded;
 use super::gate::Grant;
 use super::outbox::Outbox;
 use super::refusal::Refusal;
@@ -185,8 +186,10 @@ pub(super) struct Connection {
     pub(super) pause: Pause,
     /// When the change budget will be even.
     pub(super) budget_even: Time,
-    /// In the queue of those that are owed frames of their own; in that of the others: see [`super::due`].
+    /// In the queue of those that are owed frames of their own; of those that wait for receipts; of the others: see
+    /// [`super::due`].
     pub(super) queued_reply: bool,
+    pub(super) queued_receipt: bool,
     pub(super) queued: bool,
     /// Own frames wait for the seal.
     pub(super) touched: bool,
@@ -220,6 +223,7 @@ impl Connection {
             pause: Pause::default(),
             budget_even: now,
             queued_reply: false,
+            queued_receipt: false,
             queued: false,
             touched: false,
             caused: false,
@@ -246,9 +250,8 @@ impl Connection {
 
 /// A definition in the engine's own encoding: known keys only.
 pub(super) fn encode_definition(definition: &Definition<'_>) -> Encoded {
-    let encoded = rmp_serde::to_vec(definition).expect("writing to memory does not fail");
     Encoded {
-        encoded: encoded.into(),
+        encoded: encoded(definition),
         exclusive: definition.exclusive,
     }
 }

@@ -1,6 +1,7 @@
 //! Who is to be written to, and in which order: first those who are owed frames of their own, such as answers to
-//! calls; then, in turns, those who are in the midst of something and the audiences that have news, member by member.
-//! An audience with news is one entry, however many members it has. Never writes.
+//! calls; then, in turns, the audiences that have news, member by member, those who wait to be told that a registration
+//! is done, and those who are in the midst of something. An audience with news is one entry, however many members it
+//! has. Never writes.
 
 use std::collections::VecDeque;
 
@@ -20,19 +21,44 @@ struct News {
     left: usize,
 }
 
+/// Whose turn it is of those who are not owed answers: a large board that somebody reads keeps no news back, and news
+/// no board.
+#[derive(Debug, Clone, Copy, Default)]
+enum Lane {
+    #[default]
+    News,
+    Receipts,
+    Others,
+}
+
+impl Lane {
+    const COUNT: usize = 3;
+
+    fn next(self) -> Self {
+        match self {
+            Self::News => Self::Receipts,
+            Self::Receipts => Self::Others,
+            Self::Others => Self::News,
+        }
+    }
+}
+
 /// See the top of this file.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     replies: VecDeque<ConnId>,
+    receipts: VecDeque<ConnId>,
     others: VecDeque<ConnId>,
     news: VecDeque<News>,
-    /// Whose turn it is: a large board that somebody reads keeps no news back, and news no board.
-    others_next: bool,
+    lane: Lane,
 }
 
 impl Due {
     pub(super) fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.others.is_empty() && self.news.is_empty()
+        self.replies.is_empty()
+            && self.receipts.is_empty()
+            && self.others.is_empty()
+            && self.news.is_empty()
     }
 
     /// Queues a connection that is owed frames of its own, unless it is queued as such or can't be written to.
@@ -40,6 +66,16 @@ impl Due {
         if !conn.queued_reply && conn.blocked_since.is_none() {
             conn.queued_reply = true;
             self.replies.push_back(conn.id);
+        }
+    }
+
+    /// Queues a connection that is owed nothing but the ends of registrations, unless it is queued as such or can't be
+    /// written to. Those who are to see what was registered come first, so that the first of them is not told later
+    /// than the one who knows already.
+    pub(super) fn receipt(&mut self, conn: &mut Connection) {
+        if !conn.queued_receipt && conn.blocked_since.is_none() {
+            conn.queued_receipt = true;
+            self.receipts.push_back(conn.id);
         }
     }
 
@@ -125,12 +161,34 @@ impl Engine {
     /// The next connection that has to hear what others hear as well, or more of what it has begun to hear, and is
     /// not blocked. Call [`Engine::flush`] for it.
     pub fn poll_news(&mut self) -> Option<ConnId> {
-        self.due.others_next = !self.due.others_next;
-        if self.due.others_next {
-            self.next_other().or_else(|| self.next_member())
-        } else {
-            self.next_member().or_else(|| self.next_other())
+        for _ in 0..Lane::COUNT {
+            let lane = self.due.lane;
+            self.due.lane = lane.next();
+            let next = match lane {
+                Lane::News => self.next_member(),
+                Lane::Receipts => self.next_receipt(),
+                Lane::Others => self.next_other(),
+            };
+            if next.is_some() {
+                return next;
+            }
         }
+        // What comes next begins with the news.
+        self.due.lane = Lane::News;
+        None
+    }
+
+    fn next_receipt(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.due.receipts.pop_front() {
+            if let Some(conn) = live(&mut self.connections, id) {
+                conn.queued_receipt = false;
+                // It may have got it with something else meanwhile.
+                if conn.blocked_since.is_none() && conn.outbox.owes() {
+                    return Some(id);
+                }
+            }
+        }
+        None
     }
 
     fn next_other(&mut self) -> Option<ConnId> {

@@ -10,6 +10,7 @@ use crate::protocol::{
 
 use super::board::{Definition, Name, binding_key, split_binding_key};
 use super::connection::Identity;
+use super::entry::encoded;
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
@@ -283,12 +284,11 @@ fn check(
     super::registration::check_place(worker, namespace, limits)?;
     let mut entries: Vec<(Name, Definition)> = Vec::with_capacity(bindings.len());
     for binding in bindings {
-        super::registration::check_entry("a binding", binding.config.len(), limits)?;
+        super::registration::check_entry(&"a binding", binding.config.len(), limits)?;
         let key = binding_key(&binding.event, &binding.function, &binding.id);
         let known = namespace.bindings.known_name(&key);
-        let encoded = rmp_serde::to_vec(binding).expect("writing to memory does not fail");
         let definition = Definition {
-            encoded: encoded.into(),
+            encoded: encoded(binding),
             exclusive: false,
         };
         entries.push((known.unwrap_or_else(|| key.into()), definition));

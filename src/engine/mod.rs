@@ -27,6 +27,7 @@ mod deadline;
 mod delivery;
 mod due;
 mod ending;
+mod entry;
 mod events;
 mod excess;
 mod gate;
@@ -356,15 +357,15 @@ impl Engine {
             conn.touched = false;
             let namespace = conn.identity.as_ref().map(|identity| identity.namespace);
             let revision = namespace.map_or(0, |key| self.namespaces[key].revision());
+            let receipts_only = conn.outbox.owes_receipts_only();
             conn.outbox.seal(revision, |id, out| {
-                let mut reply = Outcome {
-                    id,
-                    ..Outcome::default()
-                };
-                reply.ext.revision = Some(revision);
-                reply.encode(out);
+                Outcome::encode_receipt(id, revision, out);
             });
-            self.due.reply(conn);
+            if receipts_only {
+                self.due.receipt(conn);
+            } else {
+                self.due.reply(conn);
+            }
             self.check_outbound(id);
         }
         debug_assert!(self.touched.is_empty(), "a seal makes no replies");

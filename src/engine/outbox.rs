@@ -124,6 +124,12 @@ impl Outbox {
         self.own.is_some() || self.begun.is_some()
     }
 
+    /// Whether all that is owed are the good ends of registry requests of this turn.
+    pub(super) fn owes_receipts_only(&self) -> bool {
+        let own = self.own.as_ref();
+        self.begun.is_none() && own.is_some_and(|own| own.is_receipts_only())
+    }
+
     /// Adds a frame that may go at any time (behind those before it).
     pub(super) fn push_any_time(&mut self, frame: &[u8], spare: &mut Spare) {
         self.own_or(spare).add_any_time(frame);

@@ -89,6 +89,12 @@ impl Own {
         (run.stamp != UNSEALED).then_some((run.stamp, run.bytes))
     }
 
+    /// Whether nothing but the good ends of registry requests of this turn waits.
+    pub(super) fn is_receipts_only(&self) -> bool {
+        let frames: u64 = self.runs.iter().map(|run| run.frames).sum();
+        self.begun == 0 && frames == self.registered.len() as u64
+    }
+
     /// Adds a frame that may go at any time.
     pub(super) fn add_any_time(&mut self, frame: &[u8]) {
         self.buffer.extend_from_slice(frame);

@@ -59,13 +59,8 @@ impl Part {
 
     /// As a CHANGES frame.
     pub(super) fn changes(&self, from: u64, to: u64, more: bool) -> Rc<[u8]> {
-        let mut out = Vec::with_capacity(self.bytes + 128);
-        let mark = begin_frame(&mut out);
-        must(write_array_len(&mut out, 5));
-        must(write_uint(&mut out, Changes::KIND));
-        must(write_uint(&mut out, from));
-        must(write_uint(&mut out, to));
-        must(write_bool(&mut out, more));
+        let mut out = Vec::with_capacity(self.bytes + CHANGES_ROOM);
+        let mark = begin_changes(&mut out, from, to, more);
         self.sections(&mut out);
         end_frame(&mut out, mark);
         out.into()
@@ -107,7 +102,52 @@ impl Part {
     }
 }
 
+/// Bytes of a CHANGES frame beside its entries, at most.
+const CHANGES_ROOM: usize = 128;
+
+fn begin_changes(out: &mut Vec<u8>, from: u64, to: u64, more: bool) -> usize {
+    let mark = begin_frame(out);
+    must(write_array_len(out, 5));
+    must(write_uint(out, Changes::KIND));
+    must(write_uint(out, from));
+    must(write_uint(out, to));
+    must(write_bool(out, more));
+    mark
+}
+
+/// The CHANGES frame that a part makes of this entry alone. Most changes are one, and the first watcher waits for its
+/// frame.
+pub(super) fn single(section: Section, op: Op, entry: &[u8], from: u64, to: u64) -> Rc<[u8]> {
+    let mut out = Vec::with_capacity(entry.len() + CHANGES_ROOM);
+    let mark = begin_changes(&mut out, from, to, false);
+    must(write_map_len(&mut out, 1));
+    must(write_str(&mut out, SECTIONS[section as usize]));
+    must(write_map_len(&mut out, 1));
+    must(write_str(&mut out, OPS[op as usize]));
+    must(write_array_len(&mut out, 1));
+    out.extend_from_slice(entry);
+    end_frame(&mut out, mark);
+    out.into()
+}
+
 /// Writing to memory does not fail.
 fn must<T, E: std::fmt::Debug>(written: Result<T, E>) {
     written.expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_alone_makes_the_frame_that_a_part_of_it_makes() {
+        for section in Section::ALL {
+            for op in [Op::Removed, Op::Added, Op::Updated] {
+                let mut part = Part::default();
+                part.push(section, op, [0xa1, b'f'].into());
+                let frame = part.changes(7, 300, false);
+                assert_eq!(single(section, op, &[0xa1, b'f'], 7, 300), frame);
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! on the board for an instant.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_function_name};
 
@@ -197,7 +198,7 @@ fn collect(
         + definition.request.len()
         + definition.response.len()
         + definition.metadata.len();
-    check_entry(&format!("`{name}`"), bytes, limits)?;
+    check_entry(&format_args!("`{name}`"), bytes, limits)?;
     let encoded = encode_definition(definition);
     batch.bytes += encoded.encoded.len();
     if batch.bytes as u64 > limits.max_metadata {
@@ -215,7 +216,11 @@ fn collect(
 }
 
 /// Checks the size of what one entry says beside its name. `what` names it in a sentence.
-pub(super) fn check_entry(what: &str, bytes: usize, limits: &Limits) -> Result<(), Refusal> {
+pub(super) fn check_entry(
+    what: &dyn Display,
+    bytes: usize,
+    limits: &Limits,
+) -> Result<(), Refusal> {
     let limit = limits.max_entry;
     if bytes as u64 <= limit {
         return Ok(());

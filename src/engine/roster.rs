@@ -8,9 +8,10 @@ use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
 use super::board::{Definition, Name};
 use super::changelog::Item;
+use super::entry::encoded;
 use super::part::{Op, Section};
 use super::rights::Rules;
-use super::sight::{Onlookers, Sight, Tally, encoded};
+use super::sight::{Onlookers, Sight, Tally};
 
 /// Bytes of function names in one entry; a worker with more comes in several.
 const NAMES_PER_ENTRY: usize = 16 * 1024;

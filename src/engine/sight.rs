@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
 use super::changelog::Item;
+use super::entry::encoded;
 use super::part::Op;
 use super::rights::Rules;
 
@@ -162,11 +163,4 @@ fn key_of(item: &Item) -> Rc<[u8]> {
         id: item.worker,
         name: Text(&item.key),
     })
-}
-
-/// An entry as it stands in a frame.
-pub(super) fn encoded(value: &impl serde::Serialize) -> Rc<[u8]> {
-    rmp_serde::to_vec(value)
-        .expect("writing to memory does not fail")
-        .into()
 }

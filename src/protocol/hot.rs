@@ -1,5 +1,5 @@
-//! The two kinds that the engine reads with each call, and the two that it writes, without serde: CALL and RESULT
-//! in, INVOKE and RESULT out. What this reads, the general way reads as the same message; whatever it does not
+//! What the engine reads and writes most, without serde: CALL and RESULT in, INVOKE and RESULT out, the RESULT of a
+//! registration too. What this reads, the general way reads as the same message; whatever it does not
 //! know at once it leaves to the general way, faults above all. What this writes is what the general way writes.
 //! The tests hold both.
 
@@ -184,6 +184,19 @@ impl Outcome<'_> {
         put_number(out, Self::KIND);
         put_number(out, id);
         put_bytes(out, payload);
+        end_frame(out, mark);
+    }
+
+    /// As [`Outcome::encode`], of one without a payload that names a revision: the good end of a registry request.
+    pub(crate) fn encode_receipt(id: u64, revision: u64, out: &mut Vec<u8>) {
+        let mark = begin_frame(out);
+        out.push(0x94);
+        put_number(out, Self::KIND);
+        put_number(out, id);
+        put_bytes(out, &[]);
+        out.push(0x81);
+        put_text(out, "revision");
+        put_number(out, revision);
         end_frame(out, mark);
     }
 }
@@ -374,6 +387,16 @@ mod tests {
             out.truncate(1);
             Outcome::encode_hot(result.id, &payload, &mut out);
             assert_eq!(out[1..], result.to_frame());
+            for revision in [number(&mut rng), 0] {
+                let mut receipt = Outcome {
+                    id: invoke.id,
+                    ..Outcome::default()
+                };
+                receipt.ext.revision = Some(revision);
+                out.truncate(1);
+                Outcome::encode_receipt(receipt.id, revision, &mut out);
+                assert_eq!(out[1..], receipt.to_frame());
+            }
         }
     }
 }

@@ -72,13 +72,59 @@ fn whoever_is_owed_an_answer_gets_the_changes_that_it_follows_with_it() {
         .collect();
     world.register(provider, &["g"]);
     world.register(watching, &["h"]);
+    let call = world.call(watching, "nobody's", b"x", CallOptions::default());
     hear(&mut world);
     // Only those who are owed an answer are written to, and the one who watches has seen both functions by then:
     // its reader holds answers against the view.
     world.flush_those(usize::MAX, Engine::poll_reply);
     world.receive(watching, usize::MAX);
     assert!(world.ending(watching, 1).is_ok());
+    assert!(world.call_ending(watching, call).is_some());
     assert_eq!(names(&world.reader(watching).view), ["f", "g", "h"]);
+}
+
+#[test]
+fn the_first_who_watches_is_told_before_the_one_who_registered() {
+    let mut world = World::new(limits());
+    let worker = world.provider(&["f"], 10);
+    let watchers: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("w{number}"), &functions()))
+        .collect();
+    world.settle();
+    for name in ["g", "h", "i"] {
+        let (told, answered) = (writes(&world, &watchers), world.links[worker].writes);
+        world.register(worker, &[name]);
+        hear(&mut world);
+        world.flush(1);
+        assert_eq!(writes(&world, &watchers) - told, 1, "the news goes first");
+        // But nobody who registers waits until all have heard of it.
+        world.flush(1);
+        assert_eq!(world.links[worker].writes - answered, 1);
+        world.settle();
+        assert_eq!(writes(&world, &watchers) - told, 20, "one write each");
+    }
+}
+
+#[test]
+fn many_who_register_and_many_who_watch_keep_nobody_waiting() {
+    let mut world = World::new(limits());
+    let workers: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("p{number}"), &nothing()))
+        .collect();
+    let watchers: Vec<usize> = (0..20)
+        .map(|number| world.join(&format!("w{number}"), &functions()))
+        .collect();
+    world.settle();
+    let (told, answered) = (writes(&world, &watchers), writes(&world, &workers));
+    for (number, &worker) in workers.iter().enumerate() {
+        world.register(worker, &[&format!("f{number:02}")]);
+    }
+    hear(&mut world);
+    for round in 1..=20 {
+        world.flush(2);
+        assert_eq!(writes(&world, &watchers) - told, round);
+        assert_eq!(writes(&world, &workers) - answered, round);
+    }
 }
 
 #[test]
@@ -93,12 +139,13 @@ fn an_audience_whose_board_never_rests_does_not_keep_the_others_waiting() {
     world.settle();
     world.register(other, &["b::g"]);
     for round in 0..30 {
-        // Each turn brings the restless board further, and tells one of its watchers at the most.
+        // Each turn brings the restless board further, and tells one of its watchers.
         let name = format!("a::{round:02}");
         world.register(restless, &[&name]);
         hear(&mut world);
         world.flush_those(usize::MAX, Engine::poll_reply);
-        world.flush_those(1, Engine::poll_news);
+        // The one who registered, and one of those who watch.
+        world.flush_those(2, Engine::poll_news);
         world.receive(one, usize::MAX);
         if names(&world.reader(one).view).contains(&"b::g") {
             assert!(
