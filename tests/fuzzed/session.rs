@@ -95,6 +95,8 @@ pub(super) struct Session {
     is_set_up: bool,
     /// Bytes that arrived in this turn.
     arrived: usize,
+    /// All that each place of a stranger said in bytes of the input's own.
+    raw: [Vec<u8>; STRANGERS],
     /// What each stranger was told, for whoever listens in.
     pub(super) told: [Vec<u8>; STRANGERS],
 }
@@ -106,7 +108,7 @@ pub fn run(data: &[u8]) {
     let limits = if shape & 1 == 1 { tight() } else { roomy() };
     let mut session = Session::new(limits, shape & CREDENTIALS != 0);
     for _ in 0..OPERATIONS_MAX {
-        if cursor.is_empty() {
+        if cursor.is_empty() || session.watcher.is_betrayed {
             break;
         }
         session.operate(&mut cursor);
@@ -218,6 +220,7 @@ impl Session {
             turns: 0,
             is_set_up: false,
             arrived: 0,
+            raw: [const { Vec::new() }; STRANGERS],
             told: [const { Vec::new() }; STRANGERS],
         };
         session.turn();
@@ -245,13 +248,13 @@ impl Session {
                 worker_frame::append(cursor, &mut self.known, &mut frame);
                 self.say(slot, &frame);
             }
-            Operation::Raw => self.say(slot, cursor.short()),
+            Operation::Raw => self.say_raw(slot, cursor.short()),
             Operation::LongRaw => {
                 let bytes = cursor.long();
                 if self.strangers[slot].is_none() {
                     self.open(slot);
                 }
-                self.say(slot, bytes);
+                self.say_raw(slot, bytes);
             }
             Operation::Arrive => self.arrive(slot, 1 + usize::from(cursor.byte())),
             Operation::Turn => self.turn(),
@@ -303,6 +306,11 @@ impl Session {
         // The last of them is somebody whom the kernel knows.
         let uid = (slot == STRANGERS - 1).then_some(LOCAL_UID);
         self.strangers[slot] = Some(Stranger::new(self.house.open_as(uid)));
+    }
+
+    fn say_raw(&mut self, slot: usize, bytes: &[u8]) {
+        self.raw[slot].extend_from_slice(bytes);
+        self.say(slot, bytes);
     }
 
     fn say(&mut self, slot: usize, bytes: &[u8]) {
@@ -359,7 +367,10 @@ impl Session {
         });
         self.provider.take(&mut self.house);
         self.caller.take(&mut self.house);
-        self.watcher.take(&mut self.house);
+        self.watcher.take(&mut self.house, &self.raw);
+        if self.watcher.is_betrayed {
+            return;
+        }
         for slot in 0..STRANGERS {
             self.listen(slot);
         }
@@ -448,6 +459,9 @@ impl Session {
             }
         }
         self.turn();
+        if self.watcher.is_betrayed {
+            return;
+        }
         for _ in 0..4 {
             for stranger in self.strangers.iter().flatten() {
                 let up = &mut self.house.lines[stranger.line].up;
@@ -481,6 +495,9 @@ impl Session {
     /// whatever they do, and has told everybody.
     fn stop_in_the_midst(mut self) {
         self.turn();
+        if self.watcher.is_betrayed {
+            return;
+        }
         self.house.engine.handle_shutdown(self.house.now);
         let milliseconds = self.house.limits.grace + self.house.limits.linger;
         for _ in 0..=milliseconds / 1000 + 1 {

@@ -198,6 +198,8 @@ pub struct Watcher {
     /// The keys of its sessions. The engine's chance is the same in each run, so that an input could know
     /// them; no stranger does.
     keys: Vec<Vec<u8>>,
+    /// An input did know one, and said it before it was given out: what comes of that proves nothing.
+    pub is_betrayed: bool,
     pub link: Link,
     start: Instant,
 }
@@ -220,6 +222,7 @@ impl Watcher {
             line: place,
             old_line: None,
             keys: Vec::new(),
+            is_betrayed: false,
             link,
             start,
         };
@@ -260,11 +263,15 @@ impl Watcher {
     }
 
     /// Reads what came and answers it. A contradiction in what the engine says ends the connection, and so
-    /// does a GOODBYE.
-    pub fn take(&mut self, house: &mut House) {
+    /// does a GOODBYE. `said` is what strangers said of their own.
+    pub fn take(&mut self, house: &mut House, said: &[Vec<u8>]) {
         let bytes = house.receive(self.line);
         if self.link.connection().is_none() {
             self.keys.extend(session_key(&bytes));
+            self.is_betrayed = said.iter().any(|bytes| self.is_betrayed_by(bytes));
+            if self.is_betrayed {
+                return;
+            }
         }
         let now = self.start + Duration::from_micros(house.now.0);
         let read = self.link.handle_bytes(&bytes, now);
