@@ -14,6 +14,7 @@ use super::ConnId;
 use super::chance::Keyed;
 use super::changelog::Item;
 use super::entry::encoded;
+use super::lately::Lately;
 use super::part::{Op, Section};
 
 /// A name, shared by all who mention it.
@@ -64,6 +65,7 @@ pub(super) struct Board {
     by_name: HashMap<Name, usize, Keyed>,
     /// The same, in order: for prefixes.
     ordered: BTreeMap<Name, usize>,
+    lately: Lately,
     touched: Vec<usize>,
     shown: usize,
     slots: usize,
@@ -75,6 +77,7 @@ impl Board {
             section,
             functions: Slab::new(),
             by_name: HashMap::with_hasher(keys),
+            lately: Lately::default(),
             ordered: BTreeMap::new(),
             touched: Vec::new(),
             shown: 0,
@@ -168,11 +171,24 @@ impl Board {
     /// A function's name and its providers, in the order in which they came, and whose turn it is among
     /// equals. `None` if nobody provides it.
     pub(super) fn providers(&mut self, name: &str) -> Option<(&Name, &[Provider], &mut usize)> {
-        let function = &mut self.functions[*self.by_name.get(name)?];
+        let slot = self.slot_of(name)?;
+        let function = &mut self.functions[slot];
         if function.providers.is_empty() {
             return None;
         }
         Some((&function.name, &function.providers, &mut function.turn))
+    }
+
+    fn slot_of(&mut self, name: &str) -> Option<usize> {
+        if let Some((known, slot)) = self.lately.find(name)
+            && let Some(function) = self.functions.get(slot)
+            && Rc::ptr_eq(&function.name, known)
+        {
+            return Some(slot);
+        }
+        let (name, &slot) = self.by_name.get_key_value(name)?;
+        self.lately.note(name, slot);
+        Some(slot)
     }
 
     /// The name under which a function is already known, so that it need not be stored again.

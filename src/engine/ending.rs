@@ -42,15 +42,6 @@ impl Ending<'_> {
         }
     }
 
-    /// Under what it is counted.
-    fn outcome(&self) -> &'static str {
-        match self {
-            Ending::Result(_) => "result",
-            Ending::Failure(_) => "failure",
-            Ending::Engine { code, .. } => code.as_str(),
-        }
-    }
-
     /// Appends it as a frame for the caller of `request`.
     fn write(&self, request: u64, out: &mut Vec<u8>) {
         match self {
@@ -307,7 +298,11 @@ impl Engine {
             };
             self.stats.count_limited(Limits::FLAGS.max_backlog);
         }
-        self.stats.count_ending(ending.outcome());
+        match ending {
+            Ending::Result(_) => self.results += 1,
+            Ending::Failure(_) => self.stats.count_ending("failure"),
+            Ending::Engine { code, .. } => self.stats.count_ending(code.as_str()),
+        }
         self.reply_with(caller.conn, |out| ending.write(caller.request, out));
     }
 

@@ -3,7 +3,9 @@
 
 use log::debug;
 
-use crate::protocol::{Code, Executed, Failure, FrameError, Message, NoExtensions, Pong, Text};
+use crate::protocol::{
+    Code, Executed, Failure, FrameError, Hot, Message, NoExtensions, Pong, Text,
+};
 
 use super::connection::{Phase, Unread};
 use super::ending::Ending;
@@ -202,6 +204,17 @@ impl Engine {
     }
 
     fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
+        // Calls and their answers take the short way; all else, and all that comes before HELLO, the other.
+        if self.get(id).is_some_and(|conn| conn.phase == Phase::Live)
+            && let Some(hot) = Hot::read(frame)
+        {
+            return match hot {
+                Hot::Call(call) => self.handle_call(id, &call, now),
+                Hot::Outcome(request, payload) => {
+                    self.handle_answer(id, request, &Ending::Result(&payload), now);
+                }
+            };
+        }
         let message = match Message::decode(frame) {
             Ok(message) => message,
             Err(error) => {

@@ -32,6 +32,7 @@ mod events;
 mod excess;
 mod gate;
 mod intake;
+mod lately;
 mod namespace;
 mod outbox;
 mod own;
@@ -237,6 +238,8 @@ pub struct Engine {
     stats: Stats,
     /// Calls of a shell's `write`.
     writes: u64,
+    /// Calls that ended with a result: what is counted most, so not by its name among [`Stats::endings`].
+    results: u64,
     turn_clock: TurnClock,
     /// What it costs a walk to find out, if somebody asked in this turn.
     looked_up: Cell<Option<LookedUp>>,
@@ -304,6 +307,7 @@ impl Engine {
             drain_asked: false,
             stats: Stats::default(),
             writes: 0,
+            results: 0,
             turn_clock: TurnClock::new(now),
             looked_up: Cell::new(None),
             throttle: Throttle::default(),

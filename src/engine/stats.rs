@@ -212,6 +212,9 @@ impl Engine {
     /// As [`Engine::stats`], for somebody of this namespace.
     pub(super) fn stats_for(&self, namespace: Option<usize>) -> Stats {
         let mut stats = self.stats.clone();
+        if self.results > 0 {
+            stats.endings.insert("result", self.results);
+        }
         stats.connections = self.connected as u64;
         stats.namespaces = self.namespaces.len() as u64;
         stats.revision = namespace.map_or(0, |key| self.namespaces[key].revision());

@@ -8,28 +8,50 @@ use super::{
     Bin, Call, CallOptions, Invoke, InvokeOptions, Message, Outcome, OutcomeOptions, Text,
 };
 
-/// Reads a body that is a CALL or a RESULT as workers send them. `None` for all others.
-pub(super) fn read(body: &[u8]) -> Option<Message<'_>> {
-    let (&[head, kind], rest) = body.split_first_chunk()?;
-    let mut input = Input(rest);
-    let message = match (u64::from(kind), head) {
-        (Call::KIND, 0x94 | 0x95) => Message::Call(Call {
-            id: input.number()?,
-            function: input.text()?,
-            payload: input.bytes()?,
-            ext: match head {
-                0x95 => input.call_options()?,
-                _ => CallOptions::default(),
-            },
-        }),
-        (Outcome::KIND, 0x93) => Message::Outcome(Outcome {
-            id: input.number()?,
-            payload: input.bytes()?,
-            ext: OutcomeOptions::default(),
-        }),
-        _ => return None,
-    };
-    input.0.is_empty().then_some(message)
+/// A message of those kinds. Smaller than a [`Message`], which is moved about with each frame.
+#[derive(Debug)]
+pub(crate) enum Hot<'a> {
+    Call(Call<'a>),
+    /// A RESULT without extensions: its id and its payload.
+    Outcome(u64, Bin<'a>),
+}
+
+impl<'a> Hot<'a> {
+    /// Reads a body that is a CALL or a RESULT as workers send them. `None` for all others.
+    #[inline]
+    pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
+        let (&[head, kind], rest) = body.split_first_chunk()?;
+        let mut input = Input(rest);
+        let hot = match (u64::from(kind), head) {
+            (Call::KIND, 0x94 | 0x95) => Self::Call(Call {
+                id: input.number()?,
+                function: input.text()?,
+                payload: input.bytes()?,
+                ext: match head {
+                    0x95 => input.call_options()?,
+                    _ => CallOptions::default(),
+                },
+            }),
+            (Outcome::KIND, 0x93) => Self::Outcome(input.number()?, input.bytes()?),
+            _ => return None,
+        };
+        if !input.0.is_empty() {
+            return None;
+        }
+        Some(hot)
+    }
+
+    /// The same as a message.
+    pub(super) fn into_message(self) -> Message<'a> {
+        match self {
+            Self::Call(call) => Message::Call(call),
+            Self::Outcome(id, payload) => Message::Outcome(Outcome {
+                id,
+                payload,
+                ext: OutcomeOptions::default(),
+            }),
+        }
+    }
 }
 
 /// What is left of a body.
@@ -159,15 +181,15 @@ impl Invoke<'_> {
         if keys > 0 {
             out.push(0x80 | keys);
             if *caller != 0 {
-                put_text(out, "caller");
+                out.extend_from_slice(CALLER);
                 put_number(out, *caller);
             }
             if !caller_name.is_empty() {
-                put_text(out, "caller_name");
+                out.extend_from_slice(CALLER_NAME);
                 put_text(out, caller_name);
             }
             if !headers.is_empty() {
-                put_text(out, "headers");
+                out.extend_from_slice(HEADERS);
                 put_bytes(out, headers);
             }
         }
@@ -195,11 +217,17 @@ impl Outcome<'_> {
         put_number(out, id);
         put_bytes(out, &[]);
         out.push(0x81);
-        put_text(out, "revision");
+        out.extend_from_slice(REVISION);
         put_number(out, revision);
         end_frame(out, mark);
     }
 }
+
+/// Keys, as they stand in a frame.
+const CALLER: &[u8] = b"\xa6caller";
+const CALLER_NAME: &[u8] = b"\xabcaller_name";
+const HEADERS: &[u8] = b"\xa7headers";
+const REVISION: &[u8] = b"\xa8revision";
 
 /// Bytes of either frame beside its names, its payload and its headers, at most.
 const FIXED: usize = 96;
@@ -263,6 +291,10 @@ mod tests {
 
     use super::*;
     use crate::protocol::{HEADER_LEN, check_wellformed};
+
+    fn read(body: &[u8]) -> Option<Message<'_>> {
+        Hot::read(body).map(Hot::into_message)
+    }
 
     /// A number of any width, the edges of each width often.
     fn number(rng: &mut StdRng) -> u64 {

@@ -109,8 +109,8 @@ macro_rules! messages {
         impl<'a> Message<'a> {
             /// Reads the body of a frame.
             pub fn decode(body: &'a [u8]) -> Result<Self, super::DecodeError> {
-                if let Some(message) = super::hot::read(body) {
-                    return Ok(message);
+                if let Some(hot) = super::hot::Hot::read(body) {
+                    return Ok(hot.into_message());
                 }
                 super::check_wellformed(body)?;
                 super::message::decode_generally(body)

@@ -14,6 +14,7 @@ mod wire;
 
 pub use code::{Code, Executed};
 pub use frame::{FrameError, HEADER_LEN, Inbox, MAX_FRAME_CEILING, begin_frame, end_frame};
+pub(crate) use hot::Hot;
 pub use kinds::*;
 pub use message::{DecodeError, Message};
 pub use name::{NAME_MAX, NameError, check_event_name, check_function_name, check_worker_name};
