@@ -14,6 +14,7 @@ use super::ConnId;
 use super::chance::Keyed;
 use super::changelog::Item;
 use super::entry::encoded;
+use super::kept::kept;
 use super::lately::Lately;
 use super::part::{Op, Section};
 
@@ -209,7 +210,8 @@ impl Board {
     /// What differs from the last revision, which then is the state of now. Calls `on_slot` for each slot
     /// whose entry differs.
     pub(super) fn seal(&mut self, items: &mut Vec<Item>, mut on_slot: impl FnMut(usize)) {
-        for slot in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for slot in touched.drain(..) {
             let function = &mut self.functions[slot];
             function.touched = false;
             let now = function
@@ -247,6 +249,7 @@ impl Board {
                 });
             }
         }
+        self.touched = kept(touched);
     }
 
     /// One more than the highest slot that was ever in use.

@@ -132,12 +132,12 @@ impl ChangeLog {
 
     /// Seals `items` as the next revision. The newest step is kept even when it alone is over the limit:
     /// everyone is still to hear of it.
-    pub(super) fn push(&mut self, mut items: Vec<Item>) -> u64 {
+    pub(super) fn push(&mut self, items: &mut Vec<Item>) -> u64 {
         items.sort_by(|a, b| (a.section, &a.key, a.worker).cmp(&(b.section, &b.key, b.worker)));
         // A copy of its own size: shrinking in place would leave a hole behind each step that the next
         // one's list does not fit into, and a log of small steps would weigh nearly twice its bytes.
         let mut kept = Vec::with_capacity(items.len());
-        kept.append(&mut items);
+        kept.append(items);
         let items = kept;
         let bytes = items
             .iter()

@@ -32,6 +32,7 @@ mod events;
 mod excess;
 mod gate;
 mod intake;
+mod kept;
 mod lately;
 mod namespace;
 mod outbox;
@@ -74,6 +75,7 @@ use connection::Connection;
 pub use credentials::{Credentials, Principal, TokenHash, check_namespace};
 use due::Due;
 use gate::Gate;
+use kept::kept;
 use namespace::Namespace;
 use outbox::Piece;
 use own::Spare;
@@ -230,6 +232,8 @@ pub struct Engine {
     work: Cell<u64>,
     /// Who changed a board in this turn.
     causers: Vec<ConnId>,
+    /// Room for the audiences that a seal concerns.
+    concerned: Vec<usize>,
     closes: VecDeque<Close>,
     resumes: VecDeque<ConnId>,
     shutdown: Shutdown,
@@ -301,6 +305,7 @@ impl Engine {
             later_rests: Vec::new(),
             work: Cell::new(0),
             causers: Vec::new(),
+            concerned: Vec::new(),
             closes: VecDeque::new(),
             resumes: VecDeque::new(),
             shutdown: Shutdown::No,
@@ -325,7 +330,7 @@ impl Engine {
         self.relieve(now);
         self.bound_outbound(now);
         let idle = self.due.is_empty();
-        let mut concerned = Vec::new();
+        let mut concerned = std::mem::take(&mut self.concerned);
         let mut causers_pay = false;
         for key in 0..self.namespaces.capacity() {
             let Some(namespace) = self.namespaces.get_mut(key) else {
@@ -346,13 +351,13 @@ impl Engine {
                 self.due.announce(&mut self.namespaces, key, audience);
             }
         }
-        // Both lists keep their memory for the next turn.
+        self.concerned = kept(concerned);
         let mut causers = std::mem::take(&mut self.causers);
         for id in causers.drain(..) {
             self.charge(id, causers_pay, now);
         }
         debug_assert!(self.causers.is_empty(), "charging charges nobody else");
-        self.causers = causers;
+        self.causers = kept(causers);
         let mut touched = std::mem::take(&mut self.touched);
         for id in touched.drain(..) {
             let Some(conn) = live(&mut self.connections, id) else {
@@ -373,7 +378,7 @@ impl Engine {
             self.check_outbound(id);
         }
         debug_assert!(self.touched.is_empty(), "a seal makes no replies");
-        self.touched = touched;
+        self.touched = kept(touched);
     }
 
     /// The shell worked on a turn, its wait for events not included.

@@ -9,6 +9,7 @@ use super::board::Board;
 use super::call::CallList;
 use super::chance::{Chance, Keyed};
 use super::changelog::{ChangeLog, Item};
+use super::kept::kept;
 use super::part::{Op, Section};
 use super::roster::Roster;
 use super::snapshot::Pages;
@@ -41,6 +42,8 @@ pub(super) struct Namespace {
     pub(super) idle_order: u64,
     /// Something was touched since the last revision.
     pub(super) touched: bool,
+    /// Room for what a seal finds.
+    items: Vec<Item>,
     /// Audiences that keep encoded frames, those that began to first.
     warm: VecDeque<usize>,
     /// Bytes of the frames that they keep.
@@ -68,6 +71,7 @@ impl Namespace {
             connections: 0,
             idle_order: 0,
             touched: false,
+            items: Vec::new(),
             warm: VecDeque::new(),
             encoded_bytes: 0,
         }
@@ -182,12 +186,13 @@ impl Namespace {
         if !std::mem::take(&mut self.touched) {
             return false;
         }
-        let mut items: Vec<Item> = Vec::new();
+        let mut items = std::mem::take(&mut self.items);
         let pages = &mut self.pages;
         self.board.seal(&mut items, |slot| pages.forget(slot));
         self.roster.seal(&mut items);
         self.bindings.seal(&mut items, |_| {});
         if items.is_empty() {
+            self.items = items;
             return false;
         }
         for item in &items {
@@ -197,7 +202,8 @@ impl Namespace {
                 Op::Updated => &mut changes.updated,
             } += 1;
         }
-        let revision = self.log.push(items);
+        let revision = self.log.push(&mut items);
+        self.items = kept(items);
         for (key, audience) in &mut self.audiences {
             if self.log.newest_concerns(&audience.cover) {
                 audience.concern(revision);

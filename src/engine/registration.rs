@@ -255,14 +255,8 @@ fn check(
 ) -> Result<(), Refusal> {
     let worker = namespace.roster.get(identity.worker);
     check_place(worker, namespace, limits)?;
-    // Of a name that comes twice, the last definition holds. In order, so that the name that is told is
-    // not a matter of chance.
-    let last: BTreeMap<&str, &Encoded> = entries
-        .iter()
-        .map(|(name, definition)| (&**name, definition))
-        .collect();
     let mut gain = Gain::default();
-    for (name, definition) in &last {
+    let mut check = |name: &str, definition: &Encoded| {
         let known = worker.and_then(|worker| worker.get(name));
         gain.add(definition.encoded.len(), known);
         let verdict = namespace
@@ -271,7 +265,20 @@ fn check(
         verdict.map_err(|conflict| {
             let shows = identity.grant.shows(name);
             conflicting(name, conflict, namespace, shows)
-        })?;
+        })
+    };
+    if let [(name, definition)] = entries {
+        check(name, definition)?;
+    } else {
+        // Of a name that comes twice, the last definition holds. In order, so that the name that is told is
+        // not a matter of chance.
+        let last: BTreeMap<&str, &Encoded> = entries
+            .iter()
+            .map(|(name, definition)| (&**name, definition))
+            .collect();
+        for (name, definition) in last {
+            check(name, definition)?;
+        }
     }
     if (worker.map_or(0, Worker::len) + gain.count) as u64 > limits.max_functions {
         return Err(over_functions(limits));

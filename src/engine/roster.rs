@@ -9,6 +9,7 @@ use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 use super::board::{Definition, Name};
 use super::changelog::Item;
 use super::entry::encoded;
+use super::kept::kept;
 use super::part::{Op, Section};
 use super::rights::Rules;
 use super::sight::{Onlookers, Sight, Tally};
@@ -374,7 +375,8 @@ impl Roster {
             let sight = self.onlookers.sight(&seen, &nothing, None);
             items.push(item(worker, &name, Op::Removed, body, sight));
         }
-        for id in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
             let Some(entry) = self.workers.get_mut(&id) else {
                 continue;
             };
@@ -384,6 +386,7 @@ impl Roster {
                 self.workers.remove(&id);
             }
         }
+        self.touched = kept(touched);
     }
 
     /// Workers that the last revision lists, from this id on.

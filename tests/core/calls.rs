@@ -61,35 +61,6 @@ fn dropped(world: &World) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn what_was_called_lately_is_called_no_more_when_another_has_its_place() {
-    let mut world = World::new(Limits::default());
-    let provider = world.provider(&["f"], 10);
-    let caller = world.join("caller", &nothing());
-    for _ in 0..2 {
-        world.call(caller, "f", b"", CallOptions::default());
-        world.turn();
-    }
-    assert_eq!(invoked(&world, provider).len(), 2);
-    world.unregister(provider, &["f"]);
-    world.turn();
-    world.register(provider, &["g"]);
-    world.turn();
-    let late = world.call(caller, "f", b"", CallOptions::default());
-    world.turn();
-    assert_eq!(
-        failed(&world, caller, late),
-        ("no_such_function", Executed::No)
-    );
-    assert_eq!(invoked(&world, provider).len(), 2);
-    // Nor is it mistaken when it is back, in another place.
-    world.register(provider, &["f"]);
-    world.turn();
-    world.call(caller, "f", b"", CallOptions::default());
-    world.turn();
-    assert_eq!(invoked(&world, provider).len(), 3);
-}
-
-#[test]
 fn a_call_carries_everything_there_and_back() {
     let mut world = World::new(Limits::default());
     let provider = world.provider(&["f"], 10);

@@ -3,7 +3,7 @@
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Executed};
 
-use crate::calls::{idempotent, invoked, waiting};
+use crate::calls::{failed, idempotent, invoked, waiting};
 use crate::fleet::nothing;
 use crate::reader::{CallEnding, Cover, Reader};
 use crate::world::{World, hello};
@@ -266,4 +266,33 @@ fn announced_is_callable_by_whoever_read_it() {
         world.turn();
         assert_eq!(invoked(&world, provider).len(), n + 1);
     }
+}
+
+#[test]
+fn what_was_called_lately_is_called_no_more_when_another_has_its_place() {
+    let mut world = World::new(Limits::default());
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("caller", &nothing());
+    for _ in 0..2 {
+        world.call(caller, "f", b"", CallOptions::default());
+        world.turn();
+    }
+    assert_eq!(invoked(&world, provider).len(), 2);
+    world.unregister(provider, &["f"]);
+    world.turn();
+    world.register(provider, &["g"]);
+    world.turn();
+    let late = world.call(caller, "f", b"", CallOptions::default());
+    world.turn();
+    assert_eq!(
+        failed(&world, caller, late),
+        ("no_such_function", Executed::No)
+    );
+    assert_eq!(invoked(&world, provider).len(), 2);
+    // Nor is it mistaken when it is back, in another place.
+    world.register(provider, &["f"]);
+    world.turn();
+    world.call(caller, "f", b"", CallOptions::default());
+    world.turn();
+    assert_eq!(invoked(&world, provider).len(), 3);
 }
