@@ -232,6 +232,8 @@ const REVISION: &[u8] = b"\xa8revision";
 /// Bytes of either frame beside its names, its payload and its headers, at most.
 const FIXED: usize = 96;
 
+#[allow(clippy::inline_always)] // A call costs as much again as what is done here: docs/COSTS.md.
+#[inline(always)]
 fn put_number(out: &mut Vec<u8>, n: u64) {
     match n {
         0..=0x7f => out.push(n as u8),
@@ -251,6 +253,8 @@ fn put_number(out: &mut Vec<u8>, n: u64) {
     }
 }
 
+#[allow(clippy::inline_always)] // A call costs as much again as what is done here: docs/COSTS.md.
+#[inline(always)]
 fn put_text(out: &mut Vec<u8>, text: &str) {
     let len = text.len();
     match len {
@@ -268,6 +272,8 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+#[allow(clippy::inline_always)] // A call costs as much again as what is done here: docs/COSTS.md.
+#[inline(always)]
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = bytes.len();
     match len {
