@@ -1,5 +1,6 @@
 //! The promises one by one, each in the smallest world that shows it.
 
+use callboard::engine::Engine;
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Drain, Goodbye, HelloOptions, Ping, Text};
 
@@ -309,6 +310,60 @@ fn joiners_share_pages_and_only_changed_pages_are_encoded_again() {
     assert!(
         encoded <= 201,
         "{encoded} pages for 200 joins with a change each"
+    );
+}
+
+/// A joiner is sent a snapshot; meanwhile a function comes before it has got there, and goes after so many further
+/// writes. Whether it was synced by then.
+fn synced_before_the_end(writes: usize) -> bool {
+    let mut world = World::new(Limits {
+        changes_per_second: 0,
+        ..Limits::default()
+    });
+    let worker = world.join("p", &nothing());
+    // Two writes of a snapshot and more in front of what comes and goes, and as much behind it.
+    let description = "x".repeat(10_000);
+    for prefix in ["a", "n"] {
+        let names: Vec<String> = (0..60)
+            .map(|number| format!("{prefix}::{number}"))
+            .collect();
+        let described = names.iter().map(|name| Definition {
+            description: Text(&description),
+            ..plain(name)
+        });
+        world.register_definitions(worker, described.collect());
+        world.settle();
+    }
+    let joiner = world.hello("joiner", &Cover::new(&["a::", "m::", "n::"], &[]));
+    world.arrive(joiner, usize::MAX);
+    world.finish_turn(1);
+    world.register(worker, &["m::brief"]);
+    world.arrive(worker, usize::MAX);
+    world.finish_turn(0);
+    for _ in 0..writes {
+        world.flush_those(1, Engine::poll_news);
+        world.receive(joiner, usize::MAX);
+    }
+    let was_synced = world.reader(joiner).is_synced();
+    world.unregister(worker, &["m::brief"]);
+    world.settle();
+    assert!(world.reader(joiner).is_synced());
+    let view = &world.reader(joiner).view;
+    let seen = names(view).contains(&"m::brief");
+    assert!(!seen, "after {writes} writes: it went, and is shown still");
+    assert_eq!(view.functions.len(), 120);
+    was_synced
+}
+
+#[test]
+fn what_came_into_a_snapshot_and_went_before_its_end_is_taken_back() {
+    let mut writes = 0;
+    while !synced_before_the_end(writes) {
+        writes += 1;
+    }
+    assert!(
+        writes > 4,
+        "{writes} writes: the snapshot is too small to get in between"
     );
 }
 
