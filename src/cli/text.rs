@@ -51,10 +51,12 @@ pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     }
     let mut out = String::new();
     for c in text.chars() {
-        if width(&out) + width(c.encode_utf8(&mut [0; 4])) + 1 > columns {
+        out.push(c);
+        // All of it together: a character may widen the one before it.
+        if width(&out) + 1 > columns {
+            out.pop();
             break;
         }
-        out.push(c);
     }
     out.push('…');
     Cow::Owned(out)
@@ -142,6 +144,7 @@ mod tests {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
         assert_eq!(cut("名前名前", 4), "名…");
+        assert_eq!(cut("5\u{fe0f}bc", 2), "5…");
         assert_eq!(padded("名", 4), "名  ");
     }
 
