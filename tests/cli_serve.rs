@@ -7,12 +7,7 @@ use running::{Running, finished};
 
 /// An engine with these flags, and where it listens.
 fn serve(flags: &[&str]) -> (Running, String) {
-    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
-    arguments.extend(flags);
-    let mut engine = Running::start(&arguments);
-    let line = engine.error("listening on ");
-    let (_, address) = line.rsplit_once(' ').expect("an address");
-    (engine, address.trim().to_owned())
+    running::serve("127.0.0.1:0", flags).expect("a free port")
 }
 
 #[test]

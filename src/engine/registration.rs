@@ -256,7 +256,7 @@ fn check(
     let worker = namespace.roster.get(identity.worker);
     check_place(worker, namespace, limits)?;
     let mut gain = Gain::default();
-    let mut check = |name: &str, definition: &Encoded| {
+    let mut judge = |name: &str, definition: &Encoded| {
         let known = worker.and_then(|worker| worker.get(name));
         gain.add(definition.encoded.len(), known);
         let verdict = namespace
@@ -268,7 +268,7 @@ fn check(
         })
     };
     if let [(name, definition)] = entries {
-        check(name, definition)?;
+        judge(name, definition)?;
     } else {
         // Of a name that comes twice, the last definition holds. In order, so that the name that is told is
         // not a matter of chance.
@@ -277,7 +277,7 @@ fn check(
             .map(|(name, definition)| (&**name, definition))
             .collect();
         for (name, definition) in last {
-            check(name, definition)?;
+            judge(name, definition)?;
         }
     }
     if (worker.map_or(0, Worker::len) + gain.count) as u64 > limits.max_functions {

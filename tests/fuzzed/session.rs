@@ -48,7 +48,7 @@ pub(super) enum Operation {
 
 /// The operations, by their byte modulo their number. One stands as often as it shall be met. The two
 /// highest bits of the byte are the stranger's.
-const OPERATIONS: [Operation; 32] = [
+const OPERATIONS: [Operation; 16] = [
     Operation::Say,
     Operation::Say,
     Operation::Say,
@@ -57,22 +57,6 @@ const OPERATIONS: [Operation; 32] = [
     Operation::ComeBack,
     Operation::Turn,
     Operation::Turn,
-    Operation::Wait,
-    Operation::OpenOrEnd,
-    Operation::Room,
-    Operation::HalfTurn,
-    Operation::Call,
-    Operation::Raw,
-    Operation::Arrive,
-    Operation::LongRaw,
-    Operation::Say,
-    Operation::Say,
-    Operation::Say,
-    Operation::Say,
-    Operation::Say,
-    Operation::ComeBack,
-    Operation::Turn,
-    Operation::Reload,
     Operation::Wait,
     Operation::OpenOrEnd,
     Operation::Room,
@@ -82,6 +66,9 @@ const OPERATIONS: [Operation; 32] = [
     Operation::Arrive,
     Operation::LongRaw,
 ];
+
+/// Reload came later: it took the place of a byte that meant the same as a lower one.
+const RELOAD: u8 = 23;
 
 pub(super) struct Session {
     house: House,
@@ -187,10 +174,21 @@ fn tight() -> Limits {
 }
 
 impl Operation {
+    fn of(byte: u8) -> Self {
+        match byte & 0x1f {
+            RELOAD => Self::Reload,
+            other => OPERATIONS[usize::from(other) % OPERATIONS.len()],
+        }
+    }
+
     /// The byte that stands for it, of this stranger.
     pub(super) fn byte(self, slot: usize) -> u8 {
+        let slot = (slot << 6) as u8;
+        if self == Self::Reload {
+            return RELOAD | slot;
+        }
         let at = OPERATIONS.iter().position(|&it| it == self);
-        (at.expect("each operation has its place") | slot << 6) as u8
+        at.expect("each operation has its place") as u8 | slot
     }
 }
 
@@ -242,7 +240,7 @@ impl Session {
     pub(super) fn operate(&mut self, cursor: &mut Cursor<'_>) {
         let choice = cursor.byte();
         let slot = usize::from(choice >> 6) % STRANGERS;
-        match OPERATIONS[usize::from(choice) % OPERATIONS.len()] {
+        match Operation::of(choice) {
             Operation::Say => {
                 let mut frame = Vec::new();
                 worker_frame::append(cursor, &mut self.known, &mut frame);

@@ -216,7 +216,8 @@ impl Engine {
 
     pub(crate) fn start_settling(milliseconds: u64) -> Self {
         let settling = milliseconds.to_string();
-        let (process, address) = serve("127.0.0.1:0", &settling).expect("a free port");
+        let (process, address) =
+            serve("127.0.0.1:0", &["--settling", &settling]).expect("a free port");
         Self {
             process,
             address,
@@ -226,7 +227,7 @@ impl Engine {
 
     /// Starts again where it was, once it is dead.
     pub(crate) fn restart(&mut self) {
-        let served = serve(&self.address, &self.settling);
+        let served = serve(&self.address, &["--settling", &self.settling]);
         (self.process, _) = served.expect("the port is free again");
     }
 
@@ -254,8 +255,9 @@ impl Engine {
     }
 }
 
-fn serve(listen: &str, settling: &str) -> Option<(Running, String)> {
-    let process = Running::start(&["serve", "--listen", listen, "--settling", settling]);
+/// `callboard serve` with these flags, and where it listens; none if it cannot.
+pub(crate) fn serve(listen: &str, flags: &[&str]) -> Option<(Running, String)> {
+    let process = Running::start(&[&["serve", "--listen", listen][..], flags].concat());
     let line = process
         .stderr
         .iter()
