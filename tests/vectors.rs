@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use callboard::protocol::{DecodeError, FrameError, Inbox, Malformed, Message};
+use callboard::protocol::{DecodeError, FrameError, HEADER_LEN, Inbox, Malformed, Message};
 use rmpv::Value;
 use serde_json::{Value as Json, json};
 
@@ -267,6 +267,84 @@ fn what_is_malformed_is_refused_for_the_reason_given() {
             Ok(None) => panic!("{name} is not refused, more bytes are waited for"),
         };
         assert_eq!(error, text(&vector, "error"), "{name}");
+    }
+}
+
+/// Types are strict: whatever stands in a golden message, nothing of another type is taken for it. The
+/// protocol has no nil, so that is tried everywhere, too.
+#[test]
+fn a_value_of_another_type_is_refused_wherever_it_stands() {
+    let others = [
+        json!(null),
+        json!(true),
+        json!(1),
+        json!(-1),
+        json!(""),
+        json!("x"),
+        json!({"bin": ""}),
+        json!({"bin": "01"}),
+        json!([]),
+        json!([1]),
+        json!({}),
+        json!({"x": 1}),
+    ];
+    let type_of = |view: &Json| match value_of(view) {
+        Value::Integer(number) if number.is_u64() => "u64",
+        Value::Integer(_) => "a negative number",
+        Value::Binary(_) => "bin",
+        Value::Nil => "nil",
+        Value::Boolean(_) => "bool",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        _ => "map",
+    };
+    let mut tried = 0;
+    for vector in load("messages.json") {
+        if text(&vector, "kind") == "unknown" {
+            continue;
+        }
+        let mut places = Vec::new();
+        find_places(&vector["json"], &mut String::new(), &mut places);
+        for place in places {
+            let mut view = vector["json"].clone();
+            let original = view.pointer(&place).expect("a place in it").clone();
+            for other in &others {
+                if type_of(other) == type_of(&original) {
+                    continue;
+                }
+                *view.pointer_mut(&place).expect("the same place") = other.clone();
+                let frame = frame_of(&view);
+                let error = Message::decode(&frame[HEADER_LEN..]).map_err(|e| decode_error(&e));
+                assert_eq!(error.err(), Some("field"), "{view} was taken, see {place}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 5_000, "only {tried} were tried");
+}
+
+/// Where values stand within `view`, as JSON pointers, `view` itself excepted.
+fn find_places(view: &Json, path: &mut String, places: &mut Vec<String>) {
+    let mut visit = |key: &str, value: &Json| {
+        let length = path.len();
+        path.push('/');
+        path.push_str(key);
+        places.push(path.clone());
+        find_places(value, path, places);
+        path.truncate(length);
+    };
+    match view {
+        Json::Array(values) => {
+            for (at, value) in values.iter().enumerate() {
+                visit(&at.to_string(), value);
+            }
+        }
+        Json::Object(map) if !matches!(single(map), Some(("bin" | "int", _))) => {
+            for (key, value) in map {
+                visit(key, value);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -146,6 +146,8 @@ impl serde::Serialize for Executed {
     }
 }
 
+impl super::wire::Field<'_> for Executed {}
+
 impl<'de> serde::Deserialize<'de> for Executed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A word of a newer peer is read as the careful one.

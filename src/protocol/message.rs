@@ -4,7 +4,10 @@
 
 use std::fmt;
 
+use serde::de::{Error, SeqAccess};
+
 use super::Malformed;
+use super::wire::{Field, Strict};
 
 /// Why a frame's body is no message that this version can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +163,7 @@ macro_rules! messages {
                 self,
                 mut seq: A,
             ) -> Result<Message<'de>, A::Error> {
-                use super::message::field;
+                use super::message::{extensions, field};
                 let kind: u64 = field(&mut seq, "kind", "Message")?;
                 let message = match kind {
                     $( $kind => {
@@ -168,7 +171,7 @@ macro_rules! messages {
                             $( $field: field(
                                 &mut seq, stringify!($field), stringify!($name),
                             )?, )*
-                            ext: seq.next_element()?.unwrap_or_default(),
+                            ext: extensions(&mut seq, stringify!($name))?,
                         })
                     } )*
                     _ if kind < super::FIRST_UNANSWERED_KIND => {
@@ -202,24 +205,31 @@ impl Message<'_> {
 }
 
 /// The next positional field, or an error that names it.
-pub(super) fn field<'de, T, A>(
+pub(super) fn field<'de, T: Field<'de>, A: SeqAccess<'de>>(
     seq: &mut A,
     name: &'static str,
     of: &'static str,
-) -> Result<T, A::Error>
-where
-    T: serde::Deserialize<'de>,
-    A: serde::de::SeqAccess<'de>,
-{
-    use serde::de::Error;
+) -> Result<T, A::Error> {
     match seq.next_element() {
-        Ok(Some(value)) => Ok(value),
+        Ok(Some(Strict(value))) => Ok(value),
         Ok(None) => Err(A::Error::custom(format_args!(
             "{of} lacks its field `{name}`"
         ))),
         Err(error) => Err(A::Error::custom(format_args!(
             "{of}, field `{name}`: {error}"
         ))),
+    }
+}
+
+/// What stands behind the fields, if anything does.
+pub(super) fn extensions<'de, T: Field<'de> + Default, A: SeqAccess<'de>>(
+    seq: &mut A,
+    of: &'static str,
+) -> Result<T, A::Error> {
+    match seq.next_element() {
+        Ok(Some(Strict(ext))) => Ok(ext),
+        Ok(None) => Ok(T::default()),
+        Err(error) => Err(A::Error::custom(format_args!("{of}, extensions: {error}"))),
     }
 }
 
@@ -307,6 +317,13 @@ mod tests {
         assert!(Message::decode(&body(&(67, 5, [0u8; 0]))).is_err());
         assert!(Message::decode(&body(&(67, 5, ()))).is_err());
         assert!(error(&body(&(1, 1, false, [("a", "b")]))).contains("functions"));
+        // Wherever it stands, the error says where that is.
+        let hello = |ext| error(&body(&(64, [1], "w", "n", ext)));
+        let token = hello(serde_json::json!({"token": null}));
+        assert!(token.contains("Hello, extensions: `token`: "), "{token}");
+        let prefix = hello(serde_json::json!({"watch": {"functions": [1]}}));
+        assert!(prefix.contains("`watch`: `functions`: "), "{prefix}");
+        assert!(hello(serde_json::json!([])).starts_with("Hello, extensions: "));
     }
 
     #[test]

@@ -1,12 +1,64 @@
-//! How fields look on the wire: strict borrowed text and bytes, and the macro for maps with short
-//! string keys. serde alone would take bytes for text and arrays for structs; a protocol that
-//! other languages speak must not.
+//! How fields look on the wire: strict borrowed text and bytes, strict lists, and the macro for maps
+//! with short string keys. serde alone would take bytes for text and for lists, nil for an absent
+//! key and arrays for structs; a protocol that other languages speak must not.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+
+/// What may stand in a field or under a key. It is read as serde reads it, unless it says otherwise.
+pub(super) trait Field<'de>: Deserialize<'de> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+impl Field<'_> for u64 {}
+impl Field<'_> for bool {}
+impl<'de> Field<'de> for Text<'de> {}
+impl<'de> Field<'de> for Bin<'de> {}
+
+/// A key that is there has a value: nil is none.
+impl<'de, T: Field<'de>> Field<'de> for Option<T> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Some)
+    }
+}
+
+/// An array. Asked for a sequence, `rmp_serde` would hand out the bytes of a bin one by one.
+impl<'de, T: Field<'de>> Field<'de> for Vec<T> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Field<'de>> Visitor<'de> for List<T> {
+            type Value = Vec<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+                // As much room as is announced: the body is well-formed, so that is no more elements
+                // than it has bytes, and a list that grew would take up to three times as much.
+                let mut list = Vec::with_capacity(seq.size_hint().unwrap_or(0));
+                while let Some(Strict(value)) = seq.next_element()? {
+                    list.push(value);
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_any(List(PhantomData))
+    }
+}
+
+/// A field's value on its way in: the reader that serde's interfaces ask for.
+pub(super) struct Strict<T>(pub T);
+
+impl<'de, T: Field<'de>> Deserialize<'de> for Strict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Self)
+    }
+}
 
 /// A borrowed MessagePack `str`. Bytes are not taken for text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -98,6 +150,16 @@ impl<'de> Deserialize<'de> for Bin<'de> {
     }
 }
 
+/// The value of this key, or an error that names it.
+pub(super) fn value<'de, T: Field<'de>, A: MapAccess<'de>>(
+    map: &mut A,
+    key: &'static str,
+) -> Result<T, A::Error> {
+    map.next_value()
+        .map(|Strict(value)| value)
+        .map_err(|error| A::Error::custom(format_args!("`{key}`: {error}")))
+}
+
 /// Declares a struct that travels as a map with string keys. A field at its default is left out;
 /// an absent key reads as the default; an unknown key is skipped. That is how maps grow.
 macro_rules! wire_map {
@@ -143,7 +205,9 @@ macro_rules! wire_map {
                         let mut value = $name::default();
                         while let Some(key) = map.next_key::<$crate::protocol::Text<'de>>()? {
                             match key.0 {
-                                $( $key => value.$field = map.next_value()?, )*
+                                $( $key => {
+                                    value.$field = $crate::protocol::wire::value(&mut map, $key)?;
+                                } )*
                                 _ => { map.next_value::<serde::de::IgnoredAny>()?; }
                             }
                         }
@@ -153,6 +217,8 @@ macro_rules! wire_map {
                 deserializer.deserialize_map(Fields)
             }
         }
+
+        impl<'de: $($life,)? $($life)?> $crate::protocol::wire::Field<'de> for $name $(<$life>)? {}
     )*};
     (@owned $name:ident $de:lifetime $life:lifetime) => { $name<$de> };
     (@owned $name:ident $de:lifetime) => { $name };

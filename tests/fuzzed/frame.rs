@@ -16,8 +16,8 @@ use super::bounded;
 const HEAD: usize = 5;
 
 /// Memory that decoding may hold for each byte of a body: an empty map, one byte, can stand for a
-/// definition of 88, in a list that doubles as it grows.
-const BYTES_PER_BYTE: usize = 400;
+/// definition of 88.
+const BYTES_PER_BYTE: usize = 90;
 
 /// One input: how to read, then the stream.
 pub fn run(data: &[u8]) {
