@@ -114,7 +114,7 @@ limits! {
     max_outbound "max-outbound" = 4_194_304 "bytes"
         "Replies that wait for one connection to read them; the buffer that they wait in may be twice as large. Beyond it, nothing more is read from that connection until it has read half of them.";
     max_outbound_total "max-outbound-total" = 1_073_741_824 "bytes"
-        "The same, of all connections. Beyond it, casts are dropped, and of those who hold more than their share the one that has read nothing for longest is closed.";
+        "The same, of all connections. Beyond it, casts are dropped, and of those who hold more than their share the one that has read nothing for longest is closed. What would make it twice as much at once, a call or an answer, fails.";
     max_partial "max-partial" = 268_435_456 "bytes"
         "Unfinished frames of all connections. Beyond it, the connection whose frame was begun first is closed: an honest one is complete in milliseconds.";
     max_calls "max-calls" = 16_384 ""

@@ -16,8 +16,8 @@ use crate::limits::Limits;
 const TIMEOUT_DEFAULT: u64 = 30_000;
 /// The longest deadline, in milliseconds: a day.
 const TIMEOUT_MAX: u64 = 86_400_000;
-/// Bytes of a frame that payload and headers leave to the rest of an INVOKE, names included.
-const INVOKE_REST: u64 = 1024;
+/// Bytes of a frame that payload and headers leave to the rest of an INVOKE or a cast, names included.
+pub(super) const INVOKE_REST: u64 = 1024;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -83,6 +83,9 @@ impl Engine {
         }
         match choice {
             Choice::To(provider) => {
+                if let Some(refusal) = self.check_sending(&call.payload, &call.ext.headers) {
+                    return self.refuse_call(id, call.id, &refusal);
+                }
                 let name = name.unwrap_or_else(|| call.function.0.into());
                 let call_id = self.make(namespace, name, caller, wishes);
                 if wishes.idempotent {
@@ -174,6 +177,16 @@ impl Engine {
             return None;
         };
         Some(Refusal::over(flag, Code::PayloadTooLarge, &message))
+    }
+
+    /// What speaks against sending this to a provider now, whoever that is.
+    fn check_sending(&self, payload: &[u8], headers: &[u8]) -> Option<Refusal> {
+        if self.fits_outbound(INVOKE_REST as usize + payload.len() + headers.len()) {
+            return None;
+        }
+        let flag = Limits::FLAGS.max_outbound_total;
+        let message = "too much waits to be read, this included";
+        Some(Refusal::over(flag, Code::Overloaded, message))
     }
 
     /// Gives a worker that has room the calls that wait for one.

@@ -282,6 +282,8 @@ impl Engine {
             return;
         };
         self.abandon(place);
+        let bytes = FIXED + ending.bytes();
+        let fits = self.fits_outbound(bytes);
         let limit = self.config.limits.max_backlog as usize;
         let Some(conn) = live(&mut self.connections, caller.conn) else {
             return;
@@ -289,14 +291,26 @@ impl Engine {
         if let Some(traffic) = conn.traffic.as_deref_mut() {
             traffic.forget_made(caller.request);
         }
+        let flags = &Limits::FLAGS;
+        let excess = if conn.outbox.bytes() + bytes > limit {
+            let message = "the caller does not read its answers (--max-backlog)";
+            Some((flags.max_backlog, message))
+        } else if !fits {
+            let message = "too much waits to be read, this answer included (--max-outbound-total)";
+            Some((flags.max_outbound_total, message))
+        } else {
+            None
+        };
+        let refused;
         let mut ending = ending;
-        if conn.outbox.bytes() + FIXED + ending.bytes() > limit {
-            ending = &Ending::Engine {
+        if let Some((flag, message)) = excess {
+            refused = Ending::Engine {
                 code: Code::Overloaded,
-                message: "the caller does not read its answers (--max-backlog)",
+                message,
                 executed: Executed::Maybe,
             };
-            self.stats.count_limited(Limits::FLAGS.max_backlog);
+            ending = &refused;
+            self.stats.count_limited(flag);
         }
         match ending {
             Ending::Result(_) => self.results += 1,

@@ -9,6 +9,7 @@ use crate::protocol::{
 };
 
 use super::board::{Definition, Name, binding_key, split_binding_key};
+use super::calling::INVOKE_REST;
 use super::connection::Identity;
 use super::entry::encoded;
 use super::namespace::Namespace;
@@ -202,7 +203,7 @@ impl Engine {
     fn cast(&mut self, from: ConnId, namespace: usize, cast: &Cast<'_>) {
         let of_event = !cast.ext.event.is_empty();
         let dropped = match self.route(namespace, &cast.function, None) {
-            Choice::To(provider) if self.takes_casts() => {
+            Choice::To(provider) if self.takes_cast(cast) => {
                 return self.deliver(from, provider, cast);
             }
             Choice::To(_) | Choice::Full if of_event => Dropped::EventFull,
@@ -222,7 +223,7 @@ impl Engine {
         let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
         self.note_work(providers.len() as u64);
         for provider in providers {
-            if self.load(provider).is_some_and(|load| !load.choked) && self.takes_casts() {
+            if self.load(provider).is_some_and(|load| !load.choked) && self.takes_cast(cast) {
                 self.deliver(from, provider, cast);
             } else {
                 self.stats.count_dropped(Dropped::EventFull);
@@ -231,9 +232,10 @@ impl Engine {
     }
 
     /// Whether there is room for one more copy of what one sender may have sent to very many.
-    fn takes_casts(&mut self) -> bool {
+    fn takes_cast(&mut self, cast: &Cast<'_>) -> bool {
         let limit = self.config.limits.max_outbound_total;
-        let takes = self.spare.waiting() as u64 <= limit;
+        let bytes = INVOKE_REST as usize + cast.payload.len() + cast.ext.headers.len();
+        let takes = self.spare.waiting() as u64 <= limit && self.fits_outbound(bytes);
         if !takes {
             let flag = Limits::FLAGS.max_outbound_total;
             self.stats.count_limited(flag);

@@ -8,6 +8,9 @@ use super::{ConnId, Engine, Time, live};
 use crate::limits::Limits;
 use crate::protocol::Code;
 
+/// How many times as much as may wait for long may wait within a turn, before anybody was asked to read it.
+const AT_ONCE: u64 = 2;
+
 impl Engine {
     /// What waits to be read: of those who hold their share or more, the one that has read nothing for longest
     /// goes first. One that reads, however slowly, was blocked a moment ago only. One that was not offered yet
@@ -33,7 +36,7 @@ impl Engine {
             let most = if is_blocked {
                 limit
             } else {
-                limit.saturating_mul(2)
+                limit.saturating_mul(AT_ONCE)
             };
             if self.spare.waiting() as u64 <= most {
                 return;
@@ -53,6 +56,13 @@ impl Engine {
             let refusal = Refusal::over(flag, Code::TooSlow, &message);
             self.turn_away(id, &refusal, now);
         }
+    }
+
+    /// Whether a frame of so many bytes may be added to what waits. If not, whoever it is for could be ended for
+    /// what another sends it, before it was offered any of it: the frame is refused instead.
+    pub(super) fn fits_outbound(&self, bytes: usize) -> bool {
+        let most = self.config.limits.max_outbound_total;
+        (self.spare.waiting() + bytes) as u64 <= most.saturating_mul(AT_ONCE)
     }
 
     /// Unfinished frames: the one that was begun first goes.

@@ -2,7 +2,8 @@
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Bind, BindingEntry, CallOptions, Definition, Emit, Executed, HEADER_LEN, Ping, Pong, Text,
+    Bin, Bind, BindingEntry, CallOptions, Cast, Definition, Emit, Executed, HEADER_LEN, Ping, Pong,
+    Text,
 };
 
 use crate::calls::{idempotent, invoked};
@@ -342,6 +343,60 @@ fn an_event_for_very_many_costs_none_of_them_its_connection() {
     for provider in providers {
         assert_eq!(world.reader(provider).goodbye, None);
     }
+}
+
+#[test]
+fn whoever_reads_is_ended_for_nothing_that_another_sends_it_at_once() {
+    let limits = Limits {
+        max_outbound_total: 30_000,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    let overloaded = |world: &World, call| match world.call_ending(caller, call) {
+        Some(CallEnding::Failure(failure)) => {
+            assert_eq!(failure.code, "overloaded");
+            assert!(failure.message.contains("--max-outbound-total"));
+            failure.executed
+        }
+        other => panic!("{other:?}"),
+    };
+    let large = vec![0; 70_000];
+    // As arguments, as headers, as a cast.
+    let by_payload = world.call(caller, "f", &large, CallOptions::default());
+    let headers = CallOptions {
+        headers: Bin(&large),
+        ..CallOptions::default()
+    };
+    let by_headers = world.call(caller, "f", b"", headers);
+    let cast = Cast {
+        function: Text("f"),
+        payload: Bin(&large),
+        ..Cast::default()
+    };
+    world.say(caller, &cast.to_frame());
+    let small = world.call(caller, "f", b"small", CallOptions::default());
+    world.turn();
+    assert_eq!(overloaded(&world, by_payload), Executed::No);
+    assert_eq!(overloaded(&world, by_headers), Executed::No);
+    assert_eq!(world.engine.stats().dropped["cast_full"], 1);
+    // As a result.
+    let [invoke] = invoked(&world, provider)[..] else {
+        panic!("the small call is the only one that comes");
+    };
+    world.answer(provider, invoke, &large);
+    world.turn();
+    assert_eq!(overloaded(&world, small), Executed::Maybe);
+    for link in [provider, caller] {
+        assert_eq!(world.reader(link).goodbye, None);
+    }
+    let again = world.call(caller, "f", b"again", CallOptions::default());
+    world.turn();
+    world.answer(provider, invoked(&world, provider)[1], b"done");
+    world.turn();
+    let ending = world.call_ending(caller, again);
+    assert_eq!(ending, Some(&CallEnding::Result(b"done".to_vec())));
 }
 
 #[test]
