@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use callboard::protocol::{BindingEntry, Definition, Watch as WireWatch};
+use callboard::protocol::{BindingEntry, Definition};
+
+use crate::cover::Cover;
 
 /// A function as the board shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +54,12 @@ pub(crate) struct Board {
     pub bindings: BTreeMap<Key, Rc<Tie>>,
 }
 
-/// The names that a revision touched.
+/// What a revision touched.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     functions: BTreeSet<Rc<str>>,
-    workers: BTreeSet<Rc<str>>,
-    events: BTreeSet<Rc<str>>,
+    workers: BTreeSet<u64>,
+    bindings: BTreeSet<Key>,
     /// More bytes than the engine's log may count for it.
     weight: usize,
 }
@@ -96,60 +98,21 @@ impl History {
         if range.start >= range.end {
             return 0;
         }
-        let concerns = |step: &&Step| {
+        let concerns = |at: &usize| {
+            let step = &self.steps[*at];
+            let seen = |at: usize, id: &u64| {
+                let row = self.boards[at].workers.get(id);
+                row.and_then(|row| cover.row(row))
+            };
+            let differs = |id: &u64| seen(at - 1, id) != seen(*at, id);
             step.functions.iter().any(|it| cover.has_function(it))
-                || step.workers.iter().any(|it| cover.has_worker(it))
-                || step.events.iter().any(|it| cover.has_event(it))
+                || step.workers.iter().any(differs)
+                || step
+                    .bindings
+                    .iter()
+                    .any(|it| cover.has_binding(&it.0, &it.1))
         };
-        self.steps[range].iter().filter(concerns).count()
-    }
-}
-
-/// What a connection watches.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Cover {
-    pub functions: Vec<String>,
-    pub workers: Vec<String>,
-    pub bindings: Vec<String>,
-}
-
-fn matches(prefixes: &[String], name: &str) -> bool {
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
-}
-
-impl Cover {
-    pub(crate) fn of(watch: Option<&WireWatch<'_>>) -> Self {
-        let list = |it: &Option<Vec<callboard::protocol::Text<'_>>>| -> Vec<String> {
-            let names = it.iter().flatten().map(ToString::to_string);
-            names.collect()
-        };
-        match watch {
-            None => Self {
-                functions: vec![String::new()],
-                ..Self::default()
-            },
-            Some(watch) => Self {
-                functions: list(&watch.functions),
-                workers: list(&watch.workers),
-                bindings: list(&watch.bindings),
-            },
-        }
-    }
-
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.functions.is_empty() && self.workers.is_empty() && self.bindings.is_empty()
-    }
-
-    pub(crate) fn has_function(&self, name: &str) -> bool {
-        matches(&self.functions, name)
-    }
-
-    pub(crate) fn has_worker(&self, name: &str) -> bool {
-        matches(&self.workers, name)
-    }
-
-    pub(crate) fn has_event(&self, name: &str) -> bool {
-        matches(&self.bindings, name)
+        range.filter(concerns).count()
     }
 }
 
@@ -329,6 +292,20 @@ impl Namespace {
         bound
     }
 
+    /// Functions of a worker that it may not have.
+    pub(crate) fn functions_beyond(&self, worker: u64, may: impl Fn(&str) -> bool) -> Vec<Rc<str>> {
+        let functions = self.functions_of(worker).into_iter();
+        functions.filter(|name| !may(name)).collect()
+    }
+
+    /// Bindings of a worker that it may not have.
+    pub(crate) fn bindings_beyond(&self, worker: u64, may: impl Fn(&str) -> bool) -> Vec<Key> {
+        let bindings = self.bindings_of(worker).into_iter();
+        bindings
+            .filter(|key| !may(&key.0) || !may(&key.1))
+            .collect()
+    }
+
     /// All that a worker has leaves.
     pub(crate) fn remove(&mut self, worker: u64, tick: u64) {
         for function in self.functions_of(worker) {
@@ -423,14 +400,14 @@ fn difference(old: &Board, new: &Board) -> Step {
     }
     for (id, row) in old.workers.iter().chain(&new.workers) {
         if old.workers.get(id) != new.workers.get(id) {
-            step.workers.insert(row.name.clone());
+            step.workers.insert(*id);
             let names: usize = row.functions.iter().map(|it| it.len() + 5).sum();
             step.weight += 300 + names + row.metadata.len();
         }
     }
     for key in old.bindings.keys().chain(new.bindings.keys()) {
         if old.bindings.get(key) != new.bindings.get(key) {
-            step.events.insert(key.0.clone());
+            step.bindings.insert(key.clone());
             let config = new.bindings.get(key).map_or(0, |it| it.config.len());
             step.weight += 300 + 2 * (key.0.len() + key.1.len() + key.2.len()) + config;
         }

@@ -96,6 +96,8 @@ pub(crate) struct Errand {
     /// Of an event: the functions that were bound to it when the engine read it, and whether all of their
     /// providers were meant.
     pub bound: BTreeMap<Rc<str>, bool>,
+    /// A cast that its sender may not make.
+    pub forbidden: bool,
     /// Casts that the engine wrote: to whom, and for which function.
     pub casts: Vec<(u64, Rc<str>)>,
     /// The caller was told how it ended.
@@ -131,6 +133,8 @@ pub(crate) struct Attempt {
     pub refused: bool,
     /// An INVOKE was seen that is of this attempt or of another one at the same errand.
     pub doubtful: bool,
+    /// Its caller lost the right to make it.
+    pub forbidden: bool,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +194,7 @@ impl Book {
             attempts: Vec::new(),
             invokes: Vec::new(),
             bound: BTreeMap::new(),
+            forbidden: false,
             casts: Vec::new(),
             ended: false,
             said_no: false,
@@ -400,6 +405,7 @@ impl Book {
             "no_such_function" => !maybe && !errand.wait && attempt.nobody,
             "overloaded" => attempt.may_be_refused,
             "draining" => stopping,
+            "forbidden" => attempt.forbidden,
             _ => false,
         };
         hold!(
@@ -420,6 +426,7 @@ impl Book {
             "no_such_function" => saw("a call found nobody"),
             "overloaded" if maybe => saw("a caller did not read its answers"),
             "overloaded" => saw("a call was refused for want of room"),
+            "forbidden" => saw("a call's right was lost while it waited"),
             _ => saw("a draining engine ended a call"),
         }
         self.close(index, tick, !maybe);
@@ -518,7 +525,15 @@ impl Book {
     }
 
     /// The engine wrote a cast.
-    pub(crate) fn cast(&mut self, token: u64, function: &Rc<str>, event: &str, payload: &[u8]) {
+    /// `may_know`: whether the receiver may be told of this event.
+    pub(crate) fn cast(
+        &mut self,
+        token: u64,
+        function: &Rc<str>,
+        event: &str,
+        payload: &[u8],
+        may_know: impl Fn(&str, bool) -> bool,
+    ) {
         let Some(number) = number(payload).filter(|it| *it < self.errands.len()) else {
             panic!("a cast is nobody's");
         };
@@ -527,8 +542,14 @@ impl Book {
             errand.payload.0 == payload
                 && match errand.kind {
                     Kind::Call => false,
-                    Kind::Cast => *errand.name == **function && event.is_empty(),
-                    Kind::Event => *errand.name == *event && errand.bound.contains_key(function),
+                    Kind::Cast =>
+                        *errand.name == **function && event.is_empty() && !errand.forbidden,
+                    Kind::Event => {
+                        let told = !event.is_empty();
+                        (!told || *errand.name == *event)
+                            && may_know(&errand.name, told)
+                            && errand.bound.contains_key(function)
+                    }
                 },
             "a cast is delivered as it was made",
             "{number} came as a cast of {function} for {event}: {errand:?}"

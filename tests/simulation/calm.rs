@@ -1,6 +1,10 @@
 //! The end of a run: nothing goes wrong any more, and everything must come to what was promised within a
 //! bounded number of turns. Then everybody goes home, and nothing may be left.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use callboard::engine::Verb;
 use callboard::worker::Standing;
 
 use crate::application;
@@ -8,7 +12,7 @@ use crate::book::Kind;
 use crate::host::Surroundings;
 use crate::journal::{self, hold, note};
 use crate::network::{Far, Wire};
-use crate::worker::{Scene, Stage, Worker};
+use crate::worker::{Scene, Stage, Tied, Worker};
 use crate::world::{World, scene};
 
 /// Turns within which everything must have calmed down.
@@ -126,21 +130,19 @@ impl World {
         }
         for worker in &self.workers {
             let connection = worker.link.connection().expect("it is live");
-            let said_ready = |wire: &Wire| match wire.far {
-                Far::Taken(token) => host.registrar.parties[&token].is_ready,
-                _ => false,
-            };
+            let party = worker.wire.and_then(|it| host.party(&scene.wires[&it]));
+            let party = party.expect("it is connected");
             hold!(
-                worker.wire.is_some_and(|it| said_ready(&scene.wires[&it])),
+                party.is_ready,
                 "who connects says READY once all is registered again",
                 "{} never did",
                 worker.name
             );
             let history = scene.annals[&connection.epoch].borrow();
             let (revision, newest) = (worker.link.view().revision(), history.revision());
+            let (_, cover) = worker.sees(&scene);
             hold!(
-                worker.cover.is_nothing()
-                    || history.concerning(&worker.cover, revision, newest) == 0,
+                cover.is_nothing() || history.concerning(&cover, revision, newest) == 0,
                 "everything converges",
                 "{} stands at {revision}, the board at {newest}",
                 worker.name
@@ -158,9 +160,13 @@ impl World {
             for offer in worker.link.offers() {
                 let name = offer.function.name().to_owned();
                 match &offer.standing {
+                    // The library is not told what it lost with a right.
+                    Standing::Listed if party.lost.0.contains(&*name) => {}
                     Standing::Listed => listed.push(name.clone()),
                     Standing::Refused(refusal) => hold!(
-                        name.starts_with('x') || &*refusal.code == "too_many_functions",
+                        name.starts_with('x')
+                            || &*refusal.code == "too_many_functions"
+                            || &*refusal.code == "forbidden" && worker.credential.is_some(),
                         "what was registered is registered again",
                         "{}: {name}: {refusal}",
                         worker.name
@@ -191,12 +197,18 @@ impl World {
             let bound = bound
                 .iter()
                 .map(|it| (it.0.to_string(), it.1.to_string(), it.2.to_string()));
+            let may_lack = |tie: &&Tied| {
+                let may = |name| party.permit.may(Verb::Bind, name);
+                party.is_reformed || !may(&tie.0) || !may(&tie.1)
+            };
+            let bound: BTreeSet<Tied> = bound.collect();
+            let lacks = worker.bound.difference(&bound);
             hold!(
-                bound.clone().eq(worker.bound.iter().cloned()),
+                bound.is_subset(&worker.bound) && lacks.clone().all(|tie| may_lack(&tie)),
                 "the board has what the workers bind",
                 "{} binds {:?}, and was granted {:?}",
                 worker.name,
-                bound.collect::<Vec<_>>(),
+                bound,
                 worker.bound
             );
         }
@@ -220,9 +232,11 @@ impl World {
                 .namespaces
                 .values()
                 .find(|it| it.epoch == Some(connection.epoch));
-            let Some(function) =
-                board.and_then(|it| it.functions_of(connection.worker).first().cloned())
-            else {
+            let wire = self.workers[at].wire.and_then(|it| self.wires.get(&it));
+            let party = wire.and_then(|it| host.party(it)).expect("it is connected");
+            let functions = board.map(|it| it.functions_of(connection.worker));
+            let may_call = |name: &Rc<str>| party.permit.may(Verb::Call, name);
+            let Some(function) = functions.into_iter().flatten().find(may_call) else {
                 continue;
             };
             let capacity = self.workers[at].capacity;
@@ -268,6 +282,7 @@ impl World {
                 wires: &mut self.wires,
                 book: &mut self.book,
                 annals: &mut self.annals,
+                covers: &mut self.covers,
                 dice: &mut self.dice,
                 now: self.now,
                 calm: true,

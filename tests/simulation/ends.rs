@@ -34,6 +34,13 @@ impl Worker {
                 true
             }
             (Order::Register(names), "exclusive") => names.iter().any(|it| it.starts_with('x')),
+            (Order::Register(_) | Order::Bind(_), "forbidden") => self.credential.is_some(),
+            // Or with a right.
+            (Order::Unregister(_) | Order::Unbind(_), "not_registered")
+                if self.credential.is_some() =>
+            {
+                true
+            }
             (Order::Register(_), "too_many_functions") => {
                 saw("a worker had too many functions");
                 true
@@ -114,6 +121,7 @@ impl Worker {
                     "no_such_function" => !it.wait,
                     "provider_gone" => refusal.executed == Executed::Maybe,
                     "overloaded" | "draining" => true,
+                    "forbidden" => self.credential.is_some(),
                     _ => false,
                 };
                 (fine, Some(refusal.executed), false)

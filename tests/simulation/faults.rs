@@ -55,6 +55,13 @@ impl World {
                 let mut stranger = self.strangers.swap_remove(at);
                 stranger.leave(&mut scene!(self));
             }
+            30..=31 => {
+                let stopping = self.host.as_ref().is_some_and(|it| it.registrar.stopping);
+                if let Some(principals) = self.principals.as_mut().filter(|_| !stopping) {
+                    principals.redraw(&mut self.dice);
+                    self.reform();
+                }
+            }
             _ => {}
         }
     }

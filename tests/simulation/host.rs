@@ -2,6 +2,8 @@
 //! the real loop, and has everything that goes in heard by the model and everything that comes out by a tap.
 //! It knows nothing of workers.
 
+mod audit;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Stats, Time, Written};
@@ -9,10 +11,12 @@ use callboard::limits::Limits;
 
 use crate::board::Annals;
 use crate::book::Book;
+use crate::cover::Cover;
 use crate::dice::Dice;
 use crate::journal::{self, hold, note, saw};
 use crate::network::{End, Far, Wire};
-use crate::party::Phase;
+use crate::party::{Party, Phase};
+use crate::principals::Principals;
 use crate::registrar::Registrar;
 use crate::tap::{Bench, Tap};
 
@@ -35,6 +39,7 @@ pub(crate) struct Surroundings<'a> {
     pub wires: &'a mut BTreeMap<u64, Wire>,
     pub book: &'a mut Book,
     pub annals: &'a mut BTreeMap<u64, Annals>,
+    pub covers: &'a mut BTreeMap<u64, Vec<(u64, Cover)>>,
     pub dice: &'a mut Dice,
     pub now: u64,
     /// Nothing goes wrong any more.
@@ -94,6 +99,24 @@ impl Host {
     pub(crate) fn shut_down(&mut self, now: u64) {
         self.registrar.stopping = true;
         self.engine.handle_shutdown(Time(now));
+    }
+
+    /// From now on, these are let in, with these rights.
+    pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book, now: u64) {
+        for tap in self.taps.values_mut() {
+            tap.reform();
+        }
+        self.registrar.reform(principals, book);
+        let credentials = principals.credentials();
+        self.engine.handle_credentials(&credentials, Time(now));
+    }
+
+    /// Who is at the other end of a wire.
+    pub(crate) fn party(&self, wire: &Wire) -> Option<&Party> {
+        match wire.far {
+            Far::Taken(token) => self.registrar.parties.get(&token),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -380,10 +403,11 @@ impl Host {
             annals: around.annals,
             now: around.now,
         };
-        self.taps
-            .get_mut(&token)
-            .expect("a tap for each connection")
-            .hear(&sent, &mut bench);
+        let tap = self.taps.get_mut(&token);
+        let tap = tap.expect("a tap for each connection");
+        tap.hear(&sent, &mut bench);
+        let covers = around.covers.entry(conn.wire).or_default();
+        covers.append(&mut tap.covers);
     }
 
     fn reap(&mut self, around: &mut Surroundings<'_>) {
@@ -454,113 +478,6 @@ impl Host {
                 self.registrar.end(token, "shutting_down", around.book);
             }
         }
-    }
-
-    /// The model knows why each connection ended.
-    fn assert_ends_known(&self, stats: &Stats) {
-        if self.registrar.stopping {
-            return;
-        }
-        let counted = stats.closed.iter().map(|(code, count)| (*code, *count));
-        let known = self
-            .registrar
-            .closed
-            .iter()
-            .map(|(code, count)| (&**code, *count));
-        hold!(
-            counted.clone().eq(known.clone()),
-            "nobody is sent away without a reason",
-            "{:?} instead of {:?}",
-            counted.collect::<Vec<_>>(),
-            known.collect::<Vec<_>>()
-        );
-    }
-
-    /// What the engine accounts for stays within its limits.
-    fn assert_within_limits(&mut self, stats: &Stats) {
-        let limits = &self.registrar.limits;
-        for board in self.registrar.namespaces.values() {
-            let largest = board.history.borrow().last_weight();
-            self.largest_step = self.largest_step.max(largest);
-        }
-        let namespaces = self.registrar.namespaces.len() as u64;
-        let conns = self.conns.len() as u64;
-        let places: usize = self.registrar.parties.values().map(|it| it.capacity).sum();
-        let places = places as u64;
-        // A connection is not read any more beyond its limit; one read may bring so much.
-        let outbound = limits.max_outbound.max(limits.max_backlog.min(4 << 20)) + (1 << 18);
-        for (what, have, most) in [
-            (
-                "log_bytes",
-                stats.log_bytes,
-                namespaces * (limits.log_bytes + self.largest_step as u64),
-            ),
-            ("parked", stats.parked, limits.max_parked),
-            ("retained_bytes", stats.retained_bytes, limits.max_retained),
-            // Those that wait for their ending, as many that are held for nobody, and what each worker may
-            // hold that held none before.
-            ("calls", stats.calls, 2 * limits.max_calls_total + places),
-            (
-                "connections",
-                stats.connections,
-                limits.max_connections + conns,
-            ),
-            ("outbound_bytes", stats.outbound_bytes, conns * outbound),
-            (
-                "partial_bytes",
-                stats.partial_bytes,
-                conns * (limits.max_frame + 4),
-            ),
-        ] {
-            hold!(
-                have <= most,
-                "memory stays within the limits",
-                "{what}: {have} of {most}"
-            );
-        }
-    }
-
-    /// When the network has come to rest: nobody is behind, and nothing is left over.
-    pub(crate) fn assert_at_rest(&self) {
-        let stats = self.engine.stats();
-        let left = (
-            (stats.calls, stats.parked, stats.retained_bytes),
-            (stats.behind, stats.outbound_bytes, stats.partial_bytes),
-        );
-        hold!(
-            left == ((0, 0, 0), (0, 0, 0)),
-            "nothing is left over",
-            "{stats:?} {:?} {:?} {:?}",
-            self.conns,
-            self.taps,
-            self.registrar.parties
-        );
-        for (token, party) in &self.registrar.parties {
-            hold!(
-                party.owed.is_empty() && party.invoked.is_empty(),
-                "every request is answered exactly once",
-                "connection {token:x} still waits: {party:?}"
-            );
-        }
-    }
-
-    /// When all connections are closed: not even a timer.
-    pub(crate) fn assert_empty(&self) {
-        let stats = self.engine.stats();
-        let left = [
-            stats.connections,
-            stats.functions,
-            stats.workers,
-            stats.bindings,
-            stats.calls,
-        ];
-        hold!(left == [0; 5], "nothing is left over", "{stats:?}");
-        let deadline = self.engine.next_deadline();
-        hold!(
-            deadline.is_none(),
-            "nothing is left over",
-            "a timer is: {deadline:?}"
-        );
     }
 
     /// Ids of workers that somebody might guess.

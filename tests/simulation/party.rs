@@ -1,12 +1,14 @@
 //! A connection as its peer and the protocol have it: who speaks, what is owed to it, what it was asked to
 //! run. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use callboard::protocol::Inbox;
 
-use crate::board::{Cover, Entry};
+use crate::board::{Entry, Key};
+use crate::cover::Cover;
+use crate::principals::Permit;
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,8 @@ pub(crate) enum Owed {
 pub(crate) struct Batch {
     pub id: u64,
     pub entries: Vec<(String, Entry)>,
-    pub too_many: bool,
+    /// Why it will be refused.
+    pub failure: Option<&'static str>,
 }
 
 /// A connection, as its peer and the protocol have it.
@@ -57,6 +60,13 @@ pub(crate) struct Party {
     pub name: Rc<str>,
     pub metadata: Rc<[u8]>,
     pub capacity: usize,
+    /// By which it was let in; empty where that takes none.
+    pub credential: String,
+    pub permit: Rc<Permit>,
+    /// Its rights have changed since it said HELLO.
+    pub is_reformed: bool,
+    /// What it lost with its rights and did not register again, of functions and of bindings.
+    pub lost: (BTreeSet<Rc<str>>, BTreeSet<Key>),
     pub cover: Cover,
     pub taken_over: bool,
     /// Of its namespace, when its HELLO came.
@@ -94,6 +104,10 @@ impl Party {
             name: "".into(),
             metadata: Rc::default(),
             capacity: 0,
+            credential: String::new(),
+            permit: Permit::everything().into(),
+            is_reformed: false,
+            lost: Default::default(),
             cover: Cover::default(),
             taken_over: false,
             revision: 0,

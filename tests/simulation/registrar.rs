@@ -2,20 +2,37 @@
 //! and requests once more, in the plainest way. It decodes the same bytes that the engine is given, keeps
 //! the model of each board, and knows which answer is owed for each request. It never asks the engine.
 
+mod door;
+mod reform;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use callboard::engine::Verb;
 use callboard::limits::Limits;
-use callboard::protocol::{Bind, FrameError, Hello, Message, Register, Unbind, Unregister};
+use callboard::protocol::{Bind, FrameError, Message, Register, Unbind, Unregister};
 
-use crate::board::{Cover, Entry, Key, Namespace};
+use crate::board::{Entry, Key, Namespace};
 use crate::book::{Attempt, Book, Ending, number};
 use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
+use crate::principals::Principals;
+
+/// What is owed for what the rights do not allow.
+fn forbidden() -> Owed {
+    saw("a request was forbidden");
+    Owed::Refused("forbidden")
+}
+
+fn key_of(it: &callboard::protocol::BindingEntry<'_>) -> Key {
+    (it.event.0.into(), it.function.0.into(), it.id.0.into())
+}
 
 #[derive(Debug)]
 pub(crate) struct Registrar {
     pub limits: Limits,
+    /// Whom the engine lets in; none: everybody.
+    principals: Option<Principals>,
     /// Counts what happened.
     pub tick: u64,
     pub namespaces: BTreeMap<String, Namespace>,
@@ -36,6 +53,7 @@ impl Registrar {
     pub(crate) fn new(limits: Limits, tick: u64) -> Self {
         Self {
             limits,
+            principals: None,
             tick,
             namespaces: BTreeMap::new(),
             parties: BTreeMap::new(),
@@ -177,12 +195,18 @@ impl Registrar {
             }
             Message::Failure(it) => self.answer(token, it.id, Ending::of(&it).passed_on(), book),
             Message::Emit(it) => {
+                let permit = self.party(token).permit.clone();
                 let bound = self.board(token).bound_to(&it.event);
-                let matched = bound.len() as u64;
-                if let Some(number) = number(&it.payload) {
+                let sight = permit.sight();
+                let seen = |function: &&Rc<str>| sight.has(&it.event) && sight.has(function);
+                let matched = bound.keys().filter(seen).count() as u64;
+                let is_forbidden = !permit.may(Verb::Emit, &it.event);
+                if let Some(number) = number(&it.payload).filter(|_| !is_forbidden) {
                     book.errands[number].bound.extend(bound);
                 }
-                let owed = if self.stopping {
+                let owed = if is_forbidden {
+                    forbidden()
+                } else if self.stopping {
                     Owed::Refused("draining")
                 } else {
                     Owed::Matched(matched)
@@ -201,10 +225,14 @@ impl Registrar {
             Message::Unknown { id: Some(id), .. } => {
                 self.owe(token, id, Owed::Refused("unsupported"));
             }
-            Message::Ping(_)
-            | Message::Pong(_)
-            | Message::Cast(_)
-            | Message::Unknown { id: None, .. } => {}
+            Message::Cast(it) => {
+                if !self.party(token).permit.may(Verb::Call, &it.function) {
+                    let number = number(&it.payload).expect("every cast is in the book");
+                    book.errands[number].forbidden = true;
+                    saw("a cast was forbidden");
+                }
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Unknown { id: None, .. } => {}
             _ => self.end(token, "protocol_error", book),
         }
     }
@@ -212,84 +240,6 @@ impl Registrar {
     fn owe(&mut self, token: u64, request: u64, owed: Owed) {
         self.party(token).owed.insert(request, (owed, None));
         self.unsealed.push((token, request));
-    }
-
-    fn hello(&mut self, token: u64, hello: &Hello<'_>, book: &mut Book) {
-        if !hello.versions.contains(&1) {
-            return self.end(token, "unsupported_version", book);
-        }
-        if self.stopping {
-            return self.end(token, "shutting_down", book);
-        }
-        let namespace = match hello.namespace.0 {
-            "" => "default",
-            name => name,
-        };
-        let key = hello.ext.session.map(|key| key.to_vec());
-        let holder = key.as_ref().and_then(|key| self.sessions.get(key)).copied();
-        // Tokens count connections in their upper half; a late HELLO takes nothing over.
-        let late = |holder: &u64| holder >> 32 > token >> 32;
-        if holder.is_some_and(|it| late(&it)) {
-            saw("a HELLO came behind that of the next connection");
-        }
-        let holder = holder.filter(|it| self.parties[it].namespace == namespace && !late(it));
-        let worker = if let Some(holder) = holder {
-            self.forget_sessions(holder);
-            self.parties[&holder].worker
-        } else {
-            self.last_worker += 1;
-            self.last_worker
-        };
-        let board = self
-            .namespaces
-            .entry(namespace.to_owned())
-            .or_insert_with(Namespace::new);
-        let revision = board.revision();
-        let unconfirmed = holder.is_some() && board.take_over(worker);
-        let most = self.limits.max_calls;
-        let party = self.party(token);
-        *party = Party {
-            phase: Phase::Live,
-            namespace: namespace.to_owned(),
-            worker,
-            name: hello.name.0.into(),
-            metadata: hello.ext.metadata.0.into(),
-            capacity: hello.ext.capacity.unwrap_or(1000).min(most) as usize,
-            cover: Cover::of(hello.ext.watch.as_ref()),
-            taken_over: holder.is_some(),
-            revision,
-            resume: hello.ext.resume.as_ref().map(|it| (it.epoch, it.revision)),
-            older_session: key.clone().filter(|_| holder.is_some()),
-            holds: true,
-            unconfirmed,
-            heard: party.heard,
-            ..Party::new(party.opened)
-        };
-        if let (Some(holder), Some(key)) = (holder, key) {
-            saw("a session was taken over");
-            self.sessions.insert(key, token);
-            self.end(holder, "session_taken_over", book);
-        }
-    }
-
-    /// A session's key, as its WELCOME told it.
-    pub(crate) fn learn(&mut self, token: u64, key: &[u8]) {
-        let party = self.party(token);
-        if party.phase == Phase::Live && party.holds {
-            party.session = Some(key.to_vec());
-            self.sessions.insert(key.to_vec(), token);
-        }
-    }
-
-    fn forget_sessions(&mut self, token: u64) {
-        let party = self.party(token);
-        party.holds = false;
-        let keys = [party.session.take(), party.older_session.take()];
-        for key in keys.into_iter().flatten() {
-            if self.sessions.get(&key) == Some(&token) {
-                self.sessions.remove(&key);
-            }
-        }
     }
 
     fn unregister(&mut self, token: u64, it: &Unregister<'_>) {
@@ -319,14 +269,27 @@ impl Registrar {
         let owed = if refuses {
             Owed::Refused("draining")
         } else {
-            let board = self.board(token);
-            let who = (worker, &name, &metadata);
-            for binding in &it.bindings {
-                board.bind(who, binding);
-            }
-            Owed::Done {
-                tick,
-                left: Vec::new(),
+            let permit = self.party(token).permit.clone();
+            let may = |it: &callboard::protocol::BindingEntry<'_>| {
+                [it.event, it.function]
+                    .iter()
+                    .all(|name| permit.may(Verb::Bind, name))
+            };
+            if it.bindings.iter().all(may) {
+                let board = self.board(token);
+                let who = (worker, &name, &metadata);
+                for binding in &it.bindings {
+                    board.bind(who, binding);
+                }
+                for binding in &it.bindings {
+                    self.party(token).lost.1.remove(&key_of(binding));
+                }
+                Owed::Done {
+                    tick,
+                    left: Vec::new(),
+                }
+            } else {
+                forbidden()
             }
         };
         self.owe(token, it.id, owed);
@@ -362,14 +325,23 @@ impl Registrar {
         let mut batch = party.batch.take().unwrap_or(Batch {
             id: it.id,
             entries: Vec::new(),
-            too_many: false,
+            failure: None,
         });
         if batch.id != it.id {
             return self.end(token, "protocol_error", book);
         }
         for definition in &it.functions {
-            batch.too_many |= batch.entries.len() as u64 >= limits.max_functions;
-            if !batch.too_many {
+            let failure = if !party.permit.may(Verb::Register, &definition.name) {
+                Some("forbidden")
+            } else if batch.entries.len() as u64 >= limits.max_functions {
+                Some("too_many_functions")
+            } else {
+                None
+            };
+            batch.failure = batch.failure.or(failure);
+            if batch.failure.is_some() {
+                batch.entries.clear();
+            } else {
                 batch
                     .entries
                     .push((definition.name.to_string(), Entry::of(definition)));
@@ -380,7 +352,7 @@ impl Registrar {
             return;
         }
         let Batch {
-            entries, too_many, ..
+            entries, failure, ..
         } = batch;
         let refuses = party.draining || self.stopping;
         let (tick, (_, worker, name, metadata)) = (self.tick, self.names(token));
@@ -391,8 +363,8 @@ impl Registrar {
         let conflict = last
             .iter()
             .any(|(name, it)| board.conflicts(worker, name, it.exclusive));
-        let owed = if too_many {
-            Owed::Refused("too_many_functions")
+        let owed = if let Some(code) = failure {
+            Owed::Refused(code)
         } else if refuses {
             Owed::Refused("draining")
         } else if conflict {
@@ -400,8 +372,13 @@ impl Registrar {
         } else if (has.len() + new) as u64 > limits.max_functions {
             Owed::Refused("too_many_functions")
         } else {
+            let names: Vec<Rc<str>> = last.keys().map(|name| Rc::from(*name)).collect();
             for (function, entry) in entries {
                 board.provide((worker, &name, &metadata), &function, entry, tick);
+            }
+            let party = self.party(token);
+            for name in &names {
+                party.lost.0.remove(name);
             }
             Owed::Done {
                 tick,
@@ -411,6 +388,7 @@ impl Registrar {
         if let Owed::Refused(code) = owed {
             saw(match code {
                 "exclusive" => "an exclusive function refused a second provider",
+                "forbidden" => "a request was forbidden",
                 _ => "a registration met the end of the engine",
             });
         }
@@ -424,8 +402,17 @@ impl Registrar {
         book: &mut Book,
         now: u64,
     ) {
+        let permit = &self.parties[&token].permit;
         if call.function.starts_with("engine::") {
-            return self.owe(token, call.id, Owed::Builtin);
+            let owed = if permit.may(Verb::Admin, &call.function) {
+                Owed::Builtin
+            } else {
+                forbidden()
+            };
+            return self.owe(token, call.id, owed);
+        }
+        if !permit.may(Verb::Call, &call.function) {
+            return self.owe(token, call.id, forbidden());
         }
         let (namespace, worker, caller, _) = self.names(token);
         let errand = number(&call.payload).expect("every call is in the book");
@@ -468,6 +455,7 @@ impl Registrar {
             over: None,
             refused: false,
             doubtful: false,
+            forbidden: false,
         };
         let index = book.attempt(attempt);
         self.owe(token, call.id, Owed::Call(index));

@@ -14,6 +14,7 @@ use callboard::protocol::{
 use crate::book::{Ending, number};
 use crate::journal::saw;
 use crate::network::Far;
+use crate::principals::STRANGER;
 use crate::worker::Scene;
 
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     /// Connects. `before`: those who have not gone.
-    pub(crate) fn come(before: &[Stranger], scene: &mut Scene<'_>) -> Self {
+    pub(crate) fn come(before: &[Stranger], has_token: bool, scene: &mut Scene<'_>) -> Self {
         let wire = scene.dial(0);
         let reads = scene.dice.one_in(2);
         let mut stranger = Self {
@@ -71,6 +72,7 @@ impl Stranger {
                     }),
                     session: scene.dice.one_in(2).then_some(Bin(&session)),
                     capacity: Some(capacity),
+                    token: has_token.then_some(Text(STRANGER)),
                     ..HelloOptions::default()
                 },
             };

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use callboard::protocol::{
-    Cast, Changes, Failure, Inbox, Invoke, Message, Outcome, Sections, Welcome,
+    Cast, Changes, Failure, HEADER_LEN, Inbox, Invoke, Message, Outcome, Sections, Welcome,
 };
 
-use crate::board::{Annals, Cover};
+use crate::board::Annals;
 use crate::book::{Book, Ending};
+use crate::cover::Cover;
 use crate::journal::{hold, note, saw};
 use crate::party::{Owed, Party};
 use crate::registrar::Registrar;
@@ -32,7 +33,14 @@ pub(crate) struct Tap {
     welcomed: bool,
     goodbye: bool,
     drained: bool,
+    /// By which the view at the other end is made.
     cover: Cover,
+    /// A frame was begun when the rights changed: it is still by the older ones.
+    is_begun: bool,
+    /// Bytes of all frames.
+    heard: u64,
+    /// Behind so many bytes, the view is by another cover.
+    pub covers: Vec<(u64, Cover)>,
     /// Where the reader stands.
     mine: u64,
     /// SYNCED came, and no RESYNC since.
@@ -66,6 +74,7 @@ impl Tap {
                         "connection {:x} was sent a frame behind it",
                         self.token
                     );
+                    self.heard += (HEADER_LEN + frame.len()) as u64;
                     match Message::decode(frame) {
                         Ok(message) => self.take(&message, bench),
                         Err(error) => panic!("the engine wrote what cannot be read: {error}"),
@@ -76,6 +85,23 @@ impl Tap {
             }
         }
         self.inbox = inbox;
+    }
+
+    /// Other rights hold for what is not begun yet.
+    pub(crate) fn reform(&mut self) {
+        self.is_begun = self.inbox.held() > 0;
+    }
+
+    /// A frame of the view comes, by the rights that hold now. If no RESYNC came with them, this watch shows the
+    /// same by them: what comes is covered before and after.
+    fn follow_rights(&mut self, sections: Option<&Sections<'_>>, bench: &Bench<'_>) {
+        let cover = &self.party(bench).cover;
+        if *cover != self.cover {
+            if let Some(sections) = sections {
+                self.cover.assert_has(sections);
+            }
+            self.cover = cover.clone();
+        }
     }
 
     /// Nothing that is due to it waits for a snapshot to end.
@@ -96,6 +122,14 @@ impl Tap {
             self.token,
             message.kind_name()
         );
+        let is_begun = std::mem::take(&mut self.is_begun);
+        match message {
+            _ if is_begun => {}
+            Message::Resync(_) | Message::Synced(_) => self.follow_rights(None, bench),
+            Message::Snapshot(it) => self.follow_rights(Some(&it.sections), bench),
+            Message::Changes(it) => self.follow_rights(Some(&it.sections), bench),
+            _ => {}
+        }
         match message {
             Message::Welcome(it) => self.welcome(it, bench),
             Message::Goodbye(it) => {
@@ -108,6 +142,8 @@ impl Tap {
                     "joined" => "a snapshot for who joined",
                     "foreign_epoch" => "a snapshot after the engine's restart",
                     "log_trimmed" => "a snapshot because the log was trimmed",
+                    "rights_changed" => "a snapshot because the rights changed",
+                    "other_watch" => "a snapshot because the rights had changed meanwhile",
                     _ => "a snapshot for another reason",
                 });
                 (self.mine, self.staging, self.synced) = (it.revision, true, false);
@@ -120,7 +156,7 @@ impl Tap {
                     "connection {:x}",
                     self.token
                 );
-                self.assert_covered(&it.sections);
+                self.cover.assert_has(&it.sections);
             }
             Message::Changes(it) => self.changes(it, bench),
             Message::Synced(it) => {
@@ -138,6 +174,8 @@ impl Tap {
                 );
                 self.assert_has_all(it.revision, bench, "SYNCED");
                 (self.mine, self.synced, self.staging) = (it.revision, true, false);
+                // A view that is replaced is shown until the next one is complete.
+                self.covers.push((self.heard, self.cover.clone()));
             }
             Message::Ping(callboard::protocol::Ping { revision, .. })
             | Message::Pong(callboard::protocol::Pong { revision, .. }) => {
@@ -193,6 +231,8 @@ impl Tap {
             party.revision
         );
         self.cover = party.cover.clone();
+        self.covers.push((self.heard, self.cover.clone()));
+        let party = self.party(bench);
         let namespace = party.namespace.clone();
         let board = bench
             .registrar
@@ -274,7 +314,7 @@ impl Tap {
 
     fn changes(&mut self, it: &Changes<'_>, bench: &mut Bench<'_>) {
         self.assert_watches();
-        self.assert_covered(&it.sections);
+        self.cover.assert_has(&it.sections);
         hold!(
             it.from <= self.mine && self.mine < it.to && it.from < it.to,
             "the chain of revisions never breaks",
@@ -313,48 +353,6 @@ impl Tap {
             saw("several revisions came folded");
         }
         self.mine = it.to;
-    }
-
-    fn assert_covered(&self, sections: &Sections<'_>) {
-        let functions = &sections.functions;
-        let entries = functions.added.iter().chain(&functions.updated);
-        let names = entries
-            .map(|it| it.name.0)
-            .chain(functions.removed.iter().map(|it| it.0));
-        for name in names {
-            hold!(
-                self.cover.has_function(name),
-                "nothing comes that a watch does not cover",
-                "{:?} was told of {name}",
-                self.cover
-            );
-        }
-        let workers = &sections.workers;
-        let entries = workers.added.iter().chain(&workers.updated);
-        let names = entries
-            .map(|it| it.name.0)
-            .chain(workers.removed.iter().map(|it| it.name.0));
-        for name in names {
-            hold!(
-                self.cover.has_worker(name),
-                "nothing comes that a watch does not cover",
-                "{:?} was told of worker {name}",
-                self.cover
-            );
-        }
-        let bindings = &sections.bindings;
-        let entries = bindings.added.iter().chain(&bindings.updated);
-        let events = entries
-            .map(|it| it.event.0)
-            .chain(bindings.removed.iter().map(|it| it.event.0));
-        for event in events {
-            hold!(
-                self.cover.has_event(event),
-                "nothing comes that a watch does not cover",
-                "{:?} was told of event {event}",
-                self.cover
-            );
-        }
     }
 
     fn invoke(&mut self, it: &Invoke<'_>, bench: &mut Bench<'_>) {
@@ -407,6 +405,7 @@ impl Tap {
     fn cast(&mut self, it: &Cast<'_>, bench: &mut Bench<'_>) {
         let party = self.party(bench);
         let (worker, tick) = (party.worker, bench.registrar.tick);
+        let (sight, is_reformed) = (party.permit.sight(), party.is_reformed);
         let barred = self
             .barred
             .get(it.function.0)
@@ -425,6 +424,7 @@ impl Tap {
             &it.function.0.into(),
             &it.ext.event,
             &it.payload,
+            |event, told| is_reformed || sight.has(event) == told,
         );
         self.assert_in_order(0, bench, "CAST");
     }

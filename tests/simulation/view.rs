@@ -4,9 +4,11 @@
 use callboard::worker::view::View;
 use callboard::worker::{Binding, Entry, Watch, WorkerInfo};
 
-use crate::board::{Board, Cover};
+use crate::board::Board;
+use crate::cover::Cover;
 use crate::journal::{hold, saw};
-use crate::worker::{Scene, Worker};
+use crate::principals::Names;
+use crate::worker::{Scene, Stage, Worker};
 
 impl Worker {
     /// The view equals the board at its revision, as far as the watch covers it.
@@ -15,8 +17,11 @@ impl Worker {
         let Some(connection) = self.link.connection() else {
             return;
         };
-        let now = (connection.epoch, view.revision(), view.is_live());
-        if now == self.compared || !view.is_live() || self.cover.is_nothing() {
+        let (at, cover) = self.sees(scene);
+        let now = (connection.epoch, view.revision(), view.is_live(), at);
+        // Who has said GOODBYE reads no further.
+        let reads = self.stage != Stage::Leaving;
+        if now == self.compared || !view.is_live() || self.cover.is_nothing() || !reads {
             return;
         }
         self.compared = now;
@@ -30,9 +35,9 @@ impl Worker {
             history.revision()
         );
         let board = &history.boards[view.revision() as usize];
-        self.assert_functions(view, board);
-        self.assert_workers(view, board);
-        self.assert_bindings(view, board);
+        self.assert_functions(view, board, &cover);
+        self.assert_workers(view, board, &cover);
+        self.assert_bindings(view, board, &cover);
         let functions = view.with_prefix("").any(|it| it.is_stale());
         let workers = view.workers().any(|it| it.is_stale());
         let bindings = view.bindings().any(|it| it.is_stale());
@@ -50,7 +55,7 @@ impl Worker {
         }
     }
 
-    fn assert_functions(&self, view: &View, board: &Board) {
+    fn assert_functions(&self, view: &View, board: &Board, cover: &Cover) {
         let entries: Vec<Entry> = view.with_prefix("").collect();
         let seen = entries.iter().filter(|it| !it.is_stale());
         let seen = seen.map(|it| {
@@ -58,26 +63,26 @@ impl Worker {
             (it.name(), it.description(), metadata, it.is_exclusive())
         });
         let want = board.functions.iter();
-        let want = want.filter(|(name, _)| self.cover.has_function(name));
+        let want = want.filter(|(name, _)| cover.has_function(name));
         let want = want.map(|(name, it)| (&**name, &*it.description, &*it.metadata, it.exclusive));
         hold!(
             seen.clone().eq(want.clone()),
             "every view equals the board at its revision",
             "{} with {:?} at {}: functions {:?} instead of {:?}",
             self.name,
-            self.cover,
+            cover,
             view.revision(),
             seen.map(|it| it.0).collect::<Vec<_>>(),
             want.map(|it| it.0).collect::<Vec<_>>()
         );
     }
 
-    fn assert_workers(&self, view: &View, board: &Board) {
+    fn assert_workers(&self, view: &View, board: &Board, cover: &Cover) {
         let workers: Vec<WorkerInfo> = view.workers().collect();
         let seen: Vec<_> = workers.iter().filter(|it| !it.is_stale()).collect();
         let want = board.workers.iter();
         let want: Vec<_> = want
-            .filter(|(_, it)| self.cover.has_worker(&it.name))
+            .filter_map(|(id, it)| Some((id, cover.row(it)?)))
             .collect();
         let same = seen.len() == want.len()
             && seen.iter().zip(&want).all(|(seen, (id, it))| {
@@ -89,12 +94,12 @@ impl Worker {
             "every view equals the board at its revision",
             "{} with {:?} at {}: workers {seen:?} instead of {want:?}",
             self.name,
-            self.cover,
+            cover,
             view.revision()
         );
     }
 
-    fn assert_bindings(&self, view: &View, board: &Board) {
+    fn assert_bindings(&self, view: &View, board: &Board, cover: &Cover) {
         let bindings: Vec<Binding> = view.bindings().collect();
         let seen = bindings.iter().filter(|it| !it.is_stale());
         let seen = seen.map(|it| {
@@ -102,7 +107,7 @@ impl Worker {
             (key, it.raw_config(), it.delivers_to_all())
         });
         let want = board.bindings.iter();
-        let want = want.filter(|(key, _)| self.cover.has_event(&key.0));
+        let want = want.filter(|(key, _)| cover.has_binding(&key.0, &key.1));
         let want = want.map(|(key, it)| {
             let key = (&*key.0, &*key.1, &*key.2);
             (key, &*it.config, it.deliver_all)
@@ -112,7 +117,7 @@ impl Worker {
             "every view equals the board at its revision",
             "{} with {:?} at {}: bindings {:?} instead of {:?}",
             self.name,
-            self.cover,
+            cover,
             view.revision(),
             seen.collect::<Vec<_>>(),
             want.collect::<Vec<_>>()
@@ -141,6 +146,7 @@ pub(crate) fn watches() -> Vec<(Watch, Cover)> {
                 functions,
                 workers,
                 bindings,
+                sight: Names::default(),
             },
         )
     };

@@ -25,6 +25,8 @@ pub(crate) struct Weather {
     pub pace: u64,
     /// The engine may be restarted.
     pub restarts: bool,
+    /// The engine lets in only those who have a token, and may be told of other rights.
+    pub credentials: bool,
 }
 
 impl Weather {
@@ -81,6 +83,7 @@ impl Weather {
             ]),
             pace: dice.pick(&[5, 20, 20, 200]),
             restarts: dice.one_in(2),
+            credentials: dice.one_in(2),
             limits,
         }
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use callboard::worker::link::{Identity, Invocation, Link, Reply, Ticket, Work};
 use callboard::worker::{End as Over, Fault, Loss, Notice};
 
-use crate::board::{Annals, Cover};
+use crate::board::Annals;
 use crate::book::{Book, Ending, number};
+use crate::cover::Cover;
 use crate::dice::Dice;
 use crate::ends::own;
 use crate::journal::{self, hold, note, saw};
@@ -59,6 +60,8 @@ pub(crate) struct Scene<'a> {
     pub wires: &'a mut BTreeMap<u64, Wire>,
     pub book: &'a mut Book,
     pub annals: &'a BTreeMap<u64, Annals>,
+    /// By wire: behind how many bytes of the engine's a view is by which cover.
+    pub covers: &'a BTreeMap<u64, Vec<(u64, Cover)>>,
     pub dice: &'a mut Dice,
     pub now: u64,
     pub start: Instant,
@@ -97,7 +100,10 @@ impl Scene<'_> {
 
 pub(crate) struct Worker {
     pub name: String,
+    /// What it watches, whatever of it it may see.
     pub cover: Cover,
+    /// By which it is let in; none where that takes none.
+    pub credential: Option<String>,
     pub capacity: u64,
     pub link: Link,
     pub wire: Option<u64>,
@@ -111,6 +117,8 @@ pub(crate) struct Worker {
     dial_at: u64,
     /// How many connections it made.
     connections: u64,
+    /// Bytes read over the present one.
+    read: u64,
     /// When its newest connection arrives: they do so in their order.
     arrives: u64,
     /// Taken from the link, and not written.
@@ -120,7 +128,7 @@ pub(crate) struct Worker {
     replica: Replica,
     jobs: Vec<Job>,
     /// Epoch and revision of the view that was compared last, and how much it held.
-    pub compared: (u64, u64, bool),
+    pub compared: (u64, u64, bool, usize),
     /// So long a board may be kept that an engine before had.
     pub settles_at: u64,
 }
@@ -131,6 +139,7 @@ impl Worker {
         Self {
             name,
             cover,
+            credential: None,
             capacity,
             link: Link::new(identity, scene.dice.seed(), scene.instant()),
             wire: None,
@@ -142,14 +151,21 @@ impl Worker {
             calls: BTreeMap::new(),
             dial_at: scene.now,
             connections: 0,
+            read: 0,
             arrives: 0,
             out: Vec::new(),
             taken: 0,
             replica: Replica::default(),
             jobs: Vec::new(),
-            compared: (0, 0, false),
+            compared: (0, 0, false, 0),
             settles_at: 0,
         }
+    }
+
+    /// It is let in by this token.
+    pub(crate) fn present(&mut self, token: String) {
+        self.link.set_token(Some(token.as_str().into()));
+        self.credential = Some(token);
     }
 
     /// It is there, and its board is up to date.
@@ -163,6 +179,18 @@ impl Worker {
             && self.calls.is_empty()
             && self.jobs.is_empty()
             && self.out.is_empty()
+    }
+
+    /// What its view shows by the rights that the engine made it by, and which of those that held over this
+    /// connection they are.
+    pub(crate) fn sees(&self, scene: &Scene<'_>) -> (usize, Cover) {
+        let covers = self.wire.and_then(|wire| scene.covers.get(&wire));
+        let known = covers.into_iter().flatten().enumerate();
+        let known = known.take_while(|(_, (behind, _))| *behind <= self.read);
+        known.last().map_or_else(
+            || (0, self.cover.clone()),
+            |(at, (_, cover))| (at, cover.clone()),
+        )
     }
 
     /// One turn of its threads.
@@ -248,6 +276,7 @@ impl Worker {
             self.arrives = at;
         }
         self.connections += 1;
+        self.read = 0;
         self.wire = Some(number);
         let address = "engine:1".parse().expect("an address");
         self.link.open(address, None, scene.instant());
@@ -275,6 +304,7 @@ impl Worker {
                 }
                 return;
             }
+            self.read += bytes.len() as u64;
             let was_up = self.link.connection().is_some();
             let result = self.link.handle_bytes(&bytes, scene.instant());
             if let Some(connection) = self.link.connection().filter(|_| !was_up) {

@@ -10,10 +10,12 @@ use callboard::worker::link::Identity;
 use crate::application;
 use crate::board::Annals;
 use crate::book::Book;
+use crate::cover::Cover;
 use crate::dice::Dice;
 use crate::host::{Host, Surroundings};
 use crate::journal::{self, note, saw};
 use crate::network::{Far, Wire};
+use crate::principals::{NAMESPACES, Principals};
 use crate::stranger::Stranger;
 use crate::view::watches;
 use crate::weather::Weather;
@@ -34,6 +36,10 @@ pub(crate) struct World {
     pub next_wire: u64,
     pub book: Book,
     pub annals: BTreeMap<u64, Annals>,
+    /// By wire: behind how many bytes of the engine's a view is by which cover.
+    pub covers: BTreeMap<u64, Vec<(u64, Cover)>>,
+    /// Whom the engine lets in; none: everybody.
+    pub principals: Option<Principals>,
     pub workers: Vec<Worker>,
     pub strangers: Vec<Stranger>,
     pub hired: usize,
@@ -47,6 +53,7 @@ macro_rules! scene {
             wires: &mut $world.wires,
             book: &mut $world.book,
             annals: &$world.annals,
+            covers: &$world.covers,
             dice: &mut $world.dice,
             now: $world.now,
             start: $world.start,
@@ -66,6 +73,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let weather = Weather::new(&mut dice);
         note!("{weather:?}");
+        let principals = weather.credentials.then(|| Principals::draw(&mut dice));
         let mut world = Self {
             weather,
             dice,
@@ -79,6 +87,8 @@ impl World {
             next_wire: 0,
             book: Book::default(),
             annals: BTreeMap::new(),
+            covers: BTreeMap::new(),
+            principals,
             workers: Vec::new(),
             strangers: Vec::new(),
             hired: 0,
@@ -99,10 +109,19 @@ impl World {
         note!("the engine begins, {}", self.boots);
         let seed = self.dice.seed();
         self.host = Some(Host::boot(&self.weather.limits, seed, self.boots, self.now));
+        self.reform();
+    }
+
+    /// The engine is told whom it lets in.
+    pub(crate) fn reform(&mut self) {
+        if let (Some(principals), Some(host)) = (&self.principals, &mut self.host) {
+            note!("credentials: {principals:?}");
+            host.reform(principals, &mut self.book, self.now);
+        }
     }
 
     pub(crate) fn hire(&mut self) {
-        let namespace = ["default", "second", "third"][self.hired % self.weather.namespaces];
+        let namespace = NAMESPACES[self.hired % self.weather.namespaces];
         // Some bear the same name.
         let name = format!("w{}", self.hired % 12);
         self.hired += 1;
@@ -116,6 +135,9 @@ impl World {
         };
         let mut scene = scene!(self);
         let mut worker = Worker::new(identity, cover, &mut scene);
+        if self.weather.credentials {
+            worker.present(Principals::token(namespace, scene.dice));
+        }
         if !scene.dice.one_in(3) {
             application::register(&mut worker, &mut scene);
         }
@@ -162,7 +184,8 @@ impl World {
             && self.host.is_some()
             && self.dice.one_in(10)
         {
-            let stranger = Stranger::come(&self.strangers, &mut scene!(self));
+            let has_token = self.weather.credentials;
+            let stranger = Stranger::come(&self.strangers, has_token, &mut scene!(self));
             self.strangers.push(stranger);
         }
         if self.dice.one_in(self.weather.calmness) {
@@ -196,6 +219,7 @@ impl World {
                 wires: &mut self.wires,
                 book: &mut self.book,
                 annals: &mut self.annals,
+                covers: &mut self.covers,
                 dice: &mut self.dice,
                 now: self.now,
                 calm: self.calm,
@@ -211,6 +235,8 @@ impl World {
             near || strange || wire.far != Far::Gone
         };
         self.wires.retain(|number, wire| used(number, wire));
+        self.covers
+            .retain(|number, _| self.wires.contains_key(number));
     }
 
     /// Workers that are over are restarted.

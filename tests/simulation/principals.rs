@@ -1,0 +1,173 @@
+//! Who may do what where the engine has credentials: rules in the plainest way, and the credentials that say the
+//! same to the engine. Holds nobody to them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
+
+use crate::dice::Dice;
+
+/// Names under an allowed prefix and under no denied one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Names {
+    allow: &'static [&'static str],
+    deny: &'static [&'static str],
+}
+
+impl Names {
+    const ALL: Self = Self::new(&[""], &[]);
+
+    const fn new(allow: &'static [&'static str], deny: &'static [&'static str]) -> Self {
+        Self { allow, deny }
+    }
+
+    pub(crate) fn has(self, name: &str) -> bool {
+        let is_under = |list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
+        is_under(self.allow) && !is_under(self.deny)
+    }
+
+    pub(crate) fn has_all(self) -> bool {
+        self == Self::ALL
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+/// What the verbs are drawn from. Functions, events and bulk begin with different letters.
+const CHOICES: [Names; 7] = [
+    Names::ALL,
+    Names::ALL,
+    Names::new(&[""], &["a1", "e2"]),
+    Names::new(&["a", "b", "e1"], &["b2"]),
+    Names::new(&["", "c"], &["b", "x", "bulk"]),
+    Names::new(&["c", "x", "e", "bulk"], &[]),
+    Names::new(&[], &[""]),
+];
+
+/// What one principal may do, by the place of the verb among all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Permit([Names; Verb::ALL.len()]);
+
+impl Permit {
+    /// What everybody has where there are no credentials, as far as anybody here asks for it.
+    pub(crate) fn everything() -> Self {
+        Self([Names::ALL; Verb::ALL.len()])
+    }
+
+    fn draw(dice: &mut Dice) -> Self {
+        Self(
+            Verb::ALL
+                .iter()
+                .map(|_| dice.pick(&CHOICES))
+                .collect::<Vec<_>>()
+                .try_into()
+                .expect("as many"),
+        )
+    }
+
+    pub(crate) fn may(&self, verb: Verb, name: &str) -> bool {
+        self.of(verb).has(name)
+    }
+
+    /// What of the board it may see.
+    pub(crate) fn sight(&self) -> Names {
+        self.of(Verb::Observe)
+    }
+
+    fn of(&self, verb: Verb) -> Names {
+        self.0[verb as usize]
+    }
+
+    fn rights(&self) -> Rights {
+        let of = |rights: Rights, &verb: &Verb| {
+            let names = self.of(verb);
+            let rules = Rules::new(names.allow.iter().copied(), names.deny.iter().copied());
+            rights.with(verb, rules)
+        };
+        Verb::ALL.iter().fold(Rights::nothing(), of)
+    }
+}
+
+/// Namespaces that have principals.
+pub(crate) const NAMESPACES: [&str; 3] = ["default", "second", "third"];
+
+/// Principals of each namespace: one may everything, always; what the others may changes.
+const RANKS: [&str; 3] = ["first", "other", "last"];
+
+/// The principal of strangers: now there is one, now there is none.
+pub(crate) const STRANGER: &str = "stranger@default";
+
+/// All whom the engine lets in, by their tokens, which are their names.
+#[derive(Debug, Clone)]
+pub(crate) struct Principals(BTreeMap<String, Rc<Permit>>);
+
+impl Principals {
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let mut principals = Self(BTreeMap::new());
+        for namespace in NAMESPACES {
+            for rank in RANKS {
+                let permit = match rank {
+                    "first" => Permit::everything(),
+                    _ => Permit::draw(dice),
+                };
+                principals
+                    .0
+                    .insert(format!("{rank}@{namespace}"), permit.into());
+            }
+        }
+        principals.redraw_stranger(dice);
+        principals
+    }
+
+    fn redraw_stranger(&mut self, dice: &mut Dice) {
+        self.0.remove(STRANGER);
+        if !dice.one_in(3) {
+            self.0
+                .insert(STRANGER.to_owned(), Permit::draw(dice).into());
+        }
+    }
+
+    /// Some may something else from now on.
+    pub(crate) fn redraw(&mut self, dice: &mut Dice) {
+        for (token, permit) in &mut self.0 {
+            if !token.starts_with("first") && dice.one_in(3) {
+                *permit = Permit::draw(dice).into();
+            }
+        }
+        if dice.one_in(3) {
+            self.redraw_stranger(dice);
+        }
+    }
+
+    /// The token of somebody in this namespace.
+    pub(crate) fn token(namespace: &str, dice: &mut Dice) -> String {
+        format!("{}@{namespace}", dice.pick(&RANKS))
+    }
+
+    /// What a token opens.
+    pub(crate) fn permit(&self, token: &str) -> Option<&Rc<Permit>> {
+        self.0.get(token)
+    }
+
+    /// As the engine is told.
+    pub(crate) fn credentials(&self) -> Credentials {
+        let principal = |(token, permit): (&String, &Rc<Permit>)| Principal {
+            name: token.clone(),
+            namespace: namespace_of(token).to_owned(),
+            tokens: vec![TokenHash::of(token)],
+            uids: Vec::new(),
+            rights: permit.rights(),
+        };
+        Credentials::new(self.0.iter().map(principal).collect())
+    }
+}
+
+/// The only namespace of a token's principal.
+pub(crate) fn namespace_of(token: &str) -> &str {
+    token.split_once('@').map_or("", |(_, namespace)| namespace)
+}

@@ -1,0 +1,113 @@
+//! Who is let in as whom: HELLO, what a token opens, and whose session is taken over.
+
+use std::rc::Rc;
+
+use callboard::protocol::Hello;
+
+use super::Registrar;
+use crate::board::Namespace;
+use crate::book::Book;
+use crate::cover::Cover;
+use crate::journal::saw;
+use crate::party::{Party, Phase};
+use crate::principals::{Permit, namespace_of};
+
+impl Registrar {
+    pub(super) fn hello(&mut self, token: u64, hello: &Hello<'_>, book: &mut Book) {
+        if !hello.versions.contains(&1) {
+            return self.end(token, "unsupported_version", book);
+        }
+        let credential = hello.ext.token.map_or("", |token| token.0);
+        let Some(permit) = self.permit(credential, hello.namespace.0) else {
+            saw("somebody was not let in");
+            return self.end(token, "unauthorized", book);
+        };
+        if self.stopping {
+            return self.end(token, "shutting_down", book);
+        }
+        let namespace = match hello.namespace.0 {
+            "" => "default",
+            name => name,
+        };
+        let key = hello.ext.session.map(|key| key.to_vec());
+        let holder = key.as_ref().and_then(|key| self.sessions.get(key)).copied();
+        // Tokens count connections in their upper half; a late HELLO takes nothing over.
+        let late = |holder: &u64| holder >> 32 > token >> 32;
+        if holder.is_some_and(|it| late(&it)) {
+            saw("a HELLO came behind that of the next connection");
+        }
+        let same = |it: &Party| it.namespace == namespace && it.credential == credential;
+        let holder = holder.filter(|it| same(&self.parties[it]) && !late(it));
+        let worker = if let Some(holder) = holder {
+            self.forget_sessions(holder);
+            self.parties[&holder].worker
+        } else {
+            self.last_worker += 1;
+            self.last_worker
+        };
+        let board = self
+            .namespaces
+            .entry(namespace.to_owned())
+            .or_insert_with(Namespace::new);
+        let revision = board.revision();
+        let unconfirmed = holder.is_some() && board.take_over(worker);
+        let most = self.limits.max_calls;
+        let party = self.party(token);
+        *party = Party {
+            phase: Phase::Live,
+            namespace: namespace.to_owned(),
+            worker,
+            name: hello.name.0.into(),
+            metadata: hello.ext.metadata.0.into(),
+            capacity: hello.ext.capacity.unwrap_or(1000).min(most) as usize,
+            credential: credential.to_owned(),
+            cover: Cover {
+                sight: permit.sight(),
+                ..Cover::of(hello.ext.watch.as_ref())
+            },
+            permit,
+            taken_over: holder.is_some(),
+            revision,
+            resume: hello.ext.resume.as_ref().map(|it| (it.epoch, it.revision)),
+            older_session: key.clone().filter(|_| holder.is_some()),
+            holds: true,
+            unconfirmed,
+            heard: party.heard,
+            ..Party::new(party.opened)
+        };
+        if let (Some(holder), Some(key)) = (holder, key) {
+            saw("a session was taken over");
+            self.sessions.insert(key, token);
+            self.end(holder, "session_taken_over", book);
+        }
+    }
+
+    /// What a credential opens in a namespace, if anything.
+    fn permit(&self, credential: &str, namespace: &str) -> Option<Rc<Permit>> {
+        let Some(principals) = &self.principals else {
+            return Some(Permit::everything().into());
+        };
+        let is_its = namespace.is_empty() || namespace == namespace_of(credential);
+        principals.permit(credential).filter(|_| is_its).cloned()
+    }
+
+    /// A session's key, as its WELCOME told it.
+    pub(crate) fn learn(&mut self, token: u64, key: &[u8]) {
+        let party = self.party(token);
+        if party.phase == Phase::Live && party.holds {
+            party.session = Some(key.to_vec());
+            self.sessions.insert(key.to_vec(), token);
+        }
+    }
+
+    pub(super) fn forget_sessions(&mut self, token: u64) {
+        let party = self.party(token);
+        party.holds = false;
+        let keys = [party.session.take(), party.older_session.take()];
+        for key in keys.into_iter().flatten() {
+            if self.sessions.get(&key) == Some(&token) {
+                self.sessions.remove(&key);
+            }
+        }
+    }
+}
