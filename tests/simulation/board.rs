@@ -197,6 +197,14 @@ impl Namespace {
         known.is_some_and(|list| list.iter().any(|it| it.0 <= to && it.1 > from))
     }
 
+    /// Whether anybody provided a function at any tick from `from` on.
+    pub(crate) fn was_provided(&self, function: &str, from: u64) -> bool {
+        let of_it = |((_, name), list): (&(u64, Rc<str>), &Vec<Stretch>)| {
+            **name == *function && list.iter().any(|it| it.1 > from)
+        };
+        self.stretches.iter().any(of_it)
+    }
+
     /// Whether `worker` may not provide this beside those who do.
     pub(crate) fn conflicts(&self, worker: u64, function: &str, exclusive: bool) -> bool {
         let list = self.functions.get(function).into_iter().flatten();

@@ -3,12 +3,16 @@
 //! several attempts at it, over several connections. Knows only what peers and the engine said to each
 //! other.
 
+mod attempt;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use callboard::protocol::{Code, Executed, Failure};
 
 use crate::journal::{hold, saw};
+
+pub(crate) use attempt::{Attempt, Forbidden};
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,35 +110,6 @@ pub(crate) struct Errand {
     pub said_no: bool,
     /// Nobody is there any more to be told.
     pub dropped: bool,
-}
-
-/// A CALL that the engine read.
-#[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub errand: usize,
-    pub token: u64,
-    pub namespace: Rc<str>,
-    pub worker: u64,
-    pub caller: Rc<str>,
-    /// When it was read.
-    pub tick: u64,
-    /// The board's revision then: what it causes comes behind that.
-    pub revision: u64,
-    pub deadline: u64,
-    /// Nobody provided the function then.
-    pub nobody: bool,
-    /// It may have been refused for want of room, or for a limit.
-    pub may_be_refused: bool,
-    pub cancelled: bool,
-    /// When its caller could get no ending any more, or got it.
-    pub over: Option<u64>,
-    /// It ended, and certainly nobody ran it.
-    pub refused: bool,
-    /// An INVOKE was seen that is of this attempt or of another one at the same errand.
-    pub doubtful: bool,
-    /// Its caller lost the right to make it.
-    pub forbidden: bool,
 }
 
 #[derive(Debug, Default)]
@@ -285,7 +260,10 @@ impl Book {
         let fits = |index: &&usize| {
             let it = &self.attempts[**index];
             let until = it.over.unwrap_or(tick);
-            it.worker == caller && *it.caller == *caller_name && provided(it.tick, until)
+            it.worker == caller
+                && *it.caller == *caller_name
+                && it.forbidden != Forbidden::Certainly
+                && provided(it.tick, until)
         };
         // What ended before all was written that was due there would have come before that.
         let can_come = |index: &&usize| {
@@ -405,9 +383,10 @@ impl Book {
             "no_such_function" => !maybe && !errand.wait && attempt.nobody,
             "overloaded" => attempt.may_be_refused,
             "draining" => stopping,
-            "forbidden" => attempt.forbidden,
+            "forbidden" => attempt.forbidden != Forbidden::No,
             _ => false,
         };
+        let fine = fine && (attempt.forbidden != Forbidden::Certainly || code == "forbidden");
         hold!(
             fine,
             "a call ends as it may",

@@ -106,7 +106,7 @@ impl Host {
         for tap in self.taps.values_mut() {
             tap.reform();
         }
-        self.registrar.reform(principals, book);
+        self.registrar.reform(principals, book, now);
         let credentials = principals.credentials();
         self.engine.handle_credentials(&credentials, Time(now));
     }

@@ -13,7 +13,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Message, Register, Unbind, Unregister};
 
 use crate::board::{Entry, Key, Namespace};
-use crate::book::{Attempt, Book, Ending, number};
+use crate::book::{Attempt, Book, Ending, Forbidden, number};
 use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
 use crate::principals::Principals;
@@ -455,7 +455,7 @@ impl Registrar {
             over: None,
             refused: false,
             doubtful: false,
-            forbidden: false,
+            forbidden: Forbidden::No,
         };
         let index = book.attempt(attempt);
         self.owe(token, call.id, Owed::Call(index));

@@ -18,7 +18,7 @@ fn attempt(book: &mut Book, errand: usize, tick: u64) -> usize {
         over: None,
         refused: false,
         doubtful: false,
-        forbidden: false,
+        forbidden: Forbidden::No,
     })
 }
 

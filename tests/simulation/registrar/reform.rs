@@ -6,14 +6,14 @@ use std::rc::Rc;
 use callboard::engine::Verb;
 
 use super::Registrar;
-use crate::book::Book;
+use crate::book::{Book, Forbidden};
 use crate::journal::saw;
 use crate::party::{Owed, Party, Phase};
 use crate::principals::{Permit, Principals};
 
 impl Registrar {
     /// Other rights hold from now on.
-    pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book) {
+    pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book, now: u64) {
         self.tick += 1;
         self.principals = Some(principals.clone());
         let live = |(token, party): (&u64, &Party)| (party.phase == Phase::Live).then_some(*token);
@@ -24,23 +24,46 @@ impl Registrar {
                     saw("somebody's token was revoked");
                     self.end(token, "unauthorized", book);
                 }
-                Some(permit) if permit != party.permit => self.change_permit(token, &permit, book),
+                Some(permit) if permit != party.permit => {
+                    self.forbid_calls(token, &permit, book, now);
+                    self.change_permit(token, &permit);
+                }
                 Some(_) => {}
             }
         }
     }
 
-    /// What a party has and may no longer have leaves; what it waits for and may no longer have ends.
-    fn change_permit(&mut self, token: u64, permit: &Rc<Permit>, book: &mut Book) {
+    /// Calls that wait and may no longer be made end.
+    fn forbid_calls(&self, token: u64, permit: &Permit, book: &mut Book, now: u64) {
+        let party = &self.parties[&token];
+        let board = &self.namespaces[&party.namespace];
+        for (owed, _) in party.owed.values() {
+            let Owed::Call(index) = owed else { continue };
+            let attempt = &mut book.attempts[*index];
+            let name = &book.errands[attempt.errand].name;
+            if permit.may(Verb::Call, name) {
+                continue;
+            }
+            // Nobody can have been given it, and nothing else has ended it.
+            let waits = attempt.nobody
+                && !board.was_provided(name, attempt.tick)
+                && !attempt.cancelled
+                && !attempt.may_be_refused
+                && now < attempt.deadline
+                && book.errands[attempt.errand].wait;
+            attempt.forbidden = if waits {
+                Forbidden::Certainly
+            } else {
+                Forbidden::Perhaps
+            };
+        }
+    }
+
+    /// What a party has and may no longer have leaves.
+    fn change_permit(&mut self, token: u64, permit: &Rc<Permit>) {
         saw("the rights of a connection changed");
         let (tick, (_, worker, ..)) = (self.tick, self.names(token));
         let party = self.party(token);
-        for (owed, _) in party.owed.values() {
-            if let Owed::Call(index) = owed {
-                let errand = &book.errands[book.attempts[*index].errand];
-                book.attempts[*index].forbidden |= !permit.may(Verb::Call, &errand.name);
-            }
-        }
         if let Some(batch) = &mut party.batch {
             let mut names = batch.entries.iter().map(|(name, _)| name);
             if names.any(|name| !permit.may(Verb::Register, name)) {
