@@ -277,6 +277,7 @@ impl Engine {
             | Message::Synced(_)
             | Message::Changes(_)
             | Message::Resync(_)
+            | Message::Rights(_)
             | Message::Invoke(_) => {
                 let message = format!("{} is the engine's to send", message.wire_name());
                 self.say_goodbye(id, Code::ProtocolError, &message, now);

@@ -10,12 +10,12 @@ use super::credentials::Credentials;
 use super::delivery::RIGHTS_CHANGED;
 use super::gate::Grant;
 use super::namespace::Namespace;
-use super::outbox::Stream;
+use super::outbox::{OwnFrame, Stream};
 use super::refusal::Refusal;
 use super::rights::Verb;
 use super::{ConnId, Engine, Time};
 use crate::limits::Limits;
-use crate::protocol::Code;
+use crate::protocol::{Code, Rights};
 
 impl Engine {
     /// Who runs this engine: where there are no credentials, that user and root may command it, over a Unix
@@ -52,6 +52,13 @@ impl Engine {
                 changed += 1;
                 self.withdraw_forbidden(id, &newer);
                 self.end_forbidden(id, &newer);
+                if [Verb::Register, Verb::Bind]
+                    .iter()
+                    .any(|&verb| newer.rights.of(verb) != older.rights.of(verb))
+                {
+                    // It alone knows what it wants to have: also what it lost, or was refused, before.
+                    self.reply(id, OwnFrame::Ready(Rights::default().to_frame()));
+                }
             }
             self.change_grant(id, newer, now);
         }

@@ -89,6 +89,10 @@ messages! {
 
     /// Both ways: a call that is never answered, not even with a failure.
     Cast<'a> = 77 { function: Text<'a>, payload: Bin<'a> } ext CastOptions<'a>;
+
+    /// Engine to worker: what it may register or bind is not what it was. What it may no longer have has
+    /// left the board; if it registers and binds again what it wants, all that it may have is there.
+    Rights = 78 { } ext NoExtensions;
 }
 
 wire_map! {

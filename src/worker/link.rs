@@ -446,6 +446,7 @@ impl Link {
                 let capacity = self.identity.capacity.unwrap_or(DEFAULT_CAPACITY);
                 self.serving.invoked(it, capacity, now, &mut self.requests);
             }
+            Message::Rights(_) => self.rights_changed(),
             Message::Cast(it) => self.serving.cast(it),
             Message::Cancel(it) => self.serving.cancelled(it.id),
             Message::Unknown { kind, id: Some(id) } => {
@@ -511,35 +512,6 @@ impl Link {
         // Behind what registers: a function of one's own is there to be called.
         self.calls.connected(now, &mut self.requests);
         Ok(())
-    }
-
-    fn answered(
-        &mut self,
-        id: u64,
-        asked: Option<Asked>,
-        answer: Result<Option<u64>, Refusal>,
-        now: Instant,
-    ) {
-        let Some(asked) = asked else {
-            log::warn!("the engine answered request {id}, which is not open");
-            return;
-        };
-        match asked {
-            Asked::Nothing => return,
-            Asked::Drained if self.draining == Draining::Asked => {
-                self.draining = Draining::Confirmed;
-            }
-            _ => {}
-        }
-        self.answers += 1;
-        let answer = answer.map(|revision| revision.unwrap_or(0));
-        let desk = Desk {
-            requests: &mut self.requests,
-            view: &mut self.view,
-            notices: &mut self.notices,
-        };
-        self.registrations
-            .answered(asked, answer, now, &mut self.random, desk);
     }
 
     fn loss_by(&self, goodbye: &Goodbye<'_>) -> Loss {

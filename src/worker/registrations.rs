@@ -73,6 +73,8 @@ pub(super) struct Registrations {
     busy: bool,
     /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
     in_doubt: Option<Ticket>,
+    /// Rights changed while it was: its names may have left the board without it.
+    reformed: bool,
     retry_at: Option<Instant>,
     retry_pause: Option<Duration>,
 }
@@ -153,6 +155,19 @@ impl Registrations {
     pub(super) fn restore(&mut self, mut desk: Desk<'_>) {
         self.stage = Stage::Restoring;
         self.retry_pause = None;
+        self.begin_again(&mut desk);
+    }
+
+    /// What the engine took off the board for want of a right, and what it refused, may be had again now; what it
+    /// has may not any more. All is registered again: of what is there already, that changes nothing.
+    pub(super) fn rights_changed(&mut self, mut desk: Desk<'_>) {
+        if self.stage != Stage::Down {
+            self.reformed = self.in_doubt.is_some();
+            self.begin_again(&mut desk);
+        }
+    }
+
+    fn begin_again(&mut self, desk: &mut Desk<'_>) {
         // What was just being unregistered shall not come back for a moment.
         let leaving = self.leaving();
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
@@ -165,7 +180,7 @@ impl Registrations {
             self.to_rebind.push_back(part.to_vec());
             rest = after;
         }
-        self.ask_next(&mut desk);
+        self.ask_next(desk);
     }
 
     /// What the order that is in doubt unregisters, and may have unregistered.
@@ -272,6 +287,7 @@ impl Registrations {
         } else {
             self.busy = true;
             self.in_doubt = Some(ticket);
+            self.reformed = false;
         }
     }
 
@@ -439,8 +455,8 @@ impl Registrations {
             (What::Bind(_) | What::Unbind(_), false) => {}
             (What::Unregister(mut names), false) => {
                 // If they were kept from being registered again, they are due now.
-                let pending = |it: &Wanted| it.standing == Standing::Pending;
-                names.retain(|name| self.wanted.get(name).is_some_and(pending));
+                let due = |it: &Wanted| self.reformed || it.standing == Standing::Pending;
+                names.retain(|name| self.wanted.get(name).is_some_and(due));
                 self.to_restore.push_back(names);
             }
         }

@@ -132,6 +132,8 @@ pub(crate) struct Reader {
     pub events: Vec<Event>,
     pub goodbye: Option<(String, String, Option<u64>)>,
     pub drain: Option<u64>,
+    /// How often it was told that its rights have changed.
+    pub rights: u64,
     pub resyncs: Vec<String>,
     pub snapshot_frames: u64,
     pub change_frames: u64,
@@ -167,6 +169,7 @@ impl Reader {
             events: Vec::new(),
             goodbye: None,
             drain: None,
+            rights: 0,
             resyncs: Vec::new(),
             snapshot_frames: 0,
             change_frames: 0,
@@ -234,6 +237,10 @@ impl Reader {
                 self.goodbye = Some((it.code.to_string(), it.message.to_string(), retry));
             }
             Message::Drain(it) => self.drain = it.ext.retry_after_ms,
+            Message::Rights(_) => {
+                self.rights += 1;
+                self.not_early();
+            }
             Message::Ping(it) => {
                 self.pings += 1;
                 self.bookmark(it.revision);

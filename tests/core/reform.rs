@@ -158,6 +158,43 @@ fn changed_rights_are_applied_in_place() {
 }
 
 #[test]
+fn whoever_may_have_something_else_on_the_board_is_told_so_and_nobody_else() {
+    let everything = || principal("god", Rights::everything());
+    let mut world = world_with(Rights::everything());
+    let god = join(&mut world, "god", "g", &all());
+    let worker = join(&mut world, "x", "x", &all());
+    let leaving = join(&mut world, "x", "leaving", &nothing());
+    world.register(worker, &["seen::a", "other::a"]);
+    world.turn();
+    world.say(leaving, &callboard::protocol::Drain::default().to_frame());
+    world.turn();
+    let told = |world: &World| [god, worker, leaving].map(|link| world.reader(link).rights);
+    // What one may see, call or emit concerns nothing that one has on the board.
+    for verb in [Verb::Observe, Verb::Call, Verb::Emit] {
+        let narrow = with_one(verb, (&["seen::"], &[]));
+        admit(&mut world, vec![everything(), principal("x", narrow)]);
+        world.turn();
+        assert_eq!(told(&world), [0, 0, 0], "{verb}");
+    }
+    for (times, verb) in [(1, Verb::Register), (2, Verb::Bind)] {
+        let narrow = with_one(verb, (&["seen::"], &[]));
+        admit(&mut world, vec![everything(), principal("x", narrow)]);
+        world.turn();
+        assert_eq!(told(&world), [0, times, times], "{verb}");
+    }
+    // What it registers again then is there: what it lost, and what it had all the time without a revision.
+    assert_eq!(names(&world.reader(god).view), ["seen::a"]);
+    let before = world.engine.stats().revisions;
+    world.register(worker, &["seen::a"]);
+    world.turn();
+    assert_eq!(world.engine.stats().revisions, before);
+    let id = world.register(worker, &["seen::a", "other::a"]);
+    world.turn();
+    assert!(world.ending(worker, id).is_ok());
+    assert_eq!(names(&world.reader(god).view), ["other::a", "seen::a"]);
+}
+
+#[test]
 fn a_batch_that_was_begun_with_more_rights_fails_at_its_end() {
     let mut world = world_with(Rights::everything());
     let worker = join(&mut world, "x", "x", &nothing());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use callboard::worker::{Board, Function, Loss, Notice, Status};
+use callboard::worker::{Binding, Board, Function, Loss, Notice, Status, Watch};
 
 use crate::PATIENCE;
 use crate::house::{House, await_connected, await_notice, god, principal, token, write_guarded};
@@ -102,4 +102,46 @@ fn rights_that_change_are_applied_to_those_who_are_in() {
     assert!(matches!(worker.status(), Status::Connected(_)));
     let refused = worker.register([Function::new("yours::b")]).unwrap_err();
     assert_eq!(refused.code(), "forbidden");
+}
+
+#[test]
+fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
+    let bindings = format!("{ALL}\nbind = [\"\"]");
+    let mut house = House::new(&with_x(&bindings));
+    let watcher = house.builder("god", "watcher");
+    let watcher = watcher
+        .watch(Watch::all().bindings([""]))
+        .connect(PATIENCE)
+        .unwrap();
+    let worker = house.worker("x", "x");
+    worker
+        .register([
+            Function::new("orders::create"),
+            Function::new("orders::take"),
+        ])
+        .unwrap();
+    worker
+        .bind([Binding::new("order.paid", "orders::create")])
+        .unwrap();
+    let mut notices = worker.changes();
+    let board = watcher.board();
+    let (create, take) = ("orders::create", "orders::take");
+    board.wait_for(create, PATIENCE).unwrap();
+    // Not `orders::`: one of them may stay, and nothing may be bound.
+    house.reload(&with_x("register = [\"orders::t\"]\nobserve = [\"\"]"));
+    board
+        .wait_until(PATIENCE, |board| !board.contains(create))
+        .unwrap();
+    assert!(board.contains(take));
+    let lost = await_notice(&mut notices, |notice| match notice {
+        Notice::NotRestored { name, refusal } => Some((name, refusal)),
+        _ => None,
+    });
+    assert_eq!((&*lost.0, &*lost.1.code), (create, "forbidden"));
+    house.reload(&with_x(&bindings));
+    board.wait_for(create, PATIENCE).unwrap();
+    board
+        .wait_until(PATIENCE, |board| board.bindings().len() == 1)
+        .unwrap();
+    assert!(matches!(worker.status(), Status::Connected(_)));
 }

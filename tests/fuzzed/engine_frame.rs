@@ -4,9 +4,9 @@
 use callboard::protocol::{
     Bin, BindingEntry, BindingKey, BindingSection, Cancel, Cast, CastOptions, Changes, Definition,
     Drain, Executed, Failure, FailureOptions, FunctionSection, Goodbye, GoodbyeOptions, Invoke,
-    InvokeOptions, NoExtensions, Outcome, OutcomeOptions, Ping, Pong, Register, Resync, Sections,
-    Snapshot, Synced, Text, Welcome, WelcomeOptions, WorkerEntry, WorkerKey, WorkerLimits,
-    WorkerSection, begin_frame, end_frame,
+    InvokeOptions, NoExtensions, Outcome, OutcomeOptions, Ping, Pong, Register, Resync, Rights,
+    Sections, Snapshot, Synced, Text, Welcome, WelcomeOptions, WorkerEntry, WorkerKey,
+    WorkerLimits, WorkerSection, begin_frame, end_frame,
 };
 
 use super::cursor::Cursor;
@@ -338,8 +338,9 @@ fn invoke(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) {
 }
 
 fn ending(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) {
-    match cursor.below(4) {
+    match cursor.below(5) {
         0 => Drain::default().encode(out),
+        4 => Rights::default().encode(out),
         1 => Register::default().encode(out),
         _ => Goodbye {
             code: Text(cursor.of(&["bye", "session_taken_over", "shutting_down", "new_word"])),

@@ -138,6 +138,7 @@ impl Stranger {
             | Message::Ping(_)
             | Message::Pong(_)
             | Message::Drain(_)
+            | Message::Rights(_)
             | Message::Cast(_) => {}
             other => panic!("not the engine's to send: {other:?}"),
         }

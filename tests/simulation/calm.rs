@@ -160,13 +160,12 @@ impl World {
             for offer in worker.link.offers() {
                 let name = offer.function.name().to_owned();
                 match &offer.standing {
-                    // The library is not told what it lost with a right.
-                    Standing::Listed if party.lost.0.contains(&*name) => {}
                     Standing::Listed => listed.push(name.clone()),
                     Standing::Refused(refusal) => hold!(
                         name.starts_with('x')
                             || &*refusal.code == "too_many_functions"
-                            || &*refusal.code == "forbidden" && worker.credential.is_some(),
+                            || &*refusal.code == "forbidden"
+                                && !party.permit.may(Verb::Register, &name),
                         "what was registered is registered again",
                         "{}: {name}: {refusal}",
                         worker.name
@@ -199,7 +198,7 @@ impl World {
                 .map(|it| (it.0.to_string(), it.1.to_string(), it.2.to_string()));
             let may_lack = |tie: &&Tied| {
                 let may = |name| party.permit.may(Verb::Bind, name);
-                party.is_reformed || !may(&tie.0) || !may(&tie.1)
+                !may(&tie.0) || !may(&tie.1)
             };
             let bound: BTreeSet<Tied> = bound.collect();
             let lacks = worker.bound.difference(&bound);

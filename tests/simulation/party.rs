@@ -1,12 +1,12 @@
 //! A connection as its peer and the protocol have it: who speaks, what is owed to it, what it was asked to
 //! run. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use callboard::protocol::Inbox;
 
-use crate::board::{Entry, Key};
+use crate::board::Entry;
 use crate::cover::Cover;
 use crate::principals::Permit;
 
@@ -65,8 +65,8 @@ pub(crate) struct Party {
     pub permit: Rc<Permit>,
     /// Its rights have changed since it said HELLO.
     pub is_reformed: bool,
-    /// What it lost with its rights and did not register again, of functions and of bindings.
-    pub lost: (BTreeSet<Rc<str>>, BTreeSet<Key>),
+    /// How often it is still to be told that it may register or bind something else.
+    pub untold: usize,
     pub cover: Cover,
     pub taken_over: bool,
     /// Of its namespace, when its HELLO came.
@@ -107,7 +107,7 @@ impl Party {
             credential: String::new(),
             permit: Permit::everything().into(),
             is_reformed: false,
-            lost: Default::default(),
+            untold: 0,
             cover: Cover::default(),
             taken_over: false,
             revision: 0,

@@ -74,6 +74,11 @@ impl Permit {
         self.of(verb).has(name)
     }
 
+    /// Whether the other may do this with the same names.
+    pub(crate) fn has_the_same(&self, verb: Verb, other: &Self) -> bool {
+        self.of(verb) == other.of(verb)
+    }
+
     /// What of the board it may see.
     pub(crate) fn sight(&self) -> Names {
         self.of(Verb::Observe)

@@ -24,10 +24,6 @@ fn forbidden() -> Owed {
     Owed::Refused("forbidden")
 }
 
-fn key_of(it: &callboard::protocol::BindingEntry<'_>) -> Key {
-    (it.event.0.into(), it.function.0.into(), it.id.0.into())
-}
-
 #[derive(Debug)]
 pub(crate) struct Registrar {
     pub limits: Limits,
@@ -281,9 +277,6 @@ impl Registrar {
                 for binding in &it.bindings {
                     board.bind(who, binding);
                 }
-                for binding in &it.bindings {
-                    self.party(token).lost.1.remove(&key_of(binding));
-                }
                 Owed::Done {
                     tick,
                     left: Vec::new(),
@@ -372,13 +365,8 @@ impl Registrar {
         } else if (has.len() + new) as u64 > limits.max_functions {
             Owed::Refused("too_many_functions")
         } else {
-            let names: Vec<Rc<str>> = last.keys().map(|name| Rc::from(*name)).collect();
             for (function, entry) in entries {
                 board.provide((worker, &name, &metadata), &function, entry, tick);
-            }
-            let party = self.party(token);
-            for name in &names {
-                party.lost.0.remove(name);
             }
             Owed::Done {
                 tick,

@@ -185,6 +185,7 @@ impl Tap {
                 }
             }
             Message::Drain(_) => self.drained = true,
+            Message::Rights(_) => self.rights(bench),
             Message::Invoke(it) => self.invoke(it, bench),
             Message::Cast(it) => self.cast(it, bench),
             Message::Cancel(it) => self.cancel(it.id, bench),
@@ -400,6 +401,19 @@ impl Tap {
             it.id,
             it.function
         );
+    }
+
+    fn rights(&self, bench: &mut Bench<'_>) {
+        self.assert_in_order(0, bench, "RIGHTS");
+        let party = bench.registrar.parties.get_mut(&self.token);
+        let untold = &mut party.expect("it is written to").untold;
+        hold!(
+            *untold > 0,
+            "who may register something else is told so once",
+            "connection {:x}",
+            self.token
+        );
+        *untold -= 1;
     }
 
     fn cast(&mut self, it: &Cast<'_>, bench: &mut Bench<'_>) {

@@ -2,12 +2,13 @@
 //! order is carried out is the registrations' business.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Draining, Link, Ticket};
 use crate::protocol::Code;
 use crate::worker::registrations::{Desk, Registrations};
-use crate::worker::requests::refusal;
-use crate::worker::{Binding, Function, Offer, Registered, RequestError};
+use crate::worker::requests::{Asked, refusal};
+use crate::worker::{Binding, Function, Offer, Refusal, Registered, RequestError};
 
 impl Link {
     /// What the next HELLO presents to the engine.
@@ -77,5 +78,44 @@ impl Link {
             notices: &mut self.notices,
         };
         (&mut self.registrations, desk)
+    }
+
+    /// The engine says that this worker may register or bind something else than before.
+    pub(super) fn rights_changed(&mut self) {
+        log::info!("the rights of this worker have changed: all that it wants is registered again");
+        if self.draining == Draining::No {
+            let (registrations, desk) = self.desk();
+            registrations.rights_changed(desk);
+        }
+    }
+
+    /// The engine answered a request that is no call.
+    pub(super) fn answered(
+        &mut self,
+        id: u64,
+        asked: Option<Asked>,
+        answer: Result<Option<u64>, Refusal>,
+        now: Instant,
+    ) {
+        let Some(asked) = asked else {
+            log::warn!("the engine answered request {id}, which is not open");
+            return;
+        };
+        match asked {
+            Asked::Nothing => return,
+            Asked::Drained if self.draining == Draining::Asked => {
+                self.draining = Draining::Confirmed;
+            }
+            _ => {}
+        }
+        self.answers += 1;
+        let answer = answer.map(|revision| revision.unwrap_or(0));
+        let desk = Desk {
+            requests: &mut self.requests,
+            view: &mut self.view,
+            notices: &mut self.notices,
+        };
+        self.registrations
+            .answered(asked, answer, now, &mut self.random, desk);
     }
 }

@@ -7,7 +7,7 @@ mod registering;
 use super::*;
 use crate::protocol::{
     Changes, Definition, Failure, FailureOptions, Invoke, InvokeOptions, Outcome, OutcomeOptions,
-    Resync, Sections, Synced, WelcomeOptions, WorkerLimits,
+    Resync, Rights, Sections, Synced, WelcomeOptions, WorkerLimits,
 };
 use std::sync::Arc;
 

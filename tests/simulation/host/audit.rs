@@ -87,8 +87,8 @@ impl Host {
         );
         for (token, party) in &self.registrar.parties {
             hold!(
-                party.owed.is_empty() && party.invoked.is_empty(),
-                "every request is answered exactly once",
+                party.owed.is_empty() && party.invoked.is_empty() && party.untold == 0,
+                "every request is answered exactly once, and who has other rights is told so",
                 "connection {token:x} still waits: {party:?}"
             );
         }

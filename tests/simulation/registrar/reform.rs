@@ -73,7 +73,11 @@ impl Registrar {
         }
         party.cover.sight = permit.sight();
         party.is_reformed = true;
-        party.permit = permit.clone();
+        let before = std::mem::replace(&mut party.permit, permit.clone());
+        if !before.has_the_same(Verb::Register, permit) || !before.has_the_same(Verb::Bind, permit)
+        {
+            party.untold += 1;
+        }
         if !party.holds {
             return;
         }
@@ -89,8 +93,5 @@ impl Registrar {
         if !functions.is_empty() || !bindings.is_empty() {
             saw("what somebody may no longer have left the board");
         }
-        let lost = &mut self.party(token).lost;
-        lost.0.extend(functions);
-        lost.1.extend(bindings);
     }
 }

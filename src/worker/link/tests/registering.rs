@@ -204,6 +204,53 @@ fn what_is_being_unregistered_is_not_retried_meanwhile() {
 }
 
 #[test]
+fn when_rights_change_all_is_registered_and_bound_again() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b"]);
+    let rights = Rights::default().to_frame();
+    bench.hear(&rights).unwrap();
+    assert_eq!(bench.written(), ["register 3 a b"]);
+    // One of them may not be there any more.
+    bench.hear(&failure(3, Code::Forbidden).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 4 a"]);
+    bench.hear(&outcome(4, 13).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["register 5 b"]);
+    bench.hear(&failure(5, Code::Forbidden).to_frame()).unwrap();
+    assert_eq!(bench.standing("a"), Some(Standing::Listed));
+    assert!(matches!(bench.standing("b"), Some(Standing::Refused(_))));
+    let notices = bench.link.take_notices();
+    let lost = notices.iter().filter_map(|notice| match notice {
+        Notice::NotRestored { name, .. } => Some(&**name),
+        _ => None,
+    });
+    assert_eq!(lost.collect::<Vec<_>>(), ["b"]);
+    // And back.
+    bench.hear(&rights).unwrap();
+    assert_eq!(bench.written(), ["register 6 a b"]);
+    bench.hear(&outcome(6, 14).to_frame()).unwrap();
+    assert_eq!(bench.standing("b"), Some(Standing::Listed));
+    assert_eq!(bench.written(), Vec::<String>::new());
+}
+
+#[test]
+fn what_left_with_a_right_while_it_was_being_unregistered_is_not_forgotten() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.provide(&["a", "b"]);
+    let ticket = bench.unregister(&["a", "b"]);
+    assert_eq!(bench.written(), ["unregister 3 a b"]);
+    // The engine had taken one of them off the board, so it refuses the batch.
+    bench.hear(&Rights::default().to_frame()).unwrap();
+    bench
+        .hear(&failure(3, Code::NotRegistered).to_frame())
+        .unwrap();
+    let error = bench.link.take_end(ticket).unwrap().unwrap_err();
+    assert_eq!(error.code(), "not_registered");
+    assert_eq!(bench.written(), ["register 4 a b"]);
+}
+
+#[test]
 fn an_engine_that_is_full_is_asked_again_for_the_whole_batch() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
