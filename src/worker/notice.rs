@@ -19,11 +19,12 @@ pub enum Notice {
     },
     /// The connection ended. The board stays readable, and stale; the library connects again.
     Disconnected(Loss),
-    /// After a reconnect the engine refused a function that it had accepted before, for instance
-    /// because another worker holds it exclusively now. If the refusal is retryable, the library
-    /// retries by itself.
+    /// After a reconnect, or after a change of this worker's rights, the engine refused a function or a
+    /// binding that it had accepted before, for instance because another worker holds it exclusively now.
+    /// If the refusal is retryable, the library retries by itself. When the rights change again, it does
+    /// too.
     NotRestored {
-        /// The function's name.
+        /// The function's name; of a binding, `event -> function`.
         name: Arc<str>,
         /// What the engine said.
         refusal: Refusal,

@@ -86,6 +86,13 @@ pub(super) struct Desk<'a> {
     pub(super) notices: &'a mut Vec<Notice>,
 }
 
+impl Desk<'_> {
+    fn not_restored(&mut self, name: Arc<str>, refusal: Refusal) {
+        log::warn!("{name} is not on the board any more: {refusal}");
+        self.notices.push(Notice::NotRestored { name, refusal });
+    }
+}
+
 impl Wanted {
     fn is_refused(&self) -> bool {
         matches!(self.standing, Standing::Refused(_))
@@ -98,7 +105,7 @@ impl Wanted {
         let standing = Standing::Refused(refusal.clone());
         if self.standing != standing {
             self.standing = standing;
-            desk.notices.push(Notice::NotRestored { name, refusal });
+            desk.not_restored(name, refusal);
         }
     }
 }
@@ -375,8 +382,7 @@ impl Registrations {
         }
         for binding in bindings {
             let name = format!("{} -> {}", binding.event(), binding.function()).into();
-            let refusal = refusal.clone();
-            desk.notices.push(Notice::NotRestored { name, refusal });
+            desk.not_restored(name, refusal.clone());
         }
     }
 
