@@ -52,10 +52,8 @@ impl Engine {
                 changed += 1;
                 self.withdraw_forbidden(id, &newer);
                 self.end_forbidden(id, &newer);
-                if [Verb::Register, Verb::Bind]
-                    .iter()
-                    .any(|&verb| newer.rights.of(verb) != older.rights.of(verb))
-                {
+                let differs = |verb| newer.rights.of(verb) != older.rights.of(verb);
+                if differs(Verb::Register) || differs(Verb::Bind) {
                     // It alone knows what it wants to have: also what it lost, or was refused, before.
                     self.reply(id, OwnFrame::Ready(Rights::default().to_frame()));
                 }
