@@ -21,6 +21,9 @@ use crate::protocol::Code;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// Bindings that are looked at together when they are made again; what fits of them goes into one request.
+const REBIND_MAX: usize = 1000;
+
 /// Something that the application ordered and that has not ended.
 #[derive(Debug)]
 struct Order {
@@ -68,7 +71,7 @@ pub(super) struct Registrations {
     /// Batches to be registered again, before any order.
     to_restore: VecDeque<Vec<Arc<str>>>,
     /// Bindings to be made again, after the functions and before any order.
-    to_rebind: VecDeque<Vec<Binding>>,
+    to_rebind: VecDeque<Vec<Arc<BindingName>>>,
     /// A request is open.
     busy: bool,
     /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
@@ -179,14 +182,8 @@ impl Registrations {
         let leaving = self.leaving();
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
         self.to_restore = VecDeque::from([staying.cloned().collect()]);
-        let bound: Vec<Binding> = self.bound.values().cloned().collect();
-        let mut rest = &bound[..];
-        self.to_rebind.clear();
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(desk.requests.bindings_of_a_part(rest));
-            self.to_rebind.push_back(part.to_vec());
-            rest = after;
-        }
+        let bound: Vec<Arc<BindingName>> = self.bound.keys().cloned().collect();
+        self.to_rebind = bound.chunks(REBIND_MAX).map(<[_]>::to_vec).collect();
         self.ask_next(desk);
     }
 
@@ -206,10 +203,8 @@ impl Registrations {
         while !self.busy && self.stage != Stage::Down {
             if let Some(names) = self.to_restore.pop_front() {
                 self.ask_again(names, desk);
-            } else if let Some(bindings) = self.to_rebind.pop_front() {
-                self.busy = true;
-                let asked = Asked::Rebind(bindings.clone());
-                desk.requests.bind(&bindings, asked);
+            } else if let Some(keys) = self.to_rebind.pop_front() {
+                self.bind_again(keys, desk);
             } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
                 // READY says that all is registered again: what one refusal took down with it has had its
                 // second chance, and so has the order whose answer was lost.
@@ -244,6 +239,24 @@ impl Registrations {
             self.busy = true;
             desk.requests.register(&functions, Asked::Restore(asked));
         }
+    }
+
+    /// As many of these as make a part, as they are bound now; the others are next.
+    fn bind_again(&mut self, mut keys: Vec<Arc<BindingName>>, desk: &mut Desk<'_>) {
+        keys.retain(|key| self.bound.contains_key(key));
+        let bound = keys.iter().filter_map(|key| self.bound.get(key));
+        let mut bindings: Vec<Binding> = bound.cloned().collect();
+        if bindings.is_empty() {
+            return;
+        }
+        let fitting = desk.requests.bindings_of_a_part(&bindings);
+        bindings.truncate(fitting);
+        let rest = keys.split_off(fitting);
+        if !rest.is_empty() {
+            self.to_rebind.push_front(rest);
+        }
+        self.busy = true;
+        desk.requests.bind(&bindings, Asked::Rebind(keys));
     }
 
     /// Sends an order, unless its end is known already.
@@ -331,8 +344,8 @@ impl Registrations {
             (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
             (Asked::Ready | Asked::Rebind(_), Ok(_))
             | (Asked::Call(_) | Asked::Nothing | Asked::Drained, _) => {}
-            (Asked::Rebind(bindings), Err(refusal)) => {
-                self.not_rebound(bindings, &refusal, &mut desk);
+            (Asked::Rebind(keys), Err(refusal)) => {
+                self.not_rebound(keys, &refusal, &mut desk);
             }
             (Asked::Restore(names), Ok(_)) => {
                 for name in names {
@@ -373,16 +386,21 @@ impl Registrations {
 
     /// Bindings that were accepted before are refused. As with functions; but they are tried again with
     /// the next connection only.
-    fn not_rebound(&mut self, mut bindings: Vec<Binding>, refusal: &Refusal, desk: &mut Desk<'_>) {
-        if bindings.len() > 1 {
-            let half = bindings.split_off(bindings.len() / 2);
+    fn not_rebound(
+        &mut self,
+        mut keys: Vec<Arc<BindingName>>,
+        refusal: &Refusal,
+        desk: &mut Desk<'_>,
+    ) {
+        if keys.len() > 1 {
+            let half = keys.split_off(keys.len() / 2);
             self.to_rebind.push_front(half);
-            self.to_rebind.push_front(bindings);
+            self.to_rebind.push_front(keys);
             return;
         }
-        for binding in bindings {
-            let name = format!("{} -> {}", binding.event(), binding.function()).into();
-            desk.not_restored(name, refusal.clone());
+        for binding in keys.iter().filter_map(|key| self.bound.get(key)) {
+            let name = format!("{} -> {}", binding.event(), binding.function());
+            desk.not_restored(name.into(), refusal.clone());
         }
     }
 

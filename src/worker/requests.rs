@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::calls::Wish;
+use super::entry::BindingName;
 use super::{Binding, Fault, Function, Refusal};
 use crate::protocol::{
     Bin, Bind, BindingKey, Call, CallOptions, Cancel, Cast, CastOptions, Code, Emit, EmitOptions,
@@ -28,7 +29,7 @@ pub(super) enum Asked {
     /// All is registered again.
     Ready,
     /// Bindings that are made again.
-    Rebind(Vec<Binding>),
+    Rebind(Vec<Arc<BindingName>>),
     /// A call or an event of the application.
     Call(Ticket),
     /// A call that was given up: its answer is nobody's.

@@ -11,7 +11,7 @@ use crate::protocol::{
 };
 use std::sync::Arc;
 
-use crate::worker::{Function, Offer, Registered, RequestError, Standing};
+use crate::worker::{Binding, Function, Offer, Registered, RequestError, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -117,7 +117,20 @@ fn brief(message: &Message<'_>) -> String {
         Message::Cancel(it) => format!("cancel {}", it.id),
         Message::Outcome(it) => format!("result {} {:?}", it.id, it.payload.0),
         Message::Drain(_) => "drain".to_owned(),
-        Message::Bind(it) => format!("bind {} {}", it.id, it.bindings[0].event),
+        Message::Bind(it) => {
+            let ties = it
+                .bindings
+                .iter()
+                .map(|it| format!(" {}-{}", it.event, it.function));
+            format!("bind {}{}", it.id, ties.collect::<String>())
+        }
+        Message::Unbind(it) => {
+            let ties = it
+                .bindings
+                .iter()
+                .map(|it| format!(" {}-{}", it.event, it.function));
+            format!("unbind {}{}", it.id, ties.collect::<String>())
+        }
         Message::Ping(it) => format!("ping {}", it.revision),
         Message::Pong(it) => format!("pong {}", it.revision),
         Message::Failure(it) => format!("failure {} {}", it.id, it.code),

@@ -251,6 +251,21 @@ fn what_left_with_a_right_while_it_was_being_unregistered_is_not_forgotten() {
 }
 
 #[test]
+fn what_is_unbound_while_rights_change_stays_so() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    let bindings = ["a", "b"].map(|function| Binding::new("e", function));
+    bench.link.bind(bindings.to_vec()).unwrap();
+    assert_eq!(bench.written(), ["bind 2 e-a e-b"]);
+    bench.hear(&outcome(2, 12).to_frame()).unwrap();
+    bench.link.unbind(vec![Binding::new("e", "a")]).unwrap();
+    assert_eq!(bench.written(), ["unbind 3 e-a"]);
+    bench.hear(&Rights::default().to_frame()).unwrap();
+    bench.hear(&outcome(3, 13).to_frame()).unwrap();
+    assert_eq!(bench.written(), ["bind 4 e-b"]);
+}
+
+#[test]
 fn an_engine_that_is_full_is_asked_again_for_the_whole_batch() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
