@@ -103,8 +103,8 @@ impl Host {
 
     /// From now on, these are let in, with these rights.
     pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book, now: u64) {
-        for tap in self.taps.values_mut() {
-            tap.reform();
+        for (token, tap) in &mut self.taps {
+            tap.reform(&self.registrar.parties[token].cover);
         }
         self.registrar.reform(principals, book, now);
         let credentials = principals.credentials();

@@ -35,8 +35,8 @@ pub(crate) struct Tap {
     drained: bool,
     /// By which the view at the other end is made.
     cover: Cover,
-    /// A frame was begun when the rights changed: it is still by the older ones.
-    is_begun: bool,
+    /// A frame was begun when the rights changed: it is by those that held until then.
+    begun: Option<Cover>,
     /// Bytes of all frames.
     heard: u64,
     /// Behind so many bytes, the view is by another cover.
@@ -87,15 +87,16 @@ impl Tap {
         self.inbox = inbox;
     }
 
-    /// Other rights hold for what is not begun yet.
-    pub(crate) fn reform(&mut self) {
-        self.is_begun = self.inbox.held() > 0;
+    /// Other rights than `before` hold for what is not begun yet.
+    pub(crate) fn reform(&mut self, before: &Cover) {
+        if self.inbox.held() > 0 {
+            self.begun.get_or_insert_with(|| before.clone());
+        }
     }
 
-    /// A frame of the view comes, by the rights that hold now. If no RESYNC came with them, this watch shows the
-    /// same by them: what comes is covered before and after.
-    fn follow_rights(&mut self, sections: Option<&Sections<'_>>, bench: &Bench<'_>) {
-        let cover = &self.party(bench).cover;
+    /// A frame of the view comes, made by this cover. If no RESYNC came with another one, this watch shows the same
+    /// by both: what comes is covered before and after.
+    fn follow(&mut self, cover: &Cover, sections: Option<&Sections<'_>>) {
         if *cover != self.cover {
             if let Some(sections) = sections {
                 self.cover.assert_has(sections);
@@ -122,12 +123,12 @@ impl Tap {
             self.token,
             message.kind_name()
         );
-        let is_begun = std::mem::take(&mut self.is_begun);
+        let begun = self.begun.take();
+        let cover = begun.as_ref().unwrap_or(&self.party(bench).cover).clone();
         match message {
-            _ if is_begun => {}
-            Message::Resync(_) | Message::Synced(_) => self.follow_rights(None, bench),
-            Message::Snapshot(it) => self.follow_rights(Some(&it.sections), bench),
-            Message::Changes(it) => self.follow_rights(Some(&it.sections), bench),
+            Message::Resync(_) | Message::Synced(_) => self.follow(&cover, None),
+            Message::Snapshot(it) => self.follow(&cover, Some(&it.sections)),
+            Message::Changes(it) => self.follow(&cover, Some(&it.sections)),
             _ => {}
         }
         match message {
