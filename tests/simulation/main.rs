@@ -34,7 +34,13 @@ use world::World;
 
 /// Seeds that failed once. What a seed does changes with the code; what they found has tests of its own, or was
 /// put right in the model.
-const FAILED_ONCE: &[u64] = &[772_000_772, 881_001_097, 7_000_000_945];
+const FAILED_ONCE: &[u64] = &[
+    772_000_772,
+    881_001_097,
+    7_000_000_945,
+    20_261_127_110_844,
+    20_261_127_118_988,
+];
 
 /// Runs a seed. Returns what it saw, and the hash of all that happened.
 fn run(seed: u64) -> (Tally, u64) {
