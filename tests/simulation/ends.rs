@@ -34,7 +34,12 @@ impl Worker {
                 true
             }
             (Order::Register(names), "exclusive") => names.iter().any(|it| it.starts_with('x')),
-            (Order::Register(_) | Order::Bind(_), "forbidden") => self.credential.is_some(),
+            (Order::Register(names), "forbidden") => {
+                let refused = names.drain(..).map(|name| (name, self.connections));
+                self.refused.extend(refused);
+                self.credential.is_some()
+            }
+            (Order::Bind(_), "forbidden") => self.credential.is_some(),
             // Or with a right.
             (Order::Unregister(_) | Order::Unbind(_), "not_registered")
                 if self.credential.is_some() =>

@@ -40,6 +40,7 @@ const FAILED_ONCE: &[u64] = &[
     7_000_000_945,
     20_261_127_110_844,
     20_261_127_118_988,
+    20_261_127_122_602,
 ];
 
 /// Runs a seed. Returns what it saw, and the hash of all that happened.

@@ -113,10 +113,13 @@ pub(crate) struct Worker {
     pub orders: Vec<(Ticket, Order)>,
     pub wanted: BTreeSet<String>,
     pub bound: BTreeSet<Tied>,
+    /// What was refused for want of a right, and over which connection. An order that was in doubt may have had its
+    /// effect over the connection before: what of it may stay is on the board until READY.
+    pub refused: BTreeMap<String, u64>,
     pub calls: BTreeMap<Ticket, usize>,
     dial_at: u64,
     /// How many connections it made.
-    connections: u64,
+    pub connections: u64,
     /// Bytes read over the present one.
     read: u64,
     /// When its newest connection arrives: they do so in their order.
@@ -148,6 +151,7 @@ impl Worker {
             orders: Vec::new(),
             wanted: BTreeSet::new(),
             bound: BTreeSet::new(),
+            refused: BTreeMap::new(),
             calls: BTreeMap::new(),
             dial_at: scene.now,
             connections: 0,
@@ -420,8 +424,9 @@ impl Worker {
 
     fn begin_work(&mut self, work: Work, scene: &mut Scene<'_>) {
         let function = &*work.invocation.function;
+        let provides = self.provides(function);
         hold!(
-            self.provides(function),
+            provides || self.refused.get(function) == Some(&self.connections),
             "a removed provider is never called",
             "{} is asked to run {function}, which it unregistered",
             self.name
@@ -431,7 +436,7 @@ impl Worker {
             saw("a cast was run");
             return;
         };
-        if scene.dice.one_in(30) {
+        if !provides || scene.dice.one_in(30) {
             // As the shell does when the handler has just gone.
             saw("a call met a worker without a handler");
             scene.book.errands[errand]
