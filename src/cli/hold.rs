@@ -27,9 +27,15 @@ pub(super) fn until_stopped(changes: Changes, stop: Stop, first: &str) -> Result
             Notice::NotRestored { name, refusal } => {
                 let reason = refusal.to_string();
                 out.line(format_args!(
-                    "{} is not back on the board: {}",
+                    "{} is not on the board any more: {}",
                     text::visible(&name),
                     text::visible(&reason)
+                ))?;
+            }
+            Notice::Restored { name } => {
+                out.line(format_args!(
+                    "{} is back on the board",
+                    text::visible(&name)
                 ))?;
             }
             Notice::Ended(end) => {

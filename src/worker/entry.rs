@@ -2,6 +2,7 @@
 //! does not follow the board.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -155,6 +156,13 @@ pub(super) struct BindingName {
     pub(super) event: Box<str>,
     pub(super) function: Box<str>,
     pub(super) id: Box<str>,
+}
+
+/// For people: which event leads to which function.
+impl fmt::Display for BindingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.event, self.function)
+    }
 }
 
 impl Binding {

@@ -29,6 +29,11 @@ pub enum Notice {
         /// What the engine said.
         refusal: Refusal,
     },
+    /// What [`Notice::NotRestored`] told of is on the board again.
+    Restored {
+        /// As it was told there.
+        name: Arc<str>,
+    },
     /// This stream was not read in time, and what it held was dropped: read the board again. All that
     /// changes from here on is told again.
     Missed,

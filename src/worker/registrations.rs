@@ -5,7 +5,7 @@
 //! One request is open at a time. So it is always known what the engine has when the next one is made,
 //! and only the one that a lost connection left unanswered is in doubt.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ pub(super) struct Registrations {
     wanted: BTreeMap<Arc<str>, Wanted>,
     /// What it accepted of bindings.
     bound: BTreeMap<Arc<BindingName>, Binding>,
+    /// Of these, what it refused when they were made again.
+    not_bound: BTreeSet<Arc<BindingName>>,
     orders: BTreeMap<Ticket, Order>,
     ended: HashMap<Ticket, Result<Registered, RequestError>>,
     last_ticket: u64,
@@ -93,6 +95,11 @@ impl Desk<'_> {
     fn not_restored(&mut self, name: Arc<str>, refusal: Refusal) {
         log::warn!("{name} is not on the board any more: {refusal}");
         self.notices.push(Notice::NotRestored { name, refusal });
+    }
+
+    fn restored(&mut self, name: Arc<str>) {
+        log::info!("{name} is on the board again");
+        self.notices.push(Notice::Restored { name });
     }
 }
 
@@ -342,16 +349,24 @@ impl Registrations {
                 self.stage = Stage::Down;
             }
             (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
-            (Asked::Ready | Asked::Rebind(_), Ok(_))
-            | (Asked::Call(_) | Asked::Nothing | Asked::Drained, _) => {}
+            (Asked::Ready, Ok(_)) | (Asked::Call(_) | Asked::Nothing | Asked::Drained, _) => {}
+            (Asked::Rebind(keys), Ok(_)) => {
+                for key in keys.iter().filter(|key| self.not_bound.remove(*key)) {
+                    desk.restored(key.to_string().into());
+                }
+            }
             (Asked::Rebind(keys), Err(refusal)) => {
                 self.not_rebound(keys, &refusal, &mut desk);
             }
             (Asked::Restore(names), Ok(_)) => {
                 for name in names {
                     if let Some(wanted) = self.wanted.get_mut(&name) {
+                        let was_refused = wanted.is_refused();
                         wanted.standing = Standing::Listed;
                         desk.view.set_own(&name, true);
+                        if was_refused {
+                            desk.restored(name);
+                        }
                     }
                 }
             }
@@ -398,9 +413,10 @@ impl Registrations {
             self.to_rebind.push_front(keys);
             return;
         }
-        for binding in keys.iter().filter_map(|key| self.bound.get(key)) {
-            let name = format!("{} -> {}", binding.event(), binding.function());
-            desk.not_restored(name.into(), refusal.clone());
+        for key in keys {
+            if self.bound.contains_key(&key) && self.not_bound.insert(key.clone()) {
+                desk.not_restored(key.to_string().into(), refusal.clone());
+            }
         }
     }
 
@@ -474,6 +490,7 @@ impl Registrations {
             (What::Unbind(bindings), true) => {
                 for binding in bindings {
                     self.bound.remove(&binding.key);
+                    self.not_bound.remove(&binding.key);
                 }
             }
             (What::Bind(_) | What::Unbind(_), false) => {}

@@ -139,6 +139,13 @@ fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
     });
     assert_eq!((&*lost.0, &*lost.1.code), (create, "forbidden"));
     house.reload(&with_x(&bindings));
+    for name in [create, "order.paid -> orders::create"] {
+        let back = await_notice(&mut notices, |notice| match notice {
+            Notice::Restored { name } => Some(name),
+            _ => None,
+        });
+        assert_eq!(&*back, name);
+    }
     board.wait_for(create, PATIENCE).unwrap();
     board
         .wait_until(PATIENCE, |board| board.bindings().len() == 1)

@@ -48,7 +48,7 @@ impl Replica {
                 self.connected = false;
             }
             Notice::Synced { .. } => assert!(self.connected),
-            Notice::NotRestored { .. } => {}
+            Notice::NotRestored { .. } | Notice::Restored { .. } => {}
             Notice::Missed => panic!("a link misses nothing"),
             Notice::Ended(_) => self.ended = true,
         }

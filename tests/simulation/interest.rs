@@ -61,6 +61,7 @@ const ALL: &[&str] = &[
     "what did not come back after a restart was removed",
     "what somebody may no longer have left the board",
     "what was not confirmed left the board",
+    "what was refused after a reconnect came back",
     "what was registered before was refused after a reconnect",
 ];
 

@@ -64,6 +64,9 @@ impl Replica {
             Notice::NotRestored { .. } => {
                 saw("what was registered before was refused after a reconnect");
             }
+            Notice::Restored { .. } => {
+                saw("what was refused after a reconnect came back");
+            }
             Notice::Connected(_) | Notice::Ended(_) => {}
             Notice::Missed => panic!("a link's own notices are never missed"),
         }

@@ -193,7 +193,7 @@ impl Follower {
                 self.reporter.board(&board, &self.providers)
             }
             // A watch provides nothing, and its end is seen by the caller.
-            Notice::NotRestored { .. } | Notice::Ended(_) => Ok(()),
+            Notice::NotRestored { .. } | Notice::Restored { .. } | Notice::Ended(_) => Ok(()),
         }
     }
 

@@ -231,6 +231,8 @@ fn when_rights_change_all_is_registered_and_bound_again() {
     bench.hear(&outcome(6, 14).to_frame()).unwrap();
     assert_eq!(bench.standing("b"), Some(Standing::Listed));
     assert_eq!(bench.written(), Vec::<String>::new());
+    let notices = bench.link.take_notices();
+    assert!(matches!(&notices[..], [Notice::Restored { name }] if &**name == "b"));
 }
 
 #[test]
