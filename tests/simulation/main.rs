@@ -41,6 +41,7 @@ const FAILED_ONCE: &[u64] = &[
     20_261_127_110_844,
     20_261_127_118_988,
     20_261_127_122_602,
+    20_261_127_154_556,
 ];
 
 /// Runs a seed. Returns what it saw, and the hash of all that happened.

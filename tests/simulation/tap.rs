@@ -293,7 +293,7 @@ impl Tap {
         );
         let missing = history.concerning(&self.cover, self.mine, revision);
         hold!(
-            missing == 0,
+            missing == 0 || bench.registrar.leaves_with_old_rights(self.party(bench)),
             "nothing overtakes the changes before it",
             "connection {:x} is told of {what} at {revision} and stands at {}: {missing} steps are missing",
             self.token,

@@ -33,6 +33,14 @@ impl Registrar {
         }
     }
 
+    /// Whether somebody is on its way out with rights that nobody has any more: what is still written to it is by
+    /// those, and nobody keeps for them any more what a worker's change is to whom. No view is resumed from there.
+    pub(crate) fn leaves_with_old_rights(&self, party: &Party) -> bool {
+        let principals = self.principals.as_ref();
+        matches!(party.phase, Phase::Over(_))
+            && principals.is_some_and(|it| it.permit(&party.credential) != Some(&party.permit))
+    }
+
     /// Calls that wait and may no longer be made end.
     fn forbid_calls(&self, token: u64, permit: &Permit, book: &mut Book, now: u64) {
         let party = &self.parties[&token];
