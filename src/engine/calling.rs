@@ -17,7 +17,7 @@ const TIMEOUT_DEFAULT: u64 = 30_000;
 /// The longest deadline, in milliseconds: a day.
 const TIMEOUT_MAX: u64 = 86_400_000;
 /// Bytes of a frame that payload and headers leave to the rest of an INVOKE or a cast, names included.
-pub(super) const INVOKE_REST: u64 = 1024;
+const INVOKE_REST: u64 = 1024;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, id: ConnId, call: &Call<'_>, now: Time) {
@@ -179,9 +179,14 @@ impl Engine {
         Some(Refusal::over(flag, Code::PayloadTooLarge, &message))
     }
 
+    /// Whether an INVOKE or a cast with these may be added to what waits.
+    pub(super) fn fits_sending(&self, payload: &[u8], headers: &[u8]) -> bool {
+        self.fits_outbound(INVOKE_REST as usize + payload.len() + headers.len())
+    }
+
     /// What speaks against sending this to a provider now, whoever that is.
     fn check_sending(&self, payload: &[u8], headers: &[u8]) -> Option<Refusal> {
-        if self.fits_outbound(INVOKE_REST as usize + payload.len() + headers.len()) {
+        if self.fits_sending(payload, headers) {
             return None;
         }
         let flag = Limits::FLAGS.max_outbound_total;

@@ -9,7 +9,6 @@ use crate::protocol::{
 };
 
 use super::board::{Definition, Name, binding_key, split_binding_key};
-use super::calling::INVOKE_REST;
 use super::connection::Identity;
 use super::entry::encoded;
 use super::namespace::Namespace;
@@ -234,8 +233,8 @@ impl Engine {
     /// Whether there is room for one more copy of what one sender may have sent to very many.
     fn takes_cast(&mut self, cast: &Cast<'_>) -> bool {
         let limit = self.config.limits.max_outbound_total;
-        let bytes = INVOKE_REST as usize + cast.payload.len() + cast.ext.headers.len();
-        let takes = self.spare.waiting() as u64 <= limit && self.fits_outbound(bytes);
+        let takes = self.spare.waiting() as u64 <= limit
+            && self.fits_sending(&cast.payload, &cast.ext.headers);
         if !takes {
             let flag = Limits::FLAGS.max_outbound_total;
             self.stats.count_limited(flag);

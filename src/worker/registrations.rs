@@ -400,7 +400,7 @@ impl Registrations {
     }
 
     /// Bindings that were accepted before are refused. As with functions; but they are tried again with
-    /// the next connection only.
+    /// the next connection, or when rights change, only.
     fn not_rebound(
         &mut self,
         mut keys: Vec<Arc<BindingName>>,
