@@ -101,6 +101,8 @@ pub(crate) struct Ledger {
     pub stopped: bool,
     /// Limits on calls are so tight that they may be met.
     pub tight: bool,
+    /// So few calls may be held for nobody (`max_calls_total`) that whoever holds one may be sent no others.
+    pub crowds: bool,
 }
 
 impl Ledger {
@@ -273,12 +275,16 @@ impl Ledger {
     /// Somebody provided the function for certain in this whole turn; with `room`, and could take a call at
     /// any time in it.
     fn surely(&self, function: &str, pinned: Option<u64>, room: bool) -> bool {
+        let takes_another = |peer: &Peer| {
+            let held = peer.carried + peer.fresh;
+            held < peer.capacity && (held == 0 || !self.crowds)
+        };
         self.peers.iter().any(|peer| {
             !peer.gone
                 && peer.steady.contains(function)
                 && peer.certain.contains(function)
                 && pinned.is_none_or(|worker| worker == peer.worker)
-                && (!room || peer.carried + peer.fresh < peer.capacity)
+                && (!room || takes_another(peer))
         })
     }
 
