@@ -380,6 +380,7 @@ const MALFORMED: &[&str] = &[
     "key_not_string",
     "duplicate_key",
     "too_many_keys",
+    "too_many_elements",
 ];
 
 fn decode_error(error: &DecodeError) -> &'static str {
@@ -397,5 +398,6 @@ fn decode_error(error: &DecodeError) -> &'static str {
         Malformed::KeyNotString => 7,
         Malformed::DuplicateKey => 8,
         Malformed::TooManyKeys => 9,
+        Malformed::TooManyElements => 10,
     }]
 }

@@ -4,7 +4,8 @@
 use log::debug;
 
 use crate::protocol::{
-    Code, Executed, Failure, FrameError, Hot, Message, NoExtensions, Pong, Text,
+    Changes, Code, Executed, Failure, FrameError, Hot, Message, NoExtensions, Pong, Snapshot, Text,
+    kind_of,
 };
 
 use super::connection::{Phase, Unread};
@@ -214,6 +215,16 @@ impl Engine {
                     self.handle_answer(id, request, &Ending::Result(&payload), now);
                 }
             };
+        }
+        // Lists of lists: to read them only to see that they are nothing to say here would cost too much.
+        let costly = match kind_of(frame) {
+            Some(Snapshot::KIND) => Some("SNAPSHOT"),
+            Some(Changes::KIND) => Some("CHANGES"),
+            _ => None,
+        };
+        if let Some(kind) = costly {
+            let message = format!("{kind} is the engine's to send");
+            return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
         let message = match Message::decode(frame) {
             Ok(message) => message,

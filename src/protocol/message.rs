@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use serde::de::{Error, SeqAccess};
+use rmp_serde::Deserializer;
+use rmp_serde::decode::ReadRefReader;
+use serde::de::{DeserializeSeed, Error, SeqAccess};
 
 use super::Malformed;
 use super::wire::{Field, Strict};
@@ -150,38 +152,27 @@ macro_rules! messages {
                 &[ $( (stringify!($name), $kind), )* ];
         }
 
-        pub(super) struct Fields;
-
-        impl<'de> serde::de::Visitor<'de> for Fields {
-            type Value = Message<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an array that starts with a kind")
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(
-                self,
-                mut seq: A,
-            ) -> Result<Message<'de>, A::Error> {
-                use super::message::{extensions, field};
-                let kind: u64 = field(&mut seq, "kind", "Message")?;
-                let message = match kind {
-                    $( $kind => {
-                        Message::$name($name {
-                            $( $field: field(
-                                &mut seq, stringify!($field), stringify!($name),
-                            )?, )*
-                            ext: extensions(&mut seq, stringify!($name))?,
-                        })
-                    } )*
-                    _ if kind < super::FIRST_UNANSWERED_KIND => {
-                        Message::Unknown { kind, id: Some(field(&mut seq, "id", "request")?) }
-                    }
-                    _ => Message::Unknown { kind, id: None },
-                };
-                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-                Ok(message)
-            }
+        /// Reads the elements of a well-formed body as far as this version knows them.
+        pub(super) fn read_elements<'de, A: serde::de::SeqAccess<'de>>(
+            mut seq: A,
+        ) -> Result<Message<'de>, A::Error> {
+            use super::message::{extensions, field};
+            let kind: u64 = field(&mut seq, "kind", "Message")?;
+            let message = match kind {
+                $( $kind => {
+                    Message::$name($name {
+                        $( $field: field(
+                            &mut seq, stringify!($field), stringify!($name),
+                        )?, )*
+                        ext: extensions(&mut seq, stringify!($name))?,
+                    })
+                } )*
+                _ if kind < super::FIRST_UNANSWERED_KIND => {
+                    Message::Unknown { kind, id: Some(field(&mut seq, "id", "request")?) }
+                }
+                _ => Message::Unknown { kind, id: None },
+            };
+            Ok(message)
         }
     };
     (@owned $name:ident $own:lifetime $life:lifetime) => { $name<$own> };
@@ -202,6 +193,12 @@ impl Message<'_> {
             _ => self.kind_name().to_uppercase(),
         }
     }
+}
+
+/// The number that stands first in a body, of which nothing else is looked at; `None` if there is none.
+pub(crate) fn kind_of(mut body: &[u8]) -> Option<u64> {
+    rmp::decode::read_array_len(&mut body).ok()?;
+    rmp::decode::read_int(&mut body).ok()
 }
 
 /// The next positional field, or an error that names it.
@@ -233,11 +230,33 @@ pub(super) fn extensions<'de, T: Field<'de> + Default, A: SeqAccess<'de>>(
     }
 }
 
+/// The elements of a body. `rmp_serde` wants to see the last of an array; here nobody looks at what a newer peer says
+/// behind all that is known: it is well-formed, and it may be a megabyte.
+struct Elements<'de> {
+    rest: Deserializer<ReadRefReader<'de, [u8]>>,
+    left: u32,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = rmp_serde::decode::Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Self::Error> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(&mut self.rest).map(Some)
+    }
+}
+
 /// Reads a well-formed body of any kind.
-pub(super) fn decode_generally(body: &[u8]) -> Result<Message<'_>, DecodeError> {
-    use serde::de::Deserializer;
-    rmp_serde::Deserializer::from_read_ref(body)
-        .deserialize_seq(super::kinds::Fields)
+pub(super) fn decode_generally(mut body: &[u8]) -> Result<Message<'_>, DecodeError> {
+    let left = rmp::decode::read_array_len(&mut body).map_err(|_| Malformed::NotAnArray)?;
+    let rest = Deserializer::from_read_ref(body);
+    super::kinds::read_elements(Elements { rest, left })
         .map_err(|error| DecodeError::Field(error.to_string()))
 }
 
@@ -324,6 +343,19 @@ mod tests {
         let prefix = hello(serde_json::json!({"watch": {"functions": [1]}}));
         assert!(prefix.contains("`watch`: `functions`: "), "{prefix}");
         assert!(hello(serde_json::json!([])).starts_with("Hello, extensions: "));
+    }
+
+    #[test]
+    fn the_kind_is_found_without_the_rest() {
+        use super::kind_of;
+        assert_eq!(kind_of(&[0x92, 70]), Some(70));
+        assert_eq!(
+            kind_of(&[0xdd, 0, 0, 0, 2, 0xcf, 0, 0, 0, 0, 0, 0, 0, 70]),
+            Some(70)
+        );
+        assert_eq!(kind_of(&[0x92, 0xa1, b'x']), None);
+        assert_eq!(kind_of(&[0x92]), None);
+        assert_eq!(kind_of(&[70]), None);
     }
 
     #[test]

@@ -16,13 +16,14 @@ pub use code::{Code, Executed};
 pub use frame::{FrameError, HEADER_LEN, Inbox, MAX_FRAME_CEILING, begin_frame, end_frame};
 pub(crate) use hot::Hot;
 pub use kinds::*;
+pub(crate) use message::kind_of;
 pub use message::{DecodeError, Message};
 pub use name::{NAME_MAX, NameError, check_event_name, check_function_name, check_worker_name};
 pub use sections::{
     BindingEntry, BindingKey, BindingSection, Definition, FunctionSection, Sections, Watch,
     WorkerEntry, WorkerKey, WorkerSection,
 };
-pub use wellformed::{MAX_DEPTH, MAX_MAP_KEYS, Malformed, check_wellformed};
+pub use wellformed::{MAX_DEPTH, MAX_ELEMENTS, MAX_MAP_KEYS, Malformed, check_wellformed};
 pub use wire::{Bin, Text};
 
 /// The protocol version spoken here. A HELLO lists the versions its sender speaks; the engine picks

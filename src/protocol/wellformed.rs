@@ -13,6 +13,11 @@ pub const MAX_DEPTH: usize = 32;
 /// must be small; the largest map of the protocol has a dozen, the rest is room to grow.
 pub const MAX_MAP_KEYS: usize = 64;
 
+/// Elements that one array of the envelope may have. An element of one byte is read into a hundred times as much:
+/// without a bound, a frame of a megabyte would take a tenth of a second, in which nobody else is served. As many
+/// as one worker may have functions (`--max-functions`).
+pub const MAX_ELEMENTS: usize = 65_536;
+
 /// Why a frame body is not a well-formed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
@@ -34,6 +39,8 @@ pub enum Malformed {
     KeyNotString,
     /// The same key twice in one map.
     DuplicateKey,
+    /// More than [`MAX_ELEMENTS`] elements in one array.
+    TooManyElements,
     /// More than [`MAX_MAP_KEYS`] keys in one map.
     TooManyKeys,
 }
@@ -50,6 +57,12 @@ impl fmt::Display for Malformed {
             Self::InvalidUtf8 => f.write_str("a string that is not UTF-8"),
             Self::KeyNotString => f.write_str("a map key that is not a string"),
             Self::DuplicateKey => f.write_str("the same key twice in a map"),
+            Self::TooManyElements => {
+                write!(
+                    f,
+                    "more than {MAX_ELEMENTS} elements in an array: take several requests"
+                )
+            }
             Self::TooManyKeys => write!(f, "more than {MAX_MAP_KEYS} keys in a map"),
         }
     }
@@ -135,6 +148,9 @@ impl<'a> Walk<'a> {
 
     fn array(&mut self, n: usize, depth: usize) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
+        if n > MAX_ELEMENTS {
+            return Err(Malformed::TooManyElements);
+        }
         // Every element takes at least one byte: a header that lies is refused before the first.
         if n > self.rest.len() {
             return Err(Malformed::Truncated);
@@ -197,7 +213,9 @@ mod tests {
             (&[0x91, 0xa2, 0xff, 0xff], Malformed::InvalidUtf8),
             (&[0x91, 0xa5, b'a'], Malformed::Truncated),
             (&[0x91, 0xc6, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
-            (&[0xdd, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
+            (&[0xdd, 0xff, 0xff, 0xff, 0xff], Malformed::TooManyElements),
+            (&[0xdd, 0, 1, 0, 1], Malformed::TooManyElements),
+            (&[0xdd, 0, 1, 0, 0], Malformed::Truncated),
             (&[0x91, 0xdf, 0xff, 0xff, 0xff, 0xff], Malformed::Truncated),
             (&[0x91, 0x81, 0x01, 0x01], Malformed::KeyNotString),
             (
@@ -226,6 +244,19 @@ mod tests {
             check_wellformed(&nested(1_000_000)),
             Err(Malformed::TooDeep)
         );
+    }
+
+    #[test]
+    fn an_array_that_is_too_long_is_refused_by_its_header() {
+        let list = |n: usize| {
+            let header = [&[0x92, 0x01, 0xdd][..], &(n as u32).to_be_bytes()].concat();
+            [header, vec![0x80; n]].concat()
+        };
+        assert_eq!(check_wellformed(&list(MAX_ELEMENTS)), Ok(()));
+        // Nothing of it is looked at: neither is its first element seen to be none.
+        let mut long = list(MAX_ELEMENTS + 1);
+        long[7] = 0xc1;
+        assert_eq!(check_wellformed(&long), Err(Malformed::TooManyElements));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::entry::BindingName;
 use super::{Binding, Fault, Function, Refusal};
 use crate::protocol::{
     Bin, Bind, BindingKey, Call, CallOptions, Cancel, Cast, CastOptions, Code, Emit, EmitOptions,
-    Executed, Failure, FailureOptions, MAX_FRAME_CEILING, NoExtensions, Outcome, OutcomeOptions,
-    Ready, Register, Text, Unbind, Unregister, WorkerLimits,
+    Executed, Failure, FailureOptions, MAX_ELEMENTS, MAX_FRAME_CEILING, NoExtensions, Outcome,
+    OutcomeOptions, Ready, Register, Text, Unbind, Unregister, WorkerLimits,
 };
 
 /// Names one request of the application, across reconnects. Never used again.
@@ -314,18 +314,8 @@ impl Requests {
 
     /// Why these bindings are too many for one frame, or one of them is too long.
     pub(super) fn bindings_refusal(&self, bindings: &[Binding]) -> Option<Refusal> {
-        let limit = self.max_frame();
-        let bytes = bindings.iter().map(bytes_of).sum::<usize>() + 64;
-        (bytes > limit).then(|| {
-            refusal(
-                Code::FrameTooLarge,
-                &format!(
-                    "{} bindings make a frame of {bytes} bytes, the engine's limit is {limit} \
-                     (--max-frame): take several batches",
-                    bindings.len()
-                ),
-            )
-        })
+        let bytes = bindings.iter().map(bytes_of).sum();
+        self.request_refusal("bindings", bindings.len(), bytes)
     }
 
     /// How many of these bindings make a part of a bearable size.
@@ -368,18 +358,22 @@ impl Requests {
 
     /// Why these names are too many for one frame.
     pub(super) fn names_refusal(&self, names: &[Arc<str>]) -> Option<Refusal> {
-        let limit = self.max_frame();
-        let bytes = names.iter().map(|name| name.len() + 3).sum::<usize>() + 64;
-        (bytes > limit).then(|| {
-            refusal(
-                Code::FrameTooLarge,
-                &format!(
-                    "{} names make a frame of {bytes} bytes, the engine's limit is {limit} \
-                     (--max-frame): unregister them in several batches",
-                    names.len()
-                ),
-            )
-        })
+        let bytes = names.iter().map(|name| name.len() + 3).sum();
+        self.request_refusal("names", names.len(), bytes)
+    }
+
+    /// Why `count` entries of so many bytes can't stand in one request.
+    fn request_refusal(&self, entries: &str, count: usize, bytes: usize) -> Option<Refusal> {
+        let (bytes, limit) = (bytes + 64, self.max_frame());
+        let why = if bytes > limit {
+            format!("make a frame of {bytes} bytes, the engine's limit is {limit} (--max-frame)")
+        } else if count > MAX_ELEMENTS {
+            format!("are more than the {MAX_ELEMENTS} that one request can list")
+        } else {
+            return None;
+        };
+        let message = format!("{count} {entries} {why}: take several requests");
+        Some(refusal(Code::FrameTooLarge, &message))
     }
 }
 

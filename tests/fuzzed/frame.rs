@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use callboard::protocol::{
-    DecodeError, FrameError, HEADER_LEN, Inbox, MAX_DEPTH, MAX_FRAME_CEILING, MAX_MAP_KEYS,
-    Malformed, Message, check_wellformed,
+    DecodeError, FrameError, HEADER_LEN, Inbox, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME_CEILING,
+    MAX_MAP_KEYS, Malformed, Message, check_wellformed,
 };
 use rmpv::Value;
 
@@ -141,7 +141,9 @@ fn is_plain(value: &Value, depth: usize) -> bool {
         Value::Ext(..) => false,
         Value::String(text) => text.as_str().is_some(),
         Value::Array(elements) => {
-            depth > 0 && elements.iter().all(|element| is_plain(element, depth - 1))
+            depth > 0
+                && elements.len() <= MAX_ELEMENTS
+                && elements.iter().all(|element| is_plain(element, depth - 1))
         }
         Value::Map(entries) => {
             let keys: BTreeSet<_> = entries.iter().filter_map(|(key, _)| key.as_str()).collect();

@@ -374,6 +374,19 @@ fn batches_span_frames_within_the_limit() {
 }
 
 #[test]
+fn a_request_lists_no_more_than_an_array_may_have() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    let most = crate::protocol::MAX_ELEMENTS;
+    let names: Vec<Arc<str>> = (0..=most).map(|index| index.to_string().into()).collect();
+    let ticket = bench.link.unregister(names).unwrap();
+    let refusal = bench.link.take_end(ticket).unwrap().unwrap_err();
+    assert_eq!(refusal.code(), "frame_too_large");
+    assert!(refusal.to_string().contains("65537 names"), "{refusal}");
+    assert_eq!(bench.written(), Vec::<String>::new());
+}
+
+#[test]
 fn nothing_follows_a_goodbye() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
