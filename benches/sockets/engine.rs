@@ -16,11 +16,12 @@ pub(super) const ROLE: &str = "engine";
 
 /// The limits under which it runs. Nobody is pinged, expired or rationed: what is counted is what the bench
 /// causes.
-const FLAGS: [(&str, u64); 4] = [
+const FLAGS: [(&str, u64); 5] = [
     ("ping-after", 3_600_000),
     ("silence", 7_200_000),
     ("write-deadline", 7_200_000),
     ("changes-per-second", 0),
+    ("entries-per-second", 0),
 ];
 
 /// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor; `spin=always`, or

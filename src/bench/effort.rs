@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::sample::{Counters, Sample};
 
-/// The flag of the budget that one connection has for changes.
-const BUDGET: &str = "changes-per-second";
+/// The flags of the budget that one connection has for changes.
+const BUDGET: [&str; 2] = ["changes-per-second", "entries-per-second"];
 
 /// See the top of this file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Effort {
     /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
     pub engine_work: Option<EngineWork>,
     /// How often a connection had used up the engine's budget for changes and was slowed down to it
-    /// (`--changes-per-second`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
+    /// (`--changes-per-second`, `--entries-per-second`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
     /// not tell.
     pub budget_met: Option<u64>,
 }
@@ -63,10 +63,11 @@ impl Effort {
             load_cpu_seconds: used(before.load_cpu, after.load_cpu),
             engine_work: counters.map(|(before, after)| EngineWork::between(before, after)),
             budget_met: counters.map(|(before, after)| {
-                let met = |counters: &Counters| counters.limited.get(BUDGET).copied();
-                met(after)
-                    .unwrap_or(0)
-                    .saturating_sub(met(before).unwrap_or(0))
+                let met = |counters: &Counters| -> u64 {
+                    let met = BUDGET.iter().filter_map(|flag| counters.limited.get(*flag));
+                    met.sum()
+                };
+                met(after).saturating_sub(met(before))
             }),
         }
     }
@@ -129,7 +130,9 @@ mod tests {
             revisions: 7,
             ..Counters::default()
         };
-        counters.limited.insert(BUDGET.to_owned(), 3);
+        for (flag, met) in BUDGET.into_iter().zip([1, 2]) {
+            counters.limited.insert(flag.to_owned(), met);
+        }
         let after = Sample {
             at: at + Duration::from_secs(2),
             counters: Some(counters),

@@ -8,6 +8,7 @@ use crate::protocol::{Definition, Inbox};
 use super::account::{Account, Share};
 use super::audience::Cover;
 use super::board::{Definition as Encoded, Name};
+use super::budget::Budget;
 use super::entry::encoded;
 use super::gate::Grant;
 use super::outbox::Outbox;
@@ -39,7 +40,7 @@ pub(super) enum Phase {
 pub(super) struct Pause {
     /// Its replies pile up.
     pub(super) outbound: bool,
-    /// It changed the board faster than its budget.
+    /// It overdrew its budget for changes of the board.
     pub(super) budget: bool,
 }
 
@@ -184,8 +185,7 @@ pub(super) struct Connection {
     /// A PING was sent in this silence.
     pub(super) pinged: bool,
     pub(super) pause: Pause,
-    /// When the change budget will be even.
-    pub(super) budget_even: Time,
+    pub(super) budget: Budget,
     /// In the queue of those that are owed frames of their own; of those that wait for receipts; of the others: see
     /// [`super::due`].
     pub(super) queued_reply: bool,
@@ -221,7 +221,7 @@ impl Connection {
             stalled: false,
             pinged: false,
             pause: Pause::default(),
-            budget_even: now,
+            budget: Budget::new(now),
             queued_reply: false,
             queued_receipt: false,
             queued: false,

@@ -6,7 +6,6 @@ use crate::protocol::{Code, NoExtensions, Ping};
 
 use super::connection::{Connection, Phase};
 use super::refusal::Refusal;
-use super::registration::BURST;
 use super::{ConnId, Engine, Shutdown, Time, Timer};
 
 /// The bytes of an announced frame for which a peer gets a further second.
@@ -19,7 +18,7 @@ enum Due {
     Ping,
     /// What a newcomer did not register again leaves.
     Confirm,
-    /// The change budget is even: read again.
+    /// The budget allows it: read again.
     Unpause,
     /// End the connection, for this reason.
     End(Code),
@@ -51,8 +50,7 @@ impl Connection {
             consider(after(since, limits.write_deadline), Due::End(Code::TooSlow));
         }
         if self.pause.budget {
-            let even = self.budget_even.0.saturating_sub(BURST / 2);
-            consider(Time(even), Due::Unpause);
+            consider(self.budget.restored(), Due::Unpause);
         }
         // While the engine does not read, a peer can't be blamed for silence.
         if !self.pause.any() {
@@ -68,11 +66,9 @@ impl Connection {
                 consider(after(unread.since, wait), Due::End(Code::FrameTimeout));
             }
         }
-        if self
-            .identity
-            .as_ref()
-            .is_some_and(|identity| identity.unconfirmed)
-        {
+        // Its READY may be among what is not read. Replies that pile up are its own fault.
+        let unconfirmed = self.identity.as_ref().is_some_and(|it| it.unconfirmed);
+        if unconfirmed && !self.pause.budget {
             consider(after(self.heard, limits.ready_timeout), Due::Confirm);
         }
         earliest

@@ -19,11 +19,18 @@ use super::rights::Verb;
 use super::roster::Worker;
 use super::routing::Choice;
 use super::stats::Dropped;
-use super::{ConnId, Engine, Shutdown, live};
+use super::{ConnId, Engine, Shutdown, Time, live};
 use crate::limits::Limits;
 
 impl Engine {
-    pub(super) fn handle_bind(&mut self, id: ConnId, request: u64, bindings: &[BindingEntry<'_>]) {
+    pub(super) fn handle_bind(
+        &mut self,
+        id: ConnId,
+        request: u64,
+        bindings: &[BindingEntry<'_>],
+        now: Time,
+    ) {
+        self.charge_entries(id, bindings.len(), now);
         match self.bind(id, bindings) {
             Ok(()) => self.reply(id, OwnFrame::Registered(request)),
             Err(refusal) => self.refuse(id, request, &refusal),
@@ -59,7 +66,14 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn handle_unbind(&mut self, id: ConnId, request: u64, keys: &[BindingKey<'_>]) {
+    pub(super) fn handle_unbind(
+        &mut self,
+        id: ConnId,
+        request: u64,
+        keys: &[BindingKey<'_>],
+        now: Time,
+    ) {
+        self.charge_entries(id, keys.len(), now);
         let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
             return;
         };

@@ -245,7 +245,7 @@ impl Engine {
         }
         match message {
             Message::Register(register) => self.handle_register(id, &register, now),
-            Message::Unregister(unregister) => self.handle_unregister(id, &unregister),
+            Message::Unregister(unregister) => self.handle_unregister(id, &unregister, now),
             Message::Ready(ready) => self.handle_ready(id, ready.id, now),
             Message::Ping(_) => {
                 let pong = Pong {
@@ -260,8 +260,8 @@ impl Engine {
             Message::Hello(_) => {
                 self.say_goodbye(id, Code::ProtocolError, "a second HELLO", now);
             }
-            Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings),
-            Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings),
+            Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings, now),
+            Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings, now),
             Message::Call(call) => self.handle_call(id, &call, now),
             Message::Cancel(cancel) => self.handle_cancel(id, cancel.id, now),
             Message::Outcome(outcome) => {

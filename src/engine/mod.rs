@@ -16,6 +16,7 @@ mod account;
 mod admission;
 mod audience;
 mod board;
+mod budget;
 mod builtin;
 mod call;
 mod calling;
@@ -354,7 +355,7 @@ impl Engine {
         self.concerned = kept(concerned);
         let mut causers = std::mem::take(&mut self.causers);
         for id in causers.drain(..) {
-            self.charge(id, causers_pay, now);
+            self.charge_step(id, causers_pay, now);
         }
         debug_assert!(self.causers.is_empty(), "charging charges nobody else");
         self.causers = kept(causers);

@@ -19,6 +19,7 @@ use crate::limits::Limits;
 
 impl Engine {
     pub(super) fn handle_register(&mut self, id: ConnId, register: &Register<'_>, now: Time) {
+        self.charge_entries(id, register.functions.len(), now);
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
@@ -110,7 +111,8 @@ impl Engine {
         Ok(awaited)
     }
 
-    pub(super) fn handle_unregister(&mut self, id: ConnId, unregister: &Unregister<'_>) {
+    pub(super) fn handle_unregister(&mut self, id: ConnId, unregister: &Unregister<'_>, now: Time) {
+        self.charge_entries(id, unregister.names.len(), now);
         let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
             return;
         };
@@ -138,42 +140,7 @@ impl Engine {
         *self.stats.refused.entry(refusal.code.as_str()).or_default() += 1;
         self.fail(id, request, refusal.code, &refusal.message);
     }
-
-    /// Notes who pays for this turn's revision step.
-    pub(super) fn note_causer(&mut self, id: ConnId) {
-        let Some(conn) = super::live(&mut self.connections, id) else {
-            return;
-        };
-        if !std::mem::replace(&mut conn.caused, true) {
-            self.causers.push(id);
-        }
-    }
-
-    /// Takes one revision step out of a connection's change budget; one that is overdrawn is not read until
-    /// it is even again. `pays` is false in a turn whose net effect was empty.
-    pub(super) fn charge(&mut self, id: ConnId, pays: bool, now: Time) {
-        let rate = self.config.limits.changes_per_second;
-        let Some(conn) = super::live(&mut self.connections, id) else {
-            return;
-        };
-        conn.caused = false;
-        if rate == 0 || !pays {
-            return;
-        }
-        conn.budget_even = conn.budget_even.max(now);
-        conn.budget_even.0 += 1_000_000 / rate;
-        if conn.budget_even.0 - now.0 > BURST {
-            if !std::mem::replace(&mut conn.pause.budget, true) {
-                let flag = Limits::FLAGS.changes_per_second;
-                self.stats.count_limited(flag);
-            }
-            self.arm(id, now);
-        }
-    }
 }
-
-/// A connection may be this far ahead of its change budget, in microseconds: one second's worth.
-pub(super) const BURST: u64 = 1_000_000;
 
 /// Checks a definition by itself and adds it to the batch.
 fn collect(

@@ -194,50 +194,6 @@ fn progress_after_a_stall_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_worker_that_changes_the_board_too_fast_is_slowed_and_nobody_else_is() {
-    let mut world = World::new(Limits {
-        changes_per_second: 100,
-        ..Limits::default()
-    });
-    let watcher = world.join("w", &Cover::new(&[""], &[]));
-    let (fast, calm) = (
-        world.join("fast", &nothing()),
-        world.join("calm", &nothing()),
-    );
-    // In one virtual second it may make 100 steps on top of its burst of 100.
-    for turn in 0..1000u32 {
-        if world.links[fast].up.is_empty() {
-            let name = format!("f{turn}");
-            world.register(fast, &[&name]);
-        }
-        world.turn();
-        world.wait(1);
-    }
-    let steps = world.reader(watcher).steps.len();
-    assert!((150..=260).contains(&steps), "{steps} steps in a second");
-    let id = world.register(calm, &["calm"]);
-    world.turn();
-    assert!(world.ending(calm, id).is_ok());
-    // While it is not read its silence does not count, and in the end all of it is done.
-    world.settle();
-    assert_eq!(goodbye(&world, fast), None);
-}
-
-#[test]
-fn one_batch_is_one_step_of_the_budget() {
-    let mut world = World::new(Limits {
-        changes_per_second: 2,
-        ..Limits::default()
-    });
-    let worker = world.join("p", &nothing());
-    let names: Vec<String> = (0..1000).map(|index| format!("f{index}")).collect();
-    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-    world.register(worker, &names);
-    world.turn();
-    assert!(world.engine.wants_read(world.links[worker].id));
-}
-
-#[test]
 fn a_peer_whose_replies_pile_up_is_not_read_until_it_reads() {
     let limits = Limits {
         max_outbound: 1000,

@@ -212,6 +212,18 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        flag: "entries-per-second",
+        set: |limits| limits.entries_per_second = 10,
+        meet: |stage| {
+            let world = &mut stage.world;
+            let worker = world.join("x", &nothing());
+            world.register(worker, &["engine::refused"; 11]);
+            world.turn();
+            assert!(!world.engine.wants_read(world.links[worker].id));
+            Met::Felt
+        },
+    },
+    Case {
         flag: "send-buffer",
         set: |_| {},
         meet: |_| BUFFERS,

@@ -1,5 +1,6 @@
 //! The engine's promises, held against the pure core: no socket, no clock, every interleaving repeatable.
 
+mod budget;
 mod calls;
 mod churn;
 mod crowds;

@@ -22,8 +22,9 @@ const ATTEMPTS: usize = 3;
 
 /// The limits under which the engine runs that are not its defaults: nobody is pinged, expired or rationed, so that
 /// what is measured is what the comparison causes.
-pub(crate) const ENGINE_FLAGS: [(&str, &str); 6] = [
+pub(crate) const ENGINE_FLAGS: [(&str, &str); 7] = [
     ("changes-per-second", "0"),
+    ("entries-per-second", "0"),
     ("ping-after", "3600000"),
     ("silence", "7200000"),
     ("write-deadline", "7200000"),

@@ -1,0 +1,239 @@
+//! What one connection may have done for it in a second. Whoever asks for more is read more slowly, and nobody else.
+
+use callboard::limits::Limits;
+use callboard::protocol::{
+    Bind, BindingEntry, BindingKey, HEADER_LEN, MAX_ELEMENTS, Register, Text, Unbind,
+};
+
+use crate::fleet::{functions, many, nothing, register_all};
+use crate::reader::Reader;
+use crate::world::{World, hello};
+
+fn goodbye(world: &World, link: usize) -> Option<&str> {
+    let goodbye = world.reader(link).goodbye.as_ref();
+    goodbye.map(|(code, ..)| &**code)
+}
+
+#[test]
+fn a_worker_that_changes_the_board_too_fast_is_slowed_and_nobody_else_is() {
+    let mut world = World::new(Limits {
+        changes_per_second: 100,
+        ..Limits::default()
+    });
+    let watcher = world.join("w", &functions());
+    let (fast, calm) = (
+        world.join("fast", &nothing()),
+        world.join("calm", &nothing()),
+    );
+    // In one virtual second it may make 100 steps on top of its burst of 100.
+    for turn in 0..1000u32 {
+        if world.links[fast].up.is_empty() {
+            let name = format!("f{turn}");
+            world.register(fast, &[&name]);
+        }
+        world.turn();
+        world.wait(1);
+    }
+    let steps = world.reader(watcher).steps.len();
+    assert!((150..=260).contains(&steps), "{steps} steps in a second");
+    let id = world.register(calm, &["calm"]);
+    world.turn();
+    assert!(world.ending(calm, id).is_ok());
+    // While it is not read its silence does not count, and in the end all of it is done.
+    world.settle();
+    assert_eq!(goodbye(&world, fast), None);
+}
+
+#[test]
+fn one_batch_is_one_step_of_the_budget() {
+    let mut world = World::new(Limits {
+        changes_per_second: 2,
+        ..Limits::default()
+    });
+    let worker = world.join("p", &nothing());
+    let names: Vec<String> = (0..1000).map(|index| format!("f{index}")).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    world.register(worker, &names);
+    world.turn();
+    assert!(world.engine.wants_read(world.links[worker].id));
+}
+
+/// A request that makes work for nothing, said once more by `link`; `names` are so many functions of its own.
+type Idle = fn(world: &mut World, link: usize, names: &[&str]);
+
+fn bind(world: &mut World, link: usize, names: &[&str]) {
+    let entry = |name| BindingEntry {
+        event: Text("e"),
+        function: Text(name),
+        ..BindingEntry::default()
+    };
+    let bind = Bind {
+        id: world.request(link),
+        bindings: names.iter().copied().map(entry).collect(),
+        ..Bind::default()
+    };
+    world.say(link, &bind.to_frame());
+}
+
+fn unbind(world: &mut World, link: usize, names: &[&str]) {
+    let key = |name| BindingKey {
+        event: Text("e"),
+        function: Text(name),
+        ..BindingKey::default()
+    };
+    let unbind = Unbind {
+        id: world.request(link),
+        bindings: names.iter().copied().map(key).collect(),
+        ..Unbind::default()
+    };
+    world.say(link, &unbind.to_frame());
+}
+
+const IDLE: [(&str, usize, Idle); 6] = [
+    ("the same functions again", 100, |world, link, names| {
+        world.register(link, names);
+    }),
+    ("a batch that is refused", 101, |world, link, names| {
+        let refused = [names, &["engine::mine"]].concat();
+        world.register(link, &refused);
+    }),
+    ("a batch without an end", 100, |world, link, names| {
+        let functions = names.iter().map(|name| crate::world::plain(name)).collect();
+        let frame = Register {
+            id: 77,
+            more: true,
+            functions,
+            ..Register::default()
+        };
+        world.say(link, &frame.to_frame());
+    }),
+    ("what nobody registered", 100, |world, link, names| {
+        world.unregister(link, names);
+    }),
+    ("the same bindings again", 100, bind),
+    ("what nobody bound", 100, unbind),
+];
+
+#[test]
+fn work_for_nothing_is_paid_for_by_the_entry() {
+    for (what, count, say) in IDLE {
+        let mut world = World::new(Limits {
+            entries_per_second: 1000,
+            ..Limits::default()
+        });
+        let (busy, calm) = (
+            world.join("busy", &nothing()),
+            world.join("calm", &nothing()),
+        );
+        let names = many(100);
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        // In one virtual second it may have 1,000 entries looked at, and its burst of as many.
+        let mut said = 0;
+        for _ in 0..1000 {
+            if world.links[busy].up.is_empty() {
+                say(&mut world, busy, &names);
+                said += 1;
+            }
+            world.turn();
+            world.wait(1);
+        }
+        let entries = said * count;
+        assert!(
+            (1_500..=2_300).contains(&entries),
+            "{what}: {entries} in a second"
+        );
+        let limited = world.engine.stats().limited;
+        assert!(limited["entries-per-second"] > 0, "{what}");
+        let id = world.register(calm, &["calm"]);
+        world.turn();
+        assert!(world.ending(calm, id).is_ok());
+        // It is slowed, not closed, and its silence meanwhile does not count.
+        for _ in 0..10 {
+            world.wait(1_000);
+            world.turn();
+        }
+        assert_eq!(goodbye(&world, busy), None, "{what}");
+    }
+}
+
+#[test]
+fn what_one_worker_may_have_is_within_the_burst() {
+    let mut world = World::new(Limits::default());
+    let worker = world.join("p", &nothing());
+    let all = many(Limits::default().max_functions as usize);
+    let id = register_all(&mut world, worker, &all);
+    let names: Vec<&str> = all.iter().map(|name| &**name).collect();
+    for part in names.chunks(10_000) {
+        bind(&mut world, worker, part);
+    }
+    while !world.links[worker].up.is_empty() || world.engine.has_more() {
+        world.turn();
+        world.wait(1);
+    }
+    assert!(world.ending(worker, id).is_ok());
+    assert!(world.engine.wants_read(world.links[worker].id));
+    assert_eq!(world.engine.stats().limited.get("entries-per-second"), None);
+}
+
+#[test]
+fn a_newcomer_that_is_not_read_may_take_its_time_to_confirm() {
+    let limits = Limits {
+        entries_per_second: 10,
+        ..Limits::default()
+    };
+    let wait = limits.ready_timeout;
+    let mut world = World::new(limits);
+    let watcher = world.join("w", &functions());
+    let older = world.join("p", &nothing());
+    world.register(older, &["a", "b"]);
+    world.turn();
+    let steps = world.reader(watcher).steps.clone();
+    let session = world.reader(older).welcome.clone().unwrap().session;
+    let newer = world.open(Reader::new(nothing()));
+    let frame = hello("p", "default", &nothing(), Some(&session), None);
+    world.say(newer, &frame);
+    // Four seconds' worth of entries, the same one again and again; then it is not read for a while.
+    world.register(newer, &["a"; 40]);
+    world.turn();
+    world.register(newer, &["b"]);
+    let ready = world.ready(newer);
+    world.turn();
+    assert!(!world.engine.wants_read(world.links[newer].id));
+    world.wait(wait + 1_000);
+    world.turn();
+    assert_eq!(world.reader(watcher).steps, steps, "nothing has left");
+    world.settle();
+    assert!(world.ending(newer, ready).is_ok());
+    assert_eq!(world.reader(watcher).steps, steps);
+}
+
+#[test]
+fn a_list_that_no_request_may_have_ends_the_connection_unread() {
+    let mut world = World::new(Limits::default());
+    let worker = world.join("p", &nothing());
+    let more = u32::try_from(MAX_ELEMENTS + 1).unwrap();
+    let list = [&[0x94, 1, 1, 0xc2, 0xdd][..], &more.to_be_bytes()].concat();
+    let body = [list, vec![0x80; MAX_ELEMENTS + 1]].concat();
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    assert_eq!(length.len(), HEADER_LEN);
+    world.say(worker, &[&length[..], &body].concat());
+    world.turn();
+    let (code, message, _) = world.reader(worker).goodbye.clone().unwrap();
+    assert_eq!(code, "protocol_error");
+    assert!(message.contains("more than 65536 elements"), "{message}");
+}
+
+#[test]
+fn what_the_engine_alone_may_say_is_not_read() {
+    use callboard::protocol::{Changes, Snapshot};
+    // What follows the kind is nonsense: nobody looks.
+    for (kind, name) in [(Snapshot::KIND, "SNAPSHOT"), (Changes::KIND, "CHANGES")] {
+        let mut world = World::new(Limits::default());
+        let worker = world.join("p", &nothing());
+        world.say(worker, &[0, 0, 0, 3, 0x92, kind as u8, 0xa1]);
+        world.turn();
+        let (code, message, _) = world.reader(worker).goodbye.clone().unwrap();
+        assert_eq!(code, "protocol_error");
+        assert_eq!(message, format!("{name} is the engine's to send"));
+    }
+}
