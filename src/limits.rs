@@ -137,8 +137,8 @@ limits! {
         "Encoded changes that one namespace keeps for others with the same watch. Beyond it, the oldest are put together again for those who still want them.";
     changes_per_second "changes-per-second" = 1000 "per second"
         "Revision steps that one connection may cause, with a burst of one second's worth; 0 lifts it. Each step costs a write for every watcher.";
-    entries_per_second "entries-per-second" = 131_072 "per second"
-        "Functions and bindings that one connection may name in requests to register, unregister, bind or untie them, granted or not; 0 lifts it. They and the steps are paid out of the same second: half of it buys half of each. One costs the engine up to a microsecond, also where the board is the same afterwards. Twice what one worker may have.";
+    max_share "max-share" = 10 "percent"
+        "Of the engine's time that one connection may take with requests that make much work: registering, unregistering, binding, events, the engine's own functions; granted or not. It is estimated, by the entry, the delivery and the row; 0 lifts it. Out of the same second as --changes-per-second: half of it buys half of each.";
     send_buffer "send-buffer" = 262_144 "bytes"
         "SO_SNDBUF of a connection. Left alone, the kernel would buffer 4 MB for each reader that stalls.";
     receive_buffer "receive-buffer" = 262_144 "bytes"

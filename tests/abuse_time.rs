@@ -4,8 +4,8 @@
 mod support;
 
 use callboard::limits::Limits;
-use callboard::protocol::{Message, Pong};
-use support::{Client, View, function, serve};
+use callboard::protocol::{Bind, BindingEntry, Emit, Message, Pong, Ready, Text};
+use support::{Client, View, function, serve, until};
 
 #[test]
 fn gone_is_gone_after_silence() {
@@ -109,4 +109,53 @@ fn a_worker_that_toggles_is_slowed_and_the_others_are_not() {
     );
     view.read_until(&mut watcher, |view| view.has("other"));
     assert!(toggling.join().unwrap().is_served(), "slowed, not closed");
+}
+
+#[test]
+fn a_flood_of_what_makes_much_work_is_slowed_and_the_others_are_not() {
+    const NAMES: usize = 2_000;
+    const EVENTS: u64 = 40;
+    let server = serve(Limits {
+        max_share: 1,
+        ..Limits::default()
+    });
+    let at = &server.addresses()[0];
+    let mut flood = Client::join(at, "flood");
+    let names: Vec<String> = (0..NAMES).map(|index| format!("f{index}")).collect();
+    let entry = |name| BindingEntry {
+        event: Text("e"),
+        function: Text(name),
+        ..BindingEntry::default()
+    };
+    let id = flood.new_id();
+    let bind = Bind {
+        id,
+        bindings: names.iter().map(|name| entry(name)).collect(),
+        ..Bind::default()
+    };
+    flood.send(&bind.to_frame());
+    flood.answer(id).unwrap();
+    // All at once: the engine has it all with one read, and the peer closes its half behind it.
+    let emit = Emit {
+        event: Text("e"),
+        ..Emit::default()
+    };
+    let id = flood.new_id();
+    let ready = Ready {
+        id,
+        ..Ready::default()
+    };
+    let said = [emit.to_frame().repeat(EVENTS as usize), ready.to_frame()].concat();
+    flood.send(&said);
+    flood.finish();
+    let stats = || server.stats().unwrap();
+    until("the flood is slowed", || {
+        stats().limited.contains_key("max-share")
+    });
+    let mut other = Client::join(at, "other");
+    other.register(&["other"]).unwrap();
+    // In the end all of it is done, and its end is seen.
+    assert!(flood.answer(id).is_ok());
+    assert_eq!(stats().dropped["event_nobody"], EVENTS * NAMES as u64);
+    until("the flood has left", || stats().connections == 1);
 }

@@ -21,7 +21,7 @@ const FLAGS: [(&str, u64); 5] = [
     ("silence", 7_200_000),
     ("write-deadline", 7_200_000),
     ("changes-per-second", 0),
-    ("entries-per-second", 0),
+    ("max-share", 0),
 ];
 
 /// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor; `spin=always`, or

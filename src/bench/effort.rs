@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::sample::{Counters, Sample};
 
 /// The flags of the budget that one connection has for changes.
-const BUDGET: [&str; 2] = ["changes-per-second", "entries-per-second"];
+const BUDGET: [&str; 2] = ["changes-per-second", "max-share"];
 
 /// See the top of this file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Effort {
     /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
     pub engine_work: Option<EngineWork>,
     /// How often a connection had used up the engine's budget for changes and was slowed down to it
-    /// (`--changes-per-second`, `--entries-per-second`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
+    /// (`--changes-per-second`, `--max-share`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
     /// not tell.
     pub budget_met: Option<u64>,
 }

@@ -1,6 +1,6 @@
-//! What one connection may have done for it in a second: the steps that it causes and the entries that it sends
-//! take their share of one budget, with a burst of one second's worth. Who has overdrawn it is not read until half of
-//! a burst is there again.
+//! What one connection may have done for it in a second: the steps that it causes and the work that its requests make
+//! are paid out of one budget, with a burst of one second's worth. Who has overdrawn it is neither read nor are the
+//! frames handled that it sent already, until half of a burst is there again.
 
 use crate::limits::Limits;
 
@@ -9,8 +9,8 @@ use super::{ConnId, Engine, Time, live};
 /// A connection may be this far ahead, in microseconds: one second's worth.
 const BURST: u64 = 1_000_000;
 
-/// What an entry of a request of the registry costs: see [`Engine::note_work`].
-const ENTRY_WORK: u64 = 5;
+/// Units of work (see [`Engine::note_work`]) in a hundredth of a second.
+const WORK_PER_PERCENT: u64 = 100_000;
 
 /// See the top of this file.
 #[derive(Debug, Clone, Copy)]
@@ -63,13 +63,11 @@ impl Engine {
         }
     }
 
-    /// Takes the entries of a request of the registry out of a connection's budget, before anything is known
-    /// about them: what is refused, and what is taken back in the same turn, makes as much work.
-    pub(super) fn charge_entries(&mut self, id: ConnId, entries: usize, now: Time) {
-        self.note_work(ENTRY_WORK * entries as u64);
-        let rate = self.config.limits.entries_per_second;
-        let flag = Limits::FLAGS.entries_per_second;
-        self.charge(id, entries as u64, rate, flag, now);
+    /// Takes the work that a connection's frames made out of its budget, whatever came of them: what is refused, and
+    /// what is taken back in the same turn, keeps the others waiting for as long.
+    pub(super) fn charge_work(&mut self, id: ConnId, work: u64, now: Time) {
+        let rate = self.config.limits.max_share * WORK_PER_PERCENT;
+        self.charge(id, work, rate, Limits::FLAGS.max_share, now);
     }
 
     fn charge(&mut self, id: ConnId, count: u64, rate: u64, flag: &'static str, now: Time) {

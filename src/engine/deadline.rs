@@ -143,6 +143,9 @@ impl Engine {
                     }
                     Due::Unpause => {
                         conn.pause.budget = false;
+                        if conn.has_rest() {
+                            self.rests.push(id);
+                        }
                         self.unpause(id, now);
                     }
                 },

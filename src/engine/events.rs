@@ -14,23 +14,17 @@ use super::entry::encoded;
 use super::namespace::Namespace;
 use super::outbox::OwnFrame;
 use super::refusal::{Refusal, shown};
-use super::registration::Gain;
+use super::registration::{ENTRY_WORK, Gain};
 use super::rights::Verb;
 use super::roster::Worker;
 use super::routing::Choice;
 use super::stats::Dropped;
-use super::{ConnId, Engine, Shutdown, Time, live};
+use super::{ConnId, Engine, Shutdown, live};
 use crate::limits::Limits;
 
 impl Engine {
-    pub(super) fn handle_bind(
-        &mut self,
-        id: ConnId,
-        request: u64,
-        bindings: &[BindingEntry<'_>],
-        now: Time,
-    ) {
-        self.charge_entries(id, bindings.len(), now);
+    pub(super) fn handle_bind(&mut self, id: ConnId, request: u64, bindings: &[BindingEntry<'_>]) {
+        self.note_work(ENTRY_WORK * bindings.len() as u64);
         match self.bind(id, bindings) {
             Ok(()) => self.reply(id, OwnFrame::Registered(request)),
             Err(refusal) => self.refuse(id, request, &refusal),
@@ -66,14 +60,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn handle_unbind(
-        &mut self,
-        id: ConnId,
-        request: u64,
-        keys: &[BindingKey<'_>],
-        now: Time,
-    ) {
-        self.charge_entries(id, keys.len(), now);
+    pub(super) fn handle_unbind(&mut self, id: ConnId, request: u64, keys: &[BindingKey<'_>]) {
+        self.note_work(ENTRY_WORK * keys.len() as u64);
         let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
             return;
         };

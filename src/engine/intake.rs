@@ -85,6 +85,10 @@ impl Engine {
         if let Some(fault) = fault {
             return self.refuse_frame(id, fault, now);
         }
+        let work = self.work.get();
+        if work > 0 {
+            self.charge_work(id, work, now);
+        }
         let begun_anew = self.stats.frames_in > frames_before;
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
@@ -98,7 +102,9 @@ impl Engine {
             unread.inbox = inbox;
             if !input.is_empty() {
                 unread.rest = input.to_vec();
-                self.later_rests.push(id);
+                if !conn.pause.budget {
+                    self.later_rests.push(id);
+                }
             }
             unread.note_held();
             conn.unread = Some(unread);
@@ -245,7 +251,7 @@ impl Engine {
         }
         match message {
             Message::Register(register) => self.handle_register(id, &register, now),
-            Message::Unregister(unregister) => self.handle_unregister(id, &unregister, now),
+            Message::Unregister(unregister) => self.handle_unregister(id, &unregister),
             Message::Ready(ready) => self.handle_ready(id, ready.id, now),
             Message::Ping(_) => {
                 let pong = Pong {
@@ -260,8 +266,8 @@ impl Engine {
             Message::Hello(_) => {
                 self.say_goodbye(id, Code::ProtocolError, "a second HELLO", now);
             }
-            Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings, now),
-            Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings, now),
+            Message::Bind(bind) => self.handle_bind(id, bind.id, &bind.bindings),
+            Message::Unbind(unbind) => self.handle_unbind(id, unbind.id, &unbind.bindings),
             Message::Call(call) => self.handle_call(id, &call, now),
             Message::Cancel(cancel) => self.handle_cancel(id, cancel.id, now),
             Message::Outcome(outcome) => {

@@ -17,9 +17,12 @@ use super::traffic::Park;
 use super::{ConnId, Engine, Shutdown, Time};
 use crate::limits::Limits;
 
+/// What an entry of a request costs, granted or not: see [`Engine::note_work`].
+pub(super) const ENTRY_WORK: u64 = 5;
+
 impl Engine {
     pub(super) fn handle_register(&mut self, id: ConnId, register: &Register<'_>, now: Time) {
-        self.charge_entries(id, register.functions.len(), now);
+        self.note_work(ENTRY_WORK * register.functions.len() as u64);
         let Some(conn) = super::live(&mut self.connections, id) else {
             return;
         };
@@ -111,8 +114,8 @@ impl Engine {
         Ok(awaited)
     }
 
-    pub(super) fn handle_unregister(&mut self, id: ConnId, unregister: &Unregister<'_>, now: Time) {
-        self.charge_entries(id, unregister.names.len(), now);
+    pub(super) fn handle_unregister(&mut self, id: ConnId, unregister: &Unregister<'_>) {
+        self.note_work(ENTRY_WORK * unregister.names.len() as u64);
         let Some(identity) = self.get(id).and_then(|conn| conn.identity.as_deref()) else {
             return;
         };

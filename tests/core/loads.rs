@@ -212,12 +212,12 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
-        flag: "entries-per-second",
-        set: |limits| limits.entries_per_second = 10,
+        flag: "max-share",
+        set: |limits| limits.max_share = 1,
         meet: |stage| {
             let world = &mut stage.world;
             let worker = world.join("x", &nothing());
-            world.register(worker, &["engine::refused"; 11]);
+            world.register(worker, &vec!["engine::refused"; 20_001]);
             world.turn();
             assert!(!world.engine.wants_read(world.links[worker].id));
             Met::Felt

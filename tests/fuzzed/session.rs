@@ -168,7 +168,6 @@ fn tight() -> Limits {
         cache_bytes: 2_000,
         log_bytes: 800,
         changes_per_second: 2,
-        entries_per_second: 20,
         max_frame: 131_072,
         ..Limits::default()
     }

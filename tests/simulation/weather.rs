@@ -46,9 +46,6 @@ impl Weather {
             grace: dice.pick(&[10_000, 400]),
             ..Limits::default()
         };
-        if limits.changes_per_second == 20 {
-            limits.entries_per_second = 200;
-        }
         let tight = dice.one_in(4);
         if tight {
             match dice.below(5) {

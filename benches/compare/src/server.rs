@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 3;
 /// what is measured is what the comparison causes.
 pub(crate) const ENGINE_FLAGS: [(&str, &str); 7] = [
     ("changes-per-second", "0"),
-    ("entries-per-second", "0"),
+    ("max-share", "0"),
     ("ping-after", "3600000"),
     ("silence", "7200000"),
     ("write-deadline", "7200000"),
