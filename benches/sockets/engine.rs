@@ -25,7 +25,8 @@ const FLAGS: [(&str, u64); 5] = [
 ];
 
 /// The engine's process. It listens at each `listen`; `processor=last` keeps it on one processor; `spin=always`, or
-/// microseconds, keep it awake; `fanout` are the write calls that a turn spends on a fan-out.
+/// microseconds, keep it awake; `fanout` are the write calls that a turn spends on a fan-out; `max-share` is the limit
+/// of that name.
 pub(super) fn serve(role: &str) -> ExitCode {
     if process::values(role, "processor").any(|which| which == "last") {
         process::pin(true);
@@ -33,6 +34,9 @@ pub(super) fn serve(role: &str) -> ExitCode {
     let mut limits = Limits::default();
     for (flag, value) in FLAGS {
         *limits.by_flag(flag).expect("a limit's flag") = value;
+    }
+    if let Some(share) = process::values(role, "max-share").next() {
+        limits.max_share = share.parse().expect("a number");
     }
     let plain = ServerConfig::default();
     let spin = process::values(role, "spin").next().map(|word| match word {

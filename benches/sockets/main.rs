@@ -1,7 +1,7 @@
 //! Socket benches: an engine in a process of its own, its peers in this one, sockets of this machine between
 //! them. Counts what can be counted; prints times as information only, or beside those of a bare relay.
-//! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd]`; without a word, all
-//! six.
+//! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd] [flood]`; without a
+//! word, all seven.
 
 mod calls;
 mod crowd;
@@ -9,6 +9,7 @@ mod engine;
 #[path = "../../tests/fleet/exchange.rs"]
 mod exchange;
 mod fanout;
+mod flood;
 mod idle;
 mod load;
 mod peer;
@@ -20,8 +21,7 @@ mod stalled;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd]";
+const USAGE: &str = "usage: cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd] [flood]";
 
 fn main() -> ExitCode {
     if let Some(role) = process::role() {
@@ -35,9 +35,11 @@ fn main() -> ExitCode {
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     wanted.retain(|word| word != "--bench");
     if wanted.is_empty() {
-        wanted = ["idle", "fanout", "stalled", "calls", "spin", "crowd"]
-            .map(str::to_owned)
-            .to_vec();
+        wanted = [
+            "idle", "fanout", "stalled", "calls", "spin", "crowd", "flood",
+        ]
+        .map(str::to_owned)
+        .to_vec();
     }
     for word in wanted {
         match &*word {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             "calls" => calls::bench(),
             "spin" => spin::bench(),
             "crowd" => crowd::bench(),
+            "flood" => flood::bench(),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);

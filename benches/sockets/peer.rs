@@ -122,6 +122,11 @@ impl Peer {
     pub(super) fn end_register(&mut self) {
         let id = self.next_id;
         self.next_id += 1;
+        self.end_request(id);
+    }
+
+    /// Waits for the good end of this request.
+    pub(super) fn end_request(&mut self, id: u64) {
         self.read_until(|message| matches!(message, Message::Outcome(end) if end.id == id));
     }
 

@@ -4,8 +4,8 @@
 use log::debug;
 
 use crate::protocol::{
-    Changes, Code, Executed, Failure, FrameError, Hot, Message, NoExtensions, Pong, Snapshot, Text,
-    kind_of,
+    Changes, Code, DecodeError, Executed, Failure, FrameError, Hot, Message, NoExtensions, Pong,
+    Snapshot, Text, check_wellformed, kind_of, read_wellformed,
 };
 
 use super::connection::{Phase, Unread};
@@ -23,6 +23,10 @@ const DISCARD_MAX: u32 = 4 << 20;
 /// one: an event's delivery, a row of a list. A small frame can ask for very much of it, and the others wait
 /// meanwhile. One frame is always handled whole.
 const WORK_PER_TURN: u64 = 20_000;
+
+/// Values of a frame that are looked at for one unit of work, whatever they are for: a megabyte of them may be for
+/// nothing.
+const VALUES_PER_WORK: u64 = 10;
 
 impl Engine {
     /// Bytes came in, split in whatever way. All are taken; if they make too much work, some are handled in the
@@ -232,7 +236,12 @@ impl Engine {
             let message = format!("{kind} is the engine's to send");
             return self.say_goodbye(id, Code::ProtocolError, &message, now);
         }
-        let message = match Message::decode(frame) {
+        let message = check_wellformed(frame).map_err(DecodeError::from);
+        let message = message.and_then(|values| {
+            self.note_work(values as u64 / VALUES_PER_WORK);
+            read_wellformed(frame)
+        });
+        let message = match message {
             Ok(message) => message,
             Err(error) => {
                 return self.say_goodbye(id, Code::ProtocolError, &error.to_string(), now);

@@ -328,7 +328,7 @@ mod tests {
 
     fn general(body: &[u8]) -> Option<Message<'_>> {
         check_wellformed(body).ok()?;
-        super::super::message::decode_generally(body).ok()
+        super::super::message::read_wellformed(body).ok()
     }
 
     #[test]

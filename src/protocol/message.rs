@@ -118,7 +118,7 @@ macro_rules! messages {
                     return Ok(hot.into_message());
                 }
                 super::check_wellformed(body)?;
-                super::message::decode_generally(body)
+                super::message::read_wellformed(body)
             }
 
             /// Appends this message to `out` as a whole frame. Nothing for [`Message::Unknown`].
@@ -253,7 +253,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
 }
 
 /// Reads a well-formed body of any kind.
-pub(super) fn decode_generally(mut body: &[u8]) -> Result<Message<'_>, DecodeError> {
+pub(crate) fn read_wellformed(mut body: &[u8]) -> Result<Message<'_>, DecodeError> {
     let left = rmp::decode::read_array_len(&mut body).map_err(|_| Malformed::NotAnArray)?;
     let rest = Deserializer::from_read_ref(body);
     super::kinds::read_elements(Elements { rest, left })

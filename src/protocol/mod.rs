@@ -16,8 +16,8 @@ pub use code::{Code, Executed};
 pub use frame::{FrameError, HEADER_LEN, Inbox, MAX_FRAME_CEILING, begin_frame, end_frame};
 pub(crate) use hot::Hot;
 pub use kinds::*;
-pub(crate) use message::kind_of;
 pub use message::{DecodeError, Message};
+pub(crate) use message::{kind_of, read_wellformed};
 pub use name::{NAME_MAX, NameError, check_event_name, check_function_name, check_worker_name};
 pub use sections::{
     BindingEntry, BindingKey, BindingSection, Definition, FunctionSection, Sections, Watch,

@@ -70,8 +70,12 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Checks that `body` is exactly one well-formed array.
-pub fn check_wellformed(body: &[u8]) -> Result<(), Malformed> {
+/// Checks that `body` is exactly one well-formed array. Returns how many values it holds, itself and keys of maps
+/// included: what it costs to read it is in proportion to that.
+///
+/// # Errors
+/// The first fault that is met.
+pub fn check_wellformed(body: &[u8]) -> Result<usize, Malformed> {
     if !matches!(body.first(), Some(0x91..=0x9f | 0xdc | 0xdd)) {
         return Err(Malformed::NotAnArray);
     }
@@ -79,16 +83,20 @@ pub fn check_wellformed(body: &[u8]) -> Result<(), Malformed> {
     if matches!(body, [0xdc, 0, 0, ..] | [0xdd, 0, 0, 0, 0, ..]) {
         return Err(Malformed::NotAnArray);
     }
-    let mut walk = Walk { rest: body };
+    let mut walk = Walk {
+        rest: body,
+        values: 0,
+    };
     walk.value(MAX_DEPTH)?;
     match walk.rest.len() {
-        0 => Ok(()),
+        0 => Ok(walk.values),
         n => Err(Malformed::TrailingBytes(n)),
     }
 }
 
 struct Walk<'a> {
     rest: &'a [u8],
+    values: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -108,6 +116,7 @@ impl<'a> Walk<'a> {
 
     fn value(&mut self, depth: usize) -> Result<(), Malformed> {
         let marker = self.take(1)?[0];
+        self.values += 1;
         match marker {
             0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(()),
             0x80..=0x8f => self.map(usize::from(marker & 0x0f), depth),
@@ -183,6 +192,7 @@ impl<'a> Walk<'a> {
                 return Err(Malformed::KeyNotString);
             }
             keys[i] = self.string(marker)?;
+            self.values += 1;
             if keys[..i].contains(&keys[i]) {
                 return Err(Malformed::DuplicateKey);
             }
@@ -229,13 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_values_are_counted() {
+        let body = rmp_serde::to_vec_named(&serde_json::json!([{"a": 1, "b": {"c": []}}])).unwrap();
+        assert_eq!(check_wellformed(&body), Ok(8));
+    }
+
+    #[test]
     fn depth_is_capped_before_the_stack_is() {
         let nested = |n: usize| {
             let mut bytes = vec![0x91; n];
             bytes.push(0xc0);
             bytes
         };
-        assert_eq!(check_wellformed(&nested(MAX_DEPTH)), Ok(()));
+        assert_eq!(check_wellformed(&nested(MAX_DEPTH)), Ok(MAX_DEPTH + 1));
         assert_eq!(
             check_wellformed(&nested(MAX_DEPTH + 1)),
             Err(Malformed::TooDeep)
@@ -252,7 +268,7 @@ mod tests {
             let header = [&[0x92, 0x01, 0xdd][..], &(n as u32).to_be_bytes()].concat();
             [header, vec![0x80; n]].concat()
         };
-        assert_eq!(check_wellformed(&list(MAX_ELEMENTS)), Ok(()));
+        assert_eq!(check_wellformed(&list(MAX_ELEMENTS)), Ok(3 + MAX_ELEMENTS));
         // Nothing of it is looked at: neither is its first element seen to be none.
         let mut long = list(MAX_ELEMENTS + 1);
         long[7] = 0xc1;
@@ -275,7 +291,8 @@ mod tests {
             serde_bytes::Bytes::new(&[0xc1; 300]),
         ))
         .unwrap();
-        assert_eq!(check_wellformed(&body), Ok(()));
+        // The array, its elements, and those of the list of twenty.
+        assert_eq!(check_wellformed(&body), Ok(1 + 11 + 20));
         for end in 1..body.len() {
             assert!(check_wellformed(&body[..end]).is_err(), "cut at {end}");
         }

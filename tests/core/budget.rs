@@ -99,7 +99,7 @@ fn emit(world: &mut World, link: usize) {
 }
 
 /// What is said, and the units of work that it makes with 2,000 names.
-const BUSY: [(&str, usize, Busy); 7] = [
+const BUSY: [(&str, usize, Busy); 8] = [
     ("the same functions again", 10_000, |world, link, names| {
         world.register(link, names);
     }),
@@ -123,6 +123,12 @@ const BUSY: [(&str, usize, Busy); 7] = [
     ("what nobody bound", 10_000, unbind),
     ("an event that many hear", 4_000, |world, link, _| {
         emit(world, link);
+    }),
+    ("what nobody looks at", 10_000, |world, link, _| {
+        let junk = vec![vec![0u8; 50_000]; 2];
+        let body = rmp_serde::to_vec(&(50, world.request(link), junk)).unwrap();
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        world.say(link, &[&length[..], &body].concat());
     }),
 ];
 
