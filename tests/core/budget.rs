@@ -1,13 +1,16 @@
 //! What one connection may have done for it in a second. Whoever asks for more is read more slowly, and nobody else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use callboard::limits::Limits;
 use callboard::protocol::{
     Bind, BindingEntry, BindingKey, Changes, Emit, HEADER_LEN, MAX_ELEMENTS, Register, Snapshot,
     Text, Unbind,
 };
 
+use crate::dice::{Dice, seeds};
 use crate::fleet::{functions, many, nothing, register_all};
-use crate::reader::Reader;
+use crate::reader::{Event, Reader};
 use crate::world::{World, hello, plain};
 
 fn goodbye(world: &World, link: usize) -> Option<&str> {
@@ -290,5 +293,113 @@ fn what_the_engine_alone_may_say_is_not_read() {
         let (code, message, _) = world.reader(worker).goodbye.clone().unwrap();
         assert_eq!(code, "protocol_error");
         assert_eq!(message, format!("{name} is the engine's to send"));
+    }
+}
+
+/// Someone who asks for much, and what of it the engine owes an answer.
+#[derive(Debug, Default)]
+struct Asker {
+    asked: Vec<u64>,
+    /// What it provides when all of that is done.
+    functions: BTreeSet<String>,
+    left: bool,
+}
+
+impl Asker {
+    /// One of the things that it does, small or far more than a turn may have.
+    fn act(&mut self, world: &mut World, link: usize, dice: &mut Dice) {
+        let count = [1, 4_100][dice.below(2)];
+        let name = format!("of::{link}::{}", dice.below(3));
+        match dice.below(5) {
+            0 => {
+                self.asked.push(world.register(link, &vec![&*name; count]));
+                self.functions.insert(name);
+            }
+            1 if self.functions.contains(&name) => {
+                self.asked
+                    .push(world.unregister(link, &vec![&*name; count]));
+                self.functions.remove(&name);
+            }
+            2 => (0..=dice.below(20)).for_each(|_| emit(world, link)),
+            _ => self.asked.push(world.ready(link)),
+        }
+    }
+}
+
+#[test]
+fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
+    for seed in seeds(0..30) {
+        let mut dice = Dice::new(seed);
+        let mut world = World::seeded(
+            Limits {
+                max_share: 1 + dice.below(2) as u64,
+                changes_per_second: [0, 20, 1_000][dice.below(3)],
+                // The tests of clocks are elsewhere.
+                ping_after: 3_600_000,
+                silence: 7_200_000,
+                ..Limits::default()
+            },
+            seed,
+        );
+        let watcher = world.join("w", &functions());
+        let binder = world.join("b", &nothing());
+        let names = many(3_000);
+        bind(
+            &mut world,
+            binder,
+            &names.iter().map(|it| &**it).collect::<Vec<_>>(),
+        );
+        let links: Vec<usize> = (0..3).map(|_| world.join("p", &nothing())).collect();
+        let mut askers: BTreeMap<usize, Asker> =
+            links.iter().map(|&link| (link, Asker::default())).collect();
+        for _ in 0..60 {
+            let link = links[dice.below(links.len())];
+            let asker = askers.get_mut(&link).expect("one of them");
+            let all_arrived = world.links[link].up.is_empty();
+            if asker.left {
+                // Nothing comes from it any more.
+            } else if all_arrived && dice.one_in(12) {
+                asker.left = true;
+                if dice.one_in(2) {
+                    // What it said before is done, and answered, all the same.
+                    world.eof(link);
+                } else {
+                    asker.asked.clear();
+                    world.reset(link);
+                }
+            } else {
+                asker.act(&mut world, link, &mut dice);
+            }
+            for &link in &links {
+                world.arrive(link, [20, 5_000, usize::MAX][dice.below(3)]);
+            }
+            world.finish_turn(usize::MAX);
+            for link in 0..world.links.len() {
+                world.receive(link, usize::MAX);
+            }
+            world.wait([0, 1, 100][dice.below(3)]);
+        }
+        // All of it is over within the time that it may take, at a hundredth of the engine's time.
+        for _ in 0..1_000 {
+            world.turn();
+            world.wait(100);
+        }
+        assert!(!world.engine.has_more(), "seed {seed}");
+        let mut there = BTreeSet::new();
+        for (&link, asker) in &askers {
+            let ended = world.reader(link).events.iter().map(|event| match event {
+                Event::Ended(id) => *id,
+                other => panic!("seed {seed}: {other:?}"),
+            });
+            let ended: Vec<u64> = ended.collect();
+            assert!(ended.starts_with(&asker.asked), "seed {seed}, link {link}");
+            if !asker.left {
+                assert_eq!(ended, asker.asked, "seed {seed}, link {link}");
+                there.extend(asker.functions.iter().cloned());
+                assert!(world.engine.wants_read(world.links[link].id), "seed {seed}");
+            }
+        }
+        let seen = world.reader(watcher).view.functions.keys().cloned();
+        assert_eq!(seen.collect::<BTreeSet<_>>(), there, "seed {seed}");
     }
 }
