@@ -66,7 +66,8 @@ impl Engine {
     /// Takes the work that a connection's frames made out of its budget, whatever came of them: what is refused, and
     /// what is taken back in the same turn, keeps the others waiting for as long.
     pub(super) fn charge_work(&mut self, id: ConnId, work: u64, now: Time) {
-        let rate = self.config.limits.max_share * WORK_PER_PERCENT;
+        let share = self.config.limits.max_share;
+        let rate = share.saturating_mul(WORK_PER_PERCENT);
         self.charge(id, work, rate, Limits::FLAGS.max_share, now);
     }
 
