@@ -118,17 +118,11 @@ fn brief(message: &Message<'_>) -> String {
         Message::Outcome(it) => format!("result {} {:?}", it.id, it.payload.0),
         Message::Drain(_) => "drain".to_owned(),
         Message::Bind(it) => {
-            let ties = it
-                .bindings
-                .iter()
-                .map(|it| format!(" {}-{}", it.event, it.function));
+            let ties = it.bindings.iter().map(|it| tie(&it.event, &it.function));
             format!("bind {}{}", it.id, ties.collect::<String>())
         }
         Message::Unbind(it) => {
-            let ties = it
-                .bindings
-                .iter()
-                .map(|it| format!(" {}-{}", it.event, it.function));
+            let ties = it.bindings.iter().map(|it| tie(&it.event, &it.function));
             format!("unbind {}{}", it.id, ties.collect::<String>())
         }
         Message::Ping(it) => format!("ping {}", it.revision),
@@ -137,6 +131,10 @@ fn brief(message: &Message<'_>) -> String {
         Message::Goodbye(it) => format!("goodbye {}", it.code),
         other => panic!("{other:?}"),
     }
+}
+
+fn tie(event: &str, function: &str) -> String {
+    format!(" {event}-{function}")
 }
 
 impl Bench {
