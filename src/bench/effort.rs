@@ -22,8 +22,8 @@ pub struct Effort {
     /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
     pub engine_work: Option<EngineWork>,
     /// How often a connection had used up the engine's budget for changes and was slowed down to it
-    /// (`--changes-per-second`, `--max-share`): above 0, a rate of changes is the budget's, not the engine's. `None` if the engine does
-    /// not tell.
+    /// (`--changes-per-second`, `--max-share`): above 0, a rate of changes is the budget's, not the engine's.
+    /// `None` if the engine does not tell.
     pub budget_met: Option<u64>,
 }
 

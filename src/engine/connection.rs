@@ -40,7 +40,7 @@ pub(super) enum Phase {
 pub(super) struct Pause {
     /// Its replies pile up.
     pub(super) outbound: bool,
-    /// It overdrew its budget for changes of the board.
+    /// It overdrew its budget.
     pub(super) budget: bool,
 }
 

@@ -227,14 +227,10 @@ impl Engine {
             };
         }
         // Lists of lists: to read them only to see that they are nothing to say here would cost too much.
-        let costly = match kind_of(frame) {
-            Some(Snapshot::KIND) => Some("SNAPSHOT"),
-            Some(Changes::KIND) => Some("CHANGES"),
-            _ => None,
-        };
-        if let Some(kind) = costly {
-            let message = format!("{kind} is the engine's to send");
-            return self.say_goodbye(id, Code::ProtocolError, &message, now);
+        match kind_of(frame) {
+            Some(Snapshot::KIND) => return self.refuse_own_kind(id, "SNAPSHOT", now),
+            Some(Changes::KIND) => return self.refuse_own_kind(id, "CHANGES", now),
+            _ => {}
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);
         let message = message.and_then(|values| {
@@ -305,10 +301,15 @@ impl Engine {
             | Message::Resync(_)
             | Message::Rights(_)
             | Message::Invoke(_) => {
-                let message = format!("{} is the engine's to send", message.wire_name());
-                self.say_goodbye(id, Code::ProtocolError, &message, now);
+                self.refuse_own_kind(id, &message.wire_name(), now);
             }
         }
+    }
+
+    /// A worker said what is the engine's to say.
+    fn refuse_own_kind(&mut self, id: ConnId, kind: &str, now: Time) {
+        let message = format!("{kind} is the engine's to send");
+        self.say_goodbye(id, Code::ProtocolError, &message, now);
     }
 
     /// What a PING or PONG names: all that concerns the reader up to it was sent. 0 before SYNCED.

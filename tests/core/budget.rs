@@ -4,19 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bind, BindingEntry, BindingKey, Changes, Emit, HEADER_LEN, MAX_ELEMENTS, Register, Snapshot,
-    Text, Unbind,
+    BindingEntry, BindingKey, Changes, Emit, HEADER_LEN, MAX_ELEMENTS, Register, Snapshot, Text,
+    Unbind,
 };
 
 use crate::dice::{Dice, seeds};
 use crate::fleet::{functions, many, nothing, register_all};
 use crate::reader::{Event, Reader};
 use crate::world::{World, hello, plain};
-
-fn goodbye(world: &World, link: usize) -> Option<&str> {
-    let goodbye = world.reader(link).goodbye.as_ref();
-    goodbye.map(|(code, ..)| &**code)
-}
 
 #[test]
 fn a_worker_that_changes_the_board_too_fast_is_slowed_and_nobody_else_is() {
@@ -45,7 +40,7 @@ fn a_worker_that_changes_the_board_too_fast_is_slowed_and_nobody_else_is() {
     assert!(world.ending(calm, id).is_ok());
     // While it is not read its silence does not count, and in the end all of it is done.
     world.settle();
-    assert_eq!(goodbye(&world, fast), None);
+    assert_eq!(world.goodbye(fast), None);
 }
 
 #[test]
@@ -71,12 +66,7 @@ fn bind(world: &mut World, link: usize, names: &[&str]) {
         function: Text(name),
         ..BindingEntry::default()
     };
-    let bind = Bind {
-        id: world.request(link),
-        bindings: names.iter().copied().map(entry).collect(),
-        ..Bind::default()
-    };
-    world.say(link, &bind.to_frame());
+    world.bind(link, names.iter().copied().map(entry).collect());
 }
 
 fn unbind(world: &mut World, link: usize, names: &[&str]) {
@@ -173,7 +163,7 @@ fn requests_that_make_much_work_are_slowed_whatever_comes_of_them() {
             world.wait(1_000);
             world.turn();
         }
-        assert_eq!(goodbye(&world, busy), None, "{what}");
+        assert_eq!(world.goodbye(busy), None, "{what}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use callboard::engine::Peer;
 use callboard::protocol::{
-    Bin, Bind, BindingEntry, CallOptions, Definition, Hello, HelloOptions, Register, Text,
+    Bin, BindingEntry, CallOptions, Definition, Hello, HelloOptions, Register, Text,
 };
 
 use crate::fleet::nothing;
@@ -40,18 +40,12 @@ fn register_sized(world: &mut World, metadata: &'static [u8]) -> (usize, u64) {
 
 pub(crate) fn bind_three(world: &mut World) -> (usize, u64) {
     let link = world.join("x", &nothing());
-    let id = world.request(link);
     let bindings = ["a", "b", "c"].map(|event| BindingEntry {
         event: Text(event),
         function: Text("f"),
         ..BindingEntry::default()
     });
-    let bind = Bind {
-        id,
-        bindings: bindings.to_vec(),
-        ..Bind::default()
-    };
-    world.say(link, &bind.to_frame());
+    let id = world.bind(link, bindings.to_vec());
     world.turn();
     (link, id)
 }

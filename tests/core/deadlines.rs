@@ -3,20 +3,9 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Ping, Pong};
 
+use crate::fleet::nothing;
 use crate::reader::{Cover, Reader};
 use crate::world::World;
-
-fn nothing() -> Cover {
-    Cover::new(&[], &[])
-}
-
-fn goodbye(world: &World, link: usize) -> Option<&str> {
-    world
-        .reader(link)
-        .goodbye
-        .as_ref()
-        .map(|goodbye| &*goodbye.0)
-}
 
 #[test]
 fn a_connection_without_hello_is_closed() {
@@ -24,10 +13,10 @@ fn a_connection_without_hello_is_closed() {
     let link = world.open(Reader::new(nothing()));
     world.wait(1_999);
     world.turn();
-    assert_eq!(goodbye(&world, link), None);
+    assert_eq!(world.goodbye(link), None);
     world.wait(1);
     world.turn();
-    assert_eq!(goodbye(&world, link), Some("hello_timeout"));
+    assert_eq!(world.goodbye(link), Some("hello_timeout"));
     assert!(
         world
             .reader(link)
@@ -53,7 +42,7 @@ fn single_bytes_do_not_renew_the_deadline_of_hello_or_of_a_frame() {
         world.wait(110);
         world.turn();
     }
-    assert_eq!(goodbye(&world, link), Some("hello_timeout"));
+    assert_eq!(world.goodbye(link), Some("hello_timeout"));
 
     let link = world.join("w", &nothing());
     for byte in [0, 0, 0, 200, 0x93].into_iter().chain([0; 60]) {
@@ -61,7 +50,7 @@ fn single_bytes_do_not_renew_the_deadline_of_hello_or_of_a_frame() {
         world.wait(100);
         world.turn();
     }
-    assert_eq!(goodbye(&world, link), Some("frame_timeout"));
+    assert_eq!(world.goodbye(link), Some("frame_timeout"));
 }
 
 #[test]
@@ -74,12 +63,12 @@ fn a_large_frame_gets_a_second_for_every_64_kib() {
         world.wait(1_000);
         world.say(link, &[0]);
         world.turn();
-        assert_eq!(goodbye(&world, link), None);
+        assert_eq!(world.goodbye(link), None);
     }
     // The first byte arrived a second after it was said.
     world.wait(2_000);
     world.turn();
-    assert_eq!(goodbye(&world, link), Some("frame_timeout"));
+    assert_eq!(world.goodbye(link), Some("frame_timeout"));
 }
 
 #[test]
@@ -101,18 +90,15 @@ fn the_silent_are_asked_and_then_closed() {
     }
     world.turn();
     assert_eq!(world.reader(silent).pings, 1, "asked once in a silence");
-    assert_eq!(goodbye(&world, silent), None);
+    assert_eq!(world.goodbye(silent), None);
     world.wait(1_000);
     world.turn();
-    assert_eq!(goodbye(&world, silent), Some("silent"));
+    assert_eq!(world.goodbye(silent), Some("silent"));
     assert!(
         world.reader(watcher).view.functions.is_empty(),
         "gone is gone"
     );
-    assert_eq!(
-        (goodbye(&world, watcher), goodbye(&world, alive)),
-        (None, None)
-    );
+    assert_eq!((world.goodbye(watcher), world.goodbye(alive)), (None, None));
 }
 
 #[test]
@@ -169,7 +155,7 @@ fn who_reads_nothing_is_closed_and_who_reads_a_little_is_not() {
     }
     assert_eq!(world.engine.stats().closed.get("too_slow"), Some(&1));
     world.settle();
-    assert_eq!(goodbye(&world, slow), None);
+    assert_eq!(world.goodbye(slow), None);
     assert_eq!(world.reader(slow).view.functions.len(), 60);
 }
 
@@ -190,7 +176,7 @@ fn progress_after_a_stall_is_a_sign_of_life() {
         world.turn();
         world.wait(1_000);
     }
-    assert_eq!(goodbye(&world, reader), None);
+    assert_eq!(world.goodbye(reader), None);
 }
 
 #[test]
@@ -241,7 +227,7 @@ fn the_clock_of_a_frame_runs_only_while_the_engine_reads() {
     // Now it reads again, and the rest of the frame has its time.
     world.settle();
     assert_eq!(world.reader(link).pongs, 1000);
-    assert_eq!(goodbye(&world, link), None);
+    assert_eq!(world.goodbye(link), None);
 }
 
 #[test]
@@ -261,11 +247,11 @@ fn an_engine_that_stalled_reads_once_more_before_it_expires_anybody() {
     world.wait(9_999);
     world.say(kept, &Ping::default().to_frame());
     world.turn();
-    assert_eq!(goodbye(&world, lost), None);
+    assert_eq!(world.goodbye(lost), None);
     world.wait(1);
     world.turn();
     assert_eq!(
-        (goodbye(&world, kept), goodbye(&world, lost)),
+        (world.goodbye(kept), world.goodbye(lost)),
         (None, Some("silent"))
     );
 }

@@ -2,8 +2,7 @@
 
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Bind, BindingEntry, CallOptions, Cast, Definition, Emit, Executed, HEADER_LEN, Ping, Pong,
-    Text,
+    Bin, BindingEntry, CallOptions, Cast, Definition, Emit, Executed, HEADER_LEN, Ping, Pong, Text,
 };
 
 use crate::calls::{idempotent, invoked};
@@ -13,17 +12,6 @@ use crate::world::{World, hello, plain};
 
 /// Bytes of a GOODBYE's or a FAILURE's message at the most: it is for people, and goes into the log.
 const MESSAGE_MAX: usize = 2000;
-
-fn bind(world: &mut World, link: usize, entries: Vec<BindingEntry<'_>>) -> u64 {
-    let id = world.request(link);
-    let bind = Bind {
-        id,
-        bindings: entries,
-        ..Bind::default()
-    };
-    world.say(link, &bind.to_frame());
-    id
-}
 
 #[test]
 fn answers_of_the_engine_s_own_functions_do_not_pile_up_beyond_the_limit() {
@@ -75,8 +63,7 @@ fn a_refusal_is_short_however_long_the_name_that_it_is_about() {
         (world.register(worker, &[&long]), "invalid_name"),
         (world.unregister(worker, &[&long]), "not_registered"),
         (
-            bind(
-                &mut world,
+            world.bind(
                 worker,
                 vec![BindingEntry {
                     event: Text(&long),
@@ -137,18 +124,18 @@ fn binding_again_what_one_has_takes_no_further_room() {
         })
     };
     for _ in 0..3 {
-        let id = bind(&mut world, worker, three().to_vec());
+        let id = world.bind(worker, three().to_vec());
         world.turn();
         assert!(world.ending(worker, id).is_ok());
     }
     // The same twice in a batch is one.
     let twice = [three(), three()].concat();
-    let id = bind(&mut world, worker, twice);
+    let id = world.bind(worker, twice);
     world.turn();
     assert!(world.ending(worker, id).is_ok());
     let mut fourth = three()[0].clone();
     fourth.id = Text("x");
-    let id = bind(&mut world, worker, vec![fourth.clone()]);
+    let id = world.bind(worker, vec![fourth.clone()]);
     world.turn();
     assert_eq!(code(world.ending(worker, id)), "too_many_bindings");
     // Names take room, too.
@@ -159,7 +146,7 @@ fn binding_again_what_one_has_takes_no_further_room() {
     let worker = world.join("p", &nothing());
     let long = "x".repeat(101);
     fourth.id = Text(&long);
-    let id = bind(&mut world, worker, vec![fourth]);
+    let id = world.bind(worker, vec![fourth]);
     world.turn();
     assert_eq!(code(world.ending(worker, id)), "metadata_too_large");
 }
@@ -259,7 +246,7 @@ fn event_with_bindings(world: &mut World, count: usize) {
         function: Text(function),
         ..BindingEntry::default()
     });
-    let id = bind(world, binder, entries.collect());
+    let id = world.bind(binder, entries.collect());
     world.turn();
     assert!(world.ending(binder, id).is_ok());
 }
@@ -327,7 +314,7 @@ fn an_event_for_very_many_costs_none_of_them_its_connection() {
         deliver_all: true,
         ..BindingEntry::default()
     };
-    bind(&mut world, source, vec![to_all]);
+    world.bind(source, vec![to_all]);
     world.turn();
     let emit = Emit {
         event: Text("e"),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Bind, BindingEntry, CallOptions, Cast, CastOptions, Definition, Emit, EmitOptions, Hello,
-    HelloOptions, Inbox, Message, NoExtensions, Text, Watch,
+    Bin, BindingEntry, CallOptions, Cast, CastOptions, Definition, Emit, EmitOptions, Hello,
+    HelloOptions, Inbox, Message, Text, Watch,
 };
 
 use crate::fleet::{code, names};
@@ -120,15 +120,12 @@ pub(crate) fn all() -> Cover {
 }
 
 pub(crate) fn bind(world: &mut World, link: usize, event: &str, function: &str) -> u64 {
-    let id = world.request(link);
-    let bindings = vec![BindingEntry {
+    let binding = BindingEntry {
         event: Text(event),
         function: Text(function),
         ..BindingEntry::default()
-    }];
-    let ext = NoExtensions {};
-    world.say(link, &Bind { id, bindings, ext }.to_frame());
-    id
+    };
+    world.bind(link, vec![binding])
 }
 
 pub(crate) fn emit(world: &mut World, link: usize, id: u64, event: &str) {

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{
-    Bin, Call, CallOptions, Cancel, Definition, Failure, Hello, HelloOptions, NoExtensions,
-    Outcome, Ready, Register, Resume, Text, Unregister, Watch,
+    Bin, Bind, BindingEntry, Call, CallOptions, Cancel, Definition, Failure, Hello, HelloOptions,
+    NoExtensions, Outcome, Ready, Register, Resume, Text, Unregister, Watch,
 };
 
 use crate::reader::{CallEnding, CallFailure, Cover, Reader};
@@ -163,6 +163,18 @@ impl World {
             }
             .to_frame(),
         );
+        id
+    }
+
+    /// Sends a BIND; returns the request's id.
+    pub(crate) fn bind(&mut self, link: usize, bindings: Vec<BindingEntry<'_>>) -> u64 {
+        let id = self.request(link);
+        let bind = Bind {
+            id,
+            bindings,
+            ..Bind::default()
+        };
+        self.say(link, &bind.to_frame());
         id
     }
 
@@ -411,6 +423,12 @@ impl World {
 
     pub(crate) fn reader(&self, link: usize) -> &Reader {
         &self.links[link].reader
+    }
+
+    /// The code with which the connection was ended, if it was.
+    pub(crate) fn goodbye(&self, link: usize) -> Option<&str> {
+        let goodbye = self.reader(link).goodbye.as_ref();
+        goodbye.map(|(code, ..)| &**code)
     }
 
     /// How the request ended.
