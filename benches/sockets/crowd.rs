@@ -1,14 +1,14 @@
 //! Calls while changes go out to a crowd: what a call waits for when ten thousand watchers are being told something,
-//! with the budget that a turn has for that, and without one. Calls are made at a fixed pace, and their times are
-//! reckoned from when they should have been made: one that had to wait for the one before it waits as well.
+//! with the budget that a turn has for that, and without one.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::engine::Engine;
 use crate::load::Pair;
+use crate::pace;
 use crate::peer::Peer;
 use crate::process;
 
@@ -17,11 +17,7 @@ const WATCHERS: usize = 10_000;
 /// behind the run: else they would fight with the callers for their processor.
 const CHANGES: u32 = 60;
 const CHANGE_EVERY: Duration = Duration::from_millis(100);
-const CALL_EVERY: Duration = Duration::from_millis(1);
 const ROUNDS: usize = 3;
-
-/// The longest time that is told apart, in nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
 
 const MODES: [(&str, &str); 2] = [
     ("", "128 writes, then a look"),
@@ -37,10 +33,12 @@ pub(super) fn bench() {
             CHANGE_EVERY.as_millis()
         );
         println!(
-            "  {:<26} {:>10} {:>10} {:>10} {:>10} {:>14}",
-            "a turn's fan-out", "p50, us", "p90, us", "p99, us", "most, us", "writes/change"
+            "  {:<26} {} {:>14}",
+            "a turn's fan-out",
+            pace::HEADINGS,
+            "writes/change"
         );
-        let mut all = [(); 2].map(|()| histogram());
+        let mut all = [(); 2].map(|()| pace::no_times());
         for round in 0..ROUNDS {
             for step in 0..MODES.len() {
                 let which = (round + step) % MODES.len();
@@ -57,19 +55,8 @@ pub(super) fn bench() {
     measuring.join().expect("a measurement");
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds")
-}
-
 fn print(name: &str, times: &Histogram<u64>, writes: f64) {
-    let us = |part| times.value_at_quantile(part) as f64 / 1e3;
-    println!(
-        "  {name:<26} {:>10.0} {:>10.0} {:>10.0} {:>10.0} {writes:>14.0}",
-        us(0.5),
-        us(0.9),
-        us(0.99),
-        us(1.0)
-    );
+    println!("  {name:<26} {} {writes:>14.0}", pace::columns(times));
 }
 
 /// Times of the calls, and write calls for each change.
@@ -90,16 +77,8 @@ fn run(how: &str) -> (Histogram<u64>, f64) {
             thread::sleep(CHANGE_EVERY);
         }
     });
-    let mut times = histogram();
-    let mut calls = 0;
-    let mut due = Instant::now();
-    while !changing.is_finished() {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        pair.exchange();
-        calls += 1;
-        times.saturating_record(due.elapsed().as_nanos() as u64);
-        due += CALL_EVERY;
-    }
+    let mut times = pace::no_times();
+    let calls = pace::call(&mut pair, &mut times, || changing.is_finished());
     changing.join().expect("all changes were made");
     let writes = engine.report().since(&before, "writes") - 2 * calls;
     (times, writes as f64 / f64::from(CHANGES))

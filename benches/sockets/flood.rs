@@ -1,8 +1,7 @@
 //! Calls beside somebody who sends what makes much work, as fast as the engine takes it: with the share of the engine's
-//! time that one connection may have, and without one. Calls are made at a fixed pace, and their times are reckoned from
-//! when they should have been made: one that had to wait for the one before it waits as well.
+//! time that one connection may have, and without one.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,11 +13,11 @@ use hdrhistogram::Histogram;
 
 use crate::engine::Engine;
 use crate::load::Pair;
+use crate::pace;
 use crate::peer::Peer;
 use crate::process;
 
 const LASTS: Duration = Duration::from_secs(2);
-const CALL_EVERY: Duration = Duration::from_millis(1);
 const ROUNDS: usize = 3;
 
 /// As many as one request may list, nearly.
@@ -26,9 +25,6 @@ const ENTRIES: usize = 65_000;
 
 /// Events in one write.
 const EVENTS: usize = 100;
-
-/// The longest time that is told apart, in nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
 
 const SHARES: [(&str, &str); 2] = [("max-share=10", "10 %"), ("max-share=0", "any")];
 
@@ -52,32 +48,18 @@ pub(super) fn bench() {
     let measuring = thread::spawn(|| {
         process::pin(false);
         println!("flood: a call each millisecond beside one who sends, as fast as it is taken,");
-        println!(
-            "  {:<26} {:>6} {:>10} {:>10} {:>10} {:>10}",
-            "what", "share", "p50, us", "p90, us", "p99, us", "most, us"
-        );
+        println!("  {:<26} {:>6} {}", "what", "share", pace::HEADINGS);
         for (flood, what) in FLOODS {
             for (how, share) in SHARES {
-                let mut all = Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds");
+                let mut all = pace::no_times();
                 for _ in 0..ROUNDS {
                     run(how, flood, &mut all);
                 }
-                print(what, share, &all);
+                println!("  {what:<26} {share:>6} {}", pace::columns(&all));
             }
         }
     });
     measuring.join().expect("a measurement");
-}
-
-fn print(what: &str, share: &str, times: &Histogram<u64>) {
-    let us = |part| times.value_at_quantile(part) as f64 / 1e3;
-    println!(
-        "  {what:<26} {share:>6} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",
-        us(0.5),
-        us(0.9),
-        us(0.99),
-        us(1.0)
-    );
 }
 
 /// Adds the times of the calls to `times`.
@@ -93,21 +75,17 @@ fn run(how: &str, flood: Flood, times: &mut Histogram<u64>) {
     let mut writing = bad.into_stream();
     let mut reading = writing.try_clone().expect("a socket");
     let end = writing.try_clone().expect("a socket");
-    let sender = thread::spawn(move || {
-        while !said.is_empty() && std::io::Write::write_all(&mut writing, &said).is_ok() {}
-    });
+    let sender = thread::spawn(
+        move || {
+            while !said.is_empty() && writing.write_all(&said).is_ok() {}
+        },
+    );
     let reader = thread::spawn(move || {
         let mut scratch = [0; 16 * 1024];
         while reading.read(&mut scratch).is_ok_and(|n| n > 0) {}
     });
     let started = Instant::now();
-    let mut due = started;
-    while started.elapsed() < LASTS {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        pair.exchange();
-        times.saturating_record(due.elapsed().as_nanos() as u64);
-        due += CALL_EVERY;
-    }
+    pace::call(&mut pair, times, || started.elapsed() >= LASTS);
     // The engine may have much left to do: its process ends with it.
     end.shutdown(Shutdown::Both).expect("a socket");
     sender.join().expect("it only writes");

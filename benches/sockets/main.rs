@@ -12,6 +12,7 @@ mod fanout;
 mod flood;
 mod idle;
 mod load;
+mod pace;
 mod peer;
 mod process;
 mod ratio;
