@@ -11,6 +11,7 @@ use callboard::protocol::{
 use crate::dice::{Dice, seeds};
 use crate::fleet::{functions, many, nothing, register_all};
 use crate::reader::{Event, Reader};
+use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
 #[test]
@@ -367,7 +368,7 @@ fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
             for &link in &links {
                 world.arrive(link, [20, 5_000, usize::MAX][dice.below(3)]);
             }
-            world.finish_turn(usize::MAX);
+            world.finish_turn(Budgets::ALL);
             for link in 0..world.links.len() {
                 world.receive(link, usize::MAX);
             }

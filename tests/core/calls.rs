@@ -7,6 +7,7 @@ use callboard::protocol::{
 
 use crate::fleet::{everything, nothing};
 use crate::reader::{CallEnding, Cover};
+use crate::turn::Budgets;
 use crate::world::World;
 
 pub(crate) fn waiting() -> CallOptions<'static> {
@@ -284,8 +285,7 @@ fn what_waits_goes_ahead_of_what_is_new_whatever_it_waits_for() {
     world.call(caller, "g", &[6], this_one);
     world.turn();
     for at in 0..7 {
-        let id = invoked(&world, provider)[at];
-        world.answer(provider, id, b"");
+        world.answer(provider, invoked(&world, provider)[at], b"");
         world.call(caller, "f", &[7 + at as u8], waiting());
         world.turn();
     }
@@ -361,7 +361,7 @@ fn an_answer_and_an_invocation_never_overtake_a_change() {
     // Byte by byte: the reader panics over an answer that comes within or before a change.
     while world.call_ending(caller, call).is_none() {
         world.receive(caller, 1);
-        world.flush(1);
+        world.flush(Budgets::writes(1, 1));
     }
     assert!(world.reader(caller).view.functions.contains_key("h"));
 }

@@ -11,6 +11,7 @@ use callboard::protocol::{Definition, Register, Text};
 
 use crate::dice::{Dice, seeds};
 use crate::reader::{Cover, Reader, View};
+use crate::turn::Budgets;
 use crate::world::{World, hello};
 
 const PREFIXES: [&str; 4] = ["a::", "b::", "bb::", "c"];
@@ -239,15 +240,15 @@ impl Churn {
             self.late.remove(0);
             self.world.reset(link);
         }
-        let writes = if self.dice.one_in(4) {
-            self.dice.below(6)
+        let budgets = if self.dice.one_in(4) {
+            Budgets::writes(self.dice.below(6), self.dice.below(6))
         } else {
-            usize::MAX
+            Budgets::ALL
         };
-        self.world.finish_turn(writes);
+        self.world.finish_turn(budgets);
         // The oracle hears of each revision by itself.
         while self.world.reader(self.oracle).mine < self.world.engine.stats().revisions {
-            self.world.flush(1);
+            self.world.flush(Budgets::writes(1, 1));
             self.world.receive(self.oracle, usize::MAX);
         }
         self.world.wait(self.dice.below(40) as u64);

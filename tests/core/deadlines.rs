@@ -5,6 +5,7 @@ use callboard::protocol::{Ping, Pong};
 
 use crate::fleet::nothing;
 use crate::reader::{Cover, Reader};
+use crate::turn::Budgets;
 use crate::world::World;
 
 #[test]
@@ -148,7 +149,7 @@ fn who_reads_nothing_is_closed_and_who_reads_a_little_is_not() {
             world.say(link, &pong);
             world.arrive(link, usize::MAX);
         }
-        world.finish_turn(usize::MAX);
+        world.finish_turn(Budgets::ALL);
         world.receive(worker, usize::MAX);
         world.receive(slow, 5);
         world.wait(1_000);
@@ -193,7 +194,7 @@ fn a_peer_whose_replies_pile_up_is_not_read_until_it_reads() {
         world.say(link, &ping);
     }
     world.arrive(link, 4_000);
-    world.finish_turn(usize::MAX);
+    world.finish_turn(Budgets::ALL);
     assert!(!world.engine.wants_read(world.links[link].id));
     world.settle();
     assert!(world.engine.wants_read(world.links[link].id));
@@ -216,12 +217,12 @@ fn the_clock_of_a_frame_runs_only_while_the_engine_reads() {
     }
     // The engine stops reading in the middle of a frame.
     world.arrive(link, 400 * ping.len() + 5);
-    world.finish_turn(usize::MAX);
+    world.finish_turn(Budgets::ALL);
     assert!(!world.engine.wants_read(world.links[link].id));
     assert_eq!(world.engine.stats().partial_bytes, 5);
     for _ in 0..10 {
         world.wait(2_000);
-        world.finish_turn(usize::MAX);
+        world.finish_turn(Budgets::ALL);
     }
     assert!(world.engine.stats().closed.is_empty());
     // Now it reads again, and the rest of the frame has its time.
@@ -238,7 +239,7 @@ fn an_engine_that_stalled_reads_once_more_before_it_expires_anybody() {
     world.wait(20_000);
     // During the stall one of them had spoken; its bytes wait in the kernel.
     world.say(kept, &Ping::default().to_frame());
-    world.finish_turn(usize::MAX);
+    world.finish_turn(Budgets::ALL);
     for link in [kept, lost] {
         world.receive(link, usize::MAX);
     }

@@ -11,6 +11,7 @@ use callboard::protocol::{
 use crate::dice::{Dice, seeds};
 use crate::ledger::{Asked, Ledger, Made, Peer, headers};
 use crate::reader::{CallEnding, CallFailure, Cover, Reader};
+use crate::turn::Budgets;
 use crate::world::World;
 
 const FUNCTIONS: [&str; 3] = ["f", "g", "h"];
@@ -463,8 +464,8 @@ impl Stage {
         if self.grace_ends.is_some_and(|ends| ends <= self.world.now.0) {
             self.ledger.stopped = true;
         }
-        self.world.finish_turn(usize::MAX);
-        self.world.finish_turn(usize::MAX);
+        self.world.finish_turn(Budgets::ALL);
+        self.world.finish_turn(Budgets::ALL);
         self.note_stop();
         for link in 0..count {
             if self.world.links[link].up.is_empty() {

@@ -23,4 +23,6 @@ mod routing;
 mod secrets;
 mod sessions;
 mod stats;
+#[path = "../turn/mod.rs"]
+mod turn;
 mod world;

@@ -1,13 +1,13 @@
 //! Who is written to first: those who are owed an answer, before those who are told what all are told; and that
-//! nobody waits for ever, whatever a turn's budget is.
+//! nobody waits for ever, whatever a turn's budgets are.
 
-use callboard::engine::Engine;
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Text};
 
 use crate::dice::Dice;
 use crate::fleet::{functions, names, nothing};
 use crate::reader::Cover;
+use crate::turn::Budgets;
 use crate::world::{World, plain};
 
 /// Changes are not rationed.
@@ -23,7 +23,7 @@ fn hear(world: &mut World) {
     for link in 0..world.links.len() {
         world.arrive(link, usize::MAX);
     }
-    world.finish_turn(0);
+    world.finish_turn(Budgets::writes(0, 0));
 }
 
 fn writes(world: &World, links: &[usize]) -> u64 {
@@ -44,17 +44,17 @@ fn answers_go_before_what_all_are_told() {
     world.register(provider, &["g"]);
     let call = world.call(caller, "f", b"x", CallOptions::default());
     hear(&mut world);
-    let (calls, rest) = (world.links[provider].writes, writes(&world, &watchers));
-    world.flush(1);
+    let calls = world.links[provider].writes;
+    world.flush(Budgets::writes(usize::MAX, 0));
     assert_eq!(world.links[provider].writes, calls + 1, "RESULT and INVOKE");
-    assert_eq!(writes(&world, &watchers), rest);
+    assert_eq!(writes(&world, &watchers), before);
     // With the change half told, the answer comes in and goes out before the rest is.
-    world.flush(5);
+    world.flush(Budgets::writes(0, 5));
     world.receive(provider, usize::MAX);
     let invoke = world.reader(provider).invocations().next().unwrap().id;
     world.answer(provider, invoke, b"y");
     hear(&mut world);
-    world.flush(1);
+    world.flush(Budgets::writes(usize::MAX, 0));
     world.receive(caller, usize::MAX);
     assert!(world.call_ending(caller, call).is_some());
     assert_eq!(writes(&world, &watchers) - before, 5);
@@ -76,7 +76,7 @@ fn whoever_is_owed_an_answer_gets_the_changes_that_it_follows_with_it() {
     hear(&mut world);
     // Only those who are owed an answer are written to, and the one who watches has seen both functions by then:
     // its reader holds answers against the view.
-    world.flush_those(usize::MAX, Engine::poll_reply);
+    world.flush(Budgets::writes(usize::MAX, 0));
     world.receive(watching, usize::MAX);
     assert!(world.ending(watching, 1).is_ok());
     assert!(world.call_ending(watching, call).is_some());
@@ -95,10 +95,10 @@ fn the_first_who_watches_is_told_before_the_one_who_registered() {
         let (told, answered) = (writes(&world, &watchers), world.links[worker].writes);
         world.register(worker, &[name]);
         hear(&mut world);
-        world.flush(1);
+        world.flush(Budgets::writes(usize::MAX, 1));
         assert_eq!(writes(&world, &watchers) - told, 1, "the news goes first");
         // But nobody who registers waits until all have heard of it.
-        world.flush(1);
+        world.flush(Budgets::writes(usize::MAX, 1));
         assert_eq!(world.links[worker].writes - answered, 1);
         world.settle();
         assert_eq!(writes(&world, &watchers) - told, 20, "one write each");
@@ -121,7 +121,7 @@ fn many_who_register_and_many_who_watch_keep_nobody_waiting() {
     }
     hear(&mut world);
     for round in 1..=20 {
-        world.flush(2);
+        world.flush(Budgets::writes(usize::MAX, 2));
         assert_eq!(writes(&world, &watchers) - told, round);
         assert_eq!(writes(&world, &workers) - answered, round);
     }
@@ -143,9 +143,8 @@ fn an_audience_whose_board_never_rests_does_not_keep_the_others_waiting() {
         let name = format!("a::{round:02}");
         world.register(restless, &[&name]);
         hear(&mut world);
-        world.flush_those(usize::MAX, Engine::poll_reply);
         // The one who registered, and one of those who watch.
-        world.flush_those(2, Engine::poll_news);
+        world.flush(Budgets::writes(usize::MAX, 2));
         world.receive(one, usize::MAX);
         if names(&world.reader(one).view).contains(&"b::g") {
             assert!(
@@ -179,9 +178,9 @@ fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
     let joiner = world.hello("joiner", &functions());
     world.register(worker, &["h"]);
     hear(&mut world);
-    world.flush_those(usize::MAX, Engine::poll_reply);
+    world.flush(Budgets::writes(usize::MAX, 0));
     let (before, sent) = (writes(&world, &watchers), world.links[joiner].writes);
-    world.flush_those(20, Engine::poll_news);
+    world.flush(Budgets::writes(usize::MAX, 20));
     assert!(writes(&world, &watchers) - before >= 9);
     assert!(world.links[joiner].writes - sent >= 9);
     world.settle();
@@ -211,8 +210,7 @@ fn all_who_watch_hear_of_everything_whoever_comes_and_goes_in_the_midst_of_it() 
                 _ => {}
             }
             hear(&mut world);
-            world.flush_those(usize::MAX, Engine::poll_reply);
-            world.flush_those(dice.below(4), Engine::poll_news);
+            world.flush(Budgets::writes(usize::MAX, dice.below(4)));
             for &watcher in &watchers {
                 world.receive(watcher, usize::MAX);
             }

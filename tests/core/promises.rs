@@ -1,11 +1,11 @@
 //! The promises one by one, each in the smallest world that shows it.
 
-use callboard::engine::Engine;
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Drain, Goodbye, HelloOptions, Ping, Text};
 
 use crate::fleet::{code, everything, fleet, functions, many, names, nothing, register_all};
 use crate::reader::{Cover, Reader, View};
+use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
 #[test]
@@ -106,7 +106,7 @@ fn a_batch_of_ten_thousand_is_one_step_in_parts() {
     while world.links[worker].up.len() > 1 {
         let half = world.links[worker].up.len() / 2;
         world.arrive(worker, half.max(1));
-        world.finish_turn(usize::MAX);
+        world.finish_turn(Budgets::ALL);
         world.receive(watcher, usize::MAX);
         assert_eq!(world.reader(watcher).change_frames, 0);
     }
@@ -236,7 +236,7 @@ fn a_watcher_that_stops_reading_costs_a_position() {
         for link in [worker, stalled] {
             world.arrive(link, usize::MAX);
         }
-        world.finish_turn(usize::MAX);
+        world.finish_turn(Budgets::ALL);
         world.receive(worker, usize::MAX);
         world.receive(watcher, usize::MAX);
         if index % 1000 == 0 {
@@ -336,12 +336,12 @@ fn synced_before_the_end(writes: usize) -> bool {
     }
     let joiner = world.hello("joiner", &Cover::new(&["a::", "m::", "n::"], &[]));
     world.arrive(joiner, usize::MAX);
-    world.finish_turn(1);
+    world.finish_turn(Budgets::writes(1, 0));
     world.register(worker, &["m::brief"]);
     world.arrive(worker, usize::MAX);
-    world.finish_turn(0);
+    world.finish_turn(Budgets::writes(0, 0));
     for _ in 0..writes {
-        world.flush_those(1, Engine::poll_news);
+        world.flush(Budgets::writes(0, 1));
         world.receive(joiner, usize::MAX);
     }
     let was_synced = world.reader(joiner).is_synced();

@@ -10,6 +10,7 @@ use crate::reader::{CallEnding, Cover, Reader};
 use crate::rights::{
     admit, all, bind, hello_of, join, listed, nothing, principal, with_one, world_with,
 };
+use crate::turn::Budgets;
 use crate::world::{World, plain};
 
 #[test]
@@ -330,7 +331,7 @@ fn who_is_sent_away_gets_nothing_of_what_he_may_no_longer_have() {
         world.arrive(link, usize::MAX);
     }
     admit(&mut world, vec![principal("god", Rights::everything())]);
-    world.finish_turn(usize::MAX);
+    world.finish_turn(Budgets::ALL);
     let bytes = world.links[reader].down.clone();
     assert!(!bytes.windows(7).any(|it| it == b"seen::a"), "{bytes:?}");
     world.receive(reader, usize::MAX);

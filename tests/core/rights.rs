@@ -12,6 +12,7 @@ use callboard::protocol::{
 
 use crate::fleet::{code, names};
 use crate::reader::{CallEnding, Cover, Reader};
+use crate::turn::Budgets;
 use crate::world::{World, plain};
 
 /// What may be asked of names: under which prefixes, and under which not.
@@ -455,7 +456,7 @@ pub(crate) fn raw_turn(world: &mut World, link: usize) -> Vec<u8> {
     for link in 0..world.links.len() {
         world.arrive(link, usize::MAX);
     }
-    world.finish_turn(usize::MAX);
+    world.finish_turn(Budgets::ALL);
     let bytes = world.links[link].down.clone();
     for other in 0..world.links.len() {
         if other == link {
@@ -507,7 +508,7 @@ fn the_engine_is_commanded_by_those_who_may_and_told_of_by_those_who_may() {
                     assert!(!expected(case, command), "{case:?} {command}");
                 }
             }
-            let drains = world.engine.take_drain();
+            let drains = std::mem::take(&mut world.drain_asked);
             assert_eq!(
                 drains,
                 command == "engine::drain" && expected(case, command)

@@ -10,6 +10,7 @@ use callboard::protocol::{Bin, CallOptions, Definition, HelloOptions, Inbox, Mes
 use crate::dice::{Dice, seeds};
 use crate::reader::{Cover, Reader, digest};
 use crate::rights::{admit, bind, cast, emit, hello_of, principal};
+use crate::turn::Budgets;
 use crate::world::World;
 
 const SEEDS: u64 = 60;
@@ -272,7 +273,7 @@ impl Stage {
         for link in 0..world.links.len() {
             world.arrive(link, usize::MAX);
         }
-        world.finish_turn(usize::MAX);
+        world.finish_turn(Budgets::ALL);
         let down: Vec<Vec<u8>> = world.links.iter().map(|link| link.down.clone()).collect();
         for link in 0..world.links.len() {
             world.receive(link, usize::MAX);

@@ -11,6 +11,7 @@ use callboard::protocol::{
 };
 
 use crate::reader::{CallEnding, CallFailure, Cover, Reader};
+use crate::turn::{self, Budgets, Sockets};
 
 /// A connection, seen from the peer's side.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub engine: Engine,
     pub now: Time,
     pub links: Vec<Link>,
+    /// `engine::drain` was called. The world goes on.
+    pub drain_asked: bool,
     generation: u32,
     free: Vec<u32>,
     keys: u32,
@@ -64,6 +67,7 @@ impl World {
             engine: Engine::new(config, now),
             now,
             links: Vec::new(),
+            drain_asked: false,
             generation: 0,
             free: Vec::new(),
             keys: 0,
@@ -280,10 +284,7 @@ impl World {
 
     /// One turn as the server makes it: all that was said arrives, all that is due is written and read.
     pub(crate) fn turn(&mut self) {
-        for link in 0..self.links.len() {
-            self.arrive(link, usize::MAX);
-        }
-        self.finish_turn(usize::MAX);
+        turn::run(self, Budgets::ALL);
         for link in 0..self.links.len() {
             self.receive(link, usize::MAX);
         }
@@ -298,79 +299,20 @@ impl World {
         }
     }
 
-    /// The turn behind the reads: deadlines, seal, at most `writes` writes, closes.
-    pub(crate) fn finish_turn(&mut self, writes: usize) {
-        while let Some(id) = self.engine.poll_expired(self.now) {
-            // The server reads once more before it expires anybody.
-            if let Some(link) = self
-                .links
-                .iter()
-                .position(|link| link.open && link.id == id)
-            {
-                self.arrive(link, usize::MAX);
-            }
-            self.engine.handle_expired(id, self.now);
-        }
-        self.engine.seal(self.now);
-        self.flush(writes);
+    /// The turn behind the reads.
+    pub(crate) fn finish_turn(&mut self, budgets: Budgets) {
+        turn::finish(self, budgets);
     }
 
-    /// At most `writes` writes, and what is to be closed and read again.
-    pub(crate) fn flush(&mut self, writes: usize) {
-        self.flush_those(writes, Engine::poll_flush);
+    /// The turn behind the seal.
+    pub(crate) fn flush(&mut self, budgets: Budgets) {
+        turn::flush(self, budgets);
     }
 
-    /// The same, to those whom `next` names.
-    pub(crate) fn flush_those(
-        &mut self,
-        writes: usize,
-        next: impl Fn(&mut Engine) -> Option<ConnId>,
-    ) {
-        for _ in 0..writes {
-            let Some(id) = next(&mut self.engine) else {
-                break;
-            };
-            let it = self
-                .links
-                .iter_mut()
-                .find(|link| link.open && link.id == id)
-                .unwrap();
-            let mut wrote = 0;
-            let (down, blocked) = (&mut it.down, &mut it.blocked);
-            let capacity = it.capacity;
-            self.engine.flush(id, self.now, |slices| {
-                assert!(
-                    slices.iter().all(|slice| !slice.is_empty()),
-                    "an empty slice"
-                );
-                wrote += 1;
-                let room = capacity.saturating_sub(down.len());
-                if room == 0 {
-                    *blocked = true;
-                    return Written::Blocked;
-                }
-                let before = down.len();
-                down.extend(slices.iter().flat_map(|slice| slice.iter()).take(room));
-                Written::Bytes(down.len() - before)
-            });
-            it.writes += wrote;
-        }
-        while let Some(close) = self.engine.poll_close() {
-            let (Close::SendingHalf(id) | Close::Socket(id)) = close;
-            let it = self
-                .links
-                .iter_mut()
-                .find(|link| link.open && link.id == id)
-                .unwrap();
-            match close {
-                Close::SendingHalf(_) => it.half_closed = true,
-                Close::Socket(_) => {
-                    it.open = false;
-                    self.free.push(id.key() as u32);
-                }
-            }
-        }
-        while self.engine.poll_resume().is_some() {}
+    fn link_of(&self, id: ConnId) -> usize {
+        let is_it = |link: &Link| link.open && link.id == id;
+        let link = self.links.iter().position(is_it);
+        link.expect("the engine names a connection that is closed")
     }
 
     /// The peer reads up to `most` bytes.
@@ -449,6 +391,68 @@ impl World {
         match self.call_ending(link, call) {
             Some(CallEnding::Failure(failure)) => failure,
             other => panic!("the call ended with {other:?}"),
+        }
+    }
+}
+
+impl Sockets for World {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn read_ready(&mut self) {
+        for link in 0..self.links.len() {
+            self.arrive(link, usize::MAX);
+        }
+    }
+
+    fn read_again(&mut self, id: ConnId) {
+        self.arrive(self.link_of(id), usize::MAX);
+    }
+
+    fn write(&mut self, id: ConnId) -> Option<Written> {
+        let link = self.link_of(id);
+        let it = &mut self.links[link];
+        let mut written = None;
+        self.engine.flush(id, self.now, |slices| {
+            assert!(
+                slices.iter().all(|slice| !slice.is_empty()),
+                "an empty slice"
+            );
+            it.writes += 1;
+            let room = it.capacity.saturating_sub(it.down.len());
+            let outcome = if room == 0 {
+                it.blocked = true;
+                Written::Blocked
+            } else {
+                let before = it.down.len();
+                let bytes = slices.iter().flat_map(|slice| slice.iter());
+                it.down.extend(bytes.take(room));
+                Written::Bytes(it.down.len() - before)
+            };
+            written = Some(outcome);
+            outcome
+        });
+        written
+    }
+
+    fn drain_asked(&mut self) {
+        self.drain_asked = true;
+    }
+
+    fn close(&mut self, close: Close) {
+        let (Close::SendingHalf(id) | Close::Socket(id)) = close;
+        let link = self.link_of(id);
+        match close {
+            Close::SendingHalf(_) => self.links[link].half_closed = true,
+            Close::Socket(_) => {
+                self.links[link].open = false;
+                self.free.push(id.key() as u32);
+            }
         }
     }
 }

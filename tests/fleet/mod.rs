@@ -5,6 +5,8 @@
 
 mod calls;
 mod exchange;
+#[path = "../turn/mod.rs"]
+mod turn;
 
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
@@ -12,6 +14,7 @@ use callboard::protocol::{Definition, Hello, HelloOptions, Register, Text, Unreg
 
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use calls::{Calls, Gathered};
+use turn::{Budgets, Sockets};
 
 /// Functions that one of the fleet's own workers provides at most.
 const FUNCTIONS_PER_WORKER: usize = 10_000;
@@ -124,38 +127,51 @@ impl Fleet {
         self.turn();
     }
 
-    /// The turn behind the reads.
+    /// The turn behind the reads. All that is due is written.
     fn turn(&mut self) {
         self.now.0 += 1;
-        while let Some(id) = self.engine.poll_expired(self.now) {
-            self.engine.handle_expired(id, self.now);
-        }
-        self.engine.seal(self.now);
-        let (writes, bytes) = (&mut self.writes, &mut self.bytes);
-        let (listening, heard, deaf) = (self.listening, &mut self.heard, self.deaf);
-        while let Some(id) = self.engine.poll_flush() {
-            self.engine.flush(id, self.now, |slices| {
-                if deaf == Some(id) {
-                    return Written::Blocked;
-                }
-                let taken = slices.iter().map(|slice| slice.len()).sum();
-                *writes += 1;
-                *bytes += taken as u64;
-                if listening == Some(id) {
-                    heard.clear();
-                    for slice in slices {
-                        heard.extend_from_slice(slice);
-                    }
-                }
-                Written::Bytes(taken)
-            });
-        }
-        while let Some(close) = self.engine.poll_close() {
-            if let Close::Socket(id) = close {
-                self.free.push(id.key() as u32);
+        turn::finish(self, Budgets::ALL);
+    }
+}
+
+impl Sockets for Fleet {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Nothing is ever under way.
+    fn read_again(&mut self, _id: ConnId) {}
+
+    fn write(&mut self, id: ConnId) -> Option<Written> {
+        let mut written = None;
+        self.engine.flush(id, self.now, |slices| {
+            if self.deaf == Some(id) {
+                written = Some(Written::Blocked);
+                return Written::Blocked;
             }
+            let taken = slices.iter().map(|slice| slice.len()).sum();
+            self.writes += 1;
+            self.bytes += taken as u64;
+            if self.listening == Some(id) {
+                self.heard.clear();
+                for slice in slices {
+                    self.heard.extend_from_slice(slice);
+                }
+            }
+            written = Some(Written::Bytes(taken));
+            Written::Bytes(taken)
+        });
+        written
+    }
+
+    fn close(&mut self, close: Close) {
+        if let Close::Socket(id) = close {
+            self.free.push(id.key() as u32);
         }
-        while self.engine.poll_resume().is_some() {}
     }
 }
 

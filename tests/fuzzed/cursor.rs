@@ -31,6 +31,12 @@ impl<'a> Cursor<'a> {
         usize::from(self.byte()) % n
     }
 
+    /// Two numbers below `n`, which is at most 16, in one byte.
+    pub fn two_below(&mut self, n: usize) -> (usize, usize) {
+        let both = usize::from(self.byte());
+        (both % n, both / n % n)
+    }
+
     /// One of these.
     pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]

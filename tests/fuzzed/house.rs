@@ -5,7 +5,9 @@
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 
-/// Turns of writing after which an engine that still has something to say is taken to be in a loop.
+use super::turn::{self, Budgets, Sockets};
+
+/// Attempts to write in one turn after which an engine that still has something to say is taken to be in a loop.
 const WRITES_MAX: usize = 100_000;
 
 /// A connection, seen from its peer.
@@ -36,6 +38,8 @@ pub struct House {
     pub limits: Limits,
     pub now: Time,
     pub lines: Vec<Line>,
+    /// Attempts to write in this turn.
+    writes: usize,
     opened: u32,
     free: Vec<u32>,
     keys: u32,
@@ -55,6 +59,7 @@ impl House {
             limits,
             now,
             lines: Vec::new(),
+            writes: 0,
             opened: 0,
             free: Vec::new(),
             keys: 0,
@@ -102,14 +107,9 @@ impl House {
     }
 
     /// What follows the reads of a turn. `again` reads a connection once more before its deadline ends it.
-    pub fn finish_turn(&mut self, writes: usize, mut again: impl FnMut(&mut Self, usize)) {
-        while let Some(id) = self.engine.poll_expired(self.now) {
-            let line = self.find(id);
-            again(self, line);
-            self.engine.handle_expired(id, self.now);
-        }
-        self.engine.seal(self.now);
-        self.flush(writes);
+    pub(super) fn finish_turn(&mut self, budgets: Budgets, again: impl FnMut(&mut Self, usize)) {
+        self.writes = 0;
+        turn::finish(&mut Turn { house: self, again }, budgets);
     }
 
     fn find(&self, id: ConnId) -> usize {
@@ -118,47 +118,6 @@ impl House {
             .iter()
             .rposition(|line| line.open && line.id == id);
         line.expect("the engine names a connection that is closed")
-    }
-
-    fn flush(&mut self, writes: usize) {
-        for count in 0..writes {
-            assert!(count < WRITES_MAX, "no end of writes");
-            let Some(id) = self.engine.poll_flush() else {
-                break;
-            };
-            let line = self.find(id);
-            let it = &mut self.lines[line];
-            let (down, room, blocked) = (&mut it.down, it.room, &mut it.blocked);
-            self.engine.flush(id, self.now, |slices| {
-                assert!(slices.iter().all(|slice| !slice.is_empty()));
-                let left = room.saturating_sub(down.len());
-                if left == 0 {
-                    *blocked = true;
-                    return Written::Blocked;
-                }
-                let before = down.len();
-                down.extend(slices.iter().flat_map(|slice| slice.iter()).take(left));
-                Written::Bytes(down.len() - before)
-            });
-        }
-        while let Some(close) = self.engine.poll_close() {
-            match close {
-                Close::SendingHalf(id) => {
-                    let line = self.find(id);
-                    assert!(!self.lines[line].half_closed, "closed twice");
-                    self.lines[line].half_closed = true;
-                }
-                Close::Socket(id) => {
-                    let line = self.find(id);
-                    self.lines[line].open = false;
-                    self.free.push(id.key() as u32);
-                }
-            }
-        }
-        while let Some(id) = self.engine.poll_resume() {
-            // The connection may have been closed behind it.
-            let _ = self.engine.wants_read(id);
-        }
     }
 
     /// The peer reads all that came.
@@ -192,5 +151,72 @@ impl House {
             it.ended = true;
             self.engine.handle_reset(it.id, "reset", self.now);
         }
+    }
+}
+
+/// A turn of the house, and how it reads a connection once more.
+struct Turn<'a, F> {
+    house: &'a mut House,
+    again: F,
+}
+
+impl<F: FnMut(&mut House, usize)> Sockets for Turn<'_, F> {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.house.engine
+    }
+
+    fn now(&self) -> Time {
+        self.house.now
+    }
+
+    fn read_again(&mut self, id: ConnId) {
+        let line = self.house.find(id);
+        (self.again)(self.house, line);
+    }
+
+    fn write(&mut self, id: ConnId) -> Option<Written> {
+        let house = &mut *self.house;
+        house.writes += 1;
+        assert!(house.writes < WRITES_MAX, "no end of writes");
+        let line = house.find(id);
+        let it = &mut house.lines[line];
+        let mut written = None;
+        house.engine.flush(id, house.now, |slices| {
+            assert!(slices.iter().all(|slice| !slice.is_empty()));
+            let left = it.room.saturating_sub(it.down.len());
+            let outcome = if left == 0 {
+                it.blocked = true;
+                Written::Blocked
+            } else {
+                let before = it.down.len();
+                let bytes = slices.iter().flat_map(|slice| slice.iter());
+                it.down.extend(bytes.take(left));
+                Written::Bytes(it.down.len() - before)
+            };
+            written = Some(outcome);
+            outcome
+        });
+        written
+    }
+
+    fn close(&mut self, close: Close) {
+        match close {
+            Close::SendingHalf(id) => {
+                let line = self.house.find(id);
+                let line = &mut self.house.lines[line];
+                assert!(!line.half_closed, "closed twice");
+                line.half_closed = true;
+            }
+            Close::Socket(id) => {
+                let line = self.house.find(id);
+                self.house.lines[line].open = false;
+                self.house.free.push(id.key() as u32);
+            }
+        }
+    }
+
+    fn resume(&mut self, id: ConnId) {
+        // The connection may have been closed behind it.
+        let _ = self.house.engine.wants_read(id);
     }
 }

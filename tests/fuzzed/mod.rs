@@ -16,6 +16,8 @@ mod replica;
 pub mod session;
 mod steward;
 mod stranger;
+#[path = "../turn/mod.rs"]
+mod turn;
 mod worker_frame;
 
 /// A reader that panics over whatever the specification rules out.

@@ -13,6 +13,7 @@ use super::house::House;
 use super::principals::{self, LOCAL_UID, SECRET, STAFF};
 use super::steward::{FUNCTION, LINKED, Steward, Watcher};
 use super::stranger::Stranger;
+use super::turn::Budgets;
 use super::worker_frame::{self, Known};
 
 /// Strangers at once.
@@ -284,7 +285,11 @@ impl Session {
                     self.house.unblock(stranger.line);
                 }
             }
-            Operation::HalfTurn => self.house.finish_turn(cursor.below(8), |_, _| {}),
+            Operation::HalfTurn => {
+                let (replies, news) = cursor.two_below(8);
+                let budgets = Budgets::writes(replies, news);
+                self.house.finish_turn(budgets, |_, _| {});
+            }
             Operation::Reload => {
                 if self.known.has_credentials {
                     let credentials = principals::credentials(cursor);
@@ -355,7 +360,7 @@ impl Session {
             }
         }
         let strangers = &mut self.strangers;
-        self.house.finish_turn(usize::MAX, |house, line| {
+        self.house.finish_turn(Budgets::ALL, |house, line| {
             let bytes = house.arrive(line, usize::MAX);
             let now = house.now;
             let stranger = strangers.iter_mut().flatten().find(|it| it.line == line);
@@ -505,7 +510,7 @@ impl Session {
                     None => drop(self.house.arrive(line, usize::MAX)),
                 }
             }
-            self.house.finish_turn(usize::MAX, |_, _| {});
+            self.house.finish_turn(Budgets::ALL, |_, _| {});
             self.provider.take(&mut self.house);
             self.caller.take(&mut self.house);
             for slot in 0..STRANGERS {
@@ -582,7 +587,7 @@ impl Session {
     fn check_shutdown(&mut self) {
         self.house.engine.handle_shutdown(self.house.now);
         for _ in 0..2 {
-            self.house.finish_turn(usize::MAX, |_, _| {});
+            self.house.finish_turn(Budgets::ALL, |_, _| {});
             self.house.now.0 += self.house.limits.linger * 1000 + 1000;
         }
         assert!(self.house.engine.is_finished());

@@ -21,6 +21,8 @@ mod registrar;
 mod replica;
 mod stranger;
 mod tap;
+#[path = "../turn/mod.rs"]
+mod turn;
 mod view;
 mod weather;
 mod worker;

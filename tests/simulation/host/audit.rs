@@ -70,6 +70,19 @@ impl Host {
         }
     }
 
+    /// The engine named each connection that may be read again. What one that leaves still says is discarded: its
+    /// next bytes or its end have it read.
+    pub(super) fn assert_resumed(&self) {
+        for (token, conn) in &self.conns {
+            let is_over = self.registrar.is_over(*token);
+            hold!(
+                is_over || !conn.held_back || !self.engine.wants_read(conn.id),
+                "who is not read any more is read again",
+                "connection {token:x} may be read, and the engine does not say so: {conn:?}"
+            );
+        }
+    }
+
     /// When the network has come to rest: nobody is behind, and nothing is left over.
     pub(crate) fn assert_at_rest(&self) {
         let stats = self.engine.stats();

@@ -1,0 +1,399 @@
+//! What a host has in place of sockets: wires that it reads and writes, as the phases of a turn say. The model hears all
+//! that goes in, a tap all that comes out. Decides nothing about the engine.
+
+use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
+
+use super::{Conn, Host, Surroundings};
+use crate::journal::{self, hold, note, saw};
+use crate::network::{End, Far};
+use crate::party::Phase;
+use crate::tap::{Bench, Tap};
+use crate::turn::{Budget, Budgets, Sockets, Spent};
+
+/// A turn of a host.
+pub(super) struct Turn<'t, 'a> {
+    host: &'t mut Host,
+    around: &'t mut Surroundings<'a>,
+    /// Revisions that the model sealed.
+    pub(super) sealed: u64,
+}
+
+/// What this turn may write: mostly as much as the server may, at times so little that replies, news or both are left
+/// for the next turn.
+pub(super) fn budgets(around: &mut Surroundings<'_>) -> Budgets {
+    if around.calm || !around.dice.one_in(5) {
+        return Budgets::SERVER;
+    }
+    let mut small = || Budget {
+        writes: around.dice.below(8),
+        bytes: around.dice.pick(&[usize::MAX, usize::MAX, 3_000, 100]),
+    };
+    let (replies, news) = (small(), small());
+    match around.dice.below(3) {
+        0 => Budgets {
+            news,
+            ..Budgets::SERVER
+        },
+        1 => Budgets {
+            replies,
+            ..Budgets::SERVER
+        },
+        _ => Budgets { replies, news },
+    }
+}
+
+impl<'t, 'a> Turn<'t, 'a> {
+    pub(super) fn new(host: &'t mut Host, around: &'t mut Surroundings<'a>) -> Self {
+        Self {
+            host,
+            around,
+            sealed: 0,
+        }
+    }
+
+    fn read(&mut self, token: u64, chunks: usize) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        let now = Time(around.now);
+        for _ in 0..chunks {
+            let Some(conn) = host.conns.get_mut(&token).filter(|it| !it.ended) else {
+                return;
+            };
+            let id = conn.id;
+            let wire = around
+                .wires
+                .get_mut(&conn.wire)
+                .expect("a wire for each connection");
+            if !host.engine.wants_read(id) && !wire.up.is_ending(around.now) {
+                saw("the engine did not read for a while");
+                conn.held_back = true;
+                return;
+            }
+            conn.held_back = false;
+            let most = if around.calm {
+                1 << 16
+            } else {
+                around.dice.pick(&[1, 3, 100, 1 << 16, 1 << 16])
+            };
+            let bytes = wire.up.read(around.now, most);
+            if bytes.is_empty() {
+                match wire.up.ended(around.now) {
+                    None => {}
+                    Some(End::Closed) => {
+                        conn.ended = true;
+                        note!("{token:x} ends");
+                        host.registrar.end(token, "eof", around.book);
+                        host.engine.handle_eof(id, now);
+                    }
+                    Some(End::Broken) => self.reset(token),
+                }
+                return;
+            }
+            journal::absorb(&bytes);
+            host.registrar.hear(token, &bytes, around.book, around.now);
+            host.engine.handle_bytes(id, &bytes, now);
+        }
+    }
+
+    fn reset(&mut self, token: u64) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        let Some(conn) = host.conns.get_mut(&token) else {
+            return;
+        };
+        note!("{token:x} breaks");
+        conn.ended = true;
+        host.registrar.end(token, "reset", around.book);
+        host.engine.handle_reset(conn.id, "reset", Time(around.now));
+    }
+
+    fn unblock(&mut self) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        for conn in host.conns.values_mut() {
+            conn.is_full = false;
+            let wire = &around.wires[&conn.wire];
+            let wakes = wire.down.room() > 0 || wire.up.is_ending(around.now);
+            if conn.blocked_since.is_some() && wakes {
+                conn.blocked_since = None;
+                host.engine.handle_writable(conn.id);
+            }
+        }
+    }
+
+    /// Who is to be asked from now on whether it is there.
+    fn note_silence(&mut self) {
+        let host = &mut *self.host;
+        let ping_after = host.registrar.limits.ping_after * 1000;
+        for (token, conn) in &host.conns {
+            let party = host.registrar.parties.get_mut(token);
+            if let Some(party) = party.filter(|_| host.engine.wants_read(conn.id)) {
+                party.ask(self.around.now, ping_after);
+            }
+        }
+    }
+
+    fn note_stop(&mut self, stats: &Stats) {
+        self.host.note_stop(stats, self.around);
+    }
+
+    /// A deadline ended a connection: it had passed, and what would have saved it was not there.
+    fn assert_expired(&self, token: u64, code: &str) {
+        let (host, around) = (&self.host, &self.around);
+        let (limits, conn) = (&host.registrar.limits, &host.conns[&token]);
+        let (party, wire) = (&host.registrar.parties[&token], &around.wires[&conn.wire]);
+        let since = |at: u64, limit: u64| around.now.saturating_sub(at) >= limit * 1000;
+        let fine = match code {
+            "silent" => {
+                if wire.is_cut {
+                    saw("the engine found a half-open connection");
+                }
+                let silent_since = party.silent_since(limits.ping_after * 1000);
+                since(silent_since, limits.silence) && wire.up.arrived(around.now) == 0
+            }
+            "too_slow" => {
+                saw("a reader took nothing for too long");
+                conn.blocked_since
+                    .is_some_and(|at| since(at, limits.write_deadline))
+            }
+            "frame_timeout" => {
+                saw("a frame was not completed in time");
+                host.registrar.is_within_frame(token)
+            }
+            "hello_timeout" => {
+                party.phase == Phase::Greeting && since(party.opened, limits.hello_timeout)
+            }
+            _ => false,
+        };
+        hold!(
+            fine,
+            "who keeps the rules is not sent away",
+            "connection {token:x} was ended with {code}: {party:?} {conn:?}"
+        );
+    }
+}
+
+impl Sockets for Turn<'_, '_> {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.host.engine
+    }
+
+    fn now(&self) -> Time {
+        Time(self.around.now)
+    }
+
+    fn handle_events(&mut self) {
+        self.unblock();
+        for token in std::mem::take(&mut self.host.broken) {
+            self.reset(token);
+        }
+    }
+
+    fn read_ready(&mut self) {
+        let tokens: Vec<u64> = self.host.conns.keys().copied().collect();
+        if !tokens.is_empty() {
+            let first = self.around.dice.below(tokens.len());
+            for token in tokens[first..].iter().chain(&tokens[..first]) {
+                let chunks = if self.around.calm {
+                    64
+                } else {
+                    self.around.dice.below(4)
+                };
+                self.read(*token, chunks);
+            }
+        }
+        self.note_silence();
+    }
+
+    fn read_again(&mut self, id: ConnId) {
+        let stats = self.host.engine.stats();
+        self.note_stop(&stats);
+        self.read(self.host.token(id), usize::MAX);
+    }
+
+    fn handle_expired(&mut self, id: ConnId) {
+        let token = self.host.token(id);
+        let before = self.host.engine.stats().closed;
+        self.host.engine.handle_expired(id, Time(self.around.now));
+        let after = self.host.engine.stats().closed;
+        // If it was the last that a stopping engine waited for, all are told to go.
+        let differs = |(code, count): &(&&str, &u64)| {
+            **code != "shutting_down" && before.get(**code) != Some(*count)
+        };
+        let code = after.iter().find(differs);
+        let registrar = &mut self.host.registrar;
+        let party = &registrar.parties[&token];
+        let unheard = self.around.now.saturating_sub(party.heard);
+        if let Some((code, _)) = code {
+            note!("{token:x} is ended: {code}");
+            self.assert_expired(token, code);
+            let registrar = &mut self.host.registrar;
+            registrar.end(token, code, self.around.book);
+            let stats = self.host.engine.stats();
+            self.note_stop(&stats);
+        } else if !registrar.is_over(token)
+            && registrar.is_unconfirmed(token)
+            && unheard >= registrar.limits.ready_timeout * 1000
+        {
+            saw("a newcomer did not say READY in time");
+            registrar.tick += 1;
+            registrar.confirm(token);
+        }
+    }
+
+    fn sealed(&mut self) {
+        self.sealed = self.host.registrar.seal();
+    }
+
+    fn write(&mut self, id: ConnId) -> Option<Written> {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        let token = host.token(id);
+        let conn = host
+            .conns
+            .get_mut(&token)
+            .expect("who is written to is connected");
+        let wire = around
+            .wires
+            .get_mut(&conn.wire)
+            .expect("a wire for each connection");
+        let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
+        let torn = !around.calm && around.dice.one_in(6);
+        let breaks = wire.up.is_ending(around.now) && wire.is_cut && around.dice.one_in(2);
+        let (dice, broken) = (&mut *around.dice, &mut host.broken);
+        let (mut sent, mut written) = (Vec::new(), None);
+        host.engine.flush(id, Time(around.now), |slices| {
+            let total: usize = slices.iter().map(|slice| slice.len()).sum();
+            let room = wire.down.room();
+            let outcome = if breaks {
+                broken.push(token);
+                Written::Broken
+            } else if room == 0 || conn.is_full {
+                conn.blocked_since = Some(around.now);
+                conn.stalled = true;
+                Written::Blocked
+            } else {
+                let whole = total.min(room);
+                let count = match torn {
+                    false => whole,
+                    // At the end of a frame: what follows is made up when it is its turn.
+                    true if dice.one_in(2) => {
+                        conn.is_full = dice.one_in(2);
+                        slices[0].len().min(room)
+                    }
+                    true => 1 + dice.below(whole),
+                };
+                sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
+                Written::Bytes(count)
+            };
+            written = Some(outcome);
+            outcome
+        });
+        if sent.is_empty() {
+            return written;
+        }
+        if std::mem::take(&mut conn.stalled)
+            && let Some(party) = host.registrar.parties.get_mut(&token)
+        {
+            party.heard = around.now;
+        }
+        journal::absorb(&sent);
+        wire.down.write(&sent, arrives);
+        let mut bench = Bench {
+            registrar: &mut host.registrar,
+            book: around.book,
+            annals: around.annals,
+            now: around.now,
+        };
+        let tap = host.taps.get_mut(&token);
+        let tap = tap.expect("a tap for each connection");
+        tap.hear(&sent, &mut bench);
+        let covers = around.covers.entry(conn.wire).or_default();
+        covers.append(&mut tap.covers);
+        written
+    }
+
+    fn flushed(&mut self, replies: Spent, news: Spent) {
+        let host = &mut *self.host;
+        if !replies.is_drained {
+            saw("replies were left for the next turn");
+            if news.bytes > 0 {
+                saw("news went out while replies were left for the next turn");
+            }
+        }
+        if !news.is_drained {
+            saw("news was left for the next turn");
+        }
+        if !(replies.is_drained && news.is_drained) {
+            return;
+        }
+        for (token, conn) in &host.conns {
+            if conn.blocked_since.is_none()
+                && !host.broken.contains(token)
+                && host.taps[token].has_all()
+                && let Some(party) = host.registrar.parties.get_mut(token)
+            {
+                party.clean = host.registrar.tick;
+            }
+        }
+    }
+
+    fn close(&mut self, close: Close) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        let (Close::SendingHalf(id) | Close::Socket(id)) = close;
+        let token = host.token(id);
+        let wire = around
+            .wires
+            .get_mut(&host.conns[&token].wire)
+            .expect("a wire for each");
+        let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
+        wire.down.close(arrives);
+        if matches!(close, Close::Socket(_)) {
+            wire.far = Far::Gone;
+            host.conns.remove(&token);
+            host.taps.remove(&token);
+            host.registrar.forget(token);
+            host.free.push(id.key() as u32);
+        }
+    }
+
+    fn resume(&mut self, id: ConnId) {
+        let token = self.host.token(id);
+        if let Some(party) = self.host.registrar.parties.get_mut(&token) {
+            party.heard = self.around.now;
+        }
+        if let Some(conn) = self.host.conns.get_mut(&token) {
+            conn.held_back = false;
+        }
+    }
+
+    fn accept(&mut self) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        for (&number, wire) in around.wires.iter_mut() {
+            if !matches!(wire.far, Far::Dialling(at) if at <= around.now) {
+                continue;
+            }
+            let key = host.free.pop().unwrap_or_else(|| {
+                host.keys += 1;
+                host.keys - 1
+            });
+            host.generation += 1;
+            let id = ConnId::new(host.generation, key);
+            let token = host.token(id);
+            wire.far = Far::Taken(token);
+            let conn = Conn {
+                id,
+                wire: number,
+                blocked_since: None,
+                is_full: false,
+                stalled: false,
+                held_back: false,
+                ended: false,
+            };
+            host.conns.insert(token, conn);
+            host.taps.insert(token, Tap::new(token));
+            host.registrar.open(token, around.book, around.now);
+            let nobody = Peer::Unix {
+                pid: None,
+                uid: None,
+            };
+            host.engine.handle_open(id, nobody, Time(around.now));
+        }
+    }
+}

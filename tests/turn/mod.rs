@@ -1,0 +1,179 @@
+//! A turn of the event loop, for the tests that drive the pure engine. It mirrors `src/server/turn.rs`: the same phases
+//! in the same order, with replies and news written within budgets of their own. Whoever changes the order there
+//! changes it here. It holds no connection and decides nothing: a test says what is read, what a write takes and how
+//! large the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
+#![allow(dead_code, reason = "each user has its own part")]
+
+use callboard::engine::{Close, ConnId, Engine, Time, Written};
+
+/// What one phase of writing may use up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// Calls of `write`, those that were refused included.
+    pub(crate) writes: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The budgets of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budgets {
+    pub(crate) replies: Budget,
+    pub(crate) news: Budget,
+}
+
+/// What one phase of writing has used up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    pub(crate) writes: usize,
+    pub(crate) bytes: usize,
+    /// The engine named no further connection: the budget was not the end of it.
+    pub(crate) is_drained: bool,
+}
+
+/// An engine, and what a test has in place of sockets.
+pub(crate) trait Sockets {
+    fn engine(&mut self) -> &mut Engine;
+
+    /// The time of the turn.
+    fn now(&self) -> Time;
+
+    /// Tells the engine what happened: who can be written to again, which connections broke.
+    fn handle_events(&mut self) {}
+
+    /// Reads what has arrived.
+    fn read_ready(&mut self) {}
+
+    /// Reads a connection once more, since its deadline has passed.
+    fn read_again(&mut self, id: ConnId);
+
+    /// Has the engine look at a deadline again.
+    fn handle_expired(&mut self, id: ConnId) {
+        let now = self.now();
+        self.engine().handle_expired(id, now);
+    }
+
+    /// The engine has sealed the turn.
+    fn sealed(&mut self) {}
+
+    /// Calls [`Engine::flush`] for a connection. Returns what became of the write; nothing if none was made.
+    fn write(&mut self, id: ConnId) -> Option<Written>;
+
+    /// Both phases of writing are over.
+    fn flushed(&mut self, _replies: Spent, _news: Spent) {}
+
+    /// A worker asked the engine to drain. The server does what it does on SIGTERM.
+    fn drain_asked(&mut self) {}
+
+    fn close(&mut self, close: Close);
+
+    /// A connection may be read again.
+    fn resume(&mut self, _id: ConnId) {}
+
+    /// Opens connections that wait to be accepted.
+    fn accept(&mut self) {}
+}
+
+impl Budget {
+    pub(crate) const ALL: Self = Self {
+        writes: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// So many writes, whatever they hold.
+    pub(crate) fn writes(writes: usize) -> Self {
+        Self {
+            writes,
+            ..Self::ALL
+        }
+    }
+}
+
+impl Budgets {
+    /// The server's own, as long as it is not told otherwise.
+    pub(crate) const SERVER: Self = Self {
+        replies: Budget {
+            writes: 4096,
+            bytes: 16 * 1024 * 1024,
+        },
+        news: Budget {
+            writes: 128,
+            bytes: 1024 * 1024,
+        },
+    };
+
+    /// All that is due is written.
+    pub(crate) const ALL: Self = Self {
+        replies: Budget::ALL,
+        news: Budget::ALL,
+    };
+
+    /// So many writes of either.
+    pub(crate) fn writes(replies: usize, news: usize) -> Self {
+        Self {
+            replies: Budget::writes(replies),
+            news: Budget::writes(news),
+        }
+    }
+}
+
+/// A whole turn.
+#[inline]
+pub(crate) fn run(it: &mut impl Sockets, budgets: Budgets) {
+    it.handle_events();
+    it.read_ready();
+    finish(it, budgets);
+}
+
+/// The turn behind the reads.
+#[inline]
+pub(crate) fn finish(it: &mut impl Sockets, budgets: Budgets) {
+    let now = it.now();
+    while let Some(id) = it.engine().poll_expired(now) {
+        it.read_again(id);
+        it.handle_expired(id);
+    }
+    it.engine().seal(now);
+    it.sealed();
+    flush(it, budgets);
+}
+
+/// The turn behind the seal.
+#[inline]
+pub(crate) fn flush(it: &mut impl Sockets, budgets: Budgets) {
+    let replies = write_due(it, Engine::poll_reply, budgets.replies);
+    let news = write_due(it, Engine::poll_news, budgets.news);
+    it.flushed(replies, news);
+    if it.engine().take_drain() {
+        it.drain_asked();
+    }
+    while let Some(close) = it.engine().poll_close() {
+        it.close(close);
+    }
+    while let Some(id) = it.engine().poll_resume() {
+        it.resume(id);
+    }
+    it.accept();
+}
+
+/// Writes to the connections that `next` names, within a budget.
+#[inline]
+fn write_due(
+    it: &mut impl Sockets,
+    next: impl Fn(&mut Engine) -> Option<ConnId>,
+    budget: Budget,
+) -> Spent {
+    let mut spent = Spent::default();
+    while spent.writes < budget.writes && spent.bytes < budget.bytes {
+        let Some(id) = next(it.engine()) else {
+            spent.is_drained = true;
+            break;
+        };
+        if let Some(written) = it.write(id) {
+            spent.writes += 1;
+            if let Written::Bytes(taken) = written {
+                spent.bytes += taken;
+            }
+        }
+    }
+    spent
+}
