@@ -139,12 +139,6 @@ impl Due {
 }
 
 impl Engine {
-    /// The next connection that has something to write and is not blocked: as [`Engine::poll_reply`] says, else as
-    /// [`Engine::poll_news`] does. Call [`Engine::flush`] for it.
-    pub fn poll_flush(&mut self) -> Option<ConnId> {
-        self.poll_reply().or_else(|| self.poll_news())
-    }
-
     /// The next connection that is owed frames of its own and is not blocked. Call [`Engine::flush`] for it.
     pub fn poll_reply(&mut self) -> Option<ConnId> {
         while let Some(id) = self.due.replies.pop_front() {

@@ -7,8 +7,8 @@
 //!    [`Engine::handle_writable`] for what happened;
 //! 2. [`Engine::poll_expired`], then for each one read once more and [`Engine::handle_expired`];
 //! 3. [`Engine::seal`]: this turn's changes become one revision, replies get their stamp;
-//! 4. [`Engine::poll_flush`] and [`Engine::flush`] for each connection that has something to write, or
-//!    [`Engine::poll_reply`] and [`Engine::poll_news`] for those who are answered and those who look on;
+//! 4. [`Engine::poll_reply`] and [`Engine::flush`] for each connection that is owed frames of its own, then
+//!    [`Engine::poll_news`] and [`Engine::flush`] for each that follows the board;
 //! 5. [`Engine::poll_close`] and [`Engine::poll_resume`];
 //! 6. [`Engine::note_turn`], if it has a clock to tell how long all that took.
 
@@ -395,7 +395,8 @@ impl Engine {
             .is_some_and(|conn| conn.is_leaving() || !conn.pause.any() && !conn.has_rest())
     }
 
-    /// Whether [`Engine::poll_flush`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more to say.
+    /// Whether [`Engine::poll_reply`], [`Engine::poll_news`], [`Engine::poll_resume`] or [`Engine::poll_close`] has more
+    /// to say.
     #[must_use]
     pub fn has_more(&self) -> bool {
         !self.due.is_empty()
