@@ -7,20 +7,62 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// In an even world a write is split behind one of so many first bytes.
+const EDGE: usize = 8;
+
 #[derive(Debug)]
-pub(crate) struct Dice(StdRng);
+pub(crate) struct Dice {
+    rng: StdRng,
+    /// No choice depends on the length of a frame.
+    is_even: bool,
+}
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed))
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            is_even: false,
+        }
+    }
+
+    /// The same for an even world, in which no choice depends on the length of a frame.
+    pub(crate) fn even(seed: u64) -> Self {
+        Self {
+            is_even: true,
+            ..Self::new(seed)
+        }
+    }
+
+    pub(crate) fn is_even(&self) -> bool {
+        self.is_even
     }
 
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.0.next_u64() % n as u64) as usize
+        (self.rng.next_u64() % n as u64) as usize
+    }
+
+    /// The size of a piece of `n` bytes that are written.
+    pub(crate) fn part_of(&mut self, n: usize) -> usize {
+        1 + self.below(if self.is_even { n.min(EDGE) } else { n })
+    }
+
+    /// How many of `n` bytes under way arrive.
+    pub(crate) fn some_of(&mut self, n: usize) -> usize {
+        if self.is_even {
+            self.below(2) * n
+        } else {
+            self.below(n + 1)
+        }
+    }
+
+    /// One of these numbers of bytes.
+    pub(crate) fn bytes(&mut self, list: &[usize]) -> usize {
+        let bytes = self.pick(list);
+        if self.is_even { usize::MAX } else { bytes }
     }
 
     pub(crate) fn between(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.0.next_u64() % (range.end - range.start)
+        range.start + self.rng.next_u64() % (range.end - range.start)
     }
 
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
@@ -34,7 +76,7 @@ impl Dice {
     /// What seeds another source of chance.
     pub(crate) fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
-        self.0.fill_bytes(&mut seed);
+        self.rng.fill_bytes(&mut seed);
         seed
     }
 }

@@ -79,7 +79,7 @@ impl World {
             _ => None,
         };
         let (up, down) = (told(), told());
-        let kept = [&wire.up, &wire.down].map(|pipe| self.dice.below(pipe.under_way() + 1));
+        let kept = [&wire.up, &wire.down].map(|pipe| self.dice.some_of(pipe.under_way()));
         wire.up.cut(kept[0], up);
         wire.down.cut(kept[1], down);
         wire.is_cut = true;
@@ -96,7 +96,7 @@ impl World {
             .values_mut()
             .filter(|it| it.near_gone && !it.is_cut)
         {
-            let keep = self.dice.below(wire.up.under_way() + 1);
+            let keep = self.dice.some_of(wire.up.under_way());
             wire.up.cut(keep, None);
             wire.is_cut = true;
         }
@@ -114,7 +114,7 @@ impl World {
         self.frozen_until = 0;
         for wire in self.wires.values_mut().filter(|it| it.far != Far::Gone) {
             wire.far = Far::Gone;
-            let keep = self.dice.below(wire.down.under_way() + 1);
+            let keep = self.dice.some_of(wire.down.under_way());
             let told = (!self.dice.one_in(4)).then(|| self.now + self.dice.between(0..100_000));
             wire.down.cut(keep, told);
             wire.up.cut(0, None);

@@ -1,6 +1,6 @@
 //! What happened in the run under way: its last lines for a failure, a hash over all of it that tells two
-//! runs apart, and how often each thing of interest occurred. One for each thread, since a run never leaves
-//! its own. It judges nothing.
+//! runs apart, another over the frames that were written, and how often each thing of interest occurred. One for each
+//! thread, since a run never leaves its own. It judges nothing.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,8 +22,13 @@ struct Journal {
     /// So many of them are kept.
     most: usize,
     hash: u64,
+    /// Over the frames that were written, as [`crate::digest`] takes them down.
+    frames: u64,
     tally: Tally,
 }
+
+/// Where a hash begins.
+const BEGINNING: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// How often each thing of interest occurred.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
@@ -34,7 +39,8 @@ pub(crate) fn begin(seed: u64) {
     JOURNAL.set(Journal {
         seed,
         most: most.map_or(LINES, |it| it.parse().expect("CALLBOARD_LINES is a number")),
-        hash: 0xcbf2_9ce4_8422_2325,
+        hash: BEGINNING,
+        frames: BEGINNING,
         ..Journal::default()
     });
 }
@@ -59,11 +65,19 @@ pub(crate) fn take_down(line: &str) {
 
 /// Takes bytes into the hash.
 pub(crate) fn absorb(bytes: &[u8]) {
-    JOURNAL.with_borrow_mut(|it| {
-        for byte in bytes.iter().copied().chain(it.now.to_le_bytes()) {
-            it.hash = (it.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    });
+    JOURNAL.with_borrow_mut(|it| it.hash = hashed(it.hash, bytes, it.now));
+}
+
+/// Takes bytes into the hash over the frames that were written.
+pub(crate) fn absorb_frame(bytes: &[u8]) {
+    JOURNAL.with_borrow_mut(|it| it.frames = hashed(it.frames, bytes, it.now));
+}
+
+fn hashed(hash: u64, bytes: &[u8], now: u64) -> u64 {
+    let all = bytes.iter().copied().chain(now.to_le_bytes());
+    all.fold(hash, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Counts something of interest.
@@ -78,6 +92,11 @@ pub(crate) fn moment() -> String {
 
 pub(crate) fn hash() -> u64 {
     JOURNAL.with_borrow(|it| it.hash)
+}
+
+/// The hash over the frames that were written.
+pub(crate) fn frames() -> u64 {
+    JOURNAL.with_borrow(|it| it.frames)
 }
 
 pub(crate) fn tally() -> Tally {

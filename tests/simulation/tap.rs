@@ -13,6 +13,7 @@ use callboard::protocol::{
 use crate::board::Annals;
 use crate::book::{Book, Ending};
 use crate::cover::Cover;
+use crate::digest::{self, Side};
 use crate::journal::{hold, note, saw};
 use crate::party::{Owed, Party};
 use crate::registrar::Registrar;
@@ -76,7 +77,10 @@ impl Tap {
                     );
                     self.heard += (HEADER_LEN + frame.len()) as u64;
                     match Message::decode(frame) {
-                        Ok(message) => self.take(&message, bench),
+                        Ok(message) => {
+                            digest::take_down(Side::Engine, self.token, frame, &message);
+                            self.take(&message, bench);
+                        }
                         Err(error) => panic!("the engine wrote what cannot be read: {error}"),
                     }
                 }

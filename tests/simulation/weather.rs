@@ -63,7 +63,7 @@ impl Weather {
         if dice.one_in(6) {
             limits.max_connections = workers as u64 + 1;
         }
-        Self {
+        let mut weather = Self {
             tight,
             workers,
             strangers: dice.below(3),
@@ -85,6 +85,13 @@ impl Weather {
             restarts: dice.one_in(2),
             credentials: dice.one_in(2),
             limits,
+        };
+        if dice.is_even() {
+            // No limit on bytes is met.
+            weather.limits.max_outbound = Limits::default().max_outbound.max(4 << 20);
+            weather.limits.max_backlog = Limits::default().max_backlog;
+            weather.buffers = vec![1 << 24];
         }
+        weather
     }
 }

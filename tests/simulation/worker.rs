@@ -12,6 +12,7 @@ use crate::board::Annals;
 use crate::book::{Book, Ending, number};
 use crate::cover::Cover;
 use crate::dice::Dice;
+use crate::digest::Said;
 use crate::ends::own;
 use crate::journal::{self, hold, note, saw};
 use crate::network::{Far, Wire};
@@ -126,6 +127,8 @@ pub(crate) struct Worker {
     arrives: u64,
     /// Taken from the link, and not written.
     out: Vec<u8>,
+    /// Written over the present connection.
+    said: Said,
     /// How often something was taken from it.
     pub taken: u64,
     replica: Replica,
@@ -158,6 +161,7 @@ impl Worker {
             read: 0,
             arrives: 0,
             out: Vec::new(),
+            said: Said::default(),
             taken: 0,
             replica: Replica::default(),
             jobs: Vec::new(),
@@ -281,6 +285,7 @@ impl Worker {
         }
         self.connections += 1;
         self.read = 0;
+        self.said = Said::default();
         self.wire = Some(number);
         let address = "engine:1".parse().expect("an address");
         self.link.open(address, None, scene.instant());
@@ -298,7 +303,7 @@ impl Worker {
             let most = if scene.calm {
                 1 << 16
             } else {
-                scene.dice.pick(&[1, 5, 200, 1 << 16])
+                scene.dice.bytes(&[1, 5, 200, 1 << 16])
             };
             let bytes = wire.down.read(scene.now, most);
             if bytes.is_empty() {
@@ -518,6 +523,7 @@ impl Worker {
     }
 
     fn write(&mut self, scene: &mut Scene<'_>) {
+        let number = self.wire.unwrap_or_default();
         let Some(wire) = self.wire.and_then(|it| scene.wires.get_mut(&it)) else {
             // The shell's writer has nowhere to write to.
             while self.link.take_output(&mut self.out) {
@@ -537,9 +543,10 @@ impl Worker {
             let n = if scene.calm || !scene.dice.one_in(4) {
                 n
             } else {
-                1 + scene.dice.below(n)
+                scene.dice.part_of(n)
             };
             wire.up.write(&self.out[..n], arrives);
+            self.said.hear(number, &self.out[..n]);
             self.out.drain(..n);
         }
     }

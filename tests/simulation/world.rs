@@ -69,8 +69,16 @@ pub(crate) use scene;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, Dice::new(seed))
+    }
+
+    /// An even world: no choice depends on the length of a frame.
+    pub(crate) fn even(seed: u64) -> Self {
+        Self::with(seed, Dice::even(seed))
+    }
+
+    fn with(seed: u64, mut dice: Dice) -> Self {
         journal::begin(seed);
-        let mut dice = Dice::new(seed);
         let weather = Weather::new(&mut dice);
         note!("{weather:?}");
         let principals = weather.credentials.then(|| Principals::draw(&mut dice));

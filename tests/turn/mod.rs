@@ -1,15 +1,15 @@
 //! A turn of the event loop, for the tests that drive the pure engine. It mirrors `src/server/turn.rs`: the same phases
-//! in the same order, with replies and news written within budgets of their own. Whoever changes the order there
-//! changes it here. It holds no connection and decides nothing: a test says what is read, what a write takes and how
-//! large the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
+//! in the same order, with replies and news written within budgets of their own. A change of the order there is a change
+//! here. The driver holds no connection and decides nothing: each test says what is read, what a write takes and how large
+//! the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
 #![allow(dead_code, reason = "each user has its own part")]
 
 use callboard::engine::{Close, ConnId, Engine, Time, Written};
 
-/// What one phase of writing may use up.
+/// The most that one phase of writing may use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
-    /// Calls of `write`, those that were refused included.
+    /// Calls of `write`, refused ones included.
     pub(crate) writes: usize,
     pub(crate) bytes: usize,
 }
@@ -21,12 +21,12 @@ pub(crate) struct Budgets {
     pub(crate) news: Budget,
 }
 
-/// What one phase of writing has used up.
+/// The amount that one phase of writing used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Spent {
     pub(crate) writes: usize,
     pub(crate) bytes: usize,
-    /// The engine named no further connection: the budget was not the end of it.
+    /// The engine named no further connection. Otherwise the budget ended the phase.
     pub(crate) is_drained: bool,
 }
 
@@ -37,13 +37,13 @@ pub(crate) trait Sockets {
     /// The time of the turn.
     fn now(&self) -> Time;
 
-    /// Tells the engine what happened: who can be written to again, which connections broke.
+    /// Tells the engine which connections can be written to again, and which broke.
     fn handle_events(&mut self) {}
 
     /// Reads what has arrived.
     fn read_ready(&mut self) {}
 
-    /// Reads a connection once more, since its deadline has passed.
+    /// Reads a connection whose deadline has passed once more.
     fn read_again(&mut self, id: ConnId);
 
     /// Has the engine look at a deadline again.
@@ -55,7 +55,7 @@ pub(crate) trait Sockets {
     /// The engine has sealed the turn.
     fn sealed(&mut self) {}
 
-    /// Calls [`Engine::flush`] for a connection. Returns what became of the write; nothing if none was made.
+    /// Calls [`Engine::flush`] for a connection. Returns the result of the write, `None` if the engine offered nothing.
     fn write(&mut self, id: ConnId) -> Option<Written>;
 
     /// Both phases of writing are over.
@@ -79,7 +79,7 @@ impl Budget {
         bytes: usize::MAX,
     };
 
-    /// So many writes, whatever they hold.
+    /// This many writes of any size.
     pub(crate) fn writes(writes: usize) -> Self {
         Self {
             writes,
@@ -89,7 +89,7 @@ impl Budget {
 }
 
 impl Budgets {
-    /// The server's own, as long as it is not told otherwise.
+    /// The server's defaults.
     pub(crate) const SERVER: Self = Self {
         replies: Budget {
             writes: 4096,
@@ -107,7 +107,7 @@ impl Budgets {
         news: Budget::ALL,
     };
 
-    /// So many writes of either.
+    /// This many writes of each.
     pub(crate) fn writes(replies: usize, news: usize) -> Self {
         Self {
             replies: Budget::writes(replies),

@@ -70,14 +70,14 @@ impl Host {
         }
     }
 
-    /// The engine named each connection that may be read again. What one that leaves still says is discarded: its
-    /// next bytes or its end have it read.
+    /// The engine named each connection that may be read again. It does not name one that leaves: its next bytes or its
+    /// end have it read, to be discarded.
     pub(super) fn assert_resumed(&self) {
         for (token, conn) in &self.conns {
             let is_over = self.registrar.is_over(*token);
             hold!(
                 is_over || !conn.held_back || !self.engine.wants_read(conn.id),
-                "who is not read any more is read again",
+                "a connection that was not read is resumed",
                 "connection {token:x} may be read, and the engine does not say so: {conn:?}"
             );
         }

@@ -1,5 +1,5 @@
-//! What a host has in place of sockets: wires that it reads and writes, as the phases of a turn say. The model hears all
-//! that goes in, a tap all that comes out. Decides nothing about the engine.
+//! The sockets of a host: wires that it reads and writes, phase by phase of a turn. The model hears all that goes in, a tap
+//! all that comes out. Never orders the phases.
 
 use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
 
@@ -18,15 +18,15 @@ pub(super) struct Turn<'t, 'a> {
     pub(super) sealed: u64,
 }
 
-/// What this turn may write: mostly as much as the server may, at times so little that replies, news or both are left
-/// for the next turn.
+/// The budgets of this turn: mostly the server's, at times so small that replies, news or both are left for the next
+/// turn.
 pub(super) fn budgets(around: &mut Surroundings<'_>) -> Budgets {
     if around.calm || !around.dice.one_in(5) {
         return Budgets::SERVER;
     }
     let mut small = || Budget {
         writes: around.dice.below(8),
-        bytes: around.dice.pick(&[usize::MAX, usize::MAX, 3_000, 100]),
+        bytes: around.dice.bytes(&[usize::MAX, usize::MAX, 3_000, 100]),
     };
     let (replies, news) = (small(), small());
     match around.dice.below(3) {
@@ -72,7 +72,7 @@ impl<'t, 'a> Turn<'t, 'a> {
             let most = if around.calm {
                 1 << 16
             } else {
-                around.dice.pick(&[1, 3, 100, 1 << 16, 1 << 16])
+                around.dice.bytes(&[1, 3, 100, 1 << 16, 1 << 16])
             };
             let bytes = wire.up.read(around.now, most);
             if bytes.is_empty() {
@@ -118,7 +118,7 @@ impl<'t, 'a> Turn<'t, 'a> {
         }
     }
 
-    /// Who is to be asked from now on whether it is there.
+    /// Has the model note which connections the engine has to ping from now on.
     fn note_silence(&mut self) {
         let host = &mut *self.host;
         let ping_after = host.registrar.limits.ping_after * 1000;
@@ -277,7 +277,7 @@ impl Sockets for Turn<'_, '_> {
                         conn.is_full = dice.one_in(2);
                         slices[0].len().min(room)
                     }
-                    true => 1 + dice.below(whole),
+                    true => dice.part_of(whole),
                 };
                 sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
                 Written::Bytes(count)
