@@ -1,6 +1,6 @@
 //! A digest of what a run writes on its wires, frame by frame: what the engine writes, and what the library's workers
-//! write, each with the time and the connection. The texts of FAILURE and GOODBYE are no part of it, nor are the counters
-//! of `engine::stats`; codes and the reason of a RESYNC are. It judges nothing.
+//! write, each with the time and the connection. The texts of FAILURE and GOODBYE are no part of it, nor are the
+//! counters of `engine::stats`; codes and the reason of a RESYNC are. It judges nothing.
 
 use std::borrow::Cow;
 

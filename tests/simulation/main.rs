@@ -51,12 +51,13 @@ const FAILED_ONCE: &[u64] = &[
 /// Seeds whose frames [`WRITTEN`] and [`WRITTEN_EVENLY`] stand for.
 const RECORDED: Range<u64> = 0..32;
 
-/// The digest of all frames that the engine and the library's workers wrote in the runs of the recorded seeds. The texts
-/// of FAILURE and GOODBYE are masked, but their lengths decide where wires split and when limits are met: another length
-/// changes this digest. So does another size of a type that is counted against a limit, and another `rand`.
+/// The digest of all frames that the engine and the library's workers wrote in the runs of the recorded seeds. The
+/// texts of FAILURE and GOODBYE are masked, but their lengths decide where wires split and when limits are met: another
+/// length changes this digest. So does another size of a type that is counted against a limit, and another `rand`.
 const WRITTEN: u64 = 0x9e1c_d759_a59d_f8ed;
 
-/// The same in even worlds, in which no choice depends on the length of a frame: another text leaves this digest alone.
+/// The same in even worlds, in which no choice depends on the length of a frame: another text leaves this digest as it
+/// is.
 const WRITTEN_EVENLY: u64 = 0xb8cb_2950_d906_f462;
 
 /// Runs a seed. Returns what it saw, and the hash of all that happened.

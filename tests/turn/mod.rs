@@ -1,7 +1,7 @@
 //! A turn of the event loop, for the tests that drive the pure engine. It mirrors `src/server/turn.rs`: the same phases
-//! in the same order, with replies and news written within budgets of their own. A change of the order there is a change
-//! here. The driver holds no connection and decides nothing: each test says what is read, what a write takes and how large
-//! the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
+//! in the same order, with replies and news written within budgets of their own. A change of the order there is a
+//! change here. The driver holds no connection and decides nothing: each test says what is read, what a write takes and
+//! how large the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
 #![allow(dead_code, reason = "each user has its own part")]
 
 use callboard::engine::{Close, ConnId, Engine, Time, Written};

@@ -1,5 +1,5 @@
-//! The sockets of a host: wires that it reads and writes, phase by phase of a turn. The model hears all that goes in, a tap
-//! all that comes out. Never orders the phases.
+//! The sockets of a host: wires that it reads and writes, phase by phase of a turn. The model hears all that goes in, a
+//! tap all that comes out. Never orders the phases.
 
 use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
 
