@@ -1,28 +1,26 @@
-//! Why something is refused: the code for the peer's program, a sentence for people, and the limit, if it was
-//! one. Every refusal that a limit causes is counted under its flag.
+//! A refusal: the error code for the peer's program, a sentence for people, and the flag of the limit, if a limit
+//! caused it. Counts nothing; [`super::Engine`]'s metrics count a refusal that a limit caused under its flag.
+
+use std::fmt;
 
 use crate::protocol::Code;
-
-use super::rights::Verb;
-use super::stats::Stats;
 
 /// Characters of a name that a message shows.
 const NAME_SHOWN: usize = 64;
 
-/// Bytes of a message at the most.
+/// Bytes of a message at most.
 const MESSAGE_MAX: usize = 1024;
 
-/// See the top of this file.
+/// The reason why a request or a connection is refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) code: Code,
-    pub(super) message: String,
-    /// The flag of the limit that was met.
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) message: String,
     limit: Option<&'static str>,
 }
 
 impl Refusal {
-    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -30,14 +28,14 @@ impl Refusal {
         }
     }
 
-    /// Because of rights. In the same words whether what is named exists or not.
-    pub(super) fn forbidden(verb: Verb, name: &str) -> Self {
+    /// A right is missing. The words are the same whether the named thing exists or not.
+    pub(crate) fn forbidden(verb: impl fmt::Display, name: &str) -> Self {
         let message = format!("no right to {verb} `{}`", shown(name));
         Self::new(Code::Forbidden, message)
     }
 
-    /// Because of a limit, whose flag the message will name.
-    pub(super) fn over(flag: &'static str, code: Code, message: &str) -> Self {
+    /// A limit was met. The message names its flag.
+    pub(crate) fn over(flag: &'static str, code: Code, message: &str) -> Self {
         Self {
             code,
             message: format!("{message} (--{flag})"),
@@ -45,16 +43,14 @@ impl Refusal {
         }
     }
 
-    /// Counts it, if a limit is behind it.
-    pub(super) fn count(&self, stats: &mut Stats) {
-        if let Some(flag) = self.limit {
-            stats.count_limited(flag);
-        }
+    /// The flag of the limit that was met.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        self.limit
     }
 }
 
-/// A name of a peer's choosing as a message can bear it: escaped, and not at any length.
-pub(super) fn shown(name: &str) -> String {
+/// A peer's name, escaped and shortened for a message.
+pub(crate) fn shown(name: &str) -> String {
     let mut shown: String = name
         .chars()
         .take(NAME_SHOWN)
@@ -66,8 +62,8 @@ pub(super) fn shown(name: &str) -> String {
     shown
 }
 
-/// A message that fits into a frame and a log line whatever a peer put into it.
-pub(super) fn cut(message: &str) -> &str {
+/// A message shortened to fit into a frame and a log line, whatever a peer put into it.
+pub(crate) fn truncated(message: &str) -> &str {
     let mut end = message.len().min(MESSAGE_MAX);
     while !message.is_char_boundary(end) {
         end -= 1;
@@ -80,13 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_messages_are_shown_in_part_when_they_are_long() {
+    fn long_names_and_messages_are_shortened() {
         assert_eq!(shown("a::b\n"), "a::b\\n");
         assert_eq!(shown(&"x".repeat(NAME_SHOWN)), "x".repeat(NAME_SHOWN));
         let long = shown(&"\u{80}".repeat(100_000));
         assert!(long.len() < 10 * NAME_SHOWN && long.ends_with('\u{2026}'));
-        assert_eq!(cut("short"), "short");
-        let cut = cut(&"\u{20ac}".repeat(1000)).to_owned();
+        assert_eq!(truncated("short"), "short");
+        let cut = truncated(&"\u{20ac}".repeat(1000)).to_owned();
         assert!(cut.len() <= MESSAGE_MAX && cut.len() > MESSAGE_MAX - 4);
     }
 }

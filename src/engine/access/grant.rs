@@ -1,0 +1,63 @@
+//! A grant: the rights that a connection was admitted with. All connections that presented the same key of the same
+//! principal share one. Decides nothing about admission.
+
+use std::rc::Rc;
+
+use super::credentials::TokenHash;
+use super::rights::{Rights, Rules, Verb};
+
+/// The proof by which a connection was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessKey {
+    /// No proof: the engine has no credentials.
+    Anyone,
+    /// The user that runs the engine, or root; the engine has no credentials.
+    Owner,
+    Token(TokenHash),
+    User(u32),
+}
+
+/// The rights behind one key of one principal.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) key: AccessKey,
+    pub(crate) principal: Box<str>,
+    /// The only namespace; `None` without credentials.
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) rights: Rights,
+    /// The rules of the verb `observe`, unless they allow everything.
+    pub(crate) observe: Option<Rc<Rules>>,
+    /// Changes whenever these rules change: a resume point is valid for one edition, since the view may have followed
+    /// other rules in between.
+    pub(crate) edition: u64,
+}
+
+impl Grant {
+    pub(crate) fn new(
+        key: AccessKey,
+        principal: &str,
+        namespace: Option<&str>,
+        rights: &Rights,
+        edition: u64,
+    ) -> Self {
+        let observe = rights.of(Verb::Observe);
+        Self {
+            key,
+            principal: principal.into(),
+            namespace: namespace.map(Into::into),
+            rights: rights.clone(),
+            observe: (!observe.is_everything()).then(|| Rc::new(observe.clone())),
+            edition,
+        }
+    }
+
+    /// Whether functions and events called `name` may be seen.
+    pub(crate) fn may_observe(&self, name: &str) -> bool {
+        self.observe.as_ref().is_none_or(|rules| rules.allows(name))
+    }
+
+    /// Whether both belong to one principal in one namespace. Then a session may pass from one to the other.
+    pub(crate) fn is_same_principal(&self, other: &Self) -> bool {
+        self.principal == other.principal && self.namespace == other.namespace
+    }
+}

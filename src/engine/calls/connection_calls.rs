@@ -1,0 +1,201 @@
+//! The calls of one connection: those it made, those its worker runs, and the parked calls that its worker could run.
+//! Created with the first of them, so an idle watcher has none. Decides nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::engine::rng::{HashKeys, NumberHashKeys};
+
+use super::call::CallId;
+use super::list::CallList;
+use super::parking::{ParkKey, ParkedLists};
+use super::routing::Load;
+
+/// Room for this many calls stays allocated when all calls of a connection have ended. `--max-calls` bounds a burst,
+/// but every connection that ever had one would keep its memory.
+const MADE_KEPT: usize = 64;
+
+/// A connection keeps this many notes of parked calls without checking whether they are stale.
+const UNCHECKED_NOTES: usize = 64;
+
+/// The calls of one connection, as caller and as provider.
+#[derive(Debug)]
+pub(crate) struct ConnectionCalls {
+    /// Calls that this caller waits for, by its request ids.
+    made: HashMap<u64, CallId, NumberHashKeys>,
+    /// Calls that this worker runs.
+    running: CallList,
+    in_flight: u32,
+    capacity: u32,
+    /// Of the calls it runs, those whose deadline has passed.
+    overdue: u32,
+    /// Of the calls it runs, those without a caller.
+    abandoned: u32,
+    /// Bytes of arguments kept of the calls it made.
+    retained: usize,
+    /// Keys of parked calls that this worker could run, by the ticket of the first call there.
+    parked: BTreeMap<u64, ParkKey>,
+    /// The same keys, to note each once.
+    parked_keys: HashSet<ParkKey, HashKeys>,
+}
+
+impl ConnectionCalls {
+    pub(crate) fn new(capacity: u32, keys: HashKeys) -> Self {
+        Self {
+            made: HashMap::with_hasher(keys.for_numbers()),
+            running: CallList::default(),
+            in_flight: 0,
+            capacity,
+            overdue: 0,
+            abandoned: 0,
+            retained: 0,
+            parked: BTreeMap::new(),
+            parked_keys: HashSet::with_hasher(keys),
+        }
+    }
+
+    // As a caller.
+
+    /// Number of calls it waits for.
+    pub(crate) fn made(&self) -> usize {
+        self.made.len()
+    }
+
+    /// The call with this request id.
+    pub(crate) fn made_by_request(&self, request: u64) -> Option<CallId> {
+        self.made.get(&request).copied()
+    }
+
+    /// The calls it waits for, oldest first.
+    pub(crate) fn all_made(&self) -> Vec<CallId> {
+        in_order(self.made.values().copied())
+    }
+
+    pub(crate) fn insert_made(&mut self, request: u64, call: CallId) {
+        self.made.insert(request, call);
+    }
+
+    /// A call that it made has its ending.
+    pub(crate) fn remove_made(&mut self, request: u64) {
+        self.made.remove(&request);
+        if self.made.is_empty() && self.made.capacity() > MADE_KEPT {
+            self.made.shrink_to(MADE_KEPT);
+        }
+    }
+
+    /// Removes and returns the calls it waits for, oldest first.
+    pub(crate) fn drain_made(&mut self) -> Vec<CallId> {
+        in_order(self.made.drain().map(|(_, call)| call))
+    }
+
+    /// Bytes of arguments kept of the calls it made.
+    pub(crate) fn retained(&self) -> usize {
+        self.retained
+    }
+
+    pub(crate) fn add_retained(&mut self, bytes: usize) {
+        self.retained += bytes;
+    }
+
+    pub(crate) fn remove_retained(&mut self, bytes: usize) {
+        self.retained -= bytes;
+    }
+
+    // As a provider.
+
+    /// The load of the worker. `congested` adds to what it knows itself.
+    pub(crate) fn load(&self, congested: bool) -> Load {
+        Load {
+            in_flight: self.in_flight,
+            capacity: self.capacity,
+            overdue: self.overdue > 0,
+            congested,
+        }
+    }
+
+    /// Whether it runs a call without a caller.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.abandoned > 0
+    }
+
+    /// The deadline of a call that it runs has passed.
+    pub(crate) fn count_overdue(&mut self) {
+        self.overdue += 1;
+    }
+
+    /// A call that it runs has lost its caller.
+    pub(crate) fn count_abandoned(&mut self) {
+        self.abandoned += 1;
+    }
+
+    pub(super) fn running(&self) -> CallList {
+        self.running
+    }
+
+    /// One call more runs. Returns the list to add it to.
+    pub(super) fn start_running(&mut self) -> &mut CallList {
+        self.in_flight += 1;
+        &mut self.running
+    }
+
+    /// One call less runs. Returns the list to remove it from.
+    pub(super) fn stop_running(&mut self, is_overdue: bool, is_abandoned: bool) -> &mut CallList {
+        self.in_flight -= 1;
+        self.overdue -= u32::from(is_overdue);
+        self.abandoned -= u32::from(is_abandoned);
+        &mut self.running
+    }
+
+    // Parked calls.
+
+    /// Notes that calls are parked that this worker could run, the first of them with this ticket.
+    pub(crate) fn note_parked(&mut self, ticket: u64, key: ParkKey) {
+        if self.parked_keys.insert(key.clone()) {
+            self.parked.insert(ticket, key);
+        }
+    }
+
+    /// Whether there may be parked calls that this worker could run.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Removes and returns the key with the earliest parked call, and that call's ticket.
+    pub(crate) fn pop_parked(&mut self) -> Option<(u64, ParkKey)> {
+        let (ticket, key) = self.parked.pop_first()?;
+        self.parked_keys.remove(&key);
+        Some((ticket, key))
+    }
+
+    /// Forgets keys without parked calls, if they are the most of the notes.
+    pub(crate) fn prune_parked(&mut self, lists: &ParkedLists) {
+        if self.parked.len() > UNCHECKED_NOTES && self.parked.len() > 2 * lists.len() {
+            self.parked.retain(|_, key| lists.contains(key));
+            self.parked_keys.retain(|key| lists.contains(key));
+        }
+    }
+}
+
+/// Calls in the order of their ids: that of a hash map differs from run to run.
+fn in_order(calls: impl Iterator<Item = CallId>) -> Vec<CallId> {
+    let mut calls: Vec<CallId> = calls.collect();
+    calls.sort_unstable_by_key(|call| call.wire());
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rng::Rng;
+
+    #[test]
+    fn a_burst_of_calls_leaves_little_memory_behind() {
+        let mut calls = ConnectionCalls::new(1, Rng::new([0; 32]).hash_keys());
+        for request in 0..10_000 {
+            calls.insert_made(request, CallId::from_wire(request));
+        }
+        for request in 0..10_000 {
+            calls.remove_made(request);
+        }
+        assert!(calls.made.is_empty() && calls.made.capacity() < 4 * MADE_KEPT);
+    }
+}

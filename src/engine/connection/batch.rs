@@ -1,0 +1,90 @@
+//! A REGISTER batch that spans several frames: the entries so far, or why it will fail. Checks nothing.
+
+use crate::engine::interface::Time;
+use crate::engine::memory::{Charge, Usage};
+use crate::engine::refusal::Refusal;
+use crate::engine::registry::entry::{EncodedDefinition, Name};
+
+/// Bytes of an entry of a batch beside its definition, in round figures.
+const ENTRY_OVERHEAD: usize = 100;
+
+/// A batch of which further frames are expected.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    id: u64,
+    since: Time,
+    entries: Vec<(Name, EncodedDefinition)>,
+    /// Bytes of the definitions, encoded.
+    bytes: usize,
+    failure: Option<Refusal>,
+    /// Its bytes, among those of all batches.
+    charge: Charge,
+}
+
+impl Batch {
+    pub(crate) fn new(id: u64, now: Time, usage: &Usage) -> Self {
+        Self {
+            id,
+            since: now,
+            entries: Vec::new(),
+            bytes: 0,
+            failure: None,
+            charge: usage.charge(0),
+        }
+    }
+
+    /// The request id that its frames share.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// When its first frame came.
+    pub(crate) fn since(&self) -> Time {
+        self.since
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.entries.iter().map(|(name, _)| name)
+    }
+
+    /// Counts the bytes of a definition. Returns those of all.
+    pub(crate) fn add_bytes(&mut self, bytes: usize) -> usize {
+        self.bytes += bytes;
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, name: Name, definition: EncodedDefinition) {
+        self.entries.push((name, definition));
+    }
+
+    /// Whether it will fail.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// It will fail with its last frame. Its entries are dropped.
+    pub(crate) fn fail(&mut self, failure: Refusal) {
+        self.entries = Vec::new();
+        self.bytes = 0;
+        self.failure = Some(failure);
+        self.update_charge();
+    }
+
+    /// Accounts for the entries so far.
+    pub(crate) fn update_charge(&mut self) {
+        let overhead = self.entries.len() * ENTRY_OVERHEAD;
+        self.charge.set(self.bytes + overhead);
+    }
+
+    /// Its entries, or its failure.
+    pub(crate) fn finish(self) -> Result<Vec<(Name, EncodedDefinition)>, Refusal> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.entries),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A session: a worker as it said HELLO on a connection. Values and flags; the handlers decide about them.
+
+use std::rc::Rc;
+
+use crate::engine::access::grant::Grant;
+use crate::engine::interface::ConnId;
+use crate::engine::registry::entry::Name;
+use crate::engine::registry::filter::WatchFilter;
+use crate::engine::registry::namespace::{AudiencePlace, Registrant};
+
+/// The secret that a worker presents to take its session over.
+pub(crate) type SessionKey = [u8; 16];
+
+/// A live connection and its worker, looked up once for the frame that is being handled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    pub(crate) conn: ConnId,
+    pub(crate) namespace: usize,
+    pub(crate) worker: u64,
+}
+
+/// The values that a session starts with.
+#[derive(Debug)]
+pub(crate) struct SessionStart {
+    pub(crate) namespace: usize,
+    pub(crate) worker: u64,
+    pub(crate) name: Name,
+    pub(crate) metadata: Rc<[u8]>,
+    pub(crate) key: SessionKey,
+    pub(crate) grant: Rc<Grant>,
+    /// Calls that it runs at once.
+    pub(crate) capacity: u32,
+}
+
+/// A worker on a connection, from HELLO on.
+#[derive(Debug)]
+pub(crate) struct Session {
+    namespace: usize,
+    worker: u64,
+    name: Name,
+    metadata: Rc<[u8]>,
+    key: SessionKey,
+    grant: Rc<Grant>,
+    capacity: u32,
+    /// The key of the session that was taken over, valid until READY: if the WELCOME was lost, the worker has no other.
+    older_key: Option<Box<SessionKey>>,
+    /// The filter it requested, if its rights restrict it.
+    requested: Option<Rc<WatchFilter>>,
+    /// Its place in the audience of its filter; `None` if it watches nothing.
+    audience: Option<AudiencePlace>,
+    /// It took a session over and has not said READY.
+    unconfirmed: bool,
+    /// It said DRAIN.
+    draining: bool,
+}
+
+impl Session {
+    pub(crate) fn new(start: SessionStart) -> Self {
+        let SessionStart {
+            namespace,
+            worker,
+            name,
+            metadata,
+            key,
+            grant,
+            capacity,
+        } = start;
+        Self {
+            namespace,
+            worker,
+            name,
+            metadata,
+            key,
+            grant,
+            capacity,
+            older_key: None,
+            requested: None,
+            audience: None,
+            unconfirmed: false,
+            draining: false,
+        }
+    }
+
+    /// The key of its namespace in the registry.
+    pub(crate) fn namespace(&self) -> usize {
+        self.namespace
+    }
+
+    pub(crate) fn worker(&self) -> u64 {
+        self.worker
+    }
+
+    /// The worker's name.
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(crate) fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    pub(crate) fn grant(&self) -> &Rc<Grant> {
+        &self.grant
+    }
+
+    pub(crate) fn set_grant(&mut self, grant: Rc<Grant>) {
+        self.grant = grant;
+    }
+
+    /// Calls that it runs at once.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// This session as the sender of a frame.
+    pub(crate) fn sender(&self, conn: ConnId) -> Sender {
+        Sender {
+            conn,
+            namespace: self.namespace,
+            worker: self.worker,
+        }
+    }
+
+    /// The worker as it registers, on this connection.
+    pub(crate) fn registrant(&self, conn: ConnId) -> Registrant<'_> {
+        Registrant {
+            worker: self.worker,
+            conn,
+            name: &self.name,
+            metadata: &self.metadata,
+        }
+    }
+
+    // Takeover.
+
+    /// It took over the session of this key. Its registrations, if it has any, await READY.
+    pub(crate) fn set_taken_over(&mut self, older_key: SessionKey, unconfirmed: bool) {
+        self.older_key = Some(Box::new(older_key));
+        self.unconfirmed = unconfirmed;
+    }
+
+    /// Returns the key of the session that was taken over, which is no longer valid.
+    pub(crate) fn take_older_key(&mut self) -> Option<SessionKey> {
+        self.older_key.take().map(|key| *key)
+    }
+
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed
+    }
+
+    /// Returns whether it was unconfirmed.
+    pub(crate) fn confirm(&mut self) -> bool {
+        std::mem::take(&mut self.unconfirmed)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    pub(crate) fn set_draining(&mut self) {
+        self.draining = true;
+    }
+
+    // Watch.
+
+    pub(crate) fn audience(&self) -> Option<AudiencePlace> {
+        self.audience
+    }
+
+    pub(crate) fn set_audience(&mut self, audience: Option<AudiencePlace>) {
+        self.audience = audience;
+    }
+
+    /// The filter it requested, if its rights restrict it.
+    pub(crate) fn requested(&self) -> Option<&Rc<WatchFilter>> {
+        self.requested.as_ref()
+    }
+
+    pub(crate) fn set_requested(&mut self, filter: Option<Rc<WatchFilter>>) {
+        self.requested = filter;
+    }
+
+    pub(crate) fn take_requested(&mut self) -> Option<Rc<WatchFilter>> {
+        self.requested.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
+    }
+}

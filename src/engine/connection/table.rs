@@ -1,0 +1,64 @@
+//! The table of all connections, by the shell's slab keys. A look-up compares the generation, so the id of a connection
+//! that is gone finds nothing.
+
+use crate::engine::interface::ConnId;
+
+use super::Connection;
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionTable {
+    slots: Vec<Option<Box<Connection>>>,
+    len: usize,
+}
+
+impl ConnectionTable {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.slots
+            .get(id.key())?
+            .as_deref()
+            .filter(|conn| conn.id() == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.slots
+            .get_mut(id.key())?
+            .as_deref_mut()
+            .filter(|conn| conn.id() == id)
+    }
+
+    /// Adds a connection.
+    ///
+    /// # Panics
+    /// If its key is in use: the shell did not drain [`crate::engine::Engine::poll_close`] before it reused the key.
+    pub(crate) fn insert(&mut self, conn: Connection) {
+        let key = conn.id().key();
+        if self.slots.len() <= key {
+            self.slots.resize_with(key + 1, || None);
+        }
+        assert!(self.slots[key].is_none(), "slab key {key} is in use");
+        self.slots[key] = Some(Box::new(conn));
+        self.len += 1;
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let slot = self.slots.get_mut(id.key())?;
+        let removed = slot.take_if(|conn| conn.id() == id)?;
+        self.len -= 1;
+        Some(removed)
+    }
+
+    /// All connections, in the order of their keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten().map(|conn| &**conn)
+    }
+
+    /// The ids of all connections, in the order of their keys.
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.iter().map(Connection::id).collect()
+    }
+}

@@ -1,0 +1,219 @@
+//! The write queue: the order in which connections are written to. Replies go first. Then take turns: audiences with
+//! changes, member by member; acknowledgements of registrations; and continuations, of connections that have more to
+//! get than one write took. An audience is one entry however many members it has. Never writes.
+
+use std::collections::VecDeque;
+
+use crate::engine::interface::ConnId;
+use crate::engine::registry::Registry;
+use crate::engine::registry::position::Stream;
+
+use super::Connection;
+use super::table::ConnectionTable;
+
+/// An audience with members that have not been sent the last change.
+#[derive(Debug)]
+struct Broadcast {
+    namespace: usize,
+    audience: usize,
+    /// Members to visit before other audiences have their turn.
+    left: usize,
+}
+
+/// The lanes that take turns after the replies, so that a large board that is being read delays no change, and changes
+/// delay no board.
+#[derive(Debug, Clone, Copy, Default)]
+enum Lane {
+    #[default]
+    Broadcasts,
+    Acknowledgements,
+    Continuations,
+}
+
+impl Lane {
+    const COUNT: usize = 3;
+
+    fn next(self) -> Self {
+        match self {
+            Self::Broadcasts => Self::Acknowledgements,
+            Self::Acknowledgements => Self::Continuations,
+            Self::Continuations => Self::Broadcasts,
+        }
+    }
+}
+
+/// The connections and audiences that wait to be written to.
+#[derive(Debug, Default)]
+pub(crate) struct WriteQueue {
+    replies: VecDeque<ConnId>,
+    acknowledgements: VecDeque<ConnId>,
+    continuations: VecDeque<ConnId>,
+    broadcasts: VecDeque<Broadcast>,
+    lane: Lane,
+}
+
+impl WriteQueue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+            && self.acknowledgements.is_empty()
+            && self.continuations.is_empty()
+            && self.broadcasts.is_empty()
+    }
+
+    /// Queues a connection with own frames, unless it is queued so already or is blocked.
+    pub(crate) fn push_reply(&mut self, conn: &mut Connection) {
+        if !conn.in_replies && conn.blocked_since().is_none() {
+            conn.in_replies = true;
+            self.replies.push_back(conn.id());
+        }
+    }
+
+    /// Queues a connection whose own frames are acknowledgements of registrations only. Changes take turns with them
+    /// and go first, so that a watcher learns of a registration no later than the worker that made it.
+    pub(crate) fn push_acknowledgement(&mut self, conn: &mut Connection) {
+        if !conn.in_acknowledgements && conn.blocked_since().is_none() {
+            conn.in_acknowledgements = true;
+            self.acknowledgements.push_back(conn.id());
+        }
+    }
+
+    /// Queues a connection that has more to get than it was just sent.
+    pub(crate) fn push_continuation(&mut self, conn: &mut Connection) {
+        if !conn.in_continuations && conn.blocked_since().is_none() {
+            conn.in_continuations = true;
+            self.continuations.push_back(conn.id());
+        }
+    }
+
+    /// Queues a connection in the lane of what it is owed.
+    pub(crate) fn push(&mut self, conn: &mut Connection) {
+        if conn.outbox().is_pending() {
+            self.push_reply(conn);
+        } else {
+            self.push_continuation(conn);
+        }
+    }
+
+    /// Queues all members of an audience for its last change.
+    pub(crate) fn push_audience(
+        &mut self,
+        registry: &mut Registry,
+        namespace: usize,
+        audience: usize,
+    ) {
+        let Some(members) = registry[namespace].audience_mut(audience) else {
+            return;
+        };
+        let left = members.members();
+        if members.mark_unvisited() {
+            self.broadcasts.push_back(Broadcast {
+                namespace,
+                audience,
+                left,
+            });
+        }
+    }
+
+    /// The next connection with own frames that is not blocked.
+    pub(crate) fn next_reply(&mut self, connections: &mut ConnectionTable) -> Option<ConnId> {
+        while let Some(id) = self.replies.pop_front() {
+            if let Some(conn) = connections.get_mut(id) {
+                conn.in_replies = false;
+                if conn.blocked_since().is_none() {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// The next connection of the other lanes that is not blocked.
+    pub(crate) fn next_news(
+        &mut self,
+        connections: &mut ConnectionTable,
+        registry: &mut Registry,
+    ) -> Option<ConnId> {
+        for _ in 0..Lane::COUNT {
+            let lane = self.lane;
+            self.lane = lane.next();
+            let next = match lane {
+                Lane::Broadcasts => self.next_member(connections, registry),
+                Lane::Acknowledgements => self.next_acknowledgement(connections),
+                Lane::Continuations => self.next_continuation(connections),
+            };
+            if next.is_some() {
+                return next;
+            }
+        }
+        // The next round starts with broadcasts.
+        self.lane = Lane::Broadcasts;
+        None
+    }
+
+    fn next_acknowledgement(&mut self, connections: &mut ConnectionTable) -> Option<ConnId> {
+        while let Some(id) = self.acknowledgements.pop_front() {
+            if let Some(conn) = connections.get_mut(id) {
+                conn.in_acknowledgements = false;
+                // It may have been sent with something else meanwhile.
+                if conn.blocked_since().is_none() && conn.outbox().is_pending() {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    fn next_continuation(&mut self, connections: &mut ConnectionTable) -> Option<ConnId> {
+        while let Some(id) = self.continuations.pop_front() {
+            if let Some(conn) = connections.get_mut(id) {
+                conn.in_continuations = false;
+                if conn.blocked_since().is_none() {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    fn next_member(
+        &mut self,
+        connections: &ConnectionTable,
+        registry: &mut Registry,
+    ) -> Option<ConnId> {
+        while let Some((id, last)) = self.visit_next(registry) {
+            // A connection that is queued by itself, or blocked, gets the change that way.
+            if let Some(conn) = connections.get(id)
+                && !conn.in_continuations
+                && conn.blocked_since().is_none()
+                && matches!(conn.outbox().stream(), Stream::Changes(position) if position.at < last)
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// The next member of an audience with changes, and the audience's last revision. The audience may be gone; then
+    /// another audience with its key is visited once more than needed.
+    fn visit_next(&mut self, registry: &mut Registry) -> Option<(ConnId, u64)> {
+        while let Some(mut broadcast) = self.broadcasts.pop_front() {
+            let namespace = registry.get_mut(broadcast.namespace);
+            let audience = namespace.and_then(|it| it.audience_mut(broadcast.audience));
+            let Some(audience) = audience else { continue };
+            let Some(member) = audience.visit_next() else {
+                continue;
+            };
+            let (unvisited, last) = (audience.unvisited(), audience.last());
+            broadcast.left = broadcast.left.saturating_sub(1);
+            if unvisited > 0 && broadcast.left > 0 {
+                self.broadcasts.push_front(broadcast);
+            } else if unvisited > 0 {
+                // There was another change meanwhile: continue after the other audiences.
+                broadcast.left = unvisited;
+                self.broadcasts.push_back(broadcast);
+            }
+            return Some((member, last));
+        }
+        None
+    }
+}

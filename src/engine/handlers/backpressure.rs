@@ -1,0 +1,155 @@
+//! Backpressure: the budget of changes and work of each connection, and the limits on memory over all connections. Over
+//! such a limit the connection at fault is closed, or its batch fails; each walk over the connections ends one at least.
+
+use std::cmp::Reverse;
+
+use crate::engine::Engine;
+use crate::engine::connection::Connection;
+use crate::engine::connection::session::Sender;
+use crate::engine::interface::{ConnId, Time};
+use crate::engine::refusal::Refusal;
+use crate::limits::Limits;
+use crate::protocol::Code;
+
+/// How far a connection may be ahead of its budget, in microseconds: one second's worth.
+pub(super) const BUDGET_BURST: u64 = 1_000_000;
+
+/// Units of work (see [`crate::engine::connection::input::Input::add_work`]) in a hundredth of a second.
+const WORK_PER_PERCENT: u64 = 100_000;
+
+/// Outboxes may hold this many times their limit within a turn, before their readers were asked to read.
+const OUTBOUND_WITHIN_TURN: u64 = 2;
+
+impl Engine {
+    // Budgets.
+
+    /// The sender changed the board: it pays for this turn's revision.
+    pub(super) fn mark_changer(&mut self, from: Sender) {
+        if let Some(conn) = self.connections.get_mut(from.conn) {
+            self.input.mark_changer(conn);
+        }
+    }
+
+    /// Charges a connection for a revision.
+    pub(super) fn charge_change(&mut self, id: ConnId, now: Time) {
+        let rate = self.config.limits.changes_per_second;
+        self.charge(id, 1, rate, Limits::FLAGS.changes_per_second, now);
+    }
+
+    /// Charges a connection for the work of its frames, whatever came of them: requests that are refused, or undone in
+    /// the same turn, keep the others waiting for as long.
+    pub(super) fn charge_work(&mut self, id: ConnId, work: u64, now: Time) {
+        let share = self.config.limits.max_share;
+        let rate = share.saturating_mul(WORK_PER_PERCENT);
+        self.charge(id, work, rate, Limits::FLAGS.max_share, now);
+    }
+
+    /// Spends `count` units of a connection's budget, at `rate` units a second. If that overdraws it, the connection is
+    /// not read, nor are its deferred bytes handled, until half of the burst has refilled.
+    fn charge(&mut self, id: ConnId, count: u64, rate: u64, flag: &'static str, now: Time) {
+        let Some(conn) = self.connections.get_mut(id) else {
+            return;
+        };
+        if conn.budget_mut().spend(count, rate, BUDGET_BURST, now) {
+            if !std::mem::replace(&mut conn.pause_mut().budget, true) {
+                self.metrics.count_limited(flag);
+            }
+            self.arm(id, now);
+        }
+    }
+
+    // Memory of all connections.
+
+    /// Closes connections while the outboxes hold too much: of those with their share or more, the one that has been
+    /// blocked for longest first. A slow reader was blocked a moment ago only. A connection that was not offered its
+    /// bytes yet, since all of them came in this turn, is closed only if the outboxes hold twice as much as they may.
+    pub(super) fn limit_outbound(&mut self, now: Time) {
+        let limit = self.config.limits.max_outbound_total;
+        if self.output.waiting() as u64 <= limit {
+            return;
+        }
+        let share = self.output.waiting() / self.connections.len().max(1);
+        let holders = self.connections.iter();
+        let holders = holders.filter(|conn| conn.outbox().bytes() >= share);
+        let mut holders: Vec<_> = holders
+            .map(|conn| {
+                let since = conn.blocked_since().unwrap_or(Time(u64::MAX));
+                (since, Reverse(conn.outbox().bytes()), conn.id())
+            })
+            .collect();
+        holders.sort_unstable();
+        for (since, _, id) in holders {
+            let is_blocked = since != Time(u64::MAX);
+            let most = if is_blocked {
+                limit
+            } else {
+                limit.saturating_mul(OUTBOUND_WITHIN_TURN)
+            };
+            if self.output.waiting() as u64 <= most {
+                return;
+            }
+            let Some(conn) = self.connections.get_mut(id) else {
+                continue;
+            };
+            if conn.is_leaving() {
+                self.metrics.count_limited(Limits::FLAGS.max_outbound_total);
+                self.remove(id);
+                continue;
+            }
+            // Its GOODBYE would wait behind what it does not read.
+            conn.outbox_mut().discard_waiting();
+            let flag = Limits::FLAGS.max_outbound_total;
+            let message = format!("{limit} bytes wait to be read, much of it here");
+            let refusal = Refusal::over(flag, Code::TooSlow, &message);
+            self.close_refused(id, &refusal, now);
+        }
+    }
+
+    /// Whether `bytes` more may be added to the outboxes. If not, the frame is refused: else its receiver could be
+    /// closed for what another connection sends it, before it was offered any of it.
+    pub(super) fn fits_outbound(&self, bytes: usize) -> bool {
+        let limit = self.config.limits.max_outbound_total;
+        (self.output.waiting() + bytes) as u64 <= limit.saturating_mul(OUTBOUND_WITHIN_TURN)
+    }
+
+    /// Closes connections while incomplete frames take too much: the one whose frame began first, first.
+    pub(super) fn limit_partial(&mut self, now: Time) {
+        let limit = self.config.limits.max_partial;
+        while self.input.partial().total() as u64 > limit {
+            let holders = self.connections.iter();
+            let first = holders
+                .filter_map(|conn| Some((conn.unread().filter(|it| it.bytes() > 0)?, conn.id())))
+                .map(|(unread, id)| (unread.since(), id))
+                .min();
+            let Some((_, id)) = first else { return };
+            let message = format!("over {limit} bytes of frames are unfinished; yours for longest");
+            let flag = Limits::FLAGS.max_partial;
+            let refusal = Refusal::over(flag, Code::FrameTimeout, &message);
+            self.close_refused(id, &refusal, now);
+        }
+    }
+
+    /// Fails batches while incomplete ones take too much: the one that began first, first.
+    pub(super) fn limit_batches(&mut self) {
+        let limit = self.config.limits.max_batches;
+        while self.input.batches().total() as u64 > limit {
+            let holders = self.connections.iter();
+            let first = holders
+                .filter_map(|conn| Some((conn.batch().filter(|it| !it.has_failed())?, conn.id())))
+                .map(|(batch, id)| (batch.since(), id))
+                .min();
+            let Some((_, id)) = first else { return };
+            self.fail_batch(id, limit);
+        }
+    }
+
+    fn fail_batch(&mut self, id: ConnId, limit: u64) {
+        let conn = self.connections.get_mut(id);
+        if let Some(batch) = conn.and_then(Connection::batch_mut) {
+            let message =
+                format!("over {limit} bytes of batches await their end; yours for longest");
+            let flag = Limits::FLAGS.max_batches;
+            batch.fail(Refusal::over(flag, Code::Overloaded, &message));
+        }
+    }
+}

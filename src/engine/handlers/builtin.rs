@@ -1,0 +1,432 @@
+//! The engine's own functions, under `engine::`: called like any other, answered at once, not on the board.
+//! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
+
+use log::info;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::engine::access::authenticator::{DRAIN, GUARDED, KICK, STATS};
+use crate::engine::access::grant::Grant;
+use crate::engine::access::rights::Verb;
+use crate::engine::connection::Connection;
+use crate::engine::connection::outbox::Reply;
+use crate::engine::connection::session::{Sender, Session};
+use crate::engine::interface::{ConnId, Time};
+use crate::engine::refusal::{Refusal, shown};
+use crate::engine::registry::binding_key::split_binding_key;
+use crate::engine::registry::roster::Worker;
+use crate::limits::Limits;
+use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, MAX_DEPTH, Outcome, Text};
+
+/// Entries of one answer, unless fewer are asked for.
+const PAGE_DEFAULT: u64 = 1000;
+/// Entries of one answer at the most.
+const PAGE_MAX: u64 = 10_000;
+/// Bytes of a provider in an answer, without its name, at the most.
+const PROVIDER_ROW: usize = 64;
+/// Bytes of a worker's id in an answer, at the most.
+const ID_BYTES: usize = 9;
+/// A list within a row takes one of this many parts of a payload at most.
+const ROW_PARTS: usize = 4;
+
+/// Work of a row, and of `engine::stats`, in the units of [`crate::engine::connection::input::Input::add_work`].
+const ROW_WORK: u64 = 5;
+const STATS_WORK: u64 = 200;
+
+/// What `engine::workers::kick` takes: one of both.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct KickArguments {
+    worker: Option<u64>,
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Kicked {
+    kicked: usize,
+}
+
+/// An answer without keys.
+#[derive(Serialize)]
+struct Nothing {}
+
+/// What the lists take. All keys may be absent, and so may the map.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListArguments {
+    /// Only names that begin so (functions', workers', events').
+    prefix: String,
+    /// Only what comes behind this: `next` of the answer before.
+    after: Option<String>,
+    /// So many entries at the most.
+    limit: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct FunctionRow<'a> {
+    name: Text<'a>,
+    description: Text<'a>,
+    request: Bin<'a>,
+    response: Bin<'a>,
+    metadata: Bin<'a>,
+    exclusive: bool,
+    providers: Vec<ProviderRow>,
+    /// Providers beyond those, which no answer would hold.
+    more_providers: usize,
+}
+
+#[derive(Serialize)]
+struct ProviderRow {
+    worker: u64,
+    name: String,
+    in_flight: u32,
+    capacity: u32,
+}
+
+#[derive(Serialize)]
+struct WorkerRow<'a> {
+    worker: u64,
+    name: &'a str,
+    metadata: Bin<'a>,
+    functions: usize,
+    bindings: usize,
+    in_flight: u32,
+    capacity: u32,
+    peer: String,
+}
+
+#[derive(Serialize)]
+struct BindingRow<'a> {
+    event: Text<'a>,
+    function: Text<'a>,
+    id: Text<'a>,
+    config: Bin<'a>,
+    deliver_all: bool,
+    workers: Vec<u64>,
+    /// Workers beyond those, which no answer would hold.
+    more_workers: usize,
+}
+
+impl Engine {
+    /// Answers a call to a name under `engine::`.
+    pub(super) fn handle_builtin(&mut self, from: Sender, call: &Call<'_>, now: Time) {
+        let (id, namespace) = (from.conn, from.namespace);
+        let grant = self.session(from).grant().clone();
+        let name = call.function.0;
+        if GUARDED.contains(&name) && !grant.rights.allow(Verb::Admin, name) {
+            let refusal = self.authenticator.refuse_command(name);
+            return self.refuse_call(id, call.id, &refusal);
+        }
+        if name == KICK || name == DRAIN {
+            self.log_command(from, name, now);
+        }
+        // A page is a thousand times as large as the call for it: a caller that does not read gets no further ones.
+        let limit = self.config.limits.max_outbound as usize;
+        let conn = self.connections.get(id);
+        if conn.is_some_and(|conn| conn.outbox().bytes() > limit) {
+            let flag = Limits::FLAGS.max_outbound;
+            let message = "the answers to your calls wait to be read";
+            let refusal = Refusal::over(flag, Code::Overloaded, message);
+            return self.refuse_call(id, call.id, &refusal);
+        }
+        let answer = match name {
+            "engine::functions::list" => self.list_functions(namespace, &grant, &call.payload),
+            "engine::workers::list" => self.list_workers(namespace, &grant, &call.payload),
+            "engine::bindings::list" => self.list_bindings(namespace, &grant, &call.payload),
+            KICK => self.kick(from, &call.payload, now),
+            DRAIN => {
+                self.lifecycle.request_drain();
+                Ok(encode(&Nothing {}))
+            }
+            STATS => {
+                self.input.add_work(STATS_WORK);
+                Ok(encode(&self.stats_for(Some(namespace))))
+            }
+            name => {
+                let message = format!("the engine has no function `{}`", shown(name));
+                Err(Refusal::new(Code::NoSuchFunction, message))
+            }
+        };
+        match answer {
+            Ok(payload) => {
+                self.metrics.count_ending("result");
+                let reply = Outcome {
+                    id: call.id,
+                    payload: Bin(&payload),
+                    ..Outcome::default()
+                };
+                self.reply(id, Reply::Frame(reply.to_frame()));
+            }
+            Err(refusal) => self.refuse_call(id, call.id, &refusal),
+        }
+    }
+
+    /// Logs who commands the engine.
+    fn log_command(&mut self, from: Sender, name: &str, now: Time) {
+        if !self.may_log(now) {
+            return;
+        }
+        let Some(conn) = self.connections.get(from.conn) else {
+            return;
+        };
+        let (peer, session) = (conn.peer(), self.session(from));
+        let (worker, principal) = (session.name(), &session.grant().principal);
+        info!("{peer}: {worker:?} of principal {principal:?} calls {name}");
+    }
+
+    /// Closes the connection of a worker of the namespace, or of all workers with a name. They leave the board in this
+    /// turn.
+    fn kick(&mut self, by: Sender, payload: &[u8], now: Time) -> Result<Vec<u8>, Refusal> {
+        let arguments = rmp_serde::from_slice::<KickArguments>(payload).ok();
+        let arguments = arguments.filter(|it| it.worker.is_some() != it.name.is_some());
+        let Some(arguments) = arguments else {
+            let message = "a map of `worker` (an id) or `name` is wanted";
+            return Err(Refusal::new(Code::InvalidArgument, message));
+        };
+        let is_kicked = |session: &Session| {
+            let (worker, name) = (arguments.worker, arguments.name.as_deref());
+            session.namespace() == by.namespace
+                && worker.is_none_or(|worker| worker == session.worker())
+                && name.is_none_or(|name| *name == **session.name())
+        };
+        let kicked: Vec<ConnId> = self
+            .connections
+            .iter()
+            .filter(|conn| conn.id() != by.conn && conn.session().is_some_and(is_kicked))
+            .map(Connection::id)
+            .collect();
+        self.input.add_work(self.connections.len() as u64);
+        for &id in &kicked {
+            self.close_with(id, Code::Kicked, "sent away by an administrator", now);
+        }
+        Ok(encode(&Kicked {
+            kicked: kicked.len(),
+        }))
+    }
+
+    fn list_functions(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let arguments = arguments(payload)?;
+        let namespace = &self.registry[namespace];
+        let rows = namespace
+            .board()
+            .current_under_after(&arguments.prefix, arguments.after.as_deref());
+        let rows = rows.filter(|(name, ..)| self.is_visible(grant, name));
+        let rows = rows.filter_map(|(name, entry, providers)| {
+            let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
+            let mut room = self.row_bytes();
+            let listed = providers.iter().map_while(|provider| {
+                let load = self.load(provider.conn);
+                let worker = namespace.roster().get(provider.worker);
+                let name = worker.map_or_else(String::new, |worker| worker.name().to_string());
+                room = room.checked_sub(PROVIDER_ROW + name.len())?;
+                Some(ProviderRow {
+                    worker: provider.worker,
+                    name,
+                    in_flight: load.map_or(0, |load| load.in_flight),
+                    capacity: load.map_or(0, |load| load.capacity),
+                })
+            });
+            let listed: Vec<_> = listed.collect();
+            let row = FunctionRow {
+                name: definition.name,
+                description: definition.description,
+                request: definition.request,
+                response: definition.response,
+                metadata: definition.metadata,
+                exclusive: definition.exclusive,
+                more_providers: providers.len() - listed.len(),
+                providers: listed,
+            };
+            Some((name.to_string(), row))
+        });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    /// Whether the function may be observed. A function that is skipped costs time, too.
+    fn is_visible(&self, grant: &Grant, function: &str) -> bool {
+        let is_visible = grant.may_observe(function);
+        if !is_visible {
+            self.input.add_work(1);
+        }
+        is_visible
+    }
+
+    /// How many functions and bindings of a worker may be observed.
+    fn visible_of(&self, grant: &Grant, worker: &Worker) -> (usize, usize) {
+        if grant.observe.is_none() {
+            return (worker.functions(), worker.bindings());
+        }
+        self.input
+            .add_work((worker.functions() + worker.bindings()) as u64);
+        let functions = worker.names().filter(|name| grant.may_observe(name));
+        let bindings = worker
+            .binding_keys()
+            .filter(|key| may_observe_binding(grant, key));
+        (functions.count(), bindings.count())
+    }
+
+    fn list_workers(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let arguments = arguments(payload)?;
+        let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
+        let after: u64 = after.map_err(|_| {
+            let message = "`after` must be the `next` of a page before";
+            Refusal::new(Code::InvalidArgument, message)
+        })?;
+        let namespace = &self.registry[namespace];
+        let workers = namespace.roster().workers_after(after);
+        let rows = workers
+            .inspect(|_| self.input.add_work(1))
+            .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
+            .map(|(id, worker)| (id, worker, self.visible_of(grant, worker)))
+            .filter(|(.., (functions, _))| grant.observe.is_none() || *functions > 0)
+            .map(|(id, worker, (functions, bindings))| {
+                let conn = worker.names().next().and_then(|name| {
+                    let providers = namespace.board().providers_of(name)?;
+                    providers
+                        .iter()
+                        .find(|it| it.worker == id)
+                        .map(|provider| provider.conn)
+                });
+                let load = conn.and_then(|conn| self.load(conn));
+                let row = WorkerRow {
+                    worker: id,
+                    name: worker.name(),
+                    metadata: Bin(worker.metadata()),
+                    functions,
+                    bindings,
+                    in_flight: load.map_or(0, |load| load.in_flight),
+                    capacity: load.map_or(0, |load| load.capacity),
+                    peer: conn
+                        .and_then(|conn| self.connections.get(conn))
+                        .map_or_else(String::new, |conn| conn.peer().to_string()),
+                };
+                (id.to_string(), row)
+            });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    fn list_bindings(
+        &self,
+        namespace: usize,
+        grant: &Grant,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let arguments = arguments(payload)?;
+        let namespace = &self.registry[namespace];
+        // NUL can't stand in an argument that people type; tabs stand for it.
+        let after = arguments
+            .after
+            .as_deref()
+            .map(|after| after.replace('\t', "\0"));
+        let rows = namespace
+            .bindings()
+            .current_under_after(&arguments.prefix, after.as_deref());
+        let rows = rows.inspect(|_| self.input.add_work(u64::from(grant.observe.is_some())));
+        let rows = rows.filter(|(key, ..)| may_observe_binding(grant, key));
+        let rows = rows.filter_map(|(key, entry, providers)| {
+            let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
+            let listed = providers.len().min(self.row_bytes() / ID_BYTES);
+            let workers = providers[..listed].iter().map(|provider| provider.worker);
+            let row = BindingRow {
+                event: binding.event,
+                function: binding.function,
+                id: binding.id,
+                config: binding.config,
+                deliver_all: binding.deliver_all,
+                workers: workers.collect(),
+                more_workers: providers.len() - listed,
+            };
+            Some((key.replace('\0', "\t"), row))
+        });
+        Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    /// Bytes that a list within a row may fill.
+    fn row_bytes(&self) -> usize {
+        self.config.limits.max_payload as usize / ROW_PARTS
+    }
+
+    /// As many rows as the caller wants and half a payload holds, but one at least: its own lists fill no more
+    /// than their share, and the rest of it came in a frame.
+    fn page<T: Serialize>(
+        &self,
+        revision: u64,
+        arguments: &ListArguments,
+        rows: impl Iterator<Item = (String, T)>,
+    ) -> Vec<u8> {
+        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as u32;
+        let bytes_max = (self.config.limits.max_payload / 2) as usize;
+        let (mut entries, mut count) = (Vec::new(), 0);
+        let (mut last, mut next) = (None, None);
+        for (key, row) in rows {
+            self.input.add_work(ROW_WORK);
+            if count == limit {
+                next = last;
+                break;
+            }
+            let before = entries.len();
+            encode_to(&mut entries, &row);
+            if count > 0 && entries.len() > bytes_max {
+                entries.truncate(before);
+                next = last;
+                break;
+            }
+            count += 1;
+            last = Some(key);
+        }
+        let mut page = Vec::with_capacity(entries.len() + 64);
+        let written = rmp::encode::write_map_len(&mut page, 2 + u32::from(next.is_some()));
+        written.expect(TO_MEMORY);
+        encode_to(&mut page, &"revision");
+        encode_to(&mut page, &revision);
+        encode_to(&mut page, &"entries");
+        rmp::encode::write_array_len(&mut page, count).expect(TO_MEMORY);
+        page.append(&mut entries);
+        if let Some(next) = next {
+            encode_to(&mut page, &"next");
+            encode_to(&mut page, &next);
+        }
+        page
+    }
+}
+
+/// Whether a binding may be observed: its event and its function.
+fn may_observe_binding(grant: &Grant, key: &str) -> bool {
+    let (event, function, _) = split_binding_key(key);
+    grant.may_observe(event) && grant.may_observe(function)
+}
+
+/// Reads the arguments of a list. Nothing at all is as good as an empty map.
+fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
+    if matches!(payload, [] | [0xc0]) {
+        return Ok(ListArguments::default());
+    }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
+    // Payloads are not checked as frames are.
+    deserializer.set_max_depth(MAX_DEPTH);
+    ListArguments::deserialize(&mut deserializer).map_err(|error| {
+        let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
+        Refusal::new(Code::InvalidArgument, message)
+    })
+}
+
+const TO_MEMORY: &str = "writing to memory does not fail";
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect(TO_MEMORY)
+}
+
+fn encode_to(out: &mut Vec<u8>, value: &impl Serialize) {
+    let written = rmp_serde::encode::write_named(out, value);
+    written.expect(TO_MEMORY);
+}

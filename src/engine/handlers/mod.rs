@@ -1,0 +1,22 @@
+//! The transitions of the engine, one file per family of inputs. Everything that changes more than one part of the
+//! state is here; the state itself is in the other folders.
+
+mod backpressure;
+mod bind;
+mod builtin;
+mod call;
+mod close;
+mod completion;
+mod events;
+mod flush;
+mod hello;
+mod input;
+mod open;
+mod parking;
+mod register;
+mod reload;
+mod reply;
+mod report;
+mod seal;
+mod shutdown;
+mod timers;

@@ -1,0 +1,126 @@
+//! Parked calls: calls that wait until a provider has room, and the providers that take them. Each provider notes which
+//! parked calls it could run, so no step walks over all of them.
+
+use crate::engine::Engine;
+use crate::engine::calls::call::{CallId, Place};
+use crate::engine::calls::connection_calls::ConnectionCalls;
+use crate::engine::calls::parking::ParkKey;
+use crate::engine::calls::routing::Load;
+use crate::engine::connection::Connection;
+use crate::engine::interface::{ConnId, Time};
+
+impl Engine {
+    /// Parks a call until a provider has room.
+    pub(super) fn park(&mut self, call_id: CallId) {
+        let Some(namespace) = self.calls.get(call_id).map(|call| call.namespace) else {
+            return;
+        };
+        let Some(key) = self.calls.park(call_id) else {
+            return;
+        };
+        // It is the first one there: offer it to the providers.
+        let Some((_, providers, _)) = self.registry[namespace].providers(&key.function) else {
+            return;
+        };
+        let able = providers
+            .iter()
+            .filter(|it| key.worker.is_none_or(|worker| worker == it.worker));
+        let able: Vec<ConnId> = able.map(|provider| provider.conn).collect();
+        for conn in able {
+            self.offer_parked(conn, namespace, key.clone());
+        }
+    }
+
+    /// Notes that a worker could run the calls parked under a key, if there are any.
+    pub(super) fn offer_parked(&mut self, id: ConnId, namespace: usize, key: ParkKey) {
+        let Some((_, ticket)) = self.calls.first_parked(namespace, &key) else {
+            return;
+        };
+        let conn = self.connections.get_mut(id);
+        let Some(conn) = conn.filter(|conn| conn.is_live()) else {
+            return;
+        };
+        let calls = conn.calls_or_new(self.hash_keys);
+        calls.note_parked(ticket, key);
+        if let Some(lists) = self.calls.parked_in(namespace) {
+            calls.prune_parked(lists);
+        }
+    }
+
+    /// Runs parked calls on a worker while it has room.
+    pub(super) fn run_parked(&mut self, id: ConnId, now: Time) {
+        // Checked with each answer: mostly nothing is parked.
+        while self.calls_of(id).is_some_and(ConnectionCalls::has_parked) {
+            let has_room = self.load(id).is_some_and(Load::has_room);
+            let conn = self.connections.get_mut(id);
+            let Some(conn) = conn.filter(|_| has_room) else {
+                return;
+            };
+            let Some(session) = conn.session().filter(|it| !it.is_draining()) else {
+                return;
+            };
+            let (namespace, worker) = (session.namespace(), session.worker());
+            let note = conn.calls_mut().and_then(ConnectionCalls::pop_parked);
+            let Some((ticket, key)) = note else { return };
+            let roster = self.registry[namespace].roster();
+            let provides = roster.get(worker);
+            if provides.is_none_or(|it| it.get(&key.function).is_none()) {
+                continue;
+            }
+            let Some((call_id, first)) = self.calls.first_parked(namespace, &key) else {
+                continue;
+            };
+            // If other workers took the noted call, the next one there may have to wait behind another key's.
+            if first == ticket {
+                self.detach(call_id);
+                self.invoke_retained(call_id, id, now);
+            }
+            self.offer_parked(id, namespace, key);
+        }
+    }
+
+    /// The notes of a worker's older connection pass to its newer one.
+    pub(super) fn hand_over_parked(&mut self, older: ConnId, newer: ConnId, now: Time) {
+        let conn = self.connections.get(newer);
+        let Some(session) = conn.and_then(|conn| conn.session()) else {
+            return;
+        };
+        let namespace = session.namespace();
+        while let Some((_, key)) = self
+            .connections
+            .get_mut(older)
+            .and_then(Connection::calls_mut)
+            .and_then(ConnectionCalls::pop_parked)
+        {
+            self.offer_parked(newer, namespace, key);
+        }
+        self.run_parked(newer, now);
+    }
+
+    /// Once half of the calls without a caller are gone, the providers that hold the rest may take calls again, parked
+    /// ones first. Half, so that the walk over the connections is paid for by as many calls.
+    pub(super) fn end_saturation(&mut self, now: Time) {
+        let abandoned = self.calls.abandoned() as u64;
+        if !self.calls.is_saturated() || abandoned > self.config.limits.max_calls_total / 2 {
+            return;
+        }
+        self.calls.set_saturated(false);
+        for id in self.connections.ids() {
+            self.run_parked(id, now);
+        }
+    }
+
+    /// Removes a call from the list that it is in.
+    pub(super) fn detach(&mut self, call_id: CallId) {
+        match self.calls.get(call_id).map(|call| call.place) {
+            None | Some(Place::Detached) => {}
+            Some(Place::Parked) => self.calls.unpark(call_id),
+            Some(Place::Running(provider)) => {
+                let conn = self.connections.get_mut(provider);
+                if let Some(calls) = conn.and_then(Connection::calls_mut) {
+                    self.calls.stop_running(call_id, calls);
+                }
+            }
+        }
+    }
+}

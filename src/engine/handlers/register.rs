@@ -1,0 +1,328 @@
+//! REGISTER and UNREGISTER. A batch is checked as a whole, then applied as a whole: nothing of a batch that fails is on
+//! the board for an instant. The checks that bindings share with functions are here, too.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use crate::engine::Engine;
+use crate::engine::access::rights::{Rules, Verb};
+use crate::engine::calls::parking::ParkKey;
+use crate::engine::connection::batch::Batch;
+use crate::engine::connection::outbox::Reply;
+use crate::engine::connection::session::{Sender, Session};
+use crate::engine::interface::Time;
+use crate::engine::refusal::{Refusal, shown};
+use crate::engine::registry::board::Conflict;
+use crate::engine::registry::entry::{EncodedDefinition, Name, encode_entry};
+use crate::engine::registry::namespace::Namespace;
+use crate::engine::registry::roster::{Registration, Worker};
+use crate::limits::Limits;
+use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_function_name};
+
+/// Work of an entry of a registry request, granted or not, in the units of
+/// [`crate::engine::connection::input::Input::add_work`].
+pub(super) const ENTRY_WORK: u64 = 5;
+
+impl Engine {
+    pub(super) fn handle_register(&mut self, from: Sender, register: &Register<'_>, now: Time) {
+        self.input
+            .add_work(ENTRY_WORK * register.functions.len() as u64);
+        let Some(conn) = self.connections.get_mut(from.conn) else {
+            return;
+        };
+        let mut batch = conn
+            .take_batch()
+            .unwrap_or_else(|| Box::new(Batch::new(register.id, now, self.input.batches())));
+        if batch.id() != register.id {
+            let message = format!(
+                "batch {} began before batch {} ended",
+                register.id,
+                batch.id()
+            );
+            return self.close_with(from.conn, Code::ProtocolError, &message, now);
+        }
+        let namespace = &self.registry[from.namespace];
+        let limits = &self.config.limits;
+        let rules = self.session(from).grant().rights.of(Verb::Register);
+        for definition in &register.functions {
+            if !batch.has_failed()
+                && let Err(refusal) = collect(&mut batch, definition, rules, namespace, limits)
+            {
+                batch.fail(refusal);
+            }
+        }
+        if register.more {
+            batch.update_charge();
+            if let Some(conn) = self.connections.get_mut(from.conn) {
+                conn.set_batch(batch);
+            }
+            return self.limit_batches();
+        }
+        let entries = batch.finish();
+        match entries.and_then(|entries| self.register(from, entries)) {
+            Ok(parked) => {
+                self.reply(from.conn, Reply::Acknowledgement(register.id));
+                for key in parked {
+                    self.offer_parked(from.conn, from.namespace, key);
+                }
+                self.run_parked(from.conn, now);
+            }
+            Err(refusal) => self.refuse_request(from.conn, register.id, &refusal),
+        }
+    }
+
+    /// Puts a batch on the board. Returns the keys of parked calls that the worker can now run.
+    fn register(
+        &mut self,
+        from: Sender,
+        entries: Vec<(Name, EncodedDefinition)>,
+    ) -> Result<Vec<ParkKey>, Refusal> {
+        let conn = self.connections.get(from.conn);
+        let session = conn.and_then(|conn| conn.session());
+        let session = session.expect("the sender's connection is live");
+        if session.is_draining() || !self.lifecycle.is_running() {
+            let message = "no registrations while draining";
+            return Err(Refusal::new(Code::Draining, message));
+        }
+        let namespace = &mut self.registry[from.namespace];
+        check(&entries, session, namespace, &self.config.limits)?;
+        let lists = self.calls.parked_in(from.namespace);
+        let lists = lists.filter(|lists| lists.len() > 0);
+        let mut parked = Vec::new();
+        for (name, definition) in entries {
+            if let Some(lists) = lists {
+                let keys = [None, Some(from.worker)].map(|worker| ParkKey {
+                    function: name.clone(),
+                    worker,
+                });
+                parked.extend(keys.into_iter().filter(|key| lists.contains(key)));
+            }
+            namespace.register(session.registrant(from.conn), &name, &definition);
+        }
+        self.mark_changer(from);
+        Ok(parked)
+    }
+
+    pub(super) fn handle_unregister(&mut self, from: Sender, unregister: &Unregister<'_>) {
+        self.input
+            .add_work(ENTRY_WORK * unregister.names.len() as u64);
+        let namespace = &mut self.registry[from.namespace];
+        let worker = namespace.roster().get(from.worker);
+        let provides = |name: &str| worker.is_some_and(|worker| worker.get(name).is_some());
+        if let Some(missing) = unregister.names.iter().find(|name| !provides(name)) {
+            let message = format!(
+                "this worker does not provide `{}`; nothing of the batch was unregistered",
+                shown(missing)
+            );
+            let refusal = Refusal::new(Code::NotRegistered, message);
+            return self.refuse_request(from.conn, unregister.id, &refusal);
+        }
+        namespace.unregister(from.worker, unregister.names.iter().map(|name| name.0));
+        self.mark_changer(from);
+        self.reply(from.conn, Reply::Acknowledgement(unregister.id));
+    }
+}
+
+/// Checks a definition by itself and adds it to the batch.
+fn collect(
+    batch: &mut Batch,
+    definition: &Definition<'_>,
+    rules: &Rules,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    let name = definition.name.0;
+    check_function_name(name).map_err(|error| refused_name("function", name, error))?;
+    if !rules.allows(name) {
+        return Err(Refusal::forbidden(Verb::Register, name));
+    }
+    let bytes = definition.description.len()
+        + definition.request.len()
+        + definition.response.len()
+        + definition.metadata.len();
+    check_entry(&format_args!("`{name}`"), bytes, limits)?;
+    let encoded = EncodedDefinition {
+        bytes: encode_entry(definition),
+        exclusive: definition.exclusive,
+    };
+    if batch.add_bytes(encoded.bytes.len()) as u64 > limits.max_metadata {
+        return Err(over_metadata(limits));
+    }
+    if batch.len() as u64 >= limits.max_functions {
+        return Err(over_functions(limits));
+    }
+    let name = namespace
+        .board()
+        .known_name(name)
+        .unwrap_or_else(|| name.into());
+    batch.push(name, encoded);
+    Ok(())
+}
+
+/// The refusal of a name in a registry request. `what` says what it names.
+pub(super) fn refused_name(what: &str, name: &str, error: NameError) -> Refusal {
+    let code = match error {
+        NameError::Reserved => Code::ReservedName,
+        _ => Code::InvalidName,
+    };
+    Refusal::new(code, format!("{what} `{}`: {error}", shown(name)))
+}
+
+/// Checks the size of an entry without its name. `what` names the entry in a message.
+pub(super) fn check_entry(
+    what: &dyn Display,
+    bytes: usize,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    let limit = limits.max_entry;
+    if bytes as u64 <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "{what}: {bytes} bytes of description, schemas, metadata or config, the limit is {limit}"
+    );
+    let flag = Limits::FLAGS.max_entry;
+    Err(Refusal::over(flag, Code::EntryTooLarge, &message))
+}
+
+/// Checks that a worker is on the roster, or that the roster has room for it.
+pub(super) fn check_roster(
+    worker: Option<&Worker>,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    if worker.is_some() || (namespace.roster().len() as u64) < limits.max_workers {
+        return Ok(());
+    }
+    let message = format!("{} workers provide something already", limits.max_workers);
+    let flag = Limits::FLAGS.max_workers;
+    Err(Refusal::over(flag, Code::TooManyWorkers, &message))
+}
+
+/// Checks a whole batch against the board.
+fn check(
+    entries: &[(Name, EncodedDefinition)],
+    session: &Session,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    let worker = namespace.roster().get(session.worker());
+    check_roster(worker, namespace, limits)?;
+    let mut growth = Growth::default();
+    let mut check_one = |name: &str, definition: &EncodedDefinition| {
+        let known = worker.and_then(|worker| worker.get(name));
+        growth.add(definition.bytes.len(), known);
+        let board = namespace.board();
+        let verdict = board.check(name, session.worker(), definition.exclusive);
+        verdict.map_err(|conflict| {
+            let may_observe = session.grant().may_observe(name);
+            conflicting(name, conflict, namespace, may_observe)
+        })
+    };
+    if let [(name, definition)] = entries {
+        check_one(name, definition)?;
+    } else {
+        // The last definition of a name counts. In order, so that the name in the refusal does not depend on a hash.
+        let last: BTreeMap<&str, &EncodedDefinition> = entries
+            .iter()
+            .map(|(name, definition)| (&**name, definition))
+            .collect();
+        for (name, definition) in last {
+            check_one(name, definition)?;
+        }
+    }
+    if (worker.map_or(0, Worker::functions) + growth.count()) as u64 > limits.max_functions {
+        return Err(over_functions(limits));
+    }
+    let totals = namespace.roster().totals();
+    let limit = limits.max_namespace_functions;
+    if growth.count() > 0 && (totals.functions + growth.count()) as u64 > limit {
+        let message = format!("more than {limit} functions of all workers of the namespace");
+        let flag = Limits::FLAGS.max_namespace_functions;
+        return Err(Refusal::over(flag, Code::Overloaded, &message));
+    }
+    growth.check_bytes(worker, namespace, limits)
+}
+
+/// What a batch adds to the registrations of its worker.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    count: usize,
+    /// Bytes of all entries of the batch.
+    bytes: usize,
+    /// Bytes of the entries that they replace.
+    replaced: usize,
+}
+
+impl Growth {
+    /// Adds an entry of `bytes`, encoded, that replaces `known`.
+    pub(super) fn add(&mut self, bytes: usize, known: Option<&Registration>) {
+        self.count += usize::from(known.is_none());
+        self.bytes += bytes;
+        self.replaced += known.map_or(0, |known| known.bytes);
+    }
+
+    /// Entries that the worker does not have yet.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Checks the bytes of the entries of the worker, and of the namespace.
+    pub(super) fn check_bytes(
+        &self,
+        worker: Option<&Worker>,
+        namespace: &Namespace,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        let after = worker.map_or(0, Worker::bytes) + self.bytes - self.replaced;
+        if after as u64 > limits.max_metadata {
+            return Err(over_metadata(limits));
+        }
+        let after = namespace.roster().totals().bytes + self.bytes - self.replaced;
+        let limit = limits.max_namespace_metadata;
+        // A worker may always make its entries smaller.
+        if self.bytes > self.replaced && after as u64 > limit {
+            let message =
+                format!("the entries of all workers of the namespace exceed {limit} bytes");
+            let flag = Limits::FLAGS.max_namespace_metadata;
+            return Err(Refusal::over(flag, Code::Overloaded, &message));
+        }
+        Ok(())
+    }
+}
+
+/// The refusal of a function that conflicts with an exclusive one. Names the owner if the asker may observe it.
+fn conflicting(
+    name: &str,
+    conflict: Conflict,
+    namespace: &Namespace,
+    may_observe: bool,
+) -> Refusal {
+    let owner = namespace.roster().get(conflict.owner);
+    let owner = owner.filter(|_| may_observe).map_or_else(
+        || "another worker".to_owned(),
+        |owner| format!("worker {} \"{}\"", conflict.owner, shown(owner.name())),
+    );
+    let message = format!(
+        "`{name}` is provided by {owner}{}",
+        if conflict.owner_is_exclusive {
+            ", exclusively"
+        } else {
+            "; it can't become exclusive"
+        },
+    );
+    Refusal::new(Code::Exclusive, message)
+}
+
+fn over_functions(limits: &Limits) -> Refusal {
+    let message = format!("more than {} functions of one worker", limits.max_functions);
+    let flag = Limits::FLAGS.max_functions;
+    Refusal::over(flag, Code::TooManyFunctions, &message)
+}
+
+fn over_metadata(limits: &Limits) -> Refusal {
+    let limit = limits.max_metadata;
+    let message = format!("the entries of one worker exceed {limit} bytes");
+    let flag = Limits::FLAGS.max_metadata;
+    Refusal::over(flag, Code::MetadataTooLarge, &message)
+}

@@ -1,0 +1,153 @@
+//! New credentials: applied to live connections in one turn. Revoked ones get GOODBYE and are closed; rights that were
+//! lost take registrations and parked calls with them; a view that changes starts over with a snapshot.
+
+use std::rc::Rc;
+
+use log::info;
+
+use crate::engine::Engine;
+use crate::engine::access::credentials::Credentials;
+use crate::engine::access::grant::Grant;
+use crate::engine::access::rights::Verb;
+use crate::engine::connection::Connection;
+use crate::engine::connection::outbox::Reply;
+use crate::engine::connection::session::Sender;
+use crate::engine::interface::{ConnId, Time};
+use crate::engine::refusal::Refusal;
+use crate::engine::registry::binding_key::split_binding_key;
+use crate::engine::registry::position::{Stream, resync};
+use crate::protocol::{Code, Rights};
+
+use super::hello::check_audience;
+
+impl Engine {
+    /// Replaces the credentials. Live connections get their new rights in this turn, or are closed.
+    pub fn handle_credentials(&mut self, credentials: &Credentials, now: Time) {
+        self.authenticator.replace(credentials);
+        for namespace in self.registry.iter_mut() {
+            let rules = self.authenticator.observe_rules(namespace.name());
+            namespace.set_observer_rules(rules);
+        }
+        let (mut closed, mut changed) = (0, 0);
+        for id in self.connections.ids() {
+            let conn = self.connections.get(id);
+            let Some(session) = conn.and_then(|conn| conn.session()) else {
+                continue;
+            };
+            let (from, older) = (session.sender(id), session.grant().clone());
+            let Some(newer) = self.authenticator.renew(&older) else {
+                let message = "this token, or this user, opens nothing here any more";
+                let refusal = Refusal::new(Code::Unauthorized, message);
+                self.expel(id, &refusal, now);
+                closed += 1;
+                continue;
+            };
+            if newer.rights != older.rights {
+                changed += 1;
+                self.remove_forbidden(from, &newer);
+                self.end_forbidden_calls(id, &newer);
+                let differs = |verb| newer.rights.of(verb) != older.rights.of(verb);
+                if differs(Verb::Register) || differs(Verb::Bind) {
+                    // Only the worker knows what it wants to register, including what it lost or was refused before.
+                    let rights = Rights::default().to_frame();
+                    self.reply(id, Reply::Frame(rights));
+                }
+            }
+            self.change_grant(from, newer, now);
+        }
+        info!(
+            "credentials of {} principals hold: {closed} connections are sent away, the rights of {changed} \
+             have changed",
+            credentials.principals().len()
+        );
+    }
+
+    /// Closes a connection without sending it what it is owed, which it may no longer have.
+    fn expel(&mut self, id: ConnId, refusal: &Refusal, now: Time) {
+        if let Some(conn) = self.connections.get_mut(id) {
+            conn.outbox_mut().discard_waiting();
+        }
+        self.close_refused(id, refusal, now);
+    }
+
+    /// Removes the registrations of a worker that its new rights forbid.
+    fn remove_forbidden(&mut self, from: Sender, grant: &Grant) {
+        let (register, bind) = (grant.rights.of(Verb::Register), grant.rights.of(Verb::Bind));
+        let conn = self.connections.get_mut(from.conn);
+        if let Some(batch) = conn.and_then(Connection::batch_mut) {
+            let forbidden = batch.names().filter(|name| !register.allows(name));
+            if let Some(name) = forbidden.min() {
+                let refusal = Refusal::forbidden(Verb::Register, name);
+                batch.fail(refusal);
+            }
+        }
+        let namespace = &mut self.registry[from.namespace];
+        let Some(worker) = namespace.roster().get(from.worker) else {
+            return;
+        };
+        let functions = worker.names().filter(|name| !register.allows(name));
+        let functions: Vec<_> = functions.cloned().collect();
+        let bindings = worker.binding_keys().filter(|key| {
+            let (event, function, _) = split_binding_key(key);
+            !bind.allows(event) || !bind.allows(function)
+        });
+        let bindings: Vec<_> = bindings.cloned().collect();
+        namespace.unregister(from.worker, functions.iter().map(|name| &**name));
+        namespace.unbind(from.worker, bindings.iter().map(|key| &**key));
+    }
+
+    /// Completes parked calls of functions that their caller may no longer call.
+    fn end_forbidden_calls(&mut self, id: ConnId, grant: &Grant) {
+        for (call_id, function) in self.parked_of(id) {
+            if !grant.rights.allow(Verb::Call, &function) {
+                let refusal = Refusal::forbidden(Verb::Call, &function);
+                self.complete_early(call_id, refusal.code, &refusal.message);
+            }
+        }
+    }
+
+    /// Gives a connection another grant, and moves it to another audience if its view changes.
+    fn change_grant(&mut self, from: Sender, grant: Rc<Grant>, now: Time) {
+        let conn = self.connections.get_mut(from.conn);
+        let Some(session) = conn.and_then(Connection::session_mut) else {
+            return;
+        };
+        let rules = grant.observe.clone();
+        session.set_grant(grant);
+        let Some(place) = session.audience() else {
+            return;
+        };
+        let namespace = &mut self.registry[from.namespace];
+        let present = namespace.audience(place.0).filter().clone();
+        let requested = session.requested().unwrap_or(&present);
+        let requested = (**requested).clone();
+        let filter = match &rules {
+            Some(rules) => requested.restricted_by(rules),
+            None => requested.clone(),
+        };
+        if filter == *present {
+            return;
+        }
+        if let Err(refusal) = check_audience(namespace, &filter, &self.config.limits) {
+            return self.expel(from.conn, &refusal, now);
+        }
+        if let Some(requested) = session.take_requested() {
+            namespace.release_requested(&requested);
+        }
+        if filter != requested {
+            session.set_requested(Some(namespace.share_requested(requested)));
+        }
+        session.set_audience(None);
+        self.leave_audience(from.namespace, place);
+        let place = self.registry[from.namespace].join(filter, from.conn);
+        let Some(conn) = self.connections.get_mut(from.conn) else {
+            return;
+        };
+        if let Some(session) = conn.session_mut() {
+            session.set_audience(Some(place));
+        }
+        let outbox = conn.outbox_mut();
+        outbox.set_stream(Stream::Resync(resync::RIGHTS_CHANGED));
+        self.output.queue().push(conn);
+    }
+}

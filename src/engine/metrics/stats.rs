@@ -1,0 +1,162 @@
+//! The counters and gauges of an engine, as `engine::stats` reports them. Values; counts nothing by itself.
+
+use std::collections::BTreeMap;
+
+use crate::engine::registry::change::Changes;
+
+use super::turn_times::Percentiles;
+
+/// Counters since the start, and gauges of now, as `engine::stats` gives them; `docs/PROTOCOL.md` lists the
+/// keys, `docs/COUNTERS.md` what to do about them. Bytes are what the engine itself accounts for, without
+/// the allocator's overhead.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Stats {
+    /// Connections now, those that are being closed included.
+    pub connections: u64,
+    /// Connections now that have not said HELLO.
+    pub greeting: u64,
+    /// Namespaces kept now, those that nobody uses at the moment included.
+    pub namespaces: u64,
+    /// Functions on all boards now.
+    pub functions: u64,
+    /// Workers that provide something now.
+    pub workers: u64,
+    /// Bindings now.
+    pub bindings: u64,
+    /// Different watches now, of all namespaces.
+    pub audiences: u64,
+    /// The revision of the asker's namespace; of `default` when the process itself asks.
+    pub revision: u64,
+    /// Connections that have not yet been sent all changes now.
+    pub behind: u64,
+    /// Calls in flight now, those included that a provider holds after their ending.
+    pub calls: u64,
+    /// Calls that wait for a provider now.
+    pub parked: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections that said HELLO and were not let in: no token, an unknown one, another namespace's.
+    pub failed_logins: u64,
+    /// Connections ended, by code.
+    pub closed: BTreeMap<&'static str, u64>,
+    /// Frames read.
+    pub frames_in: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Frames written, begun ones included.
+    pub frames_out: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Revisions sealed, of all namespaces.
+    pub revisions: u64,
+    /// What they changed.
+    pub changes: Changes,
+    /// Times that changes were encoded for an audience. A change to any number of watchers with the same
+    /// watch is encoded once.
+    pub encodings: u64,
+    /// Snapshot pages encoded.
+    pub pages_encoded: u64,
+    /// Snapshots begun, by the reason that RESYNC gives.
+    pub resyncs: BTreeMap<&'static str, u64>,
+    /// Calls ended, by outcome: `result`, `failure` (the function's own), `caller_gone`, or an error code.
+    pub endings: BTreeMap<&'static str, u64>,
+    /// Casts delivered to a provider.
+    pub casts: u64,
+    /// What was dropped without a word to anybody, by reason: see [`Dropped`].
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Requests other than calls that failed, by code.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// How often each limit was met, by its flag. Limits that merely set a pace (`ping-after`, `settling`,
+    /// buffers of the kernel) are not counted.
+    pub limited: BTreeMap<&'static str, u64>,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// How long they took since the start.
+    pub turn_us: Percentiles,
+    /// How long they took in the last one to two minutes.
+    pub recent_turn_us: Percentiles,
+    /// How long the writing in them took since the start.
+    pub flush_us: Percentiles,
+    /// How long it took in the last one to two minutes.
+    pub recent_flush_us: Percentiles,
+    /// Frames read in one turn, of those that read any; all of these of the last one to two minutes.
+    pub recent_frames_read: Percentiles,
+    /// Write calls in one turn, of those that wrote.
+    pub recent_writes: Percentiles,
+    /// Bytes that a write call took, in the mean of each turn that wrote.
+    pub recent_write_bytes: Percentiles,
+    /// Bytes of all change logs now.
+    pub log_bytes: u64,
+    /// Bytes of encoded frames and snapshot pages kept now.
+    pub cache_bytes: u64,
+    /// Bytes of frames for single connections that wait to be written now.
+    pub outbound_bytes: u64,
+    /// Bytes of unfinished frames held now.
+    pub partial_bytes: u64,
+    /// Bytes of batches now that await a further part.
+    pub batch_bytes: u64,
+    /// Bytes of arguments kept for another try now.
+    pub retained_bytes: u64,
+}
+
+macro_rules! dropped {
+    ($( $variant:ident = $word:literal $reason:literal; )*) => {
+        /// Why something that came in had no effect, and nobody was told.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Dropped {
+            $( #[doc = $reason] $variant, )*
+        }
+
+        impl Dropped {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// As it stands in [`Stats::dropped`].
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )* }
+            }
+
+            /// In a sentence.
+            #[must_use]
+            pub fn reason(self) -> &'static str {
+                match self { $( Self::$variant => $reason, )* }
+            }
+        }
+    };
+}
+
+dropped! {
+    UnknownKind = "unknown_kind"
+        "A frame of a kind from 64 on that the engine does not know.";
+    UnknownAnswer = "unknown_answer"
+        "An answer to no INVOKE that is open: doubled, or never asked for.";
+    ForeignAnswer = "foreign_answer"
+        "An answer to an INVOKE that went to another connection.";
+    LateAnswer = "late_answer"
+        "The answer to an INVOKE whose caller had its ending already. It freed the place.";
+    LateCancel = "late_cancel"
+        "A CANCEL for no call of its connection: it crossed the ending, or there never was one.";
+    CastNobody = "cast_nobody"
+        "A CAST to a function that nobody provides.";
+    CastFull = "cast_full"
+        "A CAST to a function none of whose providers has room.";
+    CastTooLarge = "cast_too_large"
+        "A CAST over `--max-payload`, or whose headers leave no room in a frame.";
+    CastForbidden = "cast_forbidden"
+        "A CAST to a function that the sender may not call.";
+    CastDraining = "cast_draining"
+        "A CAST while the engine is about to stop.";
+    EventNobody = "event_nobody"
+        "An event for a bound function that nobody provides.";
+    EventFull = "event_full"
+        "An event for a bound function none of whose providers has room; with `deliver_all`, for each provider that does not read.";
+    EventInvalid = "event_invalid"
+        "An EMIT with id 0 whose event is no name.";
+    EventTooLarge = "event_too_large"
+        "An EMIT with id 0 over `--max-payload`, or whose headers leave no room in a frame.";
+    EventForbidden = "event_forbidden"
+        "An EMIT with id 0 of an event that the sender may not emit.";
+    EventDraining = "event_draining"
+        "An EMIT with id 0 while the engine is about to stop.";
+}

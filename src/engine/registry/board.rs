@@ -1,0 +1,332 @@
+//! A board: the functions of a namespace and the providers of each. Bindings are on a second board, under keys that
+//! begin with their event. A change marks its entry; sealing the turn compares marked entries with the last revision,
+//! so an entry that was added and removed within one turn never shows. Knows no connection's state.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::engine::interface::ConnId;
+use crate::engine::memory::recycle;
+use crate::engine::rng::HashKeys;
+use crate::protocol::{BindingKey, Text};
+
+use super::binding_key::split_binding_key;
+use super::change::{Change, ChangeKind, Section};
+use super::entry::{EncodedDefinition, Name, encode_entry};
+use super::lookup_cache::LookupCache;
+
+/// A worker that provides a function, and the connection that its calls go to.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) worker: u64,
+    pub(crate) conn: ConnId,
+    definition: EncodedDefinition,
+}
+
+/// A function that is provided, or was when the last revision was sealed.
+#[derive(Debug)]
+struct Function {
+    name: Name,
+    /// In the order in which they registered. The first one's definition is shown.
+    providers: Vec<Provider>,
+    /// The entry that the last revision shows; `None` if it has none.
+    sealed: Option<Rc<[u8]>>,
+    touched: bool,
+    /// The provider at which routing starts among equals.
+    round_robin: usize,
+}
+
+/// The reason why a worker may not provide a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// The longest-standing provider.
+    pub(crate) owner: u64,
+    /// The owner registered the function as exclusive (otherwise the newcomer does).
+    pub(crate) owner_is_exclusive: bool,
+}
+
+/// The functions or the bindings of a namespace.
+#[derive(Debug)]
+pub(crate) struct Board {
+    section: Section,
+    functions: Slab<Function>,
+    by_name: HashMap<Name, usize, HashKeys>,
+    /// The same in order, for prefixes.
+    ordered: BTreeMap<Name, usize>,
+    cache: LookupCache,
+    touched: Vec<usize>,
+    shown: usize,
+    slots: usize,
+}
+
+impl Board {
+    pub(super) fn new(section: Section, keys: HashKeys) -> Self {
+        Self {
+            section,
+            functions: Slab::new(),
+            by_name: HashMap::with_hasher(keys),
+            cache: LookupCache::default(),
+            ordered: BTreeMap::new(),
+            touched: Vec::new(),
+            shown: 0,
+            slots: 0,
+        }
+    }
+
+    /// The section of the board's entries.
+    pub(super) fn section(&self) -> Section {
+        self.section
+    }
+
+    /// Entries as of the last revision.
+    pub(crate) fn len(&self) -> usize {
+        self.shown
+    }
+
+    /// Whether `worker` may provide `name` beside those who do, `exclusive` or not.
+    pub(crate) fn check(&self, name: &str, worker: u64, exclusive: bool) -> Result<(), Conflict> {
+        let Some(&slot) = self.by_name.get(name) else {
+            return Ok(());
+        };
+        let mut others = self.functions[slot]
+            .providers
+            .iter()
+            .filter(|provider| provider.worker != worker);
+        match others.next() {
+            Some(owner) if owner.definition.exclusive || exclusive => Err(Conflict {
+                owner: owner.worker,
+                owner_is_exclusive: owner.definition.exclusive,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes `worker` a provider of `name`, or replaces its definition. Returns the function's slot, which does not
+    /// change while the function has a provider.
+    pub(super) fn provide(
+        &mut self,
+        name: &Name,
+        (worker, conn): (u64, ConnId),
+        definition: EncodedDefinition,
+    ) -> usize {
+        let slot = if let Some(&slot) = self.by_name.get(name) {
+            slot
+        } else {
+            let slot = self.functions.insert(Function {
+                name: name.clone(),
+                providers: Vec::with_capacity(1),
+                sealed: None,
+                touched: false,
+                round_robin: 0,
+            });
+            self.slots = self.slots.max(slot + 1);
+            self.by_name.insert(name.clone(), slot);
+            self.ordered.insert(name.clone(), slot);
+            slot
+        };
+        let providers = &mut self.functions[slot].providers;
+        match providers
+            .iter_mut()
+            .find(|provider| provider.worker == worker)
+        {
+            Some(provider) => provider.definition = definition,
+            None => providers.push(Provider {
+                worker,
+                conn,
+                definition,
+            }),
+        }
+        self.touch(slot);
+        slot
+    }
+
+    /// `worker` no longer provides the function at `slot`.
+    pub(super) fn withdraw(&mut self, slot: usize, worker: u64) {
+        self.functions[slot]
+            .providers
+            .retain(|provider| provider.worker != worker);
+        self.touch(slot);
+    }
+
+    /// Directs calls of the function at `slot` for `worker` to another connection.
+    pub(super) fn redirect(&mut self, slot: usize, worker: u64, conn: ConnId) {
+        let providers = self.functions[slot].providers.iter_mut();
+        for provider in providers.filter(|provider| provider.worker == worker) {
+            provider.conn = conn;
+        }
+    }
+
+    /// A function's name, its providers in the order in which they registered, and its round-robin index. `None` if it
+    /// has no provider.
+    pub(crate) fn providers(&mut self, name: &str) -> Option<(&Name, &[Provider], &mut usize)> {
+        let slot = self.slot_of(name)?;
+        let function = &mut self.functions[slot];
+        if function.providers.is_empty() {
+            return None;
+        }
+        Some((
+            &function.name,
+            &function.providers,
+            &mut function.round_robin,
+        ))
+    }
+
+    fn slot_of(&mut self, name: &str) -> Option<usize> {
+        if let Some((known, slot)) = self.cache.get(name)
+            && let Some(function) = self.functions.get(slot)
+            && Rc::ptr_eq(&function.name, known)
+        {
+            return Some(slot);
+        }
+        let (name, &slot) = self.by_name.get_key_value(name)?;
+        self.cache.insert(name, slot);
+        Some(slot)
+    }
+
+    /// The stored name of a function, so that it need not be stored again.
+    pub(crate) fn known_name(&self, name: &str) -> Option<Name> {
+        self.by_name
+            .get_key_value(name)
+            .map(|(name, _)| name.clone())
+    }
+
+    fn touch(&mut self, slot: usize) {
+        let function = &mut self.functions[slot];
+        if !function.touched {
+            function.touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Collects the differences from the last revision, and makes the current state the last revision. Calls `on_slot`
+    /// for each slot whose entry differs.
+    pub(super) fn seal(&mut self, changes: &mut Vec<Change>, mut on_slot: impl FnMut(usize)) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for slot in touched.drain(..) {
+            let function = &mut self.functions[slot];
+            function.touched = false;
+            let now = function
+                .providers
+                .first()
+                .map(|first| first.definition.bytes.clone());
+            let before = std::mem::replace(&mut function.sealed, now.clone());
+            let change = match (before, now) {
+                (None, Some(entry)) => {
+                    self.shown += 1;
+                    Some((ChangeKind::Added, entry))
+                }
+                (Some(_), None) => {
+                    self.shown -= 1;
+                    Some((
+                        ChangeKind::Removed,
+                        encode_key(self.section, &function.name),
+                    ))
+                }
+                (Some(before), Some(entry)) if before != entry => {
+                    Some((ChangeKind::Updated, entry))
+                }
+                _ => None,
+            };
+            let name = function.name.clone();
+            if function.providers.is_empty() {
+                self.by_name.remove(&name);
+                self.ordered.remove(&name);
+                self.functions.remove(slot);
+            }
+            if let Some((kind, body)) = change {
+                on_slot(slot);
+                changes.push(Change {
+                    section: self.section,
+                    key: name,
+                    worker: 0,
+                    kind,
+                    body,
+                    visibility: None,
+                });
+            }
+        }
+        self.touched = recycle(touched);
+    }
+
+    /// The number of slots that were ever in use.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The entry that the last revision shows in a slot.
+    pub(super) fn entry(&self, slot: usize) -> Option<&Rc<[u8]>> {
+        self.functions.get(slot)?.sealed.as_ref()
+    }
+
+    /// Current entries under a prefix, in order, sealed or not.
+    pub(crate) fn current_under<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
+        self.current_under_after(prefix, None)
+            .map(|(name, entry, _)| (name, entry))
+    }
+
+    /// As [`Board::current_under`], after the key `after`, with the providers.
+    pub(crate) fn current_under_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>, &'a [Provider])> {
+        self.slots_under(prefix, after).filter_map(|(name, slot)| {
+            let providers = &self.functions[slot].providers;
+            let first = providers.first()?;
+            Some((name, &first.definition.bytes, &**providers))
+        })
+    }
+
+    /// The providers of a function; `None` if it is not on the board.
+    pub(crate) fn providers_of(&self, name: &str) -> Option<&[Provider]> {
+        self.by_name
+            .get(name)
+            .map(|&slot| &*self.functions[slot].providers)
+    }
+
+    /// The entries that the last revision shows under a prefix, in order, after the key `after`.
+    pub(super) fn sealed_under<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
+        self.slots_under(prefix, after)
+            .filter_map(|(name, slot)| Some((name, self.functions[slot].sealed.as_ref()?)))
+    }
+
+    fn slots_under<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Name, usize)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let begin = match after {
+            Some(after) if after >= prefix => Excluded(after),
+            _ => Included(prefix),
+        };
+        self.ordered
+            .range::<str, _>((begin, Unbounded))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, &slot)| (name, slot))
+    }
+}
+
+/// The key of an entry, as it stands in a list of removals.
+fn encode_key(section: Section, name: &str) -> Rc<[u8]> {
+    match section {
+        Section::Bindings => {
+            let (event, function, id) = split_binding_key(name);
+            encode_entry(&BindingKey {
+                event: Text(event),
+                function: Text(function),
+                id: Text(id),
+            })
+        }
+        _ => encode_entry(&Text(name)),
+    }
+}

@@ -1,0 +1,134 @@
+//! The registry: all namespaces, each a board with its revisions and the frames that tell them. Knows no connection's
+//! state.
+
+pub(crate) mod audience;
+pub(crate) mod binding_key;
+pub(crate) mod board;
+pub(crate) mod change;
+pub(crate) mod changelog;
+pub(crate) mod encoded_change;
+pub(crate) mod entry;
+pub(crate) mod feed;
+pub(crate) mod filter;
+mod frame_builder;
+mod lookup_cache;
+pub(crate) mod namespace;
+pub(crate) mod position;
+pub(crate) mod roster;
+pub(crate) mod snapshot;
+pub(crate) mod visibility;
+
+use std::ops::{Index, IndexMut};
+
+use slab::Slab;
+
+use crate::limits::Limits;
+
+use super::memory::recycle;
+use super::rng::Rng;
+use namespace::Namespace;
+
+/// A namespace and its use.
+#[derive(Debug)]
+struct Slot {
+    namespace: Namespace,
+    /// Connections that said HELLO to it.
+    connections: usize,
+    /// Set when the last connection leaves, in increasing order: the lowest has been idle for longest.
+    idle_since: u64,
+}
+
+/// All namespaces, by key. A namespace without connections keeps its log and its epoch, so that a lone worker can
+/// resume, until the limit needs its place.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    namespaces: Slab<Slot>,
+    /// Counts the times that a namespace became idle.
+    idled: u64,
+    /// Scratch list of a seal: the audiences that a revision concerns.
+    concerned: Vec<usize>,
+}
+
+impl Registry {
+    pub(crate) fn len(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// The key of the namespace called `name`.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        let mut all = self.namespaces.iter();
+        all.find(|(_, it)| it.namespace.name() == name)
+            .map(|(key, _)| key)
+    }
+
+    /// Adds a namespace, in place of the one that has been idle for longest if `limit` are there already. `None` if all
+    /// of them are in use.
+    pub(crate) fn add(&mut self, name: &str, limits: &Limits, rng: &mut Rng) -> Option<usize> {
+        if self.namespaces.len() as u64 >= limits.max_namespaces {
+            let idle = self.namespaces.iter().filter(|(_, it)| it.connections == 0);
+            let (longest_idle, _) = idle.min_by_key(|(_, it)| it.idle_since)?;
+            self.namespaces.remove(longest_idle);
+        }
+        Some(self.namespaces.insert(Slot {
+            namespace: Namespace::new(name, limits, rng),
+            connections: 0,
+            idle_since: 0,
+        }))
+    }
+
+    /// A connection said HELLO to the namespace.
+    pub(crate) fn connect(&mut self, key: usize) {
+        self.namespaces[key].connections += 1;
+    }
+
+    /// A connection of the namespace is gone.
+    pub(crate) fn disconnect(&mut self, key: usize) {
+        let slot = &mut self.namespaces[key];
+        slot.connections -= 1;
+        if slot.connections == 0 {
+            self.idled += 1;
+            slot.idle_since = self.idled;
+        }
+    }
+
+    /// Takes the scratch list of audiences that a revision concerns.
+    pub(crate) fn take_concerned(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.concerned)
+    }
+
+    /// Gives the list back for the next turn.
+    pub(crate) fn recycle_concerned(&mut self, list: Vec<usize>) {
+        self.concerned = recycle(list);
+    }
+
+    /// One more than the highest key.
+    pub(crate) fn keys_end(&self) -> usize {
+        self.namespaces.capacity()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut Namespace> {
+        self.namespaces.get_mut(key).map(|it| &mut it.namespace)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
+        self.namespaces.iter().map(|(_, it)| &it.namespace)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Namespace> {
+        self.namespaces.iter_mut().map(|(_, it)| &mut it.namespace)
+    }
+}
+
+impl Index<usize> for Registry {
+    type Output = Namespace;
+
+    fn index(&self, key: usize) -> &Namespace {
+        &self.namespaces[key].namespace
+    }
+}
+
+impl IndexMut<usize> for Registry {
+    fn index_mut(&mut self, key: usize) -> &mut Namespace {
+        &mut self.namespaces[key].namespace
+    }
+}
