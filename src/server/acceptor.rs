@@ -1,4 +1,4 @@
-//! Who waits at the doors: the listeners, which of them have somebody waiting, and what to do when
+//! Who waits at the listeners: the listeners, which of them have somebody waiting, and what to do when
 //! the system has no descriptor left for another connection. Opens no connection beyond the accept.
 
 use std::io;
@@ -12,25 +12,25 @@ use crate::engine::{Peer, Time};
 
 /// The pause after the first failure for lack of descriptors or memory; it doubles with each further
 /// one.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 
 /// The longest pause.
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The listeners and their state.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    doors: Vec<Door>,
-    /// The door to look at first, so that a flood at one does not close the others.
+    listeners: Vec<ListenerState>,
+    /// The listener to look at first, so that a flood at one does not close the others.
     next: usize,
     shortage: Option<Shortage>,
 }
 
 #[derive(Debug)]
-struct Door {
+struct ListenerState {
     listener: Listener,
     /// Somebody may wait. Only a `WouldBlock` takes it back: the poll tells of newcomers once.
-    waiting: bool,
+    pending: bool,
 }
 
 /// The system refused to accept. It lasts until nobody waits any more: while more come than go, each
@@ -43,22 +43,22 @@ struct Shortage {
 
 impl Shortage {
     fn after_failure(before: Option<Self>, now: Time) -> Self {
-        let pause = before.map_or(FIRST_PAUSE, |shortage| shortage.pause);
+        let pause = before.map_or(FIRST_BACKOFF, |shortage| shortage.pause);
         Self {
             retry_at: now.after(pause),
-            pause: LAST_PAUSE.min(pause * 2),
+            pause: MAX_BACKOFF.min(pause * 2),
         }
     }
 }
 
 impl Acceptor {
     pub(super) fn new(listeners: Vec<Listener>) -> Self {
-        let doors = listeners.into_iter().map(|listener| Door {
+        let states = listeners.into_iter().map(|listener| ListenerState {
             listener,
-            waiting: true,
+            pending: true,
         });
         Self {
-            doors: doors.collect(),
+            listeners: states.collect(),
             next: 0,
             shortage: None,
         }
@@ -66,15 +66,15 @@ impl Acceptor {
 
     /// The poll says that somebody waits at the listener of this index.
     pub(super) fn handle_ready(&mut self, index: usize) {
-        if let Some(door) = self.doors.get_mut(index) {
-            door.waiting = true;
+        if let Some(state) = self.listeners.get_mut(index) {
+            state.pending = true;
         }
     }
 
     /// When [`Acceptor::accept`] is worth a call: a time that has passed means at once.
     pub(super) fn next_attempt(&self) -> Option<Time> {
-        let waiting = self.doors.iter().any(|door| door.waiting);
-        waiting.then(|| {
+        let pending = self.listeners.iter().any(|state| state.pending);
+        pending.then(|| {
             self.shortage
                 .map_or(Time::default(), |shortage| shortage.retry_at)
         })
@@ -88,19 +88,19 @@ impl Acceptor {
         {
             return None;
         }
-        for _ in 0..self.doors.len() {
-            let door = &mut self.doors[self.next];
-            while door.waiting {
-                match door.listener.accept() {
+        for _ in 0..self.listeners.len() {
+            let state = &mut self.listeners[self.next];
+            while state.pending {
+                match state.listener.accept() {
                     Ok(accepted) => {
-                        self.next = (self.next + 1) % self.doors.len();
+                        self.next = (self.next + 1) % self.listeners.len();
                         if let Some(shortage) = &mut self.shortage {
-                            shortage.pause = FIRST_PAUSE;
+                            shortage.pause = FIRST_BACKOFF;
                         }
                         return Some(accepted);
                     }
                     Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => door.waiting = false,
+                        io::ErrorKind::WouldBlock => state.pending = false,
                         // It went away while it waited; the next one may still be there.
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                         _ => {
@@ -110,7 +110,7 @@ impl Acceptor {
                     },
                 }
             }
-            self.next = (self.next + 1) % self.doors.len();
+            self.next = (self.next + 1) % self.listeners.len();
         }
         if self.shortage.take().is_some() {
             log::info!("connections are accepted again, none is left waiting");
@@ -132,8 +132,8 @@ impl Acceptor {
 
     /// Ends listening. Socket files that are ours are removed.
     pub(super) fn close(&mut self, registry: &Registry) {
-        for door in self.doors.drain(..) {
-            door.listener.close(registry);
+        for state in self.listeners.drain(..) {
+            state.listener.close(registry);
         }
     }
 }

@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The loop's own side: counted before the system call, so that whoever has seen a call's effect
 /// finds it counted.
 #[derive(Debug, Default)]
-pub(super) struct Counting {
-    pub(super) turns: Count,
-    pub(super) sleeps: Count,
-    pub(super) looks: Count,
-    pub(super) accepted: Count,
-    pub(super) closed: Count,
-    pub(super) reads: Count,
-    pub(super) read_bytes: Count,
-    pub(super) writes: Count,
-    pub(super) written_bytes: Count,
+pub(super) struct AtomicCounters {
+    pub(super) turns: Counter,
+    pub(super) sleeps: Counter,
+    pub(super) looks: Counter,
+    pub(super) accepted: Counter,
+    pub(super) closed: Counter,
+    pub(super) reads: Counter,
+    pub(super) read_bytes: Counter,
+    pub(super) writes: Counter,
+    pub(super) written_bytes: Counter,
 }
 
 /// One number with one writer: a load and a store, without the locked addition that several would need.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub(super) fn add(&self, n: usize) {
         let now = self.0.load(Ordering::Relaxed);
         self.0.store(now + n as u64, Ordering::Relaxed);
@@ -33,7 +33,7 @@ impl Count {
     }
 }
 
-impl Counting {
+impl AtomicCounters {
     pub(super) fn snapshot(&self) -> Counters {
         Counters {
             turns: self.turns.get(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::principals::{self, Fault};
+use super::principals::{self, CredentialsFault};
 use crate::engine::Credentials;
 
 /// Bytes of the file, at the most.
@@ -108,7 +108,7 @@ pub enum CredentialsError {
     /// It has more than 1 MiB.
     TooLarge(PathBuf),
     /// This is wrong about what it says.
-    Faults(PathBuf, Vec<Fault>),
+    Faults(PathBuf, Vec<CredentialsFault>),
 }
 
 impl fmt::Display for CredentialsError {

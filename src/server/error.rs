@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::CredentialsError;
+use super::credentials::CredentialsError;
 use crate::address::Address;
 use crate::limits::LimitsError;
 

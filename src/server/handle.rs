@@ -2,84 +2,20 @@
 //! counted, ending it gently or as a crash would. For tests, demonstrations and embedding.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use mio::Waker;
-
-use super::counters::{Counters, Counting};
-use super::{BindError, RunError, Server, ServerConfig};
+use super::config::ServerConfig;
+use super::control::Control;
+use super::counters::Counters;
+use super::error::{BindError, RunError};
+use super::server::Server;
 use crate::address::Address;
 use crate::engine::Stats;
 
 /// How often one who waits for an answer looks whether the loop that would give it still runs.
-const STILL_THERE: Duration = Duration::from_millis(100);
-
-/// What the loop and its handle share.
-#[derive(Debug)]
-pub(super) struct Control {
-    waker: Waker,
-    shutdowns: AtomicU32,
-    killed: AtomicBool,
-    reload: AtomicBool,
-    /// Those who want to know what the engine counts.
-    curious: Mutex<Vec<mpsc::Sender<Stats>>>,
-    pub(super) counting: Counting,
-}
-
-impl Control {
-    pub(super) fn new(waker: Waker) -> Self {
-        Self {
-            waker,
-            shutdowns: AtomicU32::new(0),
-            killed: AtomicBool::new(false),
-            reload: AtomicBool::new(false),
-            curious: Mutex::default(),
-            counting: Counting::default(),
-        }
-    }
-
-    /// How often a shutdown was asked for since the last call.
-    pub(super) fn take_shutdowns(&self) -> u32 {
-        self.shutdowns.swap(0, Ordering::Acquire)
-    }
-
-    /// Whether a reload was asked for since the last call.
-    pub(super) fn take_reload(&self) -> bool {
-        self.reload.swap(false, Ordering::Acquire)
-    }
-
-    pub(super) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
-    }
-
-    /// Answers those who asked since the last call, if any did.
-    pub(super) fn answer(&self, stats: impl FnOnce() -> Stats) {
-        let asking = std::mem::take(&mut *self.curious());
-        if asking.is_empty() {
-            return;
-        }
-        let stats = stats();
-        for one in asking {
-            // Whoever did not wait for it does not need it.
-            let _ = one.send(stats.clone());
-        }
-    }
-
-    fn curious(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::Sender<Stats>>> {
-        // A list is whole whoever panicked over it.
-        self.curious.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // It fails only when the poll is gone, and with it all that there was to end.
-        if let Err(error) = self.waker.wake() {
-            log::debug!("the server could not be woken: {error}");
-        }
-    }
-}
+const LIVENESS_CHECK: Duration = Duration::from_millis(100);
 
 /// A server that runs on its own thread. Dropping the handle ends it as [`ServerHandle::kill`] does.
 #[derive(Debug)]
@@ -127,18 +63,16 @@ impl ServerHandle {
     /// What its loop did so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.control.counting.snapshot()
+        self.control.counters.snapshot()
     }
 
     /// What its engine counts, as of a turn that began after the call. `None` once it has ended. Costs
     /// the loop a walk over all connections.
     #[must_use]
     pub fn stats(&self) -> Option<Stats> {
-        let (sender, answer) = mpsc::channel();
-        self.control.curious().push(sender);
-        self.control.wake();
+        let answer = self.control.request_stats();
         loop {
-            match answer.recv_timeout(STILL_THERE) {
+            match answer.recv_timeout(LIVENESS_CHECK) {
                 Ok(stats) => return Some(stats),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -153,21 +87,18 @@ impl ServerHandle {
     /// Asks it to end as SIGTERM does: everyone is told, connections end within the grace period.
     /// A second time: at once. Does not wait; [`ServerHandle::join`] does.
     pub fn shutdown(&self) {
-        self.control.shutdowns.fetch_add(1, Ordering::Release);
-        self.control.wake();
+        self.control.request_shutdown();
     }
 
     /// Asks it to read its credentials file again, as SIGHUP does. Does not wait.
     pub fn reload(&self) {
-        self.control.reload.store(true, Ordering::Release);
-        self.control.wake();
+        self.control.request_reload();
     }
 
     /// Ends it as a crash would: all sockets are closed without a word, and the file of a Unix socket
     /// stays behind. Does not wait; [`ServerHandle::join`] does.
     pub fn kill(&self) {
-        self.control.killed.store(true, Ordering::Release);
-        self.control.wake();
+        self.control.kill();
     }
 
     /// Waits for its end.

@@ -30,7 +30,7 @@ const NAMESPACE: &str = "default";
 
 /// What is wrong about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct CredentialsFault {
     /// The line, from 1 on.
     pub line: usize,
     /// The principal that it is about.
@@ -41,7 +41,7 @@ pub struct Fault {
     pub what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CredentialsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         if let Some(principal) = &self.principal {
@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
 }
 
 /// Reads the text of a credentials file.
-pub(super) fn read(text: &str) -> Result<Credentials, Vec<Fault>> {
+pub(super) fn read(text: &str) -> Result<Credentials, Vec<CredentialsFault>> {
     let mut reader = Reader {
         text,
         faults: Vec::new(),
@@ -79,7 +79,7 @@ type Entry<'a, 'i> = (
 
 struct Reader<'t> {
     text: &'t str,
-    faults: Vec<Fault>,
+    faults: Vec<CredentialsFault>,
     /// The one that is being read.
     principal: Option<String>,
     /// Whose they are.
@@ -304,7 +304,7 @@ impl Reader<'_> {
 
     fn fault(&mut self, at: &Range<usize>, key: Option<&str>, what: impl Into<String>) {
         let before = self.text.get(..at.start).unwrap_or(self.text);
-        self.faults.push(Fault {
+        self.faults.push(CredentialsFault {
             line: 1 + before.matches('\n').count(),
             principal: self.principal.clone(),
             key: key.map(str::to_owned),
@@ -341,7 +341,7 @@ mod tests {
 
     fn faults(text: &str) -> Vec<String> {
         let faults = read(text).expect_err(text);
-        faults.iter().map(Fault::to_string).collect()
+        faults.iter().map(CredentialsFault::to_string).collect()
     }
 
     #[test]

@@ -11,14 +11,17 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::acceptor::Acceptor;
-use super::connection::{Connection, Life, find};
-use super::handle::Control;
-use super::pulse::Pulse;
+use super::config::Spin;
+use super::control::Control;
+use super::credentials::CredentialsFile;
+use super::error::RunError;
+use super::peer_socket::{PeerSocket, SocketState, find};
+use super::poll_token::{OWN_GENERATION, SIGNALS, WAKER};
+use super::server::Server;
 use super::service::Service;
+use super::signals::SignalSource;
 use super::socket::Socket;
-use super::{
-    CredentialsFile, OWN_GENERATION, RunError, SIGNALS, Server, SignalSource, Spin, WAKER,
-};
+use super::stats_log::StatsLog;
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Turn, Written};
 use crate::limits::Limits;
 
@@ -26,7 +29,7 @@ use crate::limits::Limits;
 const EVENTS_PER_TURN: usize = 1024;
 
 /// Bytes of the one buffer that all connections are read into.
-const SCRATCH: usize = 64 * 1024;
+const READ_BUFFER: usize = 64 * 1024;
 
 /// Bytes read from one connection in one turn, rounded up to whole reads: a peer that floods does not
 /// keep the others waiting for longer than it takes to handle this much.
@@ -35,14 +38,14 @@ const READ_BUDGET: usize = 256 * 1024;
 /// What may be written in one turn to those who are owed answers, and to those who are told what all are told:
 /// each has its own, so that neither waits for the other for ever.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+struct WriteBudget {
     /// Write calls.
     writes: usize,
     bytes: usize,
 }
 
 /// Answers. They were asked for, and reading goes on as soon as they are out.
-const REPLIES: Budget = Budget {
+const REPLY_BUDGET: WriteBudget = WriteBudget {
     writes: 4096,
     bytes: 16 * 1024 * 1024,
 };
@@ -57,49 +60,54 @@ const ACCEPTS_PER_TURN: usize = 128;
 /// Connections taken in at the very end, to be told that the engine stops: as many as may wait.
 const LAST_ACCEPTS: usize = 4096;
 
-/// Serves until told to end.
-pub(super) fn serve(server: Server) -> Result<(), RunError> {
-    let mut shell = Shell::new(server);
-    let ended = shell.run();
-    if !shell.control.is_killed() {
-        shell.acceptor.close(shell.poll.registry());
+impl Server {
+    /// Serves until it is shut down. The engine lives and dies on the calling thread.
+    ///
+    /// # Errors
+    /// [`RunError::Poll`] when the system does not let the loop wait for events.
+    pub fn run(self) -> Result<(), RunError> {
+        let mut event_loop = EventLoop::new(self);
+        let result = event_loop.run();
+        if !event_loop.control.is_killed() {
+            event_loop.acceptor.close(event_loop.poll.registry());
+        }
+        result
     }
-    ended
 }
 
-struct Shell {
+struct EventLoop {
     poll: Poll,
     engine: Engine,
     acceptor: Acceptor,
     signals: Option<SignalSource>,
     service: Service,
-    pulse: Pulse,
+    stats_log: StatsLog,
     control: Arc<Control>,
     credentials: Option<CredentialsFile>,
     limits: Limits,
     spin: Spin,
-    fanout: Budget,
-    connections: Slab<Connection>,
+    fanout: WriteBudget,
+    sockets: Slab<PeerSocket>,
     /// How many connections were opened, as their ids count it.
     generation: u32,
     /// Connections to read in the next turn.
     ready: Vec<ConnId>,
     /// The memory of the list that was read last, for the one after the next.
-    spare: Vec<ConnId>,
+    spare_list: Vec<ConnId>,
     /// Connections whose writing failed: told to the engine in the next turn, since a death in the
     /// middle of a fan-out would change what the fan-out is about.
-    broken: Vec<(ConnId, io::Error)>,
-    scratch: Box<[u8]>,
+    failed_writes: Vec<(ConnId, io::Error)>,
+    read_buffer: Box<[u8]>,
     start: Instant,
     /// When the last turn ended.
-    ended: Time,
+    turn_ended: Time,
     /// When something last came in, or was left to do.
-    active: Time,
+    last_active: Time,
     /// How often a shutdown was asked for.
-    shutdowns: u32,
+    shutdown_requests: u32,
 }
 
-impl Shell {
+impl EventLoop {
     fn new(server: Server) -> Self {
         let start = Instant::now();
         let limits = server.engine.limits.clone();
@@ -117,23 +125,23 @@ impl Shell {
             acceptor: Acceptor::new(server.listeners),
             signals: server.signals,
             service: server.service,
-            pulse: Pulse::new(server.stats_every),
+            stats_log: StatsLog::new(server.stats_every),
             spin: server.spin,
-            fanout: Budget {
+            fanout: WriteBudget {
                 writes: server.fanout_writes,
                 bytes: FANOUT_BYTES,
             },
             control: server.control,
-            connections: Slab::new(),
+            sockets: Slab::new(),
             generation: 0,
             ready: Vec::new(),
-            spare: Vec::new(),
-            broken: Vec::new(),
-            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            spare_list: Vec::new(),
+            failed_writes: Vec::new(),
+            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             start,
-            ended: Time(0),
-            active: Time(0),
-            shutdowns: 0,
+            turn_ended: Time(0),
+            last_active: Time(0),
+            shutdown_requests: 0,
         }
     }
 
@@ -141,20 +149,16 @@ impl Shell {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.service.handle_ready(self.now(), self.engine.size());
         loop {
-            let patience = self.timeout();
-            let spins = patience != Some(Duration::ZERO) && self.is_spinning();
-            let timeout = if spins {
-                Some(Duration::ZERO)
-            } else {
-                patience
-            };
+            let wait = self.timeout();
+            let spins = wait != Some(Duration::ZERO) && self.is_spinning();
+            let timeout = if spins { Some(Duration::ZERO) } else { wait };
             if timeout != Some(Duration::ZERO) {
-                self.control.counting.sleeps.add(1);
+                self.control.counters.sleeps.add(1);
             }
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    self.ended = self.now();
+                    self.turn_ended = self.now();
                     continue;
                 }
                 Err(error) => return Err(RunError::Poll(error)),
@@ -163,8 +167,8 @@ impl Shell {
                 return Ok(());
             }
             // A look that found nothing is no turn.
-            if spins && events.is_empty() && !self.is_due(patience) {
-                self.control.counting.looks.add(1);
+            if spins && events.is_empty() && !self.is_wait_over(wait) {
+                self.control.counters.looks.add(1);
                 continue;
             }
             self.turn(&mut events);
@@ -177,12 +181,12 @@ impl Shell {
 
     fn turn(&mut self, events: &mut Events) {
         let now = self.now();
-        self.control.counting.turns.add(1);
+        self.control.counters.turns.add(1);
         if !(events.is_empty() && self.ready.is_empty()) {
-            self.active = now;
+            self.last_active = now;
         }
         self.handle_events(events, now);
-        for (id, error) in std::mem::take(&mut self.broken) {
+        for (id, error) in std::mem::take(&mut self.failed_writes) {
             self.report_reset(id, &error, now);
         }
         self.read_ready(now);
@@ -191,20 +195,20 @@ impl Shell {
         let sealed = self.now();
         self.flush(now);
         let flushed = self.now();
-        if self.engine.take_drain() && self.shutdowns == 0 {
+        if self.engine.take_drain() && self.shutdown_requests == 0 {
             self.stop(1, now);
         }
         self.reap();
         self.accept(now);
         self.service.handle_turn(now, || self.engine.size());
-        self.pulse.handle_turn(now, || self.engine.stats());
+        self.stats_log.handle_turn(now, || self.engine.stats());
         // The wait that follows is reckoned from here: one look at the clock serves both.
-        self.ended = self.now();
+        self.turn_ended = self.now();
         self.engine.note_turn(Turn {
             began: now,
             sealed,
             flushed,
-            ended: self.ended,
+            ended: self.turn_ended,
         });
     }
 
@@ -215,37 +219,39 @@ impl Shell {
     /// How long to wait for events. The poll rounds up to whole milliseconds, so that a deadline has
     /// passed when the wait for it ends.
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.broken.is_empty() || self.engine.has_more() {
+        if !self.ready.is_empty() || !self.failed_writes.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             self.engine.next_deadline(),
             self.acceptor.next_attempt(),
-            self.service.next_due(self.ended),
-            self.pulse.next_due(),
+            self.service.next_due(self.turn_ended),
+            self.stats_log.next_due(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(Duration::from_micros(next.0.saturating_sub(self.ended.0)))
+        Some(Duration::from_micros(
+            next.0.saturating_sub(self.turn_ended.0),
+        ))
     }
 
     /// Whether to look for events again instead of sleeping until there are some.
     fn is_spinning(&self) -> bool {
         match self.spin {
             Spin::Never => false,
-            Spin::For(while_) => self.now() < self.active.after(while_),
+            Spin::For(while_) => self.now() < self.last_active.after(while_),
             Spin::Always => true,
         }
     }
 
     /// Whether a sleep that began when the last turn ended would be over.
-    fn is_due(&self, patience: Option<Duration>) -> bool {
-        patience.is_some_and(|patience| self.ended.after(patience) <= self.now())
+    fn is_wait_over(&self, wait: Option<Duration>) -> bool {
+        wait.is_some_and(|wait| self.turn_ended.after(wait) <= self.now())
     }
 
     fn is_over(&self) -> bool {
-        match self.shutdowns {
+        match self.shutdown_requests {
             0 => false,
-            1 => self.engine.is_finished() && self.connections.is_empty(),
+            1 => self.engine.is_finished() && self.sockets.is_empty(),
             _ => true,
         }
     }
@@ -255,7 +261,7 @@ impl Shell {
     /// Handles what the wait brought. If a deadline has passed, the rest as well: after a stall of this
     /// process, what saves a connection may stand behind more events than one wait brings.
     fn handle_events(&mut self, events: &mut Events, now: Time) {
-        for _ in 0..=self.connections.len() / EVENTS_PER_TURN {
+        for _ in 0..=self.sockets.len() / EVENTS_PER_TURN {
             for event in &*events {
                 self.handle_event(event, now);
             }
@@ -276,27 +282,27 @@ impl Shell {
         let Token(token) = event.token();
         let id = ConnId::from_token(token);
         if (token >> 32) as u32 == OWN_GENERATION {
-            return self.handle_own_event(id.key() as u32, now);
+            return self.handle_server_event(id.key() as u32, now);
         }
         // A slot that was given away again has another generation: the event is stale.
-        let Some(connection) = find(&mut self.connections, id) else {
+        let Some(socket) = find(&mut self.sockets, id) else {
             return;
         };
         let broken = event.is_error() || event.is_write_closed();
-        if connection.blocked && (event.is_writable() || broken) {
-            connection.blocked = false;
+        if socket.write_blocked && (event.is_writable() || broken) {
+            socket.write_blocked = false;
             self.engine.handle_writable(id);
         }
         if event.is_readable() || event.is_read_closed() || broken {
-            connection.readable = true;
-            if connection.life == Life::Open && (event.is_read_closed() || broken) {
-                connection.life = Life::Ending;
+            socket.readable = true;
+            if socket.state == SocketState::Open && (event.is_read_closed() || broken) {
+                socket.state = SocketState::PeerClosed;
             }
-            enqueue(&mut self.ready, connection);
+            enqueue(&mut self.ready, socket);
         }
     }
 
-    fn handle_own_event(&mut self, which: u32, now: Time) {
+    fn handle_server_event(&mut self, which: u32, now: Time) {
         let asked = match which {
             SIGNALS => {
                 let signalled = self.signals.as_mut().map(SignalSource::take);
@@ -307,7 +313,7 @@ impl Shell {
                 signalled.stops
             }
             WAKER => {
-                self.control.answer(|| self.engine.stats());
+                self.control.answer_stats(|| self.engine.stats());
                 if self.control.take_reload() {
                     self.reload(now);
                 }
@@ -321,11 +327,11 @@ impl Shell {
     /// The engine was asked so often to end.
     fn stop(&mut self, asked: u32, now: Time) {
         for _ in 0..asked {
-            self.shutdowns += 1;
-            if self.shutdowns == 1 {
+            self.shutdown_requests += 1;
+            if self.shutdown_requests == 1 {
                 log::info!(
                     "shutting down: {} connections are told; asking again ends at once",
-                    self.connections.len()
+                    self.sockets.len()
                 );
                 self.service.handle_stop(&self.limits);
             }
@@ -336,7 +342,7 @@ impl Shell {
     /// Reads anew what may change while the engine runs. Limits and addresses may not: whoever is connected
     /// was told them.
     fn reload(&mut self, now: Time) {
-        if self.shutdowns > 0 {
+        if self.shutdown_requests > 0 {
             return;
         }
         self.service.handle_reload();
@@ -351,10 +357,10 @@ impl Shell {
     }
 
     fn report_reset(&mut self, id: ConnId, error: &io::Error, now: Time) {
-        if let Some(connection) = find(&mut self.connections, id)
-            && connection.life != Life::Broken
+        if let Some(socket) = find(&mut self.sockets, id)
+            && socket.state != SocketState::Broken
         {
-            connection.life = Life::Broken;
+            socket.state = SocketState::Broken;
             self.engine.handle_reset(id, &error.to_string(), now);
         }
     }
@@ -363,51 +369,51 @@ impl Shell {
 
     fn read_ready(&mut self, now: Time) {
         // What a read leaves over goes onto the next turn's list, not behind this one.
-        let mut batch = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare));
+        let mut batch = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
         for id in batch.drain(..) {
-            if let Some(connection) = find(&mut self.connections, id) {
-                connection.queued = false;
+            if let Some(socket) = find(&mut self.sockets, id) {
+                socket.in_ready_list = false;
                 self.read(id, now);
             }
         }
-        self.spare = batch;
+        self.spare_list = batch;
     }
 
     /// Reads until there is nothing left, the engine wants no more, or the budget is used up; then
     /// the rest is for the next turn.
     fn read(&mut self, id: ConnId, now: Time) {
-        let Some(connection) = find(&mut self.connections, id) else {
+        let Some(socket) = find(&mut self.sockets, id) else {
             return;
         };
-        let counting = &self.control.counting;
+        let counters = &self.control.counters;
         let mut budget = READ_BUDGET;
-        while connection.readable {
-            match connection.life {
-                Life::Open if self.engine.wants_read(id) => {}
-                Life::Ending => {}
-                Life::Open | Life::Ended | Life::Broken => return,
+        while socket.readable {
+            match socket.state {
+                SocketState::Open if self.engine.wants_read(id) => {}
+                SocketState::PeerClosed => {}
+                SocketState::Open | SocketState::Eof | SocketState::Broken => return,
             }
             if budget == 0 {
-                return enqueue(&mut self.ready, connection);
+                return enqueue(&mut self.ready, socket);
             }
-            counting.reads.add(1);
-            match connection.socket.read(&mut self.scratch) {
+            counters.reads.add(1);
+            match socket.stream.read(&mut self.read_buffer) {
                 Ok(0) => {
-                    connection.life = Life::Ended;
+                    socket.state = SocketState::Eof;
                     self.engine.handle_eof(id, now);
                 }
                 Ok(n) => {
-                    counting.read_bytes.add(n);
+                    counters.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
                     // A short read took all that there was, and what comes later is another event. Only
                     // an end may be announced already, with the bytes that were read.
-                    if n < self.scratch.len() && connection.life == Life::Open {
-                        connection.readable = false;
+                    if n < self.read_buffer.len() && socket.state == SocketState::Open {
+                        socket.readable = false;
                     }
-                    self.engine.handle_bytes(id, &self.scratch[..n], now);
+                    self.engine.handle_bytes(id, &self.read_buffer[..n], now);
                 }
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => connection.readable = false,
+                    io::ErrorKind::WouldBlock => socket.readable = false,
                     io::ErrorKind::Interrupted => {}
                     _ => return self.report_reset(id, &error, now),
                 },
@@ -419,8 +425,8 @@ impl Shell {
     /// have come after the wait, or wait behind the budget.
     fn expire(&mut self, now: Time) {
         while let Some(id) = self.engine.poll_expired(now) {
-            if let Some(connection) = find(&mut self.connections, id) {
-                connection.readable = true;
+            if let Some(socket) = find(&mut self.sockets, id) {
+                socket.readable = true;
                 self.read(id, now);
             }
             self.engine.handle_expired(id, now);
@@ -433,15 +439,15 @@ impl Shell {
     /// until then.
     fn flush(&mut self, now: Time) {
         // Asked twice to end, this is the last turn: whoever can be told is told.
-        let all = Budget {
-            writes: 2 * self.connections.len(),
+        let all = WriteBudget {
+            writes: 2 * self.sockets.len(),
             bytes: usize::MAX,
         };
-        let is_last = self.shutdowns > 1;
+        let is_last = self.shutdown_requests > 1;
         let (replies, fanout) = if is_last {
             (all, all)
         } else {
-            (REPLIES, self.fanout)
+            (REPLY_BUDGET, self.fanout)
         };
         self.write_due(now, Engine::poll_reply, replies);
         self.write_due(now, Engine::poll_news, fanout);
@@ -452,30 +458,30 @@ impl Shell {
         &mut self,
         now: Time,
         next: impl Fn(&mut Engine) -> Option<ConnId>,
-        budget: Budget,
+        budget: WriteBudget,
     ) {
         let (mut writes, mut bytes) = (0, 0);
         while writes < budget.writes && bytes < budget.bytes {
             let Some(id) = next(&mut self.engine) else {
                 return;
             };
-            let Some(connection) = find(&mut self.connections, id) else {
+            let Some(socket) = find(&mut self.sockets, id) else {
                 debug_assert!(false, "the engine writes to {id:?}, which was dropped");
                 continue;
             };
-            let (broken, counting) = (&mut self.broken, &self.control.counting);
+            let (failed_writes, counters) = (&mut self.failed_writes, &self.control.counters);
             self.engine.flush(id, now, |slices| {
-                counting.writes.add(1);
+                counters.writes.add(1);
                 writes += 1;
-                match connection.write(slices) {
+                match socket.write(slices) {
                     Ok(Written::Bytes(n)) => {
-                        counting.written_bytes.add(n);
+                        counters.written_bytes.add(n);
                         bytes += n;
                         Written::Bytes(n)
                     }
                     Ok(other) => other,
                     Err(error) => {
-                        broken.push((id, error));
+                        failed_writes.push((id, error));
                         Written::Broken
                     }
                 }
@@ -489,74 +495,74 @@ impl Shell {
         while let Some(close) = self.engine.poll_close() {
             match close {
                 Close::SendingHalf(id) => {
-                    if let Some(connection) = find(&mut self.connections, id)
-                        && let Err(error) = connection.socket.shutdown_write()
+                    if let Some(socket) = find(&mut self.sockets, id)
+                        && let Err(error) = socket.stream.shutdown_write()
                     {
                         // The peer broke the connection meanwhile.
-                        self.broken.push((id, error));
+                        self.failed_writes.push((id, error));
                     }
                 }
                 Close::Socket(id) => {
-                    if find(&mut self.connections, id).is_some() {
-                        let mut connection = self.connections.remove(id.key());
-                        if let Err(error) = connection.socket.deregister(self.poll.registry()) {
+                    if find(&mut self.sockets, id).is_some() {
+                        let mut socket = self.sockets.remove(id.key());
+                        if let Err(error) = socket.stream.deregister(self.poll.registry()) {
                             log::debug!("a connection was not registered: {error}");
                         }
-                        self.control.counting.closed.add(1);
+                        self.control.counters.closed.add(1);
                     }
                 }
             }
         }
         while let Some(id) = self.engine.poll_resume() {
-            if let Some(connection) = find(&mut self.connections, id)
-                && connection.readable
+            if let Some(socket) = find(&mut self.sockets, id)
+                && socket.readable
             {
-                enqueue(&mut self.ready, connection);
+                enqueue(&mut self.ready, socket);
             }
         }
     }
 
     fn accept(&mut self, now: Time) {
-        let stopping = self.shutdowns > 0;
+        let stopping = self.shutdown_requests > 0;
         let most = if stopping {
             LAST_ACCEPTS
         } else {
             ACCEPTS_PER_TURN
         };
         for _ in 0..most {
-            let Some((socket, peer)) = self.acceptor.accept(now) else {
+            let Some((stream, peer)) = self.acceptor.accept(now) else {
                 break;
             };
-            self.open(socket, peer, now);
+            self.open(stream, peer, now);
         }
         if stopping {
             self.acceptor.close(self.poll.registry());
         }
     }
 
-    fn open(&mut self, mut socket: Socket, peer: Peer, now: Time) {
-        self.control.counting.accepted.add(1);
-        let slot = self.connections.vacant_entry();
+    fn open(&mut self, mut stream: Socket, peer: Peer, now: Time) {
+        self.control.counters.accepted.add(1);
+        let slot = self.sockets.vacant_entry();
         let id = ConnId::new(self.generation, slot.key() as u32);
-        if let Err(error) = socket.prepare(&self.limits) {
+        if let Err(error) = stream.prepare(&self.limits) {
             log::debug!("{peer}: a socket option was refused: {error}");
         }
-        if let Err(error) = socket.register(self.poll.registry(), Token(id.token())) {
+        if let Err(error) = stream.register(self.poll.registry(), Token(id.token())) {
             if self.engine.may_log(now) {
                 log::warn!("{peer}: refused, the connection cannot be watched: {error}");
             }
-            self.control.counting.closed.add(1);
+            self.control.counters.closed.add(1);
             return;
         }
-        slot.insert(Connection::new(id, socket));
+        slot.insert(PeerSocket::new(id, stream));
         self.generation = (self.generation + 1) % OWN_GENERATION;
         self.engine.handle_open(id, peer, now);
     }
 }
 
-fn enqueue(ready: &mut Vec<ConnId>, connection: &mut Connection) {
-    if !std::mem::replace(&mut connection.queued, true) {
-        ready.push(connection.id);
+fn enqueue(ready: &mut Vec<ConnId>, socket: &mut PeerSocket) {
+    if !std::mem::replace(&mut socket.in_ready_list, true) {
+        ready.push(socket.id);
     }
 }
 

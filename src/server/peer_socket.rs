@@ -1,5 +1,4 @@
-//! One connection as the loop knows it: its socket, and what the poll said of it. What is said over it is the
-//! engine's business.
+//! A connection as the event loop sees it: the socket and its readiness. Never looks at the bytes.
 
 use std::io::{self, IoSlice};
 
@@ -8,56 +7,56 @@ use slab::Slab;
 use super::socket::Socket;
 use crate::engine::{ConnId, Written};
 
-/// See the top of this file.
+/// The socket of one connection, with what the poll has reported about it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct PeerSocket {
     pub(super) id: ConnId,
-    pub(super) socket: Socket,
-    pub(super) life: Life,
+    pub(super) stream: Socket,
+    pub(super) state: SocketState,
     /// The poll said that there is something to read, and no read has found less than it could take since.
     pub(super) readable: bool,
     /// On the ready list.
-    pub(super) queued: bool,
+    pub(super) in_ready_list: bool,
     /// A write said `WouldBlock`, and the poll has not said otherwise since.
-    pub(super) blocked: bool,
+    pub(super) write_blocked: bool,
 }
 
-/// How far a connection's end has come.
+/// How far a socket's end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum SocketState {
     Open,
-    /// The poll said that the peer closed its half or that the connection broke: it is read to the end
-    /// whatever the engine wants, so that a close is noticed also on a connection that is not read at
+    /// The poll said that the peer closed its half or that the socket broke: it is read to the end
+    /// whatever the engine wants, so that a close is noticed also on a socket that is not read at
     /// the moment. What is left to read is bounded by the kernel's buffer.
-    Ending,
+    PeerClosed,
     /// The end was read, and the engine told. Writing goes on.
-    Ended,
+    Eof,
     /// The engine was told that it broke.
     Broken,
 }
 
-impl Connection {
+impl PeerSocket {
     /// One that was accepted just now.
-    pub(super) fn new(id: ConnId, socket: Socket) -> Self {
+    pub(super) fn new(id: ConnId, stream: Socket) -> Self {
         Self {
             id,
-            socket,
-            life: Life::Open,
+            stream,
+            state: SocketState::Open,
             readable: false,
-            queued: false,
-            blocked: false,
+            in_ready_list: false,
+            write_blocked: false,
         }
     }
 
     /// Writes as much as the socket takes at once.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Written> {
         loop {
-            match self.socket.write_vectored(slices) {
+            match self.stream.write_vectored(slices) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => return Ok(Written::Bytes(n)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
-                        self.blocked = true;
+                        self.write_blocked = true;
                         return Ok(Written::Blocked);
                     }
                     io::ErrorKind::Interrupted => {}
@@ -68,9 +67,7 @@ impl Connection {
     }
 }
 
-/// The connection of this id; none if its slot is empty or another's by now.
-pub(super) fn find(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
-    connections
-        .get_mut(id.key())
-        .filter(|connection| connection.id == id)
+/// The socket of this id; none if its slot is empty or another's by now.
+pub(super) fn find(sockets: &mut Slab<PeerSocket>, id: ConnId) -> Option<&mut PeerSocket> {
+    sockets.get_mut(id.key()).filter(|socket| socket.id == id)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::engine::{Percentiles, Stats, Time};
 
-/// See the top of this file.
+/// Writes a summary of the statistics to the log at a fixed interval.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct StatsLog {
     every: Option<Duration>,
     due: Time,
     /// When the last line was written, and what was counted by then.
@@ -17,7 +17,7 @@ pub(super) struct Pulse {
     bytes: u64,
 }
 
-impl Pulse {
+impl StatsLog {
     pub(super) fn new(every: Option<Duration>) -> Self {
         Self {
             every,
@@ -47,11 +47,11 @@ impl Pulse {
             stats.turns - self.turns,
             stats.frames_in - self.frames,
             stats.bytes_out - self.bytes,
-            three(&stats.recent_turn_us),
-            three(&stats.recent_flush_us),
-            three(&stats.recent_frames_read),
-            three(&stats.recent_writes),
-            three(&stats.recent_write_bytes),
+            formatted(&stats.recent_turn_us),
+            formatted(&stats.recent_flush_us),
+            formatted(&stats.recent_frames_read),
+            formatted(&stats.recent_writes),
+            formatted(&stats.recent_write_bytes),
         );
         (self.turns, self.frames) = (stats.turns, stats.frames_in);
         (self.bytes, self.since) = (stats.bytes_out, now);
@@ -60,6 +60,6 @@ impl Pulse {
     }
 }
 
-fn three(of: &Percentiles) -> String {
+fn formatted(of: &Percentiles) -> String {
     format!("{}/{}/{}", of.p50, of.p99, of.max)
 }

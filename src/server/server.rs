@@ -1,0 +1,128 @@
+//! A server from its configuration to its listening sockets: binds all of them or none. Serves nothing; that is
+//! the event loop's work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+
+use super::config::{ServerConfig, Spin};
+use super::control::Control;
+use super::credentials::CredentialsFile;
+use super::error::BindError;
+use super::listener::Listener;
+use super::poll_token::{WAKER, own_token};
+use super::service::Service;
+use super::signals::SignalSource;
+use crate::address::Address;
+use crate::engine::{Config, Credentials};
+
+/// A server that listens and does not serve yet: connections wait in the kernel until
+/// [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    pub(super) poll: Poll,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) signals: Option<SignalSource>,
+    pub(super) control: Arc<Control>,
+    pub(super) engine: Config,
+    pub(super) service: Service,
+    /// The file, and what it said.
+    pub(super) credentials: Option<(CredentialsFile, Credentials)>,
+    pub(super) spin: Spin,
+    pub(super) stats_every: Option<Duration>,
+    pub(super) fanout_writes: usize,
+}
+
+impl Server {
+    /// Listens on all addresses of `config`, or on none.
+    pub fn bind(config: ServerConfig) -> Result<Self, BindError> {
+        Self::bind_service(config, Service::default())
+    }
+
+    /// Listens on the sockets that the service manager gave, and on all addresses of `config`; or on none.
+    /// The manager is told of all that follows.
+    pub fn bind_service(config: ServerConfig, mut service: Service) -> Result<Self, BindError> {
+        config.limits.check().map_err(BindError::Limits)?;
+        let credentials = match config.credentials {
+            Some(file) => {
+                let read = file.read().map_err(BindError::Credentials)?;
+                Some((file, read))
+            }
+            None => None,
+        };
+        let listeners = service.take_listeners();
+        if config.listen.is_empty() && listeners.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let seed = match config.seed {
+            Some(seed) => seed,
+            None => random_seed()?,
+        };
+        let poll = Poll::new().map_err(BindError::System)?;
+        let waker = Waker::new(poll.registry(), own_token(WAKER)).map_err(BindError::System)?;
+        let mut server = Self {
+            control: Arc::new(Control::new(waker)),
+            listeners,
+            service,
+            credentials,
+            signals: None,
+            spin: config.spin,
+            stats_every: config.stats_every,
+            fanout_writes: config.fanout_writes.max(1),
+            engine: Config {
+                limits: config.limits,
+                name: config.name,
+                seed,
+            },
+            poll,
+        };
+        if let Err(error) = server.acquire(&config.listen, config.handle_signals) {
+            // What was bound before the failure goes again, socket files included.
+            for listener in server.listeners {
+                listener.close(server.poll.registry());
+            }
+            return Err(error);
+        }
+        for listener in &server.listeners {
+            log::info!("listening on {}", listener.address());
+        }
+        Ok(server)
+    }
+
+    fn acquire(&mut self, listen: &[Address], handle_signals: bool) -> Result<(), BindError> {
+        let registry = self.poll.registry();
+        if !self.listeners.is_empty() {
+            log::info!(
+                "the service manager gave {} sockets to listen on",
+                self.listeners.len()
+            );
+        }
+        for address in listen {
+            self.listeners.extend(Listener::bind(address)?);
+        }
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            listener
+                .register(registry, own_token(index as u32))
+                .map_err(BindError::System)?;
+        }
+        if handle_signals {
+            let signals = SignalSource::register(registry).map_err(BindError::System)?;
+            self.signals = Some(signals);
+        }
+        Ok(())
+    }
+
+    /// Where it listens: on what the service manager gave, then in the order of the configuration; ports are
+    /// the real ones.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+}
+
+fn random_seed() -> Result<[u8; 32], BindError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| BindError::System(std::io::Error::other(error)))?;
+    Ok(seed)
+}
