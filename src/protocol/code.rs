@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::wire::{Field, Text};
+
 macro_rules! codes {
     ($( $(#[$doc:meta])* $variant:ident = $text:literal, $retryable:literal; )*) => {
         /// A stable error code. `docs/PROTOCOL.md` lists what each means and what to do about it.
@@ -146,12 +148,12 @@ impl serde::Serialize for Executed {
     }
 }
 
-impl super::wire::Field<'_> for Executed {}
+impl Field<'_> for Executed {}
 
 impl<'de> serde::Deserialize<'de> for Executed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A word of a newer peer is read as the careful one.
-        let word = super::Text::deserialize(deserializer)?;
+        let word = Text::deserialize(deserializer)?;
         Ok(if word.0 == "no" {
             Self::No
         } else {

@@ -2,9 +2,18 @@
 //! The number of positional fields of a kind is frozen; a kind grows in the map that comes after
 //! them (`ext`).
 
-use super::message::messages;
-use super::wire::wire_map;
-use super::{Bin, Definition, Executed, Sections, Text, Watch};
+use super::code::Executed;
+use super::message_macro::messages;
+use super::sections::{BindingEntry, BindingKey, Definition, Sections, Watch};
+use super::wire::{Bin, Text, wire_map};
+
+/// The protocol version spoken here. A HELLO lists the versions its sender speaks; the engine picks
+/// the highest that both do.
+pub const VERSION: u64 = 1;
+
+/// Kinds below this are requests: their first field is an id, and each ends with exactly one
+/// RESULT or FAILURE that carries it. Other kinds are never answered.
+pub const FIRST_UNANSWERED_KIND: u64 = 64;
 
 messages! {
     /// Worker to engine: provide these functions. A batch is all or nothing and one revision step.
@@ -20,10 +29,10 @@ messages! {
     Ready = 3 { id: u64 } ext NoExtensions;
 
     /// Worker to engine: tie functions to events. Answered as REGISTER is.
-    Bind<'a> = 4 { id: u64, bindings: Vec<super::BindingEntry<'a>> } ext NoExtensions;
+    Bind<'a> = 4 { id: u64, bindings: Vec<BindingEntry<'a>> } ext NoExtensions;
 
     /// Worker to engine: untie them. Answered as REGISTER is.
-    Unbind<'a> = 5 { id: u64, bindings: Vec<super::BindingKey<'a>> } ext NoExtensions;
+    Unbind<'a> = 5 { id: u64, bindings: Vec<BindingKey<'a>> } ext NoExtensions;
 
     /// Worker to engine: call a function. Answered with RESULT {payload} or FAILURE.
     Call<'a> = 6 { id: u64, function: Text<'a>, payload: Bin<'a> } ext CallOptions<'a>;

@@ -6,10 +6,11 @@ use std::fmt;
 
 use rmp_serde::Deserializer;
 use rmp_serde::decode::ReadRefReader;
-use serde::de::{DeserializeSeed, Error, SeqAccess};
+use serde::de::{DeserializeSeed, SeqAccess};
 
-use super::Malformed;
-use super::wire::{Field, Strict};
+use super::fast_path::Hot;
+use super::kinds::{Message, read_elements};
+use super::wellformed::{Malformed, check_wellformed};
 
 /// Why a frame's body is no message that this version can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,150 +38,16 @@ impl From<Malformed> for DecodeError {
     }
 }
 
-/// Declares the kinds: a struct each, the [`Message`] enum over them, and both ways of the wire.
-macro_rules! messages {
-    ($(
-        $(#[$doc:meta])*
-        $name:ident $(<$life:lifetime>)? = $kind:literal { $($field:ident : $type:ty),* $(,)? }
-        ext $ext:ty;
-    )*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Debug, Clone, PartialEq, Default)]
-            #[allow(missing_docs)] // The struct's own text names its fields.
-            pub struct $name $(<$life>)? {
-                $( pub $field: $type, )*
-                pub ext: $ext,
-            }
-
-            impl $(<$life>)? $name $(<$life>)? {
-                /// The number that stands first in the frame.
-                pub const KIND: u64 = $kind;
-
-                /// Appends this message to `out` as a whole frame, length included.
-                ///
-                /// # Panics
-                /// When the frame is 16 MiB or longer; the limits are checked before.
-                pub fn encode(&self, out: &mut Vec<u8>) {
-                    use serde::ser::{SerializeTuple, Serializer};
-                    let mark = super::begin_frame(out);
-                    let plain = self.ext == Default::default();
-                    let fields = 1 $( + { let _ = stringify!($field); 1 } )*;
-                    let mut serializer = rmp_serde::Serializer::new(&mut *out);
-                    let written = (|| {
-                        let mut array =
-                            serializer.serialize_tuple(fields + usize::from(!plain))?;
-                        array.serialize_element(&Self::KIND)?;
-                        $( array.serialize_element(&self.$field)?; )*
-                        if !plain {
-                            array.serialize_element(&self.ext)?;
-                        }
-                        array.end()
-                    })();
-                    written.expect("writing to memory does not fail");
-                    super::end_frame(out, mark);
-                }
-
-                /// This message as a whole frame, length included.
-                #[must_use]
-                pub fn to_frame(&self) -> Vec<u8> {
-                    self.to_frame_in(64)
-                }
-
-                /// The same, in memory that is taken once if the frame has at most `room` bytes.
-                #[must_use]
-                pub fn to_frame_in(&self, room: usize) -> Vec<u8> {
-                    let mut out = Vec::with_capacity(room);
-                    self.encode(&mut out);
-                    out
-                }
-            }
-        )*
-
-        /// Any message.
-        #[derive(Debug, Clone, PartialEq)]
-        #[allow(missing_docs)] // Each variant holds the struct of its name, documented there.
-        pub enum Message<'a> {
-            $( $name(messages!(@owned $name 'a $($life)?)), )*
-            /// A kind that this version does not know.
-            Unknown {
-                /// The number that stands first in the frame.
-                kind: u64,
-                /// What a request's first field says, if this is a request.
-                id: Option<u64>,
-            },
+impl<'a> Message<'a> {
+    /// Reads the body of a frame.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        if let Some(hot) = Hot::read(body) {
+            return Ok(hot.into_message());
         }
-
-        impl<'a> Message<'a> {
-            /// Reads the body of a frame.
-            pub fn decode(body: &'a [u8]) -> Result<Self, super::DecodeError> {
-                if let Some(hot) = super::hot::Hot::read(body) {
-                    return Ok(hot.into_message());
-                }
-                super::check_wellformed(body)?;
-                super::message::read_wellformed(body)
-            }
-
-            /// Appends this message to `out` as a whole frame. Nothing for [`Message::Unknown`].
-            pub fn encode(&self, out: &mut Vec<u8>) {
-                match self {
-                    $( Self::$name(message) => message.encode(out), )*
-                    Self::Unknown { .. } => {}
-                }
-            }
-
-            /// The number that stands first in the frame.
-            #[must_use]
-            pub fn kind(&self) -> u64 {
-                match self {
-                    $( Self::$name(_) => $kind, )*
-                    Self::Unknown { kind, .. } => *kind,
-                }
-            }
-
-            /// The name of the kind's struct.
-            #[must_use]
-            pub fn kind_name(&self) -> &'static str {
-                match self {
-                    $( Self::$name(_) => stringify!($name), )*
-                    Self::Unknown { .. } => "Unknown",
-                }
-            }
-
-            /// Name and number of every kind.
-            pub const KINDS: &'static [(&'static str, u64)] =
-                &[ $( (stringify!($name), $kind), )* ];
-        }
-
-        /// Reads the elements of a well-formed body as far as this version knows them.
-        pub(super) fn read_elements<'de, A: serde::de::SeqAccess<'de>>(
-            mut seq: A,
-        ) -> Result<Message<'de>, A::Error> {
-            use super::message::{extensions, field};
-            let kind: u64 = field(&mut seq, "kind", "Message")?;
-            let message = match kind {
-                $( $kind => {
-                    Message::$name($name {
-                        $( $field: field(
-                            &mut seq, stringify!($field), stringify!($name),
-                        )?, )*
-                        ext: extensions(&mut seq, stringify!($name))?,
-                    })
-                } )*
-                _ if kind < super::FIRST_UNANSWERED_KIND => {
-                    Message::Unknown { kind, id: Some(field(&mut seq, "id", "request")?) }
-                }
-                _ => Message::Unknown { kind, id: None },
-            };
-            Ok(message)
-        }
-    };
-    (@owned $name:ident $own:lifetime $life:lifetime) => { $name<$own> };
-    (@owned $name:ident $own:lifetime) => { $name };
+        check_wellformed(body)?;
+        read_wellformed(body)
+    }
 }
-pub(super) use messages;
-
-pub use super::kinds::Message;
 
 impl Message<'_> {
     /// The kind's name as the specification writes it.
@@ -199,35 +66,6 @@ impl Message<'_> {
 pub(crate) fn kind_of(mut body: &[u8]) -> Option<u64> {
     rmp::decode::read_array_len(&mut body).ok()?;
     rmp::decode::read_int(&mut body).ok()
-}
-
-/// The next positional field, or an error that names it.
-pub(super) fn field<'de, T: Field<'de>, A: SeqAccess<'de>>(
-    seq: &mut A,
-    name: &'static str,
-    of: &'static str,
-) -> Result<T, A::Error> {
-    match seq.next_element() {
-        Ok(Some(Strict(value))) => Ok(value),
-        Ok(None) => Err(A::Error::custom(format_args!(
-            "{of} lacks its field `{name}`"
-        ))),
-        Err(error) => Err(A::Error::custom(format_args!(
-            "{of}, field `{name}`: {error}"
-        ))),
-    }
-}
-
-/// What stands behind the fields, if anything does.
-pub(super) fn extensions<'de, T: Field<'de> + Default, A: SeqAccess<'de>>(
-    seq: &mut A,
-    of: &'static str,
-) -> Result<T, A::Error> {
-    match seq.next_element() {
-        Ok(Some(Strict(ext))) => Ok(ext),
-        Ok(None) => Ok(T::default()),
-        Err(error) => Err(A::Error::custom(format_args!("{of}, extensions: {error}"))),
-    }
 }
 
 /// The elements of a body. `rmp_serde` wants to see the last of an array; here nobody looks at what a newer peer says
@@ -256,8 +94,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
 pub(crate) fn read_wellformed(mut body: &[u8]) -> Result<Message<'_>, DecodeError> {
     let left = rmp::decode::read_array_len(&mut body).map_err(|_| Malformed::NotAnArray)?;
     let rest = Deserializer::from_read_ref(body);
-    super::kinds::read_elements(Elements { rest, left })
-        .map_err(|error| DecodeError::Field(error.to_string()))
+    read_elements(Elements { rest, left }).map_err(|error| DecodeError::Field(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What is on a board, as it travels: the entries of the sections `functions`, `workers` and
 //! `bindings`, and what a HELLO asks to see of them.
 
-use super::wire::wire_map;
-use super::{Bin, Text};
+use super::wire::{Bin, Text, wire_map};
 
 wire_map! {
     /// What to be told about: a list of name prefixes per section. An absent section is not watched,

@@ -4,9 +4,8 @@
 //! The tests hold both.
 
 use super::frame::{begin_frame, end_frame};
-use super::{
-    Bin, Call, CallOptions, Invoke, InvokeOptions, Message, Outcome, OutcomeOptions, Text,
-};
+use super::kinds::{Call, CallOptions, Invoke, InvokeOptions, Message, Outcome, OutcomeOptions};
+use super::wire::{Bin, Text};
 
 /// A message of those kinds. Smaller than a [`Message`], which is moved about with each frame.
 #[derive(Debug)]
@@ -296,7 +295,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
-    use crate::protocol::{HEADER_LEN, check_wellformed};
+    use crate::protocol::{HEADER_LEN, check_wellformed, read_wellformed};
 
     fn read(body: &[u8]) -> Option<Message<'_>> {
         Hot::read(body).map(Hot::into_message)
@@ -328,7 +327,7 @@ mod tests {
 
     fn general(body: &[u8]) -> Option<Message<'_>> {
         check_wellformed(body).ok()?;
-        super::super::message::read_wellformed(body).ok()
+        read_wellformed(body).ok()
     }
 
     #[test]
