@@ -1,7 +1,7 @@
 //! What `expose` and `bind` do once they are on the board: stay there until a signal, and say when the
 //! engine goes and comes back. Registers nothing itself.
 
-use callboard::worker::{Changes, Connection, Notice};
+use callboard::worker::{Changes, ConnectionInfo, Notice};
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
@@ -52,7 +52,7 @@ pub(super) fn until_stopped(changes: Changes, stop: Stop, first: &str) -> Result
     stop.finish()
 }
 
-fn back(connection: &Connection) -> String {
+fn back(connection: &ConnectionInfo) -> String {
     let engine = text::visible(&connection.engine);
     let address = &connection.address;
     format!("the engine is back (\"{engine}\" at {address}); registering again")

@@ -5,60 +5,47 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shell::Shell;
-use super::{Binding, Entry, WaitError, WorkerInfo};
+use super::entry::{Binding, Entry, WorkerInfo};
+use super::error::WaitError;
+use super::runtime::Runtime;
+use super::snapshot::Snapshot;
 
 /// The live board. Cheap to clone, and to be used from any thread. It stays readable while there is no
 /// connection, and after the worker is over; [`Board::is_stale`] says so. Two questions may be answered
 /// from two revisions; [`Board::snapshot`] is of one.
 #[derive(Clone)]
 pub struct Board {
-    shell: Arc<Shell>,
-}
-
-/// A copy of the board at one revision.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
-    /// The revision.
-    pub revision: u64,
-    /// Whether the board was stale.
-    pub stale: bool,
-    /// The functions, by name.
-    pub functions: Vec<Entry>,
-    /// The workers, by id; empty unless watched.
-    pub workers: Vec<WorkerInfo>,
-    /// The bindings; empty unless watched.
-    pub bindings: Vec<Binding>,
+    runtime: Arc<Runtime>,
 }
 
 impl Board {
-    pub(super) fn new(shell: Arc<Shell>) -> Self {
-        Self { shell }
+    pub(super) fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime }
     }
 
     /// Whether somebody provides this function.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.shell.with_link(|link| link.view().contains(name))
+        self.runtime.with_link(|link| link.view().contains(name))
     }
 
     /// The function of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Entry> {
-        self.shell.with_link(|link| link.view().get(name))
+        self.runtime.with_link(|link| link.view().get(name))
     }
 
     /// All functions whose names begin with this, in order.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> Vec<Entry> {
-        self.shell
+        self.runtime
             .with_link(|link| link.view().with_prefix(prefix).collect())
     }
 
     /// How many functions there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shell.with_link(|link| link.view().len())
+        self.runtime.with_link(|link| link.view().len())
     }
 
     /// Whether there are none.
@@ -70,13 +57,14 @@ impl Board {
     /// The workers, by id; empty unless watched.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerInfo> {
-        self.shell.with_link(|link| link.view().workers().collect())
+        self.runtime
+            .with_link(|link| link.view().workers().collect())
     }
 
     /// Who provides this function; empty unless workers are watched. It looks at every worker.
     #[must_use]
     pub fn providers(&self, function: &str) -> Vec<WorkerInfo> {
-        self.shell.with_link(|link| {
+        self.runtime.with_link(|link| {
             let workers = link.view().workers();
             workers.filter(|worker| worker.provides(function)).collect()
         })
@@ -85,20 +73,20 @@ impl Board {
     /// The bindings, by event; empty unless watched.
     #[must_use]
     pub fn bindings(&self) -> Vec<Binding> {
-        self.shell
+        self.runtime
             .with_link(|link| link.view().bindings().collect())
     }
 
     /// All of it, at one revision.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.shell.with_link(|link| link.view().to_snapshot())
+        self.runtime.with_link(|link| link.view().to_snapshot())
     }
 
     /// The revision that it stands at; 0 before the first board came.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.shell.with_link(|link| link.view().revision())
+        self.runtime.with_link(|link| link.view().revision())
     }
 
     /// Whether it may be behind: there is no connection, or the board is still on its way.
@@ -114,7 +102,7 @@ impl Board {
     }
 
     fn stale_since(&self) -> Option<Instant> {
-        self.shell.with_link(|link| link.view().stale_since())
+        self.runtime.with_link(|link| link.view().stale_since())
     }
 
     /// Waits until somebody provides this function, and returns it. A stale entry will do: it may be
@@ -131,7 +119,7 @@ impl Board {
     /// # }
     /// ```
     pub fn wait_for(&self, name: &str, timeout: Duration) -> Result<Entry, WaitError> {
-        self.shell.wait_until(timeout, || self.get(name))
+        self.runtime.wait_until(timeout, || self.get(name))
     }
 
     /// Waits until this is true of the board. It is asked once at first, then whenever the board or the
@@ -141,7 +129,7 @@ impl Board {
         timeout: Duration,
         mut condition: impl FnMut(&Self) -> bool,
     ) -> Result<(), WaitError> {
-        self.shell
+        self.runtime
             .wait_until(timeout, || condition(self).then_some(()))
     }
 }

@@ -6,10 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::function::pack;
-use super::link::{Identity, Link};
-use super::shell::Shell;
-use super::{ConnectError, End, FunctionError, Token, WaitError, Watch, Worker};
+use super::error::{ConnectError, End, WaitError};
+use super::function::{FunctionError, pack};
+use super::identity::Identity;
+use super::link::Link;
+use super::runtime::Runtime;
+use super::runtime::reader::Reader;
+use super::settings::Settings;
+use super::token::Token;
+use super::watch::Watch;
+use super::worker::Worker;
 use crate::address::{Address, AddressError};
 use crate::protocol::{check_event_name, check_worker_name};
 
@@ -19,32 +25,24 @@ const HELLO_BYTES: usize = 16 * 1024;
 /// Makes a [`Worker`].
 #[derive(Debug, Clone)]
 pub struct Builder {
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) addresses: Vec<Address>,
-    pub(super) watch: Watch,
-    pub(super) metadata: Vec<u8>,
-    pub(super) token: Option<Token>,
-    pub(super) pace: Pace,
+    name: String,
+    namespace: String,
+    addresses: Vec<Address>,
+    watch: Watch,
+    metadata: Vec<u8>,
+    token: Option<Token>,
+    settings: Settings,
 }
 
-/// Times that the application may choose.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    /// How long a request may wait for its answer.
-    pub(super) request_timeout: Duration,
-    /// About how often to look for engines that come before the present one.
-    pub(super) probe_interval: Duration,
-    /// How long a close may wait for handlers.
-    pub(super) drain_timeout: Duration,
-    /// Handlers that run at once.
-    pub(super) threads: usize,
-    /// Calls that are taken at once, waiting ones included.
-    pub(super) capacity: usize,
+impl Worker {
+    /// Begins a worker of this name, 1 to 255 bytes, for people to read; several may bear the same.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name.into())
+    }
 }
 
 impl Builder {
-    pub(super) fn new(name: String) -> Self {
+    fn new(name: String) -> Self {
         Self {
             name,
             namespace: String::new(),
@@ -52,13 +50,7 @@ impl Builder {
             watch: Watch::default(),
             metadata: Vec::new(),
             token: None,
-            pace: Pace {
-                request_timeout: Duration::from_secs(30),
-                probe_interval: Duration::from_secs(5),
-                drain_timeout: Duration::from_secs(10),
-                threads: 8,
-                capacity: 1000,
-            },
+            settings: Settings::default(),
         }
     }
 
@@ -110,7 +102,7 @@ impl Builder {
     /// reads nothing any more can hold it up for 10 s more, until writing to it is given up.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.pace.request_timeout = timeout;
+        self.settings.request_timeout = timeout;
         self
     }
 
@@ -118,7 +110,7 @@ impl Builder {
     /// that comes before is back, and to move there. 5 s unless said; never less than 10 ms.
     #[must_use]
     pub fn probe_interval(mut self, interval: Duration) -> Self {
-        self.pace.probe_interval = interval.max(Duration::from_millis(10));
+        self.settings.probe_interval = interval.max(Duration::from_millis(10));
         self
     }
 
@@ -126,7 +118,7 @@ impl Builder {
     /// with the first calls. A handler that calls another function keeps its thread meanwhile.
     #[must_use]
     pub fn threads(mut self, count: usize) -> Self {
-        self.pace.threads = count.max(1);
+        self.settings.threads = count.max(1);
         self
     }
 
@@ -134,28 +126,28 @@ impl Builder {
     /// least 1. The engine routes by it: what is beyond goes to other providers, or ends with `overloaded`.
     #[must_use]
     pub fn capacity(mut self, calls: usize) -> Self {
-        self.pace.capacity = calls.max(1);
+        self.settings.capacity = calls.max(1);
         self
     }
 
     /// How long a close or a drop waits for handlers that are still running. 10 s unless said.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.pace.drain_timeout = timeout;
+        self.settings.drain_timeout = timeout;
         self
     }
 
     /// Connects, and waits until the board is there. Each address is tried once; if none works, this
     /// says why, address by address. After that the worker reconnects by itself, for ever.
     pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
-        let shell = self.launch(true)?;
+        let runtime = self.start_runtime(true)?;
         // From here on, the worker's drop ends its threads.
-        let worker = Worker::new(shell.clone());
+        let worker = Worker::new(runtime.clone());
         match worker.wait_synced(timeout) {
             Ok(_) => Ok(worker),
-            Err(WaitError::Timeout(_)) => Err(ConnectError::Timeout(shell.attempts())),
+            Err(WaitError::Timeout(_)) => Err(ConnectError::Timeout(runtime.attempts())),
             Err(WaitError::Ended(End::Unconnected | End::Refused(_))) => {
-                Err(ConnectError::Failed(shell.attempts()))
+                Err(ConnectError::Failed(runtime.attempts()))
             }
             Err(WaitError::Ended(end)) => Err(ConnectError::Ended(end)),
         }
@@ -164,10 +156,10 @@ impl Builder {
     /// Returns at once and connects in the background, for ever. The board is empty and stale until
     /// then; what is registered waits.
     pub fn start(self) -> Result<Worker, ConnectError> {
-        self.launch(false).map(Worker::new)
+        self.start_runtime(false).map(Worker::new)
     }
 
-    fn launch(self, once: bool) -> Result<Arc<Shell>, ConnectError> {
+    fn start_runtime(self, single_round: bool) -> Result<Arc<Runtime>, ConnectError> {
         if self.addresses.is_empty() {
             return Err(ConnectError::NoAddress);
         }
@@ -184,7 +176,7 @@ impl Builder {
             namespace: self.namespace,
             watch: self.watch,
             metadata: self.metadata,
-            capacity: Some(self.pace.capacity as u64),
+            capacity: Some(self.settings.capacity as u64),
         };
         let mut link = Link::new(identity.clone(), [0; 32], Instant::now());
         // One that cannot be read now may be there when it is needed.
@@ -198,7 +190,14 @@ impl Builder {
             let code = error.raw_os_error().map(io::Error::from_raw_os_error);
             ConnectError::System(code.unwrap_or_else(|| io::ErrorKind::Other.into()).into())
         })?;
-        Shell::start(identity, self.token, self.addresses, self.pace, seed, once)
-            .map_err(|error| ConnectError::System(error.into()))
+        Reader::start(
+            identity,
+            self.token,
+            self.addresses,
+            self.settings,
+            seed,
+            single_round,
+        )
+        .map_err(|error| ConnectError::System(error.into()))
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{End, Fault, FunctionError, Refusal};
-use crate::protocol::{Code, Executed, NameError};
+use super::error::{End, Refusal};
+use super::fault::Fault;
+use super::function::FunctionError;
+use crate::protocol::{Code, Executed, Failure, NameError};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -117,6 +119,21 @@ impl CallError {
     #[must_use]
     pub fn is_from_function(&self) -> bool {
         matches!(self, Self::Function(_))
+    }
+}
+
+impl From<&Failure<'_>> for CallError {
+    fn from(failure: &Failure<'_>) -> Self {
+        if !failure.ext.from_function {
+            return Self::Engine(failure.into());
+        }
+        Self::Function(Fault {
+            code: failure.code.0.into(),
+            message: failure.message.0.into(),
+            retryable: failure.retryable,
+            executed: failure.executed,
+            details: failure.ext.details.0.into(),
+        })
     }
 }
 

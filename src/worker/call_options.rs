@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::FunctionError;
-use super::function::pack;
+use super::function::{FunctionError, pack};
 
 /// The time of a call that names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,51 +7,22 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::call_options::CallOptions;
-use super::requests::{Asked, Requests, Ticket};
-use super::{CallError, End, Fault, Refusal};
+use super::answer::{Answer, CallEnd};
+use super::call_error::CallError;
+use super::deadline::deadline_from;
+use super::error::{End, Refusal};
+use super::fault::Fault;
+use super::outgoing_call::{CallKind, OutgoingCall};
+use super::requests::{Purpose, Requests};
+use super::ticket::Ticket;
 use crate::protocol::{Code, Executed};
 
 /// How much later than the engine the library gives a call up.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What shall be called, or emitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// Whether the name is a function's or an event's.
-    pub what: Aim,
-    /// The function's name, or the event's.
-    pub name: Box<str>,
-    /// What to call it with, as it travels.
-    pub payload: Vec<u8>,
-    /// How.
-    pub options: CallOptions,
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aim {
-    /// A function, to be called.
-    Function,
-    /// An event, to be emitted.
-    Event,
-}
-
-/// A good end.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
-    /// The result, as it travels.
-    pub payload: Vec<u8>,
-    /// Of an event: how many functions it was cast to.
-    pub matched: u64,
-}
-
-/// How a call ended.
-pub type CallEnd = (Ticket, Result<Answer, CallError>);
-
 #[derive(Debug)]
-struct Call {
-    wish: Wish,
+struct OpenCall {
+    outgoing: OutgoingCall,
     deadline: Instant,
     /// The request of the present connection; none while it waits for one.
     request: Option<u64>,
@@ -64,7 +35,7 @@ struct Call {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     /// In the order of their making, so that they are sent again in it.
-    open: BTreeMap<Ticket, Call>,
+    open: BTreeMap<Ticket, OpenCall>,
     ended: Vec<CallEnd>,
     last_ticket: u64,
     /// Calls can be sent.
@@ -75,17 +46,18 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Takes a call, and sends it if there is a connection.
-    pub(super) fn begin(&mut self, wish: Wish, now: Instant, requests: &mut Requests) -> Ticket {
+    pub(super) fn begin(
+        &mut self,
+        outgoing: OutgoingCall,
+        now: Instant,
+        requests: &mut Requests,
+    ) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
-        let wait = wish.options.wait && wish.what == Aim::Function;
-        let call = Call {
-            deadline: now
-                + wish
-                    .options
-                    .timeout
-                    .min(Duration::from_secs(365 * 24 * 3600)),
-            wish,
+        let wait = outgoing.options.wait && outgoing.kind == CallKind::Function;
+        let call = OpenCall {
+            deadline: deadline_from(now, outgoing.options.timeout),
+            outgoing,
             request: None,
             written_before: 0,
             in_doubt: false,
@@ -106,17 +78,17 @@ impl Calls {
         if left.is_zero() {
             return self.time_out(ticket);
         }
-        let bytes = call.wish.payload.len();
+        let bytes = call.outgoing.payload.len();
         let limit = requests.max_payload();
-        let options = &call.wish.options;
-        let whole = bytes + options.headers.len() + call.wish.name.len() + 256;
+        let options = &call.outgoing.options;
+        let whole = bytes + options.headers.len() + call.outgoing.name.len() + 256;
         if bytes > limit || whole > requests.max_frame() {
             return self.end(ticket, Err(CallError::PayloadTooLarge { bytes, limit }));
         }
         call.written_before = requests.written_and_waiting();
-        call.request = Some(match call.wish.what {
-            Aim::Function => requests.call(&call.wish, left, Asked::Call(ticket)),
-            Aim::Event => requests.emit(&call.wish, Asked::Call(ticket)),
+        call.request = Some(match call.outgoing.kind {
+            CallKind::Function => requests.call(&call.outgoing, left, Purpose::Call(ticket)),
+            CallKind::Event => requests.emit(&call.outgoing, Purpose::Call(ticket)),
         });
     }
 
@@ -167,7 +139,7 @@ impl Calls {
         if let Err(CallError::Engine(refusal)) = &answer
             && self.stopping
             && *refusal.code == *Code::Draining.as_str()
-            && (call.wish.options.wait || call.wish.options.idempotent)
+            && (call.outgoing.options.wait || call.outgoing.options.idempotent)
             && (refusal.executed == Executed::No || call.is_repeatable())
             && now < call.deadline
         {
@@ -216,7 +188,7 @@ impl Calls {
         let Some(call) = self.open.get(&ticket) else {
             return;
         };
-        let (after, executed) = (call.wish.options.timeout, call.executed());
+        let (after, executed) = (call.outgoing.options.timeout, call.executed());
         self.end(ticket, Err(CallError::Timeout { after, executed }));
     }
 
@@ -259,10 +231,10 @@ impl Calls {
     }
 }
 
-impl Call {
+impl OpenCall {
     /// Whether it may run a second time.
     fn is_repeatable(&self) -> bool {
-        self.wish.options.idempotent && self.wish.what == Aim::Function
+        self.outgoing.options.idempotent && self.outgoing.kind == CallKind::Function
     }
 
     fn executed(&self) -> Executed {

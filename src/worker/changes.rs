@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{Notice, deadline_after};
+use super::deadline::deadline_after;
+use super::notice::Notice;
 
 /// Changes that one stream holds for its reader. One step is held whatever its size.
-const HELD_CHANGES: usize = 65_536;
+const MAX_BUFFERED_CHANGES: usize = 65_536;
 
 /// The news since it was asked for. An iterator that waits for the next piece, and ends when the
 /// worker is over. It holds 65,536 changes for a slow reader; beyond that all of it is replaced by one
@@ -32,46 +33,46 @@ impl std::error::Error for RecvTimeout {}
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    held: Mutex<Held>,
-    more: Condvar,
+    buffer: Mutex<Buffer>,
+    pushed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Buffer {
     notices: VecDeque<Notice>,
     changes: usize,
     /// Nothing comes any more.
-    over: bool,
+    ended: bool,
 }
 
 impl Queue {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(super) fn push(&self, notice: Notice) {
-        let mut held = self.held();
+        let mut buffer = self.buffer();
         let changes = changes_in(&notice);
-        held.over |= matches!(notice, Notice::Ended(_));
-        if held.changes + changes > HELD_CHANGES && !held.notices.is_empty() {
-            held.notices.clear();
-            held.notices.push_back(Notice::Missed);
-            held.changes = 1;
-            if !held.over {
+        buffer.ended |= matches!(notice, Notice::Ended(_));
+        if buffer.changes + changes > MAX_BUFFERED_CHANGES && !buffer.notices.is_empty() {
+            buffer.notices.clear();
+            buffer.notices.push_back(Notice::Missed);
+            buffer.changes = 1;
+            if !buffer.ended {
                 return;
             }
         }
-        held.changes += changes;
-        held.notices.push_back(notice);
-        drop(held);
-        self.more.notify_one();
+        buffer.changes += changes;
+        buffer.notices.push_back(notice);
+        drop(buffer);
+        self.pushed.notify_one();
     }
 
     /// Says that nothing comes.
     pub(super) fn close(&self) {
-        self.held().over = true;
+        self.buffer().ended = true;
     }
 }
 
@@ -82,7 +83,7 @@ fn changes_in(notice: &Notice) -> usize {
     }
 }
 
-impl Held {
+impl Buffer {
     fn take(&mut self) -> Option<Notice> {
         let notice = self.notices.pop_front()?;
         self.changes -= changes_in(&notice);
@@ -98,25 +99,25 @@ impl Changes {
     /// The next piece, waiting for it at most this long. `Ok(None)` is the end.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Notice>, RecvTimeout> {
         let deadline = deadline_after(timeout);
-        let mut held = self.queue.held();
+        let mut buffer = self.queue.buffer();
         loop {
-            match held.take() {
+            match buffer.take() {
                 Some(notice) => return Ok(Some(notice)),
-                None if held.over => return Ok(None),
+                None if buffer.ended => return Ok(None),
                 None => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(RecvTimeout);
             }
-            let waited = self.queue.more.wait_timeout(held, left);
-            held = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            let waited = self.queue.pushed.wait_timeout(buffer, left);
+            buffer = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
     }
 
     /// The next piece, if there is one.
     pub fn try_recv(&mut self) -> Option<Notice> {
-        self.queue.held().take()
+        self.queue.buffer().take()
     }
 }
 
@@ -124,15 +125,15 @@ impl Iterator for Changes {
     type Item = Notice;
 
     fn next(&mut self) -> Option<Notice> {
-        let mut held = self.queue.held();
+        let mut buffer = self.queue.buffer();
         loop {
-            match held.take() {
+            match buffer.take() {
                 Some(notice) => return Some(notice),
-                None if held.over => return None,
+                None if buffer.ended => return None,
                 None => {}
             }
-            let waited = self.queue.more.wait(held);
-            held = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            let waited = self.queue.pushed.wait(buffer);
+            buffer = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 }
@@ -150,7 +151,7 @@ mod tests {
     fn a_stream_that_is_not_read_holds_a_bounded_number_and_says_what_it_dropped() {
         let queue = Arc::new(Queue::default());
         let mut changes = Changes::new(queue.clone());
-        for revision in 0..=HELD_CHANGES as u64 {
+        for revision in 0..=MAX_BUFFERED_CHANGES as u64 {
             queue.push(synced(revision));
         }
         queue.push(synced(7));
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn the_end_is_told_even_to_who_missed_the_rest() {
         let queue = Arc::new(Queue::default());
-        for revision in 0..HELD_CHANGES as u64 {
+        for revision in 0..MAX_BUFFERED_CHANGES as u64 {
             queue.push(synced(revision));
         }
         queue.push(Notice::Ended(End::Closed));

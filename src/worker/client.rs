@@ -7,22 +7,24 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::call_error::CallError;
+use super::call_options::CallOptions;
+use super::call_port::CallPort;
 use super::function::{pack, unpack};
+use super::outgoing_call::{CallKind, OutgoingCall};
 use super::pending::PendingCall;
-use super::shell::Shell;
-use super::{CallError, CallOptions};
 use crate::protocol::{NameError, check_event_name};
 
 /// A worker's side that calls. Cheap to clone, to be used from any thread and from handlers. It does not
 /// keep the worker alive: once that is closed, calls end with [`CallError::Ended`].
 #[derive(Clone)]
 pub struct Client {
-    shell: Arc<Shell>,
+    port: Arc<dyn CallPort>,
 }
 
 impl Client {
-    pub(super) fn new(shell: Arc<Shell>) -> Self {
-        Self { shell }
+    pub(super) fn new(port: Arc<dyn CallPort>) -> Self {
+        Self { port }
     }
 
     /// Calls a function and waits for its result, 30 s at the most.
@@ -64,7 +66,7 @@ impl Client {
         options: &CallOptions,
     ) -> Result<PendingCall, CallError> {
         check(function)?;
-        self.shell.begin_call(function, payload.into(), options)
+        self.begin(CallKind::Function, function, payload.into(), options)
     }
 
     /// Calls a function without ever hearing of what came of it. An error says that it was not even
@@ -82,7 +84,7 @@ impl Client {
         headers: &[u8],
     ) -> Result<(), CallError> {
         check(function)?;
-        self.shell.cast(function, payload, headers)
+        self.port.cast(function, payload, headers)
     }
 
     /// Casts an event to all functions that are bound to it, and says how many those are.
@@ -99,9 +101,29 @@ impl Client {
         options: &CallOptions,
     ) -> Result<u64, CallError> {
         check(event)?;
-        self.shell
-            .begin_emit(event, payload.into(), options)?
+        self.begin(CallKind::Event, event, payload.into(), options)?
             .matched()
+    }
+
+    fn begin(
+        &self,
+        kind: CallKind,
+        name: &str,
+        payload: Vec<u8>,
+        options: &CallOptions,
+    ) -> Result<PendingCall, CallError> {
+        let call = OutgoingCall {
+            kind,
+            name: name.into(),
+            payload,
+            options: options.clone(),
+        };
+        let (ticket, slot) = self.port.clone().begin(call)?;
+        Ok(PendingCall {
+            port: self.port.clone(),
+            ticket,
+            slot,
+        })
     }
 }
 

@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::entry::BindingName;
-use super::shelf::{Difference, Shelf, Slot};
-use super::view::ViewError;
-use super::{Binding, Change, Entry, Function, WorkerInfo};
+use super::entry::{Binding, BindingName, Entry, WorkerInfo};
+use super::error::ViewError;
+use super::function::Function;
+use super::notice::Change;
+use super::staged_map::{Difference, StagedMap, StagedValue};
 use crate::protocol::{BindingKey, Sections, WorkerEntry};
 
 /// One line of a change, owned, so that it can wait for the rest of its step.
 #[derive(Debug, Clone)]
-pub(super) enum Line {
+pub(super) enum EntryChange {
     FunctionGone(Arc<str>),
     FunctionAdded(Arc<Function>),
     FunctionUpdated(Arc<Function>),
     WorkerGone(u64, Arc<str>),
-    WorkerAdded(WorkerLine),
-    WorkerUpdated(WorkerLine),
+    WorkerAdded(WorkerChange),
+    WorkerUpdated(WorkerChange),
     BindingGone(Arc<BindingName>),
     BindingAdded(Binding),
     BindingUpdated(Binding),
@@ -26,7 +27,7 @@ pub(super) enum Line {
 
 /// A worker, or a part of what changed about it.
 #[derive(Debug, Clone)]
-pub(super) struct WorkerLine {
+pub(super) struct WorkerChange {
     id: u64,
     name: Arc<str>,
     metadata: Arc<[u8]>,
@@ -45,7 +46,7 @@ pub(super) enum Fit {
 
 /// Which entries are this worker's own.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Own {
+pub(super) struct OwnEntries {
     /// Functions that it provides, or is just registering.
     pub(super) functions: HashSet<Arc<str>>,
     /// Its id.
@@ -56,17 +57,17 @@ pub(super) struct Own {
 pub(super) struct Contents {
     /// Of the engine that they come from.
     epoch: u64,
-    pub(super) functions: Shelf<Arc<str>, Arc<Function>>,
-    pub(super) workers: Shelf<u64, WorkerInfo>,
-    pub(super) bindings: Shelf<Arc<BindingName>, Binding>,
+    pub(super) functions: StagedMap<Arc<str>, Arc<Function>>,
+    pub(super) workers: StagedMap<u64, WorkerInfo>,
+    pub(super) bindings: StagedMap<Arc<BindingName>, Binding>,
     /// Workers of an earlier epoch that are not back yet. Their ids mean nothing in this epoch; they
     /// are known again by their names.
-    pub(super) ghosts: Vec<WorkerInfo>,
+    pub(super) absent_workers: Vec<WorkerInfo>,
     /// Ghosts that came back in the step under way, each with its new id.
-    reborn: Vec<(u64, WorkerInfo)>,
+    returned_workers: Vec<(u64, WorkerInfo)>,
 }
 
-impl Line {
+impl EntryChange {
     /// The lines of a part, in the order in which they apply.
     pub(super) fn all_of(sections: &Sections<'_>) -> Vec<Self> {
         let (functions, workers, bindings) =
@@ -79,62 +80,62 @@ impl Line {
                 id: key.id.0.into(),
             })
         };
-        let mut lines = Vec::new();
-        lines.extend(
+        let mut changes = Vec::new();
+        changes.extend(
             functions
                 .removed
                 .iter()
                 .map(|name| Self::FunctionGone(name.0.into())),
         );
-        lines.extend(
+        changes.extend(
             functions
                 .added
                 .iter()
                 .map(|entry| Self::FunctionAdded(function(entry))),
         );
-        lines.extend(
+        changes.extend(
             functions
                 .updated
                 .iter()
                 .map(|entry| Self::FunctionUpdated(function(entry))),
         );
-        lines.extend(
+        changes.extend(
             workers
                 .removed
                 .iter()
                 .map(|key| Self::WorkerGone(key.id, key.name.0.into())),
         );
-        lines.extend(
+        changes.extend(
             workers
                 .added
                 .iter()
                 .map(|entry| Self::WorkerAdded(entry.into())),
         );
-        lines.extend(
+        changes.extend(
             workers
                 .updated
                 .iter()
                 .map(|entry| Self::WorkerUpdated(entry.into())),
         );
-        lines.extend(
+        changes.extend(
             bindings
                 .removed
                 .iter()
                 .map(|key| Self::BindingGone(binding_name(key))),
         );
-        lines.extend(
+        changes.extend(
             bindings
                 .added
                 .iter()
                 .map(|it| Self::BindingAdded(Binding::from_wire(it))),
         );
-        lines.extend(
+        changes.extend(
             bindings
                 .updated
                 .iter()
                 .map(|it| Self::BindingUpdated(Binding::from_wire(it))),
         );
-        lines
+        changes
     }
 
     /// What it is about, for messages.
@@ -145,8 +146,8 @@ impl Line {
                 function.name().to_owned()
             }
             Self::WorkerGone(id, name) => format!("{name} ({id})"),
-            Self::WorkerAdded(line) | Self::WorkerUpdated(line) => {
-                format!("{} ({})", line.name, line.id)
+            Self::WorkerAdded(change) | Self::WorkerUpdated(change) => {
+                format!("{} ({})", change.name, change.id)
             }
             Self::BindingGone(key) => format!("{} -> {}", key.event, key.function),
             Self::BindingAdded(binding) | Self::BindingUpdated(binding) => {
@@ -156,7 +157,7 @@ impl Line {
     }
 }
 
-impl From<&WorkerEntry<'_>> for WorkerLine {
+impl From<&WorkerEntry<'_>> for WorkerChange {
     fn from(entry: &WorkerEntry<'_>) -> Self {
         Self {
             id: entry.id,
@@ -180,15 +181,15 @@ impl Contents {
     /// Applies the lines of a whole step, or none of them.
     pub(super) fn apply(
         &mut self,
-        lines: Vec<Line>,
+        changes: Vec<EntryChange>,
         fit: Fit,
         revision: u64,
     ) -> Result<(), ViewError> {
-        for line in lines {
-            if !self.apply_line(&line) && fit == Fit::Exact {
+        for change in changes {
+            if !self.apply_change(&change) && fit == Fit::Exact {
                 self.undo();
                 return Err(ViewError::Mismatch {
-                    name: line.subject(),
+                    name: change.subject(),
                     revision,
                 });
             }
@@ -197,53 +198,53 @@ impl Contents {
     }
 
     /// Applies a line whether it fits or not, and says whether it did.
-    fn apply_line(&mut self, line: &Line) -> bool {
-        match line {
-            Line::FunctionGone(name) => {
+    fn apply_change(&mut self, change: &EntryChange) -> bool {
+        match change {
+            EntryChange::FunctionGone(name) => {
                 let fits = self.functions.has(name);
                 self.functions.take(name);
                 fits
             }
-            Line::FunctionAdded(function) => {
+            EntryChange::FunctionAdded(function) => {
                 let fits = !self.functions.has(function.shared_name());
                 self.functions
                     .put(function.shared_name().clone(), function.clone());
                 fits
             }
-            Line::FunctionUpdated(function) => {
+            EntryChange::FunctionUpdated(function) => {
                 let fits = self.functions.has(function.shared_name());
                 self.functions
                     .put(function.shared_name().clone(), function.clone());
                 fits
             }
-            Line::WorkerGone(id, _) => {
+            EntryChange::WorkerGone(id, _) => {
                 let fits = self.workers.has(id);
                 self.workers.take(id);
                 fits
             }
-            Line::WorkerAdded(line) => {
-                let fits = !self.workers.has(&line.id) && line.removed.is_empty();
+            EntryChange::WorkerAdded(change) => {
+                let fits = !self.workers.has(&change.id) && change.removed.is_empty();
                 if fits {
-                    self.lay_ghost(line);
+                    self.match_absent_worker(change);
                 }
-                self.change_worker(line);
+                self.change_worker(change);
                 fits
             }
-            Line::WorkerUpdated(line) => {
-                let known = self.workers.has(&line.id);
-                self.change_worker(line) && known
+            EntryChange::WorkerUpdated(change) => {
+                let known = self.workers.has(&change.id);
+                self.change_worker(change) && known
             }
-            Line::BindingGone(key) => {
+            EntryChange::BindingGone(key) => {
                 let fits = self.bindings.has(key);
                 self.bindings.take(key);
                 fits
             }
-            Line::BindingAdded(binding) => {
+            EntryChange::BindingAdded(binding) => {
                 let fits = !self.bindings.has(&binding.key);
                 self.bindings.put(binding.key.clone(), binding.clone());
                 fits
             }
-            Line::BindingUpdated(binding) => {
+            EntryChange::BindingUpdated(binding) => {
                 let fits = self.bindings.has(&binding.key);
                 self.bindings.put(binding.key.clone(), binding.clone());
                 fits
@@ -252,42 +253,47 @@ impl Contents {
     }
 
     /// Says whether all that it removes was there and all that it adds was not.
-    fn change_worker(&mut self, line: &WorkerLine) -> bool {
-        let known = self.workers.slots().get(&line.id);
+    fn change_worker(&mut self, change: &WorkerChange) -> bool {
+        let known = self.workers.values().get(&change.id);
         let mut info = known.map_or_else(
             || WorkerInfo {
                 epoch: self.epoch,
-                id: line.id,
-                name: line.name.clone(),
+                id: change.id,
+                name: change.name.clone(),
                 metadata: Arc::default(),
                 functions: Arc::default(),
                 own: false,
                 stale: false,
             },
-            |slot| slot.value.clone(),
+            |value| value.value.clone(),
         );
-        info.name = line.name.clone();
-        if !line.metadata.is_empty() {
-            info.metadata = line.metadata.clone();
+        info.name = change.name.clone();
+        if !change.metadata.is_empty() {
+            info.metadata = change.metadata.clone();
         }
         let mut fits = true;
         let set = Arc::make_mut(&mut info.functions);
-        for name in &line.removed {
+        for name in &change.removed {
             fits &= set.remove(name);
         }
-        for name in &line.added {
+        for name in &change.added {
             // One copy of a name for both sections, where both are watched.
-            let shared = self.functions.slots().get_key_value(name);
+            let shared = self.functions.values().get_key_value(name);
             fits &= set.insert(shared.map_or(name, |(name, _)| name).clone());
         }
-        self.workers.put(line.id, info);
+        self.workers.put(change.id, info);
         fits
     }
 
     /// A worker joins: if one of its name is missed since an earlier epoch, it is that one.
-    fn lay_ghost(&mut self, line: &WorkerLine) {
-        if let Some(at) = self.ghosts.iter().position(|ghost| ghost.name == line.name) {
-            self.reborn.push((line.id, self.ghosts.swap_remove(at)));
+    fn match_absent_worker(&mut self, change: &WorkerChange) {
+        if let Some(at) = self
+            .absent_workers
+            .iter()
+            .position(|absent| absent.name == change.name)
+        {
+            self.returned_workers
+                .push((change.id, self.absent_workers.swap_remove(at)));
         }
     }
 
@@ -295,19 +301,19 @@ impl Contents {
         self.functions.undo();
         self.workers.undo();
         self.bindings.undo();
-        self.ghosts
-            .extend(self.reborn.drain(..).map(|(_, ghost)| ghost));
+        self.absent_workers
+            .extend(self.returned_workers.drain(..).map(|(_, absent)| absent));
     }
 
     /// The step is whole: what it made different.
-    pub(super) fn commit(&mut self, own: &Own) -> Vec<Change> {
+    pub(super) fn commit(&mut self, own: &OwnEntries) -> Vec<Change> {
         let mut workers = self.workers.commit();
-        for (id, ghost) in self.reborn.drain(..) {
+        for (id, absent) in self.returned_workers.drain(..) {
             let same = |it: &&mut Difference<WorkerInfo>| matches!(&**it, Difference::Added(info) if info.id == id);
             match workers.iter_mut().find(same) {
-                Some(found) => *found = returned(ghost, found),
+                Some(found) => *found = returned(absent, found),
                 // It came and went within one step.
-                None => workers.push(Difference::Removed(stale(ghost))),
+                None => workers.push(Difference::Removed(stale(absent))),
             }
         }
         own.changes(self.functions.commit(), workers, self.bindings.commit())
@@ -320,19 +326,24 @@ impl Contents {
         mut old: Self,
         keep: bool,
         other_epoch: bool,
-        own: &Own,
+        own: &OwnEntries,
     ) -> Vec<Change> {
         let (functions, bindings) = (std::mem::take(&mut old.functions), old.bindings);
         let functions = self
             .functions
-            .replace(functions, |slot| keep && (other_epoch || slot.stale));
+            .replace(functions, |value| keep && (other_epoch || value.stale));
         let bindings = self
             .bindings
-            .replace(bindings, |slot| keep && (other_epoch || slot.stale));
-        let mut ghosts = old.ghosts;
+            .replace(bindings, |value| keep && (other_epoch || value.stale));
+        let mut absent_workers = old.absent_workers;
         let workers = if other_epoch {
-            ghosts.extend(old.workers.slots().values().map(|slot| slot.value.clone()));
-            self.workers.replace(Shelf::default(), |_| false)
+            absent_workers.extend(
+                old.workers
+                    .values()
+                    .values()
+                    .map(|value| value.value.clone()),
+            );
+            self.workers.replace(StagedMap::default(), |_| false)
         } else {
             self.workers.replace(old.workers, |_| false)
         };
@@ -340,11 +351,11 @@ impl Contents {
         // who is not there now is known to be gone.
         let mut by_id: BTreeMap<u64, WorkerInfo> = BTreeMap::new();
         let mut by_name: BTreeMap<Arc<str>, Vec<WorkerInfo>> = BTreeMap::new();
-        for ghost in ghosts {
-            if ghost.epoch == self.epoch {
-                by_id.insert(ghost.id, ghost);
+        for absent in absent_workers {
+            if absent.epoch == self.epoch {
+                by_id.insert(absent.id, absent);
             } else {
-                by_name.entry(ghost.name.clone()).or_default().push(ghost);
+                by_name.entry(absent.name.clone()).or_default().push(absent);
             }
         }
         let known_again = |difference: Difference<WorkerInfo>| {
@@ -353,28 +364,28 @@ impl Contents {
             };
             let namesake = || by_name.get_mut(&info.name).and_then(Vec::pop);
             match by_id.remove(&info.id).or_else(namesake) {
-                Some(ghost) if ghost == *info => None,
-                Some(ghost) => Some(returned(ghost, &difference)),
+                Some(absent) if absent == *info => None,
+                Some(absent) => Some(returned(absent, &difference)),
                 None => Some(difference),
             }
         };
         let mut workers: Vec<_> = workers.into_iter().filter_map(known_again).collect();
         let gone = by_id.into_values();
-        workers.extend(gone.map(|ghost| Difference::Removed(stale(ghost))));
+        workers.extend(gone.map(|absent| Difference::Removed(stale(absent))));
         let missing = by_name.into_values().flatten();
         if keep {
-            self.ghosts = missing.collect();
+            self.absent_workers = missing.collect();
         } else {
-            workers.extend(missing.map(|ghost| Difference::Removed(stale(ghost))));
+            workers.extend(missing.map(|absent| Difference::Removed(stale(absent))));
         }
         own.changes(functions, workers, bindings)
     }
 
     /// Takes away all that is stale.
-    pub(super) fn drop_stale(&mut self, own: &Own) -> Vec<Change> {
-        let ghosts = self.ghosts.drain(..);
-        let workers = ghosts
-            .map(|ghost| Difference::Removed(stale(ghost)))
+    pub(super) fn drop_stale(&mut self, own: &OwnEntries) -> Vec<Change> {
+        let absent_workers = self.absent_workers.drain(..);
+        let workers = absent_workers
+            .map(|absent| Difference::Removed(stale(absent)))
             .collect();
         own.changes(
             self.functions.drop_stale(),
@@ -384,32 +395,32 @@ impl Contents {
     }
 
     pub(super) fn any_stale(&self) -> bool {
-        !self.ghosts.is_empty() || self.functions.any_stale() || self.bindings.any_stale()
+        !self.absent_workers.is_empty() || self.functions.any_stale() || self.bindings.any_stale()
     }
 }
 
-fn stale(ghost: WorkerInfo) -> Slot<WorkerInfo> {
-    Slot {
-        value: ghost,
+fn stale(absent: WorkerInfo) -> StagedValue<WorkerInfo> {
+    StagedValue {
+        value: absent,
         stale: true,
     }
 }
 
 /// A worker that was missed is back. Of another epoch it has another id, so that this is a difference in any case.
-fn returned(ghost: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<WorkerInfo> {
+fn returned(absent: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<WorkerInfo> {
     match added {
-        Difference::Added(info) => Difference::Updated(stale(ghost), info.clone()),
+        Difference::Added(info) => Difference::Updated(stale(absent), info.clone()),
         other => other.clone(),
     }
 }
 
-impl Own {
-    /// A slot as the board shows it.
-    pub(super) fn entry(&self, slot: &Slot<Arc<Function>>, stale: bool) -> Entry {
+impl OwnEntries {
+    /// A value as the board shows it.
+    pub(super) fn entry(&self, value: &StagedValue<Arc<Function>>, stale: bool) -> Entry {
         Entry {
-            own: self.functions.contains(slot.value.shared_name()),
-            function: slot.value.clone(),
-            stale: stale || slot.stale,
+            own: self.functions.contains(value.value.shared_name()),
+            function: value.value.clone(),
+            stale: stale || value.stale,
         }
     }
 
@@ -423,11 +434,11 @@ impl Own {
     }
 
     fn fresh(&self, function: Arc<Function>) -> Entry {
-        let slot = Slot {
+        let value = StagedValue {
             value: function,
             stale: false,
         };
-        self.entry(&slot, false)
+        self.entry(&value, false)
     }
 
     fn changes(

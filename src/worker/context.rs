@@ -2,81 +2,20 @@
 //! connection of its own.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::function::unpack;
-use super::{Client, FunctionError, deadline_after};
+use super::client::Client;
+use super::function::{FunctionError, unpack};
+use super::invocation::Invocation;
 
 /// The call that a handler runs for. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     pub(super) invocation: Arc<Invocation>,
     pub(super) client: Client,
-}
-
-/// A call or a cast that came in, without its arguments.
-#[derive(Debug)]
-pub struct Invocation {
-    /// The function that was called.
-    pub function: Arc<str>,
-    /// The caller's worker id.
-    pub caller: u64,
-    /// The caller's name.
-    pub caller_name: Box<str>,
-    /// Until when the caller waits; `None` for a cast.
-    pub deadline: Option<Instant>,
-    /// What the caller sent along, as it travels.
-    pub headers: Box<[u8]>,
-    /// The event that caused it, if one did.
-    pub event: Option<Box<str>>,
-    pub(super) cancelled: Arc<Signal>,
-}
-
-impl Invocation {
-    /// See [`Context::is_cancelled`].
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.cancelled.is_given()
-    }
-}
-
-/// Something that happens once and may be waited for.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    given: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Signal {
-    pub(super) fn give(&self) {
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn is_given(&self) -> bool {
-        *self.given.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for it at most so long; says whether it is given.
-    fn wait(&self, timeout: Duration) -> bool {
-        let deadline = deadline_after(timeout);
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*given {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            given = self
-                .changed
-                .wait_timeout(given, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
-    }
 }
 
 impl Context {

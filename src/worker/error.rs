@@ -6,9 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::view::ViewError;
 use crate::address::Address;
-use crate::protocol::{DecodeError, Executed, FrameError, NameError};
+use crate::protocol::{DecodeError, Executed, Failure, FrameError, NameError};
 
 /// The engine said no, in its own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +25,17 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<&Failure<'_>> for Refusal {
+    fn from(failure: &Failure<'_>) -> Self {
+        Self {
+            code: failure.code.0.into(),
+            message: failure.message.0.into(),
+            retryable: failure.retryable,
+            executed: failure.executed,
+        }
     }
 }
 
@@ -178,6 +188,12 @@ pub enum Loss {
     Inconsistent(ViewError),
     /// An engine that comes earlier in the list of addresses is back: the worker moves there.
     Moved,
+}
+
+impl From<ViewError> for Loss {
+    fn from(error: ViewError) -> Self {
+        Self::Inconsistent(error)
+    }
 }
 
 impl Loss {
@@ -354,3 +370,56 @@ impl fmt::Display for WaitError {
 }
 
 impl std::error::Error for WaitError {}
+
+/// The engine's stream of changes contradicts itself. The library reports it, reconnects, and asks for
+/// a whole board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ViewError {
+    /// A change begins after the revision that the view stands at: something is missing between.
+    Gap {
+        /// Where the view stands.
+        mine: u64,
+        /// Where the change begins.
+        from: u64,
+        /// Where it ends.
+        to: u64,
+    },
+    /// A step's parts do not belong together: another step began before its last part came.
+    Torn {
+        /// Where the unfinished step ends.
+        unfinished: u64,
+    },
+    /// Something is added that is there, or removed or updated that is not.
+    Mismatch {
+        /// Its name.
+        name: String,
+        /// The revision that says so.
+        revision: u64,
+    },
+    /// A snapshot, or the end of one, that nothing announced.
+    Unannounced,
+}
+
+impl fmt::Display for ViewError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap { mine, from, to } => write!(
+                f,
+                "the board stands at revision {mine}, the next change goes from {from} to {to}: \
+                 something is missing between"
+            ),
+            Self::Torn { unfinished } => write!(
+                f,
+                "the step to revision {unfinished} was not finished before another began"
+            ),
+            Self::Mismatch { name, revision } => write!(
+                f,
+                "revision {revision} changes `{}` in a way that does not fit this board",
+                name.escape_default()
+            ),
+            Self::Unannounced => f.write_str("a snapshot came that nothing announced"),
+        }
+    }
+}
+
+impl std::error::Error for ViewError {}

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Binding, Connection, End, Entry, Loss, Refusal, WorkerInfo};
+use super::entry::{Binding, Entry, WorkerInfo};
+use super::error::{End, Loss, Refusal};
+use super::status::ConnectionInfo;
 
 /// One piece of news.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +13,7 @@ pub enum Notice {
     /// The board changed.
     Step(Step),
     /// The engine said WELCOME. The board is brought up to date next; [`Notice::Synced`] ends that.
-    Connected(Connection),
+    Connected(ConnectionInfo),
     /// The board is right as of this revision, and follows from here on.
     Synced {
         /// The board's revision.

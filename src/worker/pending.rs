@@ -1,51 +1,22 @@
 //! A call that was made and not waited for yet.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::CallError;
-use super::calls::Answer;
-use super::link::Ticket;
-use super::shell::Shell;
+use super::answer::Answer;
+use super::call_error::CallError;
+use super::call_port::CallPort;
+use super::result_slot::ResultSlot;
+use super::ticket::Ticket;
 use crate::protocol::Executed;
 
 /// A call under way. Its drop cancels it.
 #[derive(Debug)]
 #[must_use = "a call that is dropped is cancelled"]
 pub struct PendingCall {
-    pub(super) shell: Arc<Shell>,
+    pub(super) port: Arc<dyn CallPort>,
     pub(super) ticket: Ticket,
-    pub(super) slot: Arc<Slot>,
-}
-
-/// Where a call's end is laid down for the one thread that waits for it.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    end: Mutex<Option<Result<Answer, CallError>>>,
-    there: Condvar,
-}
-
-impl Slot {
-    pub(super) fn put(&self, end: Result<Answer, CallError>) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-        self.there.notify_one();
-    }
-
-    /// Waits for the end until then.
-    fn take(&self, until: Instant) -> Option<Result<Answer, CallError>> {
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if end.is_some() || left.is_zero() {
-                return end.take();
-            }
-            end = self
-                .there
-                .wait_timeout(end, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
+    pub(super) slot: Arc<ResultSlot>,
 }
 
 impl PendingCall {
@@ -61,11 +32,11 @@ impl PendingCall {
 
     fn end(&self) -> Result<Answer, CallError> {
         // Once the link has ended the call, the end lies there.
-        while let Some(until) = self.shell.patience_with(self.ticket) {
+        while let Some(until) = self.port.deadline(self.ticket) {
             if let Some(end) = self.slot.take(until) {
                 return end;
             }
-            self.shell.expire_call(self.ticket);
+            self.port.clone().expire(self.ticket);
         }
         self.slot.take(Instant::now()).unwrap_or_else(|| {
             let executed = Executed::Maybe;
@@ -76,6 +47,6 @@ impl PendingCall {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        self.shell.forget_call(self.ticket);
+        self.port.forget(self.ticket);
     }
 }

@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::context::Context;
+use super::fault::Fault;
 use super::service::Handler;
 use super::serving::Reply;
-use super::{Context, Fault};
 
 /// A handler, to be run once.
 pub(super) struct Job {
@@ -23,19 +24,19 @@ pub(super) struct Job {
 
 /// What the present thread runs, if it is one of a pool's.
 #[derive(Clone, Copy)]
-struct Present {
+struct RunningJob {
     /// Where that pool lies in memory.
     pool: *const Pool,
     is_call: bool,
 }
 
 thread_local! {
-    static PRESENT: Cell<Option<Present>> = const { Cell::new(None) };
+    static RUNNING_JOB: Cell<Option<RunningJob>> = const { Cell::new(None) };
 }
 
 /// What the present thread itself runs for a pool: 0 or 1 of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Own {
+pub(super) struct ThreadJobs {
     pub(super) calls: usize,
     /// Casts included.
     pub(super) jobs: usize,
@@ -46,28 +47,28 @@ pub(super) type Deliver = Box<dyn Fn(Option<Reply>, Result<Vec<u8>, Fault>) + Se
 
 pub(super) struct Pool {
     queue: Mutex<Queue>,
-    more: Condvar,
+    job_added: Condvar,
     threads: usize,
     /// Jobs that wait at the most.
-    bound: usize,
+    max_waiting: usize,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
     running: usize,
-    begun: usize,
-    over: bool,
+    started: usize,
+    closed: bool,
 }
 
 impl Pool {
     /// At most so many threads, and so many jobs that wait for one.
-    pub(super) fn new(threads: usize, bound: usize) -> Self {
+    pub(super) fn new(threads: usize, max_waiting: usize) -> Self {
         Self {
             queue: Mutex::default(),
-            more: Condvar::new(),
+            job_added: Condvar::new(),
             threads,
-            bound,
+            max_waiting,
         }
     }
 
@@ -83,17 +84,17 @@ impl Pool {
         deliver: impl FnOnce() -> Deliver,
     ) -> Result<(), Box<Job>> {
         let mut queue = self.queue();
-        if queue.over || queue.jobs.len() >= self.bound {
+        if queue.closed || queue.jobs.len() >= self.max_waiting {
             return Err(Box::new(job));
         }
-        if queue.running + queue.jobs.len() >= queue.begun && queue.begun < self.threads {
+        if queue.running + queue.jobs.len() >= queue.started && queue.started < self.threads {
             let (pool, deliver) = (self.clone(), deliver());
             let spawned = thread::Builder::new()
                 .name("callboard-serve".to_owned())
                 .spawn(move || pool.run(&deliver));
             match spawned {
-                Ok(_) => queue.begun += 1,
-                Err(error) if queue.begun == 0 => {
+                Ok(_) => queue.started += 1,
+                Err(error) if queue.started == 0 => {
                     log::error!("no thread to serve calls: {error}");
                     return Err(Box::new(job));
                 }
@@ -102,35 +103,35 @@ impl Pool {
         }
         queue.jobs.push_back(job);
         drop(queue);
-        self.more.notify_one();
+        self.job_added.notify_one();
         Ok(())
     }
 
     /// Nothing is run any more; what runs may end.
     pub(super) fn close(&self) {
         let mut queue = self.queue();
-        queue.over = true;
+        queue.closed = true;
         let jobs = std::mem::take(&mut queue.jobs);
         drop(queue);
         // What a handler holds may take its time to be dropped.
         drop(jobs);
-        self.more.notify_all();
+        self.job_added.notify_all();
     }
 
     /// Whether nothing runs or waits, casts included, but for what is the present thread's own.
-    pub(super) fn is_idle_but(&self, own: Own) -> bool {
+    pub(super) fn is_idle_except(&self, thread_jobs: ThreadJobs) -> bool {
         let queue = self.queue();
-        queue.running == own.jobs && queue.jobs.is_empty()
+        queue.running == thread_jobs.jobs && queue.jobs.is_empty()
     }
 
     /// What the present thread runs for this pool. A handler that waited for all would wait for itself.
-    pub(super) fn own(&self) -> Own {
-        match PRESENT.get() {
-            Some(present) if std::ptr::eq(present.pool, self) => Own {
-                calls: usize::from(present.is_call),
+    pub(super) fn thread_jobs(&self) -> ThreadJobs {
+        match RUNNING_JOB.get() {
+            Some(running) if std::ptr::eq(running.pool, self) => ThreadJobs {
+                calls: usize::from(running.is_call),
                 jobs: 1,
             },
-            _ => Own::default(),
+            _ => ThreadJobs::default(),
         }
     }
 
@@ -141,42 +142,42 @@ impl Pool {
                 if let Some(job) = queue.jobs.pop_front() {
                     break job;
                 }
-                if queue.over {
+                if queue.closed {
                     return;
                 }
                 queue = self
-                    .more
+                    .job_added
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner);
             };
             queue.running += 1;
             drop(queue);
             let reply = job.reply;
-            PRESENT.set(Some(Present {
+            RUNNING_JOB.set(Some(RunningJob {
                 pool: self,
                 is_call: reply.is_some(),
             }));
-            let result = run_one(&job);
+            let result = run_job(&job);
             // The handler's own things first: who has the answer may rely on their being gone.
             drop(job);
-            PRESENT.set(None);
+            RUNNING_JOB.set(None);
             self.queue().running -= 1;
             deliver(reply, result);
         }
     }
 }
 
-fn run_one(job: &Job) -> Result<Vec<u8>, Fault> {
+fn run_job(job: &Job) -> Result<Vec<u8>, Fault> {
     let run = || job.handler.run(&job.context, &job.payload);
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let message = what_it_said(&*panic);
+        let message = panic_message(&*panic);
         let name = job.context.function().escape_debug();
         log::error!("the handler of `{name}` panicked: {message}");
         Err(Fault::new("handler_panicked", message))
     })
 }
 
-fn what_it_said(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         text
     } else if let Some(text) = panic.downcast_ref::<String>() {

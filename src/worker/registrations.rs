@@ -1,4 +1,4 @@
-//! What this worker wants to provide and to bind, and how that stands with the engine: the application's orders
+//! What this worker wants to provide and to bind, and how that stands with the engine: the application's operations
 //! until they end, and after every reconnect the registration of all that was accepted before. It
 //! decides what to ask next; it neither reads nor writes.
 //!
@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-use super::entry::BindingName;
-use super::requests::{Asked, Requests, Ticket};
+use super::entry::{Binding, BindingName};
+use super::error::{End, Refusal, RequestError};
+use super::function::Function;
+use super::notice::Notice;
+use super::requests::{Purpose, Requests};
+use super::status::{Offer, Registered, Standing};
+use super::ticket::Ticket;
 use super::view::View;
-use super::{Binding, End, Function, Notice, Offer, Refusal, Registered, RequestError, Standing};
 use crate::protocol::Code;
 
 /// The pause before what was refused after a reconnect is tried again; it doubles up to the last.
@@ -26,14 +30,14 @@ const REBIND_MAX: usize = 1000;
 
 /// Something that the application ordered and that has not ended.
 #[derive(Debug)]
-struct Order {
-    what: What,
+struct Operation {
+    kind: OperationKind,
     /// Nobody waits for its end any more.
     abandoned: bool,
 }
 
 #[derive(Debug)]
-enum What {
+enum OperationKind {
     Register(Vec<Arc<Function>>),
     Unregister(Vec<Arc<str>>),
     Bind(Vec<Binding>),
@@ -63,35 +67,35 @@ pub(super) struct Registrations {
     /// What the engine accepted, and may have to accept again.
     wanted: BTreeMap<Arc<str>, Wanted>,
     /// What it accepted of bindings.
-    bound: BTreeMap<Arc<BindingName>, Binding>,
+    bindings_accepted: BTreeMap<Arc<BindingName>, Binding>,
     /// Of these, what it refused when they were made again.
-    not_bound: BTreeSet<Arc<BindingName>>,
-    orders: BTreeMap<Ticket, Order>,
+    refused_bindings: BTreeSet<Arc<BindingName>>,
+    operations: BTreeMap<Ticket, Operation>,
     ended: HashMap<Ticket, Result<Registered, RequestError>>,
     last_ticket: u64,
     stage: Stage,
-    /// Batches to be registered again, before any order.
+    /// Batches to be registered again, before any operation.
     to_restore: VecDeque<Vec<Arc<str>>>,
-    /// Bindings to be made again, after the functions and before any order.
+    /// Bindings to be made again, after the functions and before any operation.
     to_rebind: VecDeque<Vec<Arc<BindingName>>>,
     /// A request is open.
-    busy: bool,
-    /// The order that was sent last and is unanswered. Over a reconnect: it may have had its effect.
+    request_open: bool,
+    /// The operation that was sent last and is unanswered. Over a reconnect: it may have had its effect.
     in_doubt: Option<Ticket>,
     /// Rights changed while it was: its names may have left the board without it.
-    reformed: bool,
+    rights_changed_meanwhile: bool,
     retry_at: Option<Instant>,
     retry_pause: Option<Duration>,
 }
 
 /// What registering works with.
-pub(super) struct Desk<'a> {
+pub(super) struct Effects<'a> {
     pub(super) requests: &'a mut Requests,
     pub(super) view: &'a mut View,
     pub(super) notices: &'a mut Vec<Notice>,
 }
 
-impl Desk<'_> {
+impl Effects<'_> {
     fn not_restored(&mut self, name: Arc<str>, refusal: Refusal) {
         log::warn!("{name} is not on the board any more: {refusal}");
         self.notices.push(Notice::NotRestored { name, refusal });
@@ -109,96 +113,111 @@ impl Wanted {
     }
 
     /// The engine accepted it before, and refuses it now.
-    fn refuse(&mut self, refusal: Refusal, desk: &mut Desk<'_>) {
+    fn refuse(&mut self, refusal: Refusal, effects: &mut Effects<'_>) {
         let name = self.function.shared_name().clone();
-        desk.view.set_own(&name, false);
+        effects.view.set_own(&name, false);
         let standing = Standing::Refused(refusal.clone());
         if self.standing != standing {
             self.standing = standing;
-            desk.not_restored(name, refusal);
+            effects.not_restored(name, refusal);
         }
     }
 }
 
 impl Registrations {
-    pub(super) fn register(&mut self, functions: Vec<Function>, mut desk: Desk<'_>) -> Ticket {
+    pub(super) fn register(
+        &mut self,
+        functions: Vec<Function>,
+        mut effects: Effects<'_>,
+    ) -> Ticket {
         // Of several definitions of one name the last one holds.
         let by_name: BTreeMap<Arc<str>, Arc<Function>> = functions
             .into_iter()
             .map(|function| (function.shared_name().clone(), Arc::new(function)))
             .collect();
         for name in by_name.keys() {
-            desk.view.set_own(name, true);
+            effects.view.set_own(name, true);
         }
-        self.order(What::Register(by_name.into_values().collect()), &mut desk)
+        self.operation(
+            OperationKind::Register(by_name.into_values().collect()),
+            &mut effects,
+        )
     }
 
-    pub(super) fn unregister(&mut self, names: Vec<Arc<str>>, mut desk: Desk<'_>) -> Ticket {
-        self.order(What::Unregister(names), &mut desk)
+    pub(super) fn unregister(&mut self, names: Vec<Arc<str>>, mut effects: Effects<'_>) -> Ticket {
+        self.operation(OperationKind::Unregister(names), &mut effects)
     }
 
-    pub(super) fn bind(&mut self, bindings: Vec<Binding>, mut desk: Desk<'_>) -> Ticket {
-        self.order(What::Bind(bindings), &mut desk)
+    pub(super) fn bind(&mut self, bindings: Vec<Binding>, mut effects: Effects<'_>) -> Ticket {
+        self.operation(OperationKind::Bind(bindings), &mut effects)
     }
 
-    pub(super) fn unbind(&mut self, bindings: Vec<Binding>, mut desk: Desk<'_>) -> Ticket {
-        self.order(What::Unbind(bindings), &mut desk)
+    pub(super) fn unbind(&mut self, bindings: Vec<Binding>, mut effects: Effects<'_>) -> Ticket {
+        self.operation(OperationKind::Unbind(bindings), &mut effects)
     }
 
-    fn order(&mut self, what: What, desk: &mut Desk<'_>) -> Ticket {
+    fn operation(&mut self, kind: OperationKind, effects: &mut Effects<'_>) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket(self.last_ticket);
         let abandoned = false;
-        self.orders.insert(ticket, Order { what, abandoned });
-        self.ask_next(desk);
+        self.operations
+            .insert(ticket, Operation { kind, abandoned });
+        self.ask_next(effects);
         ticket
     }
 
-    /// Nobody waits for this order's end any more. It is carried out nevertheless.
+    /// Nobody waits for this operation's end any more. It is carried out nevertheless.
     pub(super) fn abandon(&mut self, ticket: Ticket) {
         self.ended.remove(&ticket);
-        if let Some(order) = self.orders.get_mut(&ticket) {
-            order.abandoned = true;
+        if let Some(operation) = self.operations.get_mut(&ticket) {
+            operation.abandoned = true;
         }
     }
 
-    /// How an order ended, if it has; told once.
+    /// How an operation ended, if it has; told once.
     pub(super) fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
         self.ended.remove(&ticket)
     }
 
     /// WELCOME came: registers again what was accepted before, in one batch: one revision step for all
     /// who watch.
-    pub(super) fn restore(&mut self, mut desk: Desk<'_>) {
+    pub(super) fn restore(&mut self, mut effects: Effects<'_>) {
         self.stage = Stage::Restoring;
         self.retry_pause = None;
-        self.begin_again(&mut desk);
+        self.begin_again(&mut effects);
     }
 
     /// What the engine took off the board for want of a right, and what it refused, may be had again now; what it
     /// has may not any more. All is registered again: of what is there already, that changes nothing.
-    pub(super) fn rights_changed(&mut self, mut desk: Desk<'_>) {
+    pub(super) fn rights_changed(&mut self, mut effects: Effects<'_>) {
         if self.stage != Stage::Down {
-            self.reformed = self.in_doubt.is_some();
-            self.begin_again(&mut desk);
+            self.rights_changed_meanwhile = self.in_doubt.is_some();
+            self.begin_again(&mut effects);
         }
     }
 
-    fn begin_again(&mut self, desk: &mut Desk<'_>) {
+    fn begin_again(&mut self, effects: &mut Effects<'_>) {
         // What was just being unregistered shall not come back for a moment.
         let leaving = self.leaving();
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
         self.to_restore = VecDeque::from([staying.cloned().collect()]);
-        let bound: Vec<Arc<BindingName>> = self.bound.keys().cloned().collect();
-        self.to_rebind = bound.chunks(REBIND_MAX).map(<[_]>::to_vec).collect();
-        self.ask_next(desk);
+        let bindings_accepted: Vec<Arc<BindingName>> =
+            self.bindings_accepted.keys().cloned().collect();
+        self.to_rebind = bindings_accepted
+            .chunks(REBIND_MAX)
+            .map(<[_]>::to_vec)
+            .collect();
+        self.ask_next(effects);
     }
 
-    /// What the order that is in doubt unregisters, and may have unregistered.
+    /// What the operation that is in doubt unregisters, and may have unregistered.
     fn leaving(&self) -> &[Arc<str>] {
-        match self.in_doubt.and_then(|ticket| self.orders.get(&ticket)) {
-            Some(Order {
-                what: What::Unregister(names),
+        match self
+            .in_doubt
+            .and_then(|ticket| self.operations.get(&ticket))
+        {
+            Some(Operation {
+                kind: OperationKind::Unregister(names),
                 ..
             }) if names.iter().all(|name| self.wanted.contains_key(name)) => names,
             _ => &[],
@@ -206,19 +225,19 @@ impl Registrations {
     }
 
     /// Asks the next thing, unless something is open.
-    fn ask_next(&mut self, desk: &mut Desk<'_>) {
-        while !self.busy && self.stage != Stage::Down {
+    fn ask_next(&mut self, effects: &mut Effects<'_>) {
+        while !self.request_open && self.stage != Stage::Down {
             if let Some(names) = self.to_restore.pop_front() {
-                self.ask_again(names, desk);
+                self.ask_again(names, effects);
             } else if let Some(keys) = self.to_rebind.pop_front() {
-                self.bind_again(keys, desk);
+                self.bind_again(keys, effects);
             } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
                 // READY says that all is registered again: what one refusal took down with it has had its
-                // second chance, and so has the order whose answer was lost.
+                // second chance, and so has the operation whose answer was lost.
                 self.stage = Stage::Ready;
-                desk.requests.ready(Asked::Ready);
-            } else if let Some((&ticket, _)) = self.orders.first_key_value() {
-                self.send(ticket, desk);
+                effects.requests.ready(Purpose::Ready);
+            } else if let Some((&ticket, _)) = self.operations.first_key_value() {
+                self.send(ticket, effects);
             } else {
                 self.in_doubt = None;
                 if self.stage == Stage::Ready {
@@ -228,100 +247,104 @@ impl Registrations {
         }
     }
 
-    fn ask_again(&mut self, names: Vec<Arc<str>>, desk: &mut Desk<'_>) {
+    fn ask_again(&mut self, names: Vec<Arc<str>>, effects: &mut Effects<'_>) {
         let mut functions = Vec::with_capacity(names.len());
         let mut asked = Vec::with_capacity(names.len());
         for name in names {
             let Some(wanted) = self.wanted.get_mut(&name) else {
                 continue;
             };
-            if let Some(refusal) = desk.requests.entry_refusal(&wanted.function) {
-                wanted.refuse(refusal, desk);
+            if let Some(refusal) = effects.requests.entry_refusal(&wanted.function) {
+                wanted.refuse(refusal, effects);
                 continue;
             }
             functions.push(wanted.function.clone());
             asked.push(name);
         }
         if !functions.is_empty() {
-            self.busy = true;
-            desk.requests.register(&functions, Asked::Restore(asked));
+            self.request_open = true;
+            effects
+                .requests
+                .register(&functions, Purpose::Restore(asked));
         }
     }
 
     /// As many of these as make a part, as they are bound now; the others are next.
-    fn bind_again(&mut self, mut keys: Vec<Arc<BindingName>>, desk: &mut Desk<'_>) {
-        keys.retain(|key| self.bound.contains_key(key));
-        let bound = keys.iter().filter_map(|key| self.bound.get(key));
-        let mut bindings: Vec<Binding> = bound.cloned().collect();
+    fn bind_again(&mut self, mut keys: Vec<Arc<BindingName>>, effects: &mut Effects<'_>) {
+        keys.retain(|key| self.bindings_accepted.contains_key(key));
+        let bindings_accepted = keys
+            .iter()
+            .filter_map(|key| self.bindings_accepted.get(key));
+        let mut bindings: Vec<Binding> = bindings_accepted.cloned().collect();
         if bindings.is_empty() {
             return;
         }
-        let fitting = desk.requests.bindings_of_a_part(&bindings);
+        let fitting = effects.requests.bindings_of_a_part(&bindings);
         bindings.truncate(fitting);
         let rest = keys.split_off(fitting);
         if !rest.is_empty() {
             self.to_rebind.push_front(rest);
         }
-        self.busy = true;
-        desk.requests.bind(&bindings, Asked::Rebind(keys));
+        self.request_open = true;
+        effects.requests.bind(&bindings, Purpose::Rebind(keys));
     }
 
-    /// Sends an order, unless its end is known already.
-    fn send(&mut self, ticket: Ticket, desk: &mut Desk<'_>) {
-        let (wanted, requests) = (&self.wanted, &mut *desk.requests);
-        let known = match &self.orders[&ticket].what {
-            What::Register(functions) => {
+    /// Sends an operation, unless its end is known already.
+    fn send(&mut self, ticket: Ticket, effects: &mut Effects<'_>) {
+        let (wanted, requests) = (&self.wanted, &mut *effects.requests);
+        let known = match &self.operations[&ticket].kind {
+            OperationKind::Register(functions) => {
                 let new = (functions.iter()).filter(|it| !wanted.contains_key(it.shared_name()));
                 let count = wanted.len() + new.count();
                 let too_large = functions.iter().find_map(|it| requests.entry_refusal(it));
                 let refusal = too_large.or_else(|| requests.count_refusal(count));
                 if refusal.is_none() {
-                    requests.register(functions, Asked::Order(ticket));
+                    requests.register(functions, Purpose::Operation(ticket));
                 }
                 refusal.map(Err)
             }
-            What::Unregister(names) => {
+            OperationKind::Unregister(names) => {
                 // The engine has not what it refused, and would refuse the batch for it.
                 let refused = |name| wanted.get(name).is_some_and(Wanted::is_refused);
                 let there = names.iter().filter(|name| !refused(*name)).cloned();
                 let there: Vec<Arc<str>> = there.collect();
                 if there.is_empty() && !names.is_empty() {
-                    Some(Ok(desk.view.revision()))
+                    Some(Ok(effects.view.revision()))
                 } else if let Some(refusal) = requests.names_refusal(&there) {
                     Some(Err(refusal))
                 } else {
-                    requests.unregister(&there, Asked::Order(ticket));
+                    requests.unregister(&there, Purpose::Operation(ticket));
                     None
                 }
             }
-            What::Bind(bindings) => {
+            OperationKind::Bind(bindings) => {
                 let refusal = requests.bindings_refusal(bindings);
                 if refusal.is_none() {
-                    requests.bind(bindings, Asked::Order(ticket));
+                    requests.bind(bindings, Purpose::Operation(ticket));
                 }
                 refusal.map(Err)
             }
-            What::Unbind(bindings) => {
+            OperationKind::Unbind(bindings) => {
                 let refusal = requests.bindings_refusal(bindings);
                 if refusal.is_none() {
-                    requests.unbind(bindings, Asked::Order(ticket));
+                    requests.unbind(bindings, Purpose::Operation(ticket));
                 }
                 refusal.map(Err)
             }
         };
         if let Some(end) = known {
-            self.end_order(ticket, end, desk.view);
+            self.end_order(ticket, end, effects.view);
         } else {
-            self.busy = true;
+            self.request_open = true;
             self.in_doubt = Some(ticket);
-            self.reformed = false;
+            self.rights_changed_meanwhile = false;
         }
     }
 
     /// The connection ended: what was open is asked again over the next.
     pub(super) fn disconnected(&mut self) {
         self.stage = Stage::Down;
-        self.busy = false;
+        self.request_open = false;
         self.to_restore.clear();
         self.to_rebind.clear();
         self.retry_at = None;
@@ -335,43 +358,44 @@ impl Registrations {
     /// A request of ours was answered.
     pub(super) fn answered(
         &mut self,
-        asked: Asked,
+        asked: Purpose,
         answer: Result<u64, Refusal>,
         now: Instant,
         random: &mut impl Rng,
-        mut desk: Desk<'_>,
+        mut effects: Effects<'_>,
     ) {
-        self.busy &= matches!(asked, Asked::Ready | Asked::Drained);
+        self.request_open &= matches!(asked, Purpose::Ready | Purpose::Drain);
         match (asked, answer) {
-            (Asked::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
+            (Purpose::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
             // The engine stops. All this is asked again of the next one.
             (_, Err(refusal)) if *refusal.code == *Code::Draining.as_str() => {
                 self.stage = Stage::Down;
             }
-            (Asked::Order(ticket), answer) => self.end_order(ticket, answer, desk.view),
-            (Asked::Ready, Ok(_)) | (Asked::Call(_) | Asked::Nothing | Asked::Drained, _) => {}
-            (Asked::Rebind(keys), Ok(_)) => {
-                for key in keys.iter().filter(|key| self.not_bound.remove(*key)) {
-                    desk.restored(key.to_string().into());
+            (Purpose::Operation(ticket), answer) => self.end_order(ticket, answer, effects.view),
+            (Purpose::Ready, Ok(_))
+            | (Purpose::Call(_) | Purpose::Cancelled | Purpose::Drain, _) => {}
+            (Purpose::Rebind(keys), Ok(_)) => {
+                for key in keys.iter().filter(|key| self.refused_bindings.remove(*key)) {
+                    effects.restored(key.to_string().into());
                 }
             }
-            (Asked::Rebind(keys), Err(refusal)) => {
-                self.not_rebound(keys, &refusal, &mut desk);
+            (Purpose::Rebind(keys), Err(refusal)) => {
+                self.not_rebound(keys, &refusal, &mut effects);
             }
-            (Asked::Restore(names), Ok(_)) => {
+            (Purpose::Restore(names), Ok(_)) => {
                 for name in names {
                     if let Some(wanted) = self.wanted.get_mut(&name) {
                         let was_refused = wanted.is_refused();
                         wanted.standing = Standing::Listed;
-                        desk.view.set_own(&name, true);
+                        effects.view.set_own(&name, true);
                         if was_refused {
-                            desk.restored(name);
+                            effects.restored(name);
                         }
                     }
                 }
             }
-            (Asked::Restore(names), Err(refusal)) => {
-                self.not_restored(names, &refusal, &mut desk);
+            (Purpose::Restore(names), Err(refusal)) => {
+                self.not_restored(names, &refusal, &mut effects);
                 if refusal.retryable && self.retry_at.is_none() {
                     let pause = self.retry_pause;
                     let pause = pause.map_or(FIRST_RETRY, |pause| (pause * 2).min(LAST_RETRY));
@@ -380,11 +404,16 @@ impl Registrations {
                 }
             }
         }
-        self.ask_next(&mut desk);
+        self.ask_next(&mut effects);
     }
 
     /// A batch that was registered before is refused. One of them is to blame; halve until it is found.
-    fn not_restored(&mut self, mut names: Vec<Arc<str>>, refusal: &Refusal, desk: &mut Desk<'_>) {
+    fn not_restored(
+        &mut self,
+        mut names: Vec<Arc<str>>,
+        refusal: &Refusal,
+        effects: &mut Effects<'_>,
+    ) {
         let whole = *refusal.code == *Code::TooManyWorkers.as_str();
         if names.len() > 1 && !whole {
             let half = names.split_off(names.len() / 2);
@@ -394,7 +423,7 @@ impl Registrations {
         }
         for name in names {
             if let Some(wanted) = self.wanted.get_mut(&name) {
-                wanted.refuse(refusal.clone(), desk);
+                wanted.refuse(refusal.clone(), effects);
             }
         }
     }
@@ -405,7 +434,7 @@ impl Registrations {
         &mut self,
         mut keys: Vec<Arc<BindingName>>,
         refusal: &Refusal,
-        desk: &mut Desk<'_>,
+        effects: &mut Effects<'_>,
     ) {
         if keys.len() > 1 {
             let half = keys.split_off(keys.len() / 2);
@@ -414,8 +443,10 @@ impl Registrations {
             return;
         }
         for key in keys {
-            if self.bound.contains_key(&key) && self.not_bound.insert(key.clone()) {
-                desk.not_restored(key.to_string().into(), refusal.clone());
+            if self.bindings_accepted.contains_key(&key)
+                && self.refused_bindings.insert(key.clone())
+            {
+                effects.not_restored(key.to_string().into(), refusal.clone());
             }
         }
     }
@@ -425,7 +456,7 @@ impl Registrations {
     }
 
     /// Tries again what was refused, if it is time.
-    pub(super) fn retry(&mut self, now: Instant, mut desk: Desk<'_>) {
+    pub(super) fn retry(&mut self, now: Instant, mut effects: Effects<'_>) {
         if self.retry_at.is_none_or(|at| now < at) {
             return;
         }
@@ -438,12 +469,12 @@ impl Registrations {
         });
         let names = refused.map(|(name, _)| name.clone()).collect();
         self.to_restore.push_back(names);
-        self.ask_next(&mut desk);
+        self.ask_next(&mut effects);
     }
 
     fn end_order(&mut self, ticket: Ticket, answer: Result<u64, Refusal>, view: &mut View) {
         self.in_doubt.take_if(|it| *it == ticket);
-        let Some(order) = self.orders.remove(&ticket) else {
+        let Some(operation) = self.operations.remove(&ticket) else {
             return;
         };
         let gone = |name| {
@@ -451,18 +482,18 @@ impl Registrations {
                 .get(name)
                 .is_some_and(|it| it.standing != Standing::Listed)
         };
-        let answer = match (&order.what, answer) {
+        let answer = match (&operation.kind, answer) {
             // An earlier connection's UNREGISTER had its effect, and only its answer was lost. Or its engine
             // died, and this one never had them.
-            (What::Unregister(names), Err(refusal))
+            (OperationKind::Unregister(names), Err(refusal))
                 if *refusal.code == *Code::NotRegistered.as_str() && names.iter().all(gone) =>
             {
                 Ok(view.revision())
             }
             (_, answer) => answer,
         };
-        match (order.what, answer.is_ok()) {
-            (What::Register(functions), true) => {
+        match (operation.kind, answer.is_ok()) {
+            (OperationKind::Register(functions), true) => {
                 for function in functions {
                     view.set_own(function.shared_name(), true);
                     let standing = Standing::Listed;
@@ -470,64 +501,65 @@ impl Registrations {
                     self.wanted.insert(name, Wanted { function, standing });
                 }
             }
-            (What::Register(functions), false) => {
+            (OperationKind::Register(functions), false) => {
                 for function in functions {
                     let name = function.shared_name();
                     view.set_own(name, self.wanted.contains_key(name));
                 }
             }
-            (What::Unregister(names), true) => {
+            (OperationKind::Unregister(names), true) => {
                 for name in names {
                     self.wanted.remove(&name);
                     view.set_own(&name, false);
                 }
             }
-            (What::Bind(bindings), true) => {
+            (OperationKind::Bind(bindings), true) => {
                 for binding in bindings {
-                    self.bound.insert(binding.key.clone(), binding);
+                    self.bindings_accepted.insert(binding.key.clone(), binding);
                 }
             }
-            (What::Unbind(bindings), true) => {
+            (OperationKind::Unbind(bindings), true) => {
                 for binding in bindings {
-                    self.bound.remove(&binding.key);
-                    self.not_bound.remove(&binding.key);
+                    self.bindings_accepted.remove(&binding.key);
+                    self.refused_bindings.remove(&binding.key);
                 }
             }
-            (What::Bind(_) | What::Unbind(_), false) => {}
-            (What::Unregister(mut names), false) => {
+            (OperationKind::Bind(_) | OperationKind::Unbind(_), false) => {}
+            (OperationKind::Unregister(mut names), false) => {
                 // If they were kept from being registered again, they are due now.
-                let due = |it: &Wanted| self.reformed || it.standing == Standing::Pending;
+                let due =
+                    |it: &Wanted| self.rights_changed_meanwhile || it.standing == Standing::Pending;
                 names.retain(|name| self.wanted.get(name).is_some_and(due));
                 self.to_restore.push_back(names);
             }
         }
-        if !order.abandoned {
+        if !operation.abandoned {
             let end = answer.map(|revision| Registered { revision });
             self.ended
                 .insert(ticket, end.map_err(RequestError::Refused));
         }
     }
 
-    /// The worker is over: so are its orders.
+    /// The worker is over: so are its operations.
     pub(super) fn end(&mut self, end: &End) {
         self.disconnected();
-        for (ticket, order) in std::mem::take(&mut self.orders) {
-            if !order.abandoned {
+        for (ticket, operation) in std::mem::take(&mut self.operations) {
+            if !operation.abandoned {
                 self.ended
                     .insert(ticket, Err(RequestError::Ended(end.clone())));
             }
         }
     }
 
-    /// What is wanted, by name; orders that have not ended included.
+    /// What is wanted, by name; operations that have not ended included.
     pub(super) fn offers(&self) -> Vec<Offer> {
         let mut offers: BTreeMap<&str, Offer> = BTreeMap::new();
         for (name, wanted) in &self.wanted {
             let (function, standing) = (wanted.function.clone(), wanted.standing.clone());
             offers.insert(name, Offer { function, standing });
         }
-        for order in self.orders.values() {
-            if let What::Register(functions) = &order.what {
+        for operation in self.operations.values() {
+            if let OperationKind::Register(functions) = &operation.kind {
                 for function in functions {
                     let offer = Offer {
                         function: function.clone(),

@@ -6,24 +6,23 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::Wish;
-use super::entry::BindingName;
-use super::{Binding, Fault, Function, Refusal};
+use super::entry::{Binding, BindingName};
+use super::error::Refusal;
+use super::fault::Fault;
+use super::function::Function;
+use super::outgoing_call::OutgoingCall;
+use super::ticket::Ticket;
 use crate::protocol::{
     Bin, Bind, BindingKey, Call, CallOptions, Cancel, Cast, CastOptions, Code, Emit, EmitOptions,
     Executed, Failure, FailureOptions, MAX_ELEMENTS, MAX_FRAME_CEILING, NoExtensions, Outcome,
     OutcomeOptions, Ready, Register, Text, Unbind, Unregister, WorkerLimits,
 };
 
-/// Names one request of the application, across reconnects. Never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(super) u64);
-
 /// What a request of this connection was for.
 #[derive(Debug, PartialEq)]
-pub(super) enum Asked {
+pub(super) enum Purpose {
     /// The application's own registration, or its opposite.
-    Order(Ticket),
+    Operation(Ticket),
     /// Functions that are registered again.
     Restore(Vec<Arc<str>>),
     /// All is registered again.
@@ -33,9 +32,9 @@ pub(super) enum Asked {
     /// A call or an event of the application.
     Call(Ticket),
     /// A call that was given up: its answer is nobody's.
-    Nothing,
+    Cancelled,
     /// All that the engine sent before it took note of our DRAIN has come.
-    Drained,
+    Drain,
 }
 
 /// Bytes of a part of a registration. Small enough that a heartbeat does not wait long behind it.
@@ -49,14 +48,14 @@ const DEFINITION_OVERHEAD: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    open: HashMap<u64, Asked>,
+    open: HashMap<u64, Purpose>,
     last_id: u64,
     /// Frames to be written, in order.
     pub(super) out: Vec<u8>,
     /// Bytes of this connection that were given away to be written.
     pub(super) written: u64,
     /// GOODBYE was said, and ends here in `out`.
-    said_last: Option<usize>,
+    goodbye_end: Option<usize>,
     limits: WorkerLimits,
 }
 
@@ -71,29 +70,29 @@ impl Requests {
         self.open.clear();
         self.out = Vec::new();
         self.written = 0;
-        self.said_last = None;
+        self.goodbye_end = None;
     }
 
     /// Adds the last frame of the connection.
-    pub(super) fn say_last(&mut self, frame: &[u8]) {
-        self.drop_unheard();
-        if self.said_last.is_none() {
+    pub(super) fn append_goodbye(&mut self, frame: &[u8]) {
+        self.drop_after_goodbye();
+        if self.goodbye_end.is_none() {
             self.out.extend_from_slice(frame);
-            self.said_last = Some(self.out.len());
+            self.goodbye_end = Some(self.out.len());
         }
     }
 
     /// Drops what was added behind the last frame: nobody would read it.
-    fn drop_unheard(&mut self) {
-        if let Some(end) = self.said_last {
+    fn drop_after_goodbye(&mut self) {
+        if let Some(end) = self.goodbye_end {
             self.out.truncate(end);
         }
     }
 
     /// Moves the bytes that are to be written to the end of `into`.
     pub(super) fn take_output(&mut self, into: &mut Vec<u8>) {
-        self.drop_unheard();
-        self.said_last = self.said_last.map(|_| 0);
+        self.drop_after_goodbye();
+        self.goodbye_end = self.goodbye_end.map(|_| 0);
         self.written += self.out.len() as u64;
         if into.is_empty() {
             mem::swap(into, &mut self.out);
@@ -103,7 +102,7 @@ impl Requests {
     }
 
     /// A request ended: what was it for?
-    pub(super) fn take(&mut self, id: u64) -> Option<Asked> {
+    pub(super) fn take(&mut self, id: u64) -> Option<Purpose> {
         self.open.remove(&id)
     }
 
@@ -112,14 +111,14 @@ impl Requests {
         self.open.is_empty()
     }
 
-    fn ask(&mut self, asked: Asked) -> u64 {
+    fn open_request(&mut self, purpose: Purpose) -> u64 {
         self.last_id += 1;
-        self.open.insert(self.last_id, asked);
+        self.open.insert(self.last_id, purpose);
         self.last_id
     }
 
-    pub(super) fn register(&mut self, functions: &[Arc<Function>], asked: Asked) -> u64 {
-        let id = self.ask(asked);
+    pub(super) fn register(&mut self, functions: &[Arc<Function>], purpose: Purpose) -> u64 {
+        let id = self.open_request(purpose);
         let most = self.max_frame().min(PART_BYTES).saturating_sub(64);
         let mut rest = functions;
         loop {
@@ -145,8 +144,8 @@ impl Requests {
         }
     }
 
-    pub(super) fn unregister(&mut self, names: &[Arc<str>], asked: Asked) -> u64 {
-        let id = self.ask(asked);
+    pub(super) fn unregister(&mut self, names: &[Arc<str>], purpose: Purpose) -> u64 {
+        let id = self.open_request(purpose);
         Unregister {
             id,
             names: names.iter().map(|name| Text(name)).collect(),
@@ -156,8 +155,8 @@ impl Requests {
         id
     }
 
-    pub(super) fn ready(&mut self, asked: Asked) {
-        let id = self.ask(asked);
+    pub(super) fn ready(&mut self, purpose: Purpose) {
+        let id = self.open_request(purpose);
         Ready {
             id,
             ext: NoExtensions {},
@@ -165,8 +164,8 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    pub(super) fn bind(&mut self, bindings: &[Binding], asked: Asked) {
-        let id = self.ask(asked);
+    pub(super) fn bind(&mut self, bindings: &[Binding], purpose: Purpose) {
+        let id = self.open_request(purpose);
         Bind {
             id,
             bindings: bindings.iter().map(Binding::to_wire).collect(),
@@ -175,8 +174,8 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    pub(super) fn unbind(&mut self, bindings: &[Binding], asked: Asked) {
-        let id = self.ask(asked);
+    pub(super) fn unbind(&mut self, bindings: &[Binding], purpose: Purpose) {
+        let id = self.open_request(purpose);
         let key = |it| BindingKey {
             event: Text(Binding::event(it)),
             function: Text(it.function()),
@@ -191,13 +190,13 @@ impl Requests {
     }
 
     /// Calls a function, which has `left` for it.
-    pub(super) fn call(&mut self, wish: &Wish, left: Duration, asked: Asked) -> u64 {
-        let id = self.ask(asked);
-        let options = &wish.options;
+    pub(super) fn call(&mut self, call: &OutgoingCall, left: Duration, purpose: Purpose) -> u64 {
+        let id = self.open_request(purpose);
+        let options = &call.options;
         Call {
             id,
-            function: Text(&wish.name),
-            payload: Bin(&wish.payload),
+            function: Text(&call.name),
+            payload: Bin(&call.payload),
             ext: CallOptions {
                 // A call of less than a millisecond has one.
                 timeout_ms: Some((left.as_millis() as u64).max(1)),
@@ -211,14 +210,14 @@ impl Requests {
         id
     }
 
-    pub(super) fn emit(&mut self, wish: &Wish, asked: Asked) -> u64 {
-        let id = self.ask(asked);
+    pub(super) fn emit(&mut self, call: &OutgoingCall, purpose: Purpose) -> u64 {
+        let id = self.open_request(purpose);
         Emit {
             id,
-            event: Text(&wish.name),
-            payload: Bin(&wish.payload),
+            event: Text(&call.name),
+            payload: Bin(&call.payload),
             ext: EmitOptions {
-                headers: Bin(&wish.options.headers),
+                headers: Bin(&call.options.headers),
             },
         }
         .encode(&mut self.out);
@@ -239,8 +238,8 @@ impl Requests {
 
     /// The answer to a call is of no use any more. It still comes.
     pub(super) fn cancel(&mut self, id: u64) {
-        if let Some(asked) = self.open.get_mut(&id) {
-            *asked = Asked::Nothing;
+        if let Some(purpose) = self.open.get_mut(&id) {
+            *purpose = Purpose::Cancelled;
             let ext = NoExtensions {};
             Cancel { id, ext }.encode(&mut self.out);
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::function::{pack, unpack};
-use super::{Context, Fault, Function};
+use super::context::Context;
+use super::fault::Fault;
+use super::function::{Function, pack, unpack};
 use crate::protocol::Code;
 
 /// What runs when a function is called: the arguments' bytes in, the result's out.

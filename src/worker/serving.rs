@@ -6,8 +6,9 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Fault;
-use super::context::{Invocation, Signal};
+use super::deadline::deadline_from;
+use super::fault::Fault;
+use super::invocation::{Cancellation, Invocation};
 use super::requests::Requests;
 use crate::protocol::{Cast, Code, Invoke};
 
@@ -33,7 +34,7 @@ pub struct Reply {
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     connection: u64,
-    open: HashMap<u64, Arc<Signal>>,
+    open: HashMap<u64, Arc<Cancellation>>,
     work: Vec<Work>,
 }
 
@@ -51,7 +52,7 @@ impl Serving {
             let fault = Fault::new(Code::Overloaded.as_str(), message).retry_later();
             return requests.answer(invoke.id, Err(fault.not_executed()));
         }
-        let cancelled = Arc::new(Signal::default());
+        let cancelled = Arc::new(Cancellation::default());
         self.open.insert(invoke.id, cancelled.clone());
         let time = Duration::from_millis(invoke.timeout_ms);
         let headers = invoke.ext.headers.0;
@@ -60,7 +61,7 @@ impl Serving {
                 function: invoke.function.0.into(),
                 caller: invoke.ext.caller,
                 caller_name: invoke.ext.caller_name.0.into(),
-                deadline: Some(now + time.min(Duration::from_secs(365 * 24 * 3600))),
+                deadline: Some(deadline_from(now, time)),
                 headers: headers.into(),
                 event: None,
                 cancelled,
@@ -93,15 +94,15 @@ impl Serving {
 
     /// CANCEL came. An answer is owed nevertheless.
     pub(super) fn cancelled(&self, id: u64) {
-        if let Some(signal) = self.open.get(&id) {
-            signal.give();
+        if let Some(cancellation) = self.open.get(&id) {
+            cancellation.cancel();
         }
     }
 
     /// Tells every handler to stop.
     pub(super) fn cancel_all(&self) {
-        for signal in self.open.values() {
-            signal.give();
+        for cancellation in self.open.values() {
+            cancellation.cancel();
         }
     }
 

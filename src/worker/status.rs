@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attempt, End};
+use super::error::{Attempt, End, Refusal};
+use super::function::Function;
 use crate::address::Address;
 
 /// How the connection stands.
@@ -16,14 +17,14 @@ pub enum Status {
         attempts: Vec<Attempt>,
     },
     /// The engine said WELCOME.
-    Connected(Connection),
+    Connected(ConnectionInfo),
     /// The worker is over.
     Ended(End),
 }
 
 /// A connection, from WELCOME on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// Where the engine was reached.
     pub address: Address,
     /// This worker's id; unique within the epoch, and kept through a takeover.
@@ -55,7 +56,7 @@ pub struct Registered {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offer {
     /// Its definition.
-    pub function: Arc<super::Function>,
+    pub function: Arc<Function>,
     /// How it stands.
     pub standing: Standing,
 }
@@ -69,5 +70,5 @@ pub enum Standing {
     Pending,
     /// The engine accepted it once, and refused it after a reconnect. It is tried again: after a pause
     /// if the refusal is retryable, with the next connection in any case.
-    Refused(super::Refusal),
+    Refused(Refusal),
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::Loss;
+use super::error::Loss;
 use crate::address::Address;
 
 /// To make a connection to one of a host's addresses.
@@ -106,12 +106,12 @@ impl Transport {
     fn limit_read(&self, deadline: Option<Instant>) -> io::Result<()> {
         let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let wait = wait.map(|it| it.max(Duration::from_millis(1)));
-        let mut told = self
+        let mut kernel_timeout = self
             .read_timeout
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match (wait, *told) {
-            (Some(wait), Some(told)) if told <= wait => return Ok(()),
+        match (wait, *kernel_timeout) {
+            (Some(wait), Some(kernel_timeout)) if kernel_timeout <= wait => return Ok(()),
             (None, Some(_)) => return Ok(()),
             _ => {}
         }
@@ -119,7 +119,7 @@ impl Transport {
             Stream::Tcp(socket) => socket.set_read_timeout(wait)?,
             Stream::Unix(socket) => socket.set_read_timeout(wait)?,
         }
-        *told = wait;
+        *kernel_timeout = wait;
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl Transport {
 
     /// Ends both directions: whoever reads or writes here at the moment stops. That it was closed
     /// already is no error.
-    pub(super) fn shut(&self) {
+    pub(super) fn close(&self) {
         let _ = self.shutdown(Shutdown::Both);
     }
 

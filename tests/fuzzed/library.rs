@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use callboard::address::Address;
 use callboard::protocol::{Bin, Inbox, MAX_FRAME_CEILING, Message, Welcome};
-use callboard::worker::link::{Aim, Identity, Link, Reply, Ticket, Wish};
+use callboard::worker::link::{CallKind, Identity, Link, OutgoingCall, Reply, Ticket};
 use callboard::worker::{Binding, CallOptions, End, Fault, Function, Loss, Watch};
 
 use super::cursor::Cursor;
@@ -332,11 +332,11 @@ impl Hall {
         if shape & 2 == 2 {
             options = options.idempotent();
         }
-        let wish = Wish {
-            what: if shape & 4 == 4 {
-                Aim::Event
+        let wish = OutgoingCall {
+            kind: if shape & 4 == 4 {
+                CallKind::Event
             } else {
-                Aim::Function
+                CallKind::Function
             },
             name: "a1".into(),
             payload,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use callboard::address::Address;
-use callboard::worker::link::{Aim, Identity, Link, Wish};
+use callboard::worker::link::{CallKind, Identity, Link, OutgoingCall};
 use callboard::worker::{Binding, CallOptions, Function, Watch};
 
 use super::cursor::Cursor;
@@ -47,15 +47,15 @@ pub fn record(has_credentials: bool) -> Recording {
     assert!(first.is_ok() && bound.is_ok());
     it.exchange();
     let patient = CallOptions::new().wait().idempotent();
-    it.call(1, Aim::Function, "a1", &CallOptions::new());
-    it.call(2, Aim::Function, "a2", &patient);
+    it.call(1, CallKind::Function, "a1", &CallOptions::new());
+    it.call(2, CallKind::Function, "a2", &patient);
     it.call(
         1,
-        Aim::Function,
+        CallKind::Function,
         "engine::functions::list",
         &CallOptions::new(),
     );
-    it.call(2, Aim::Event, "tick", &CallOptions::new());
+    it.call(2, CallKind::Event, "tick", &CallOptions::new());
     let cast = it.links[1].cast("a2", b"\xc0", b"\x80");
     assert!(cast.is_ok());
     for _ in 0..4 {
@@ -63,7 +63,7 @@ pub fn record(has_credentials: bool) -> Recording {
     }
     // Its session is taken over by its own next connection.
     it.reconnect(0, 3);
-    it.call(1, Aim::Function, "a1", &patient);
+    it.call(1, CallKind::Function, "a1", &patient);
     for _ in 0..3 {
         it.exchange();
     }
@@ -122,9 +122,9 @@ impl Recorder {
         recorder
     }
 
-    fn call(&mut self, who: usize, what: Aim, name: &str, options: &CallOptions) {
-        let wish = Wish {
-            what,
+    fn call(&mut self, who: usize, kind: CallKind, name: &str, options: &CallOptions) {
+        let wish = OutgoingCall {
+            kind,
             name: name.into(),
             // An empty map: the arguments of the engine's own functions, too.
             payload: vec![0x80],

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callboard::worker::link::{Aim, Wish};
+use callboard::worker::link::{CallKind, OutgoingCall};
 use callboard::worker::{Binding, CallOptions, Function};
 
 use crate::book::Kind;
@@ -178,8 +178,8 @@ fn call(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
         errand.payload.0.clone()
     };
     errand.builtin = builtin;
-    let wish = Wish {
-        what: Aim::Function,
+    let wish = OutgoingCall {
+        kind: CallKind::Function,
         name: name.as_str().into(),
         payload,
         options,
@@ -224,8 +224,8 @@ fn emit(worker: &mut Worker, scene: &mut Scene<'_>) {
     let options = CallOptions::new()
         .timeout(Duration::from_micros(timeout))
         .headers_bytes(errand.headers.clone());
-    let wish = Wish {
-        what: Aim::Event,
+    let wish = OutgoingCall {
+        kind: CallKind::Event,
         name: event.into(),
         payload: errand.payload.0.clone(),
         options,
@@ -261,8 +261,8 @@ pub(crate) fn call_now(worker: &mut Worker, number: usize, scene: &mut Scene<'_>
     if let Some(id) = errand.pinned {
         options = options.worker(id);
     }
-    let wish = Wish {
-        what: Aim::Function,
+    let wish = OutgoingCall {
+        kind: CallKind::Function,
         name: (&*errand.name).into(),
         payload: errand.payload.0.clone(),
         options,

@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use callboard::worker::{Cause, Connection, Function, Loss, Notice, Standing, Status};
+use callboard::worker::{Cause, ConnectionInfo, Function, Loss, Notice, Standing, Status};
 
 use super::proxy::Proxy;
 use super::*;
 
-fn await_connected(changes: &mut Changes) -> Connection {
+fn await_connected(changes: &mut Changes) -> ConnectionInfo {
     await_notice(changes, |notice| match notice {
         Notice::Connected(connection) => Some(connection),
         _ => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use callboard::worker::{Cause, Change, Connection, Loss, Snapshot, Step};
+use callboard::worker::{Cause, Change, ConnectionInfo, Loss, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
 use super::providers::Providers;
@@ -50,7 +50,7 @@ impl Lines {
 }
 
 impl Reporter for Lines {
-    fn connected(&mut self, connection: &Connection) -> Result<(), Failure> {
+    fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure> {
         let fields = json!({
             "address": connection.address.to_string(),
             "engine": &*connection.engine,

@@ -5,7 +5,9 @@ mod lines;
 mod people;
 mod providers;
 
-use callboard::worker::{Board, Change, Connection, Loss, Notice, Snapshot, Status, Step, Watch};
+use callboard::worker::{
+    Board, Change, ConnectionInfo, Loss, Notice, Snapshot, Status, Step, Watch,
+};
 
 use super::engine::{self, Target};
 use super::exit::{Exit, Failure};
@@ -64,7 +66,7 @@ fn flags() -> Vec<Flag> {
 /// Shows what happens.
 trait Reporter {
     /// The connection stands, for the first time or again.
-    fn connected(&mut self, connection: &Connection) -> Result<(), Failure>;
+    fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure>;
 
     /// The board as it is, all of it.
     fn board(&mut self, board: &Snapshot, providers: &Providers) -> Result<(), Failure>;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use callboard::worker::{Cause, Change, Connection, Entry, Loss, Snapshot, Step, WorkerInfo};
+use callboard::worker::{Cause, Change, ConnectionInfo, Entry, Loss, Snapshot, Step, WorkerInfo};
 
 use super::providers::Providers;
 use super::{Reporter, Shown, Sort, sort};
@@ -181,7 +181,7 @@ impl People {
 }
 
 impl Reporter for People {
-    fn connected(&mut self, connection: &Connection) -> Result<(), Failure> {
+    fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure> {
         let engine = text::visible(&connection.engine).into_owned();
         let Some(gone) = self.gone.take() else {
             let heading = format!("engine \"{engine}\" at {}", connection.address);

@@ -2,12 +2,13 @@
 //! and of those that come in.
 
 use super::*;
-use crate::worker::calls::{Aim, Answer, Wish};
+use crate::worker::answer::Answer;
+use crate::worker::outgoing_call::{CallKind, OutgoingCall};
 use crate::worker::{Binding, CallError, CallOptions, Fault};
 
-fn wish(name: &str, options: &CallOptions) -> Wish {
-    Wish {
-        what: Aim::Function,
+fn call(name: &str, options: &CallOptions) -> OutgoingCall {
+    OutgoingCall {
+        kind: CallKind::Function,
         name: name.into(),
         payload: vec![1],
         options: options.clone(),
@@ -46,7 +47,7 @@ fn ends(bench: &mut Bench) -> Vec<Result<Answer, CallError>> {
 }
 
 fn begin(bench: &mut Bench, name: &str, options: &CallOptions) -> Ticket {
-    bench.link.call(wish(name, options), bench.now).unwrap()
+    bench.link.call(call(name, options), bench.now).unwrap()
 }
 
 #[test]
@@ -196,9 +197,9 @@ fn too_large_a_payload_is_not_sent() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
     bench.written();
-    let mut wish = wish("f", &CallOptions::new());
-    wish.payload = vec![0; 90_001];
-    bench.link.call(wish, bench.now).unwrap();
+    let mut call = call("f", &CallOptions::new());
+    call.payload = vec![0; 90_001];
+    bench.link.call(call, bench.now).unwrap();
     let error = ends(&mut bench).pop().unwrap().unwrap_err();
     assert!(matches!(
         error,
@@ -223,9 +224,9 @@ fn an_answer_goes_over_the_connection_of_its_call_or_nowhere() {
         id: 4,
         ext: NoExtensions {},
     };
-    assert!(!second.invocation.cancelled.is_given());
+    assert!(!second.invocation.cancelled.is_cancelled());
     bench.hear(&cancel.to_frame()).unwrap();
-    assert!(second.invocation.cancelled.is_given());
+    assert!(second.invocation.cancelled.is_cancelled());
     bench.drop_connection();
     bench.up_and_ready(2);
     bench.written();

@@ -1,102 +1,68 @@
-//! Calls through the shell, both ways: those that the application makes, with the threads that wait for
+//! Calls through the runtime, both ways: those that the application makes, with the threads that wait for
 //! them, and those that come in, with the handlers that run for them. What becomes of them is decided
 //! in the link.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::calls::{Aim, Wish};
-use super::context::Context;
-use super::link::Ticket;
-use super::pending::{PendingCall, Slot};
-use super::pool::Job;
-use super::service::{Handler, Service};
-use super::serving::{Reply, Work};
-use super::shell::{CLOSE_TIMEOUT, Shell, State};
-use super::{CallError, CallOptions, Client, Fault, Registered, RequestError, deadline_after};
+use super::{CLOSE_TIMEOUT, Runtime, State};
 use crate::protocol::Code;
+use crate::worker::call_error::CallError;
+use crate::worker::call_port::CallPort;
+use crate::worker::client::Client;
+use crate::worker::context::Context;
+use crate::worker::deadline::deadline_after;
+use crate::worker::error::RequestError;
+use crate::worker::fault::Fault;
+use crate::worker::outgoing_call::OutgoingCall;
+use crate::worker::pool::{Deliver, Job};
+use crate::worker::result_slot::ResultSlot;
+use crate::worker::service::{Handler, Service};
+use crate::worker::serving::{Reply, Work};
+use crate::worker::status::Registered;
+use crate::worker::ticket::Ticket;
 
-impl Shell {
-    pub(super) fn begin_call(
-        self: &Arc<Self>,
-        function: &str,
-        payload: Vec<u8>,
-        options: &CallOptions,
-    ) -> Result<PendingCall, CallError> {
-        self.begin(Aim::Function, function, payload, options)
-    }
-
-    pub(super) fn begin_emit(
-        self: &Arc<Self>,
-        event: &str,
-        payload: Vec<u8>,
-        options: &CallOptions,
-    ) -> Result<PendingCall, CallError> {
-        self.begin(Aim::Event, event, payload, options)
-    }
-
-    fn begin(
-        self: &Arc<Self>,
-        what: Aim,
-        name: &str,
-        payload: Vec<u8>,
-        options: &CallOptions,
-    ) -> Result<PendingCall, CallError> {
-        let wish = Wish {
-            what,
-            name: name.into(),
-            payload,
-            options: options.clone(),
-        };
-        let slot = Arc::new(Slot::default());
+impl CallPort for Runtime {
+    fn begin(self: Arc<Self>, call: OutgoingCall) -> Result<(Ticket, Arc<ResultSlot>), CallError> {
+        let slot = Arc::new(ResultSlot::default());
         let mut state = self.state();
-        let ticket = state.link.call(wish, Instant::now())?;
+        let ticket = state.link.call(call, Instant::now())?;
         state.waiting.insert(ticket, slot.clone());
         // It may have ended already.
-        self.hand_out(&mut state);
+        self.dispatch(&mut state);
         self.send(state);
-        Ok(PendingCall {
-            shell: self.clone(),
-            ticket,
-            slot,
-        })
+        Ok((ticket, slot))
     }
 
-    pub(super) fn cast(
-        &self,
-        function: &str,
-        payload: &[u8],
-        headers: &[u8],
-    ) -> Result<(), CallError> {
+    fn cast(&self, function: &str, payload: &[u8], headers: &[u8]) -> Result<(), CallError> {
         let mut state = self.state();
         state.link.cast(function, payload, headers)?;
         self.send(state);
         Ok(())
     }
 
-    /// Until when to wait for a call; `None` once its end is laid down.
-    pub(super) fn patience_with(&self, ticket: Ticket) -> Option<Instant> {
+    fn deadline(&self, ticket: Ticket) -> Option<Instant> {
         self.state().link.patience(ticket)
     }
 
-    /// Ends a call if its time is over.
-    pub(super) fn expire_call(self: &Arc<Self>, ticket: Ticket) {
+    fn expire(self: Arc<Self>, ticket: Ticket) {
         let mut state = self.state();
         state.link.expire_call(ticket, Instant::now());
-        self.hand_out(&mut state);
+        self.dispatch(&mut state);
         self.send(state);
     }
 
-    /// Nobody waits for a call any more.
-    pub(super) fn forget_call(&self, ticket: Ticket) {
+    fn forget(&self, ticket: Ticket) {
         let mut state = self.state();
         state.waiting.remove(&ticket);
         state.link.forget_call(ticket);
         self.send(state);
     }
+}
 
+impl Runtime {
     /// Orders the registration of functions, and has their handlers ready before the first call.
-    pub(super) fn register(
+    pub(in crate::worker) fn register(
         self: &Arc<Self>,
         services: Vec<Service>,
     ) -> Result<Registered, RequestError> {
@@ -113,7 +79,7 @@ impl Shell {
             functions.push(function);
         }
         drop(state);
-        let result = self.order(|link| link.register(functions));
+        let result = self.run_operation(|link| link.register(functions));
         // After a timeout the library goes on trying.
         if matches!(&result, Err(error) if !matches!(error, RequestError::Timeout(_))) {
             let mut state = self.state();
@@ -127,8 +93,11 @@ impl Shell {
         result
     }
 
-    pub(super) fn unregister(&self, names: &[Arc<str>]) -> Result<Registered, RequestError> {
-        let result = self.order(|link| link.unregister(names.to_vec()));
+    pub(in crate::worker) fn unregister(
+        &self,
+        names: &[Arc<str>],
+    ) -> Result<Registered, RequestError> {
+        let result = self.run_operation(|link| link.unregister(names.to_vec()));
         if result.is_ok() {
             let mut state = self.state();
             let gone: Vec<_> = (names.iter())
@@ -147,7 +116,7 @@ impl Shell {
     }
 
     /// Passes on what the link has: ends to those who wait for them, work to the pool.
-    pub(super) fn hand_out(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
+    pub(super) fn dispatch(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         for (ticket, end) in state.link.take_ended_calls() {
             if let Some(slot) = state.waiting.remove(&ticket) {
                 slot.put(end);
@@ -183,9 +152,9 @@ impl Shell {
             reply,
         };
         let deliver = || {
-            let shell = self.clone();
-            let deliver = move |reply, result| shell.deliver(reply, result);
-            Box::new(deliver) as super::pool::Deliver
+            let runtime = self.clone();
+            let deliver = move |reply, result| runtime.deliver(reply, result);
+            Box::new(deliver) as Deliver
         };
         if let Err(job) = self.pool.push(job, deliver) {
             match job.reply {
@@ -217,7 +186,7 @@ impl Shell {
     }
 
     /// Leaves the board and waits for what is in flight. Says whether all of it was answered.
-    pub(super) fn drain(&self, timeout: Duration) -> bool {
+    pub(in crate::worker) fn drain(&self, timeout: Duration) -> bool {
         let deadline = deadline_after(timeout);
         // An engine that does not answer is not waited for longer than at the close.
         let last_call = deadline.min(deadline_after(CLOSE_TIMEOUT));
@@ -227,12 +196,12 @@ impl Shell {
         }
         state.link.drain();
         self.send(state);
-        let own = self.pool.own();
+        let own = self.pool.thread_jobs();
         let mut state = self.state();
         loop {
             let now = Instant::now();
             let (open, more) = state.link.in_flight();
-            let idle = open <= own.calls && self.pool.is_idle_but(own);
+            let idle = open <= own.calls && self.pool.is_idle_except(own);
             let more = more && now < last_call;
             if idle && !more {
                 return true;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A value, and whether it is known to be out of date.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Slot<V> {
+pub(super) struct StagedValue<V> {
     pub(super) value: V,
     pub(super) stale: bool,
 }
@@ -15,49 +15,49 @@ pub(super) struct Slot<V> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Difference<V> {
     Added(V),
-    Removed(Slot<V>),
-    Updated(Slot<V>, V),
+    Removed(StagedValue<V>),
+    Updated(StagedValue<V>, V),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Shelf<K, V> {
-    slots: BTreeMap<K, Slot<V>>,
+pub(super) struct StagedMap<K, V> {
+    values: BTreeMap<K, StagedValue<V>>,
     /// What the step under way has touched, as it was before.
-    touched: BTreeMap<K, Option<Slot<V>>>,
+    touched: BTreeMap<K, Option<StagedValue<V>>>,
 }
 
-impl<K, V> Default for Shelf<K, V> {
+impl<K, V> Default for StagedMap<K, V> {
     fn default() -> Self {
         Self {
-            slots: BTreeMap::new(),
+            values: BTreeMap::new(),
             touched: BTreeMap::new(),
         }
     }
 }
 
-impl<K: Ord + Clone, V: Clone + PartialEq> Shelf<K, V> {
-    pub(super) fn slots(&self) -> &BTreeMap<K, Slot<V>> {
-        &self.slots
+impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
+    pub(super) fn values(&self) -> &BTreeMap<K, StagedValue<V>> {
+        &self.values
     }
 
     /// Whether this is there and not stale: what the engine believes us to have.
     pub(super) fn has(&self, key: &K) -> bool {
-        self.slots.get(key).is_some_and(|slot| !slot.stale)
+        self.values.get(key).is_some_and(|value| !value.stale)
     }
 
     /// Sets a value, fresh.
     pub(super) fn put(&mut self, key: K, value: V) {
-        let slot = Slot {
+        let value = StagedValue {
             value,
             stale: false,
         };
-        let before = self.slots.insert(key.clone(), slot);
+        let before = self.values.insert(key.clone(), value);
         self.touched.entry(key).or_insert(before);
     }
 
     /// Takes a value away, if it is there.
     pub(super) fn take(&mut self, key: &K) {
-        if let Some(before) = self.slots.remove(key) {
+        if let Some(before) = self.values.remove(key) {
             self.touched.entry(key.clone()).or_insert(Some(before));
         }
     }
@@ -66,8 +66,8 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Shelf<K, V> {
     pub(super) fn undo(&mut self) {
         for (key, before) in std::mem::take(&mut self.touched) {
             match before {
-                Some(slot) => drop(self.slots.insert(key, slot)),
-                None => drop(self.slots.remove(&key)),
+                Some(value) => drop(self.values.insert(key, value)),
+                None => drop(self.values.remove(&key)),
             }
         }
     }
@@ -77,7 +77,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Shelf<K, V> {
     pub(super) fn commit(&mut self) -> Vec<Difference<V>> {
         std::mem::take(&mut self.touched)
             .into_iter()
-            .filter_map(|(key, before)| difference(before, self.slots.get(&key)))
+            .filter_map(|(key, before)| difference(before, self.values.get(&key)))
             .collect()
     }
 
@@ -86,20 +86,20 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Shelf<K, V> {
     pub(super) fn replace(
         &mut self,
         old: Self,
-        keep: impl Fn(&Slot<V>) -> bool,
+        keep: impl Fn(&StagedValue<V>) -> bool,
     ) -> Vec<Difference<V>> {
         self.touched.clear();
         let mut differences = Vec::new();
-        let mut old = old.slots;
-        for (key, slot) in &self.slots {
-            differences.extend(difference(old.remove(key), Some(slot)));
+        let mut old = old.values;
+        for (key, value) in &self.values {
+            differences.extend(difference(old.remove(key), Some(value)));
         }
-        for (key, mut slot) in old {
-            if keep(&slot) {
-                slot.stale = true;
-                self.slots.insert(key, slot);
+        for (key, mut value) in old {
+            if keep(&value) {
+                value.stale = true;
+                self.values.insert(key, value);
             } else {
-                differences.push(Difference::Removed(slot));
+                differences.push(Difference::Removed(value));
             }
         }
         differences
@@ -107,22 +107,22 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Shelf<K, V> {
 
     /// Takes away all that is stale.
     pub(super) fn drop_stale(&mut self) -> Vec<Difference<V>> {
-        let all = std::mem::take(&mut self.slots).into_iter();
-        let (stale, fresh): (Vec<_>, Vec<_>) = all.partition(|(_, slot)| slot.stale);
-        self.slots = fresh.into_iter().collect();
-        let gone = stale.into_iter().map(|(_, slot)| slot);
+        let all = std::mem::take(&mut self.values).into_iter();
+        let (stale, fresh): (Vec<_>, Vec<_>) = all.partition(|(_, value)| value.stale);
+        self.values = fresh.into_iter().collect();
+        let gone = stale.into_iter().map(|(_, value)| value);
         gone.map(Difference::Removed).collect()
     }
 
     /// Whether anything is stale.
     pub(super) fn any_stale(&self) -> bool {
-        self.slots.values().any(|slot| slot.stale)
+        self.values.values().any(|value| value.stale)
     }
 }
 
 fn difference<V: Clone + PartialEq>(
-    before: Option<Slot<V>>,
-    after: Option<&Slot<V>>,
+    before: Option<StagedValue<V>>,
+    after: Option<&StagedValue<V>>,
 ) -> Option<Difference<V>> {
     match (before, after) {
         (None, Some(new)) => Some(Difference::Added(new.value.clone())),

@@ -9,6 +9,7 @@ use crate::protocol::{
     Changes, Definition, Failure, FailureOptions, Invoke, InvokeOptions, Outcome, OutcomeOptions,
     Resync, Rights, Sections, Synced, WelcomeOptions, WorkerLimits,
 };
+use crate::worker::error::ViewError;
 use std::sync::Arc;
 
 use crate::worker::{Binding, Function, Offer, Registered, RequestError, Standing};

@@ -3,20 +3,25 @@
 
 use std::time::Instant;
 
-use super::{CallEnd, Draining, Link, Phase, Reply, Ticket, Wish, Work};
-use crate::protocol::{Code, Drain, Executed, Failure};
-use crate::worker::requests::{Asked, unsupported};
-use crate::worker::{CallError, Fault, Refusal};
+use super::{DrainState, Link, LinkState};
+use crate::protocol::{Code, Drain, Executed};
+use crate::worker::answer::CallEnd;
+use crate::worker::call_error::CallError;
+use crate::worker::fault::Fault;
+use crate::worker::outgoing_call::OutgoingCall;
+use crate::worker::requests::{Purpose, unsupported};
+use crate::worker::serving::{Reply, Work};
+use crate::worker::ticket::Ticket;
 
 impl Link {
     /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
     /// [`Link::patience`] how long.
-    pub fn call(&mut self, wish: Wish, now: Instant) -> Result<Ticket, CallError> {
+    pub fn call(&mut self, call: OutgoingCall, now: Instant) -> Result<Ticket, CallError> {
         if let Some(end) = self.end.clone() {
             let executed = Executed::No;
             return Err(CallError::Ended { end, executed });
         }
-        Ok(self.calls.begin(wish, now, &mut self.requests))
+        Ok(self.calls.begin(call, now, &mut self.requests))
     }
 
     /// Sends a cast, if there is a connection.
@@ -30,7 +35,7 @@ impl Link {
         if let Some(end) = self.end.clone() {
             return Err(CallError::Ended { end, executed });
         }
-        if !matches!(self.phase, Phase::Up(_)) {
+        if !matches!(self.state, LinkState::Up(_)) {
             return Err(CallError::ConnectionLost { executed });
         }
         let (bytes, limit) = (payload.len(), self.requests.max_payload());
@@ -89,13 +94,13 @@ impl Link {
     /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
     /// more, not even after a reconnect.
     pub fn drain(&mut self) {
-        if self.draining == Draining::No {
-            self.draining = Draining::Confirmed;
-            if matches!(self.phase, Phase::Up(_)) {
-                self.draining = Draining::Asked;
+        if self.draining == DrainState::No {
+            self.draining = DrainState::Confirmed;
+            if matches!(self.state, LinkState::Up(_)) {
+                self.draining = DrainState::Purpose;
                 Drain::default().encode(&mut self.requests.out);
                 // Its answer comes behind every call that was routed here before.
-                self.requests.ready(Asked::Drained);
+                self.requests.ready(Purpose::Drain);
             }
         }
     }
@@ -103,13 +108,13 @@ impl Link {
     /// Whether DRAIN was said.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining != Draining::No
+        self.draining != DrainState::No
     }
 
     /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
     #[must_use]
     pub fn in_flight(&self) -> (usize, bool) {
-        let more = self.draining == Draining::Asked;
+        let more = self.draining == DrainState::Purpose;
         (self.serving.in_flight(), more)
     }
 
@@ -117,27 +122,4 @@ impl Link {
     pub fn cancel_serving(&self) {
         self.serving.cancel_all();
     }
-}
-
-pub(super) fn refusal_of(failure: &Failure<'_>) -> Refusal {
-    Refusal {
-        code: failure.code.0.into(),
-        message: failure.message.0.into(),
-        retryable: failure.retryable,
-        executed: failure.executed,
-    }
-}
-
-/// Why a call failed, by who says so.
-pub(super) fn error_of(failure: &Failure<'_>) -> CallError {
-    if !failure.ext.from_function {
-        return CallError::Engine(refusal_of(failure));
-    }
-    CallError::Function(Fault {
-        code: failure.code.0.into(),
-        message: failure.message.0.into(),
-        retryable: failure.retryable,
-        executed: failure.executed,
-        details: failure.ext.details.0.into(),
-    })
 }

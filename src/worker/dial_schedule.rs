@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
-use super::{Attempt, End, Loss};
+use super::error::{Attempt, End, Loss};
 use crate::address::Address;
 use crate::protocol::Code;
 
@@ -21,7 +21,7 @@ const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum DialStep {
     /// Try this address.
     Try(usize),
     /// Do nothing until then.
@@ -31,7 +31,7 @@ pub(super) enum Turn {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Candidate {
     address: Address,
     /// The engine there asked not to be tried before.
     not_before: Option<Instant>,
@@ -42,81 +42,81 @@ struct Place {
 }
 
 #[derive(Debug)]
-pub(super) struct Route {
-    places: Vec<Place>,
+pub(super) struct DialSchedule {
+    candidates: Vec<Candidate>,
     cursor: usize,
     round_at: Instant,
     pause: Duration,
     /// Give up after one round.
-    once: bool,
+    single_round: bool,
 }
 
-impl Route {
-    pub(super) fn new(addresses: Vec<Address>, once: bool, now: Instant) -> Self {
-        let places = addresses.into_iter().map(|address| Place {
+impl DialSchedule {
+    pub(super) fn new(addresses: Vec<Address>, single_round: bool, now: Instant) -> Self {
+        let candidates = addresses.into_iter().map(|address| Candidate {
             address,
             not_before: None,
             last: None,
             tried: false,
         });
         Self {
-            places: places.collect(),
+            candidates: candidates.collect(),
             cursor: 0,
             round_at: now,
             pause: FIRST_PAUSE,
-            once,
+            single_round,
         }
     }
 
     pub(super) fn address(&self, index: usize) -> &Address {
-        &self.places[index].address
+        &self.candidates[index].address
     }
 
     /// What came of the latest attempts, in order of preference.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
-        let tried = self.places.iter().filter_map(|place| {
-            let (address, loss) = (place.address.clone(), place.last.clone()?);
+        let tried = self.candidates.iter().filter_map(|candidate| {
+            let (address, loss) = (candidate.address.clone(), candidate.last.clone()?);
             Some(Attempt { address, loss })
         });
         tried.collect()
     }
 
-    pub(super) fn next(&mut self, now: Instant, random: &mut impl Rng) -> Turn {
+    pub(super) fn next(&mut self, now: Instant, random: &mut impl Rng) -> DialStep {
         if now < self.round_at {
-            return Turn::Wait(self.round_at);
+            return DialStep::Wait(self.round_at);
         }
-        while let Some(place) = self.places.get_mut(self.cursor) {
-            if place.not_before.is_none_or(|at| at <= now) {
-                place.tried = true;
-                return Turn::Try(self.cursor);
+        while let Some(candidate) = self.candidates.get_mut(self.cursor) {
+            if candidate.not_before.is_none_or(|at| at <= now) {
+                candidate.tried = true;
+                return DialStep::Try(self.cursor);
             }
             self.cursor += 1;
         }
         if let Some(end) = self.end_of_round() {
-            return Turn::Stop(end);
+            return DialStep::Stop(end);
         }
         // Who asked to be tried at a certain time is tried then, and not when the others are.
         let asked = self
-            .places
+            .candidates
             .iter()
             .filter(|it| !it.tried)
             .filter_map(|it| it.not_before)
             .min();
-        let any_tried = self.places.iter().any(|it| it.tried);
+        let any_tried = self.candidates.iter().any(|it| it.tried);
         let at = match asked {
             Some(at) if !any_tried => at,
             Some(at) => at.min(now + self.next_pause(random)),
             None => now + self.next_pause(random),
         };
         self.begin_round(at);
-        Turn::Wait(self.round_at)
+        DialStep::Wait(self.round_at)
     }
 
     fn begin_round(&mut self, at: Instant) {
         self.round_at = at;
         self.cursor = 0;
-        for place in &mut self.places {
-            place.tried = false;
+        for candidate in &mut self.candidates {
+            candidate.tried = false;
         }
     }
 
@@ -129,16 +129,16 @@ impl Route {
     /// Each address was tried, and none is any good: is that for ever?
     fn end_of_round(&self) -> Option<End> {
         let mut last = None;
-        for place in &self.places {
-            match &place.last {
+        for candidate in &self.candidates {
+            match &candidate.last {
                 Some(Loss::Goodbye {
                     refusal,
                     before_welcome: true,
                     ..
-                }) if place.tried && !refusal.retryable => {
+                }) if candidate.tried && !refusal.retryable => {
                     last = Some(End::Refused(refusal.clone()));
                 }
-                _ => return self.once.then_some(End::Unconnected),
+                _ => return self.single_round.then_some(End::Unconnected),
             }
         }
         last
@@ -152,21 +152,21 @@ impl Route {
 
     /// WELCOME came: from now on the worker comes back for as long as it lives.
     pub(super) fn welcomed(&mut self) {
-        self.once = false;
+        self.single_round = false;
     }
 
-    /// A connection ended that had held for `held`.
+    /// A connection ended that had held for `lasted`.
     pub(super) fn lost(
         &mut self,
         index: usize,
         loss: Loss,
-        held: Duration,
+        lasted: Duration,
         now: Instant,
         random: &mut impl Rng,
     ) {
         let moved = loss == Loss::Moved;
         self.note(index, loss, now);
-        if held >= GOOD_AFTER || moved {
+        if lasted >= GOOD_AFTER || moved {
             self.pause = FIRST_PAUSE;
         }
         let pause = if moved {
@@ -181,12 +181,12 @@ impl Route {
     }
 
     fn note(&mut self, index: usize, loss: Loss, now: Instant) {
-        let place = &mut self.places[index];
-        place.not_before = match &loss {
+        let candidate = &mut self.candidates[index];
+        candidate.not_before = match &loss {
             Loss::Goodbye { retry_after, .. } => retry_after.map(|wait| now + wait),
             _ => None,
         };
-        place.last = Some(loss);
+        candidate.last = Some(loss);
     }
 }
 
@@ -209,9 +209,12 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    fn route(addresses: &str, once: bool, now: Instant) -> (Route, StdRng) {
+    fn schedule(addresses: &str, single_round: bool, now: Instant) -> (DialSchedule, StdRng) {
         let addresses = Address::parse_list(addresses).unwrap();
-        (Route::new(addresses, once, now), StdRng::from_seed([1; 32]))
+        (
+            DialSchedule::new(addresses, single_round, now),
+            StdRng::from_seed([1; 32]),
+        )
     }
 
     fn goodbye(code: Code, retry_after: Option<Duration>) -> Loss {
@@ -222,9 +225,9 @@ mod tests {
         }
     }
 
-    fn wait(turn: &Turn, now: Instant) -> Duration {
+    fn wait(turn: &DialStep, now: Instant) -> Duration {
         match turn {
-            Turn::Wait(at) => *at - now,
+            DialStep::Wait(at) => *at - now,
             other => panic!("{other:?}"),
         }
     }
@@ -232,14 +235,14 @@ mod tests {
     #[test]
     fn addresses_are_tried_in_order_and_then_after_growing_pauses() {
         let mut now = Instant::now();
-        let (mut route, mut random) = route("a:1,b:1", false, now);
+        let (mut schedule, mut random) = schedule("a:1,b:1", false, now);
         let mut pauses = Vec::new();
         for _ in 0..12 {
             for index in 0..2 {
-                assert_eq!(route.next(now, &mut random), Turn::Try(index));
-                route.failed(index, Loss::NobodyListens, now);
+                assert_eq!(schedule.next(now, &mut random), DialStep::Try(index));
+                schedule.failed(index, Loss::NobodyListens, now);
             }
-            let pause = wait(&route.next(now, &mut random), now);
+            let pause = wait(&schedule.next(now, &mut random), now);
             now += pause;
             pauses.push(pause);
         }
@@ -250,29 +253,29 @@ mod tests {
                 .windows(3)
                 .all(|it| it[2] >= it[0] || it[2] >= LAST_PAUSE / 2)
         );
-        assert_eq!(route.attempts().len(), 2);
+        assert_eq!(schedule.attempts().len(), 2);
     }
 
     #[test]
     fn a_lost_connection_is_sought_again_within_50_ms() {
         let now = Instant::now();
-        let (mut route, mut random) = route("a:1", false, now);
+        let (mut schedule, mut random) = schedule("a:1", false, now);
         for seed in 0..100 {
             let mut jitter = StdRng::seed_from_u64(seed);
-            route.lost(0, Loss::Closed, Duration::from_secs(60), now, &mut jitter);
+            schedule.lost(0, Loss::Closed, Duration::from_secs(60), now, &mut jitter);
             let at_the_latest = now + FIRST_PAUSE;
-            assert_eq!(route.next(at_the_latest, &mut random), Turn::Try(0));
+            assert_eq!(schedule.next(at_the_latest, &mut random), DialStep::Try(0));
         }
     }
 
     #[test]
     fn connections_that_do_not_last_are_sought_ever_more_slowly() {
         let now = Instant::now();
-        let (mut route, mut random) = route("a:1", false, now);
+        let (mut schedule, mut random) = schedule("a:1", false, now);
         for _ in 0..10 {
-            route.lost(0, Loss::Closed, Duration::from_millis(10), now, &mut random);
+            schedule.lost(0, Loss::Closed, Duration::from_millis(10), now, &mut random);
         }
-        assert!(wait(&route.next(now, &mut random), now) >= LAST_PAUSE / 2);
+        assert!(wait(&schedule.next(now, &mut random), now) >= LAST_PAUSE / 2);
     }
 
     #[test]
@@ -280,7 +283,7 @@ mod tests {
         let now = Instant::now();
         let later = Duration::from_secs(3);
         let stopping = goodbye(Code::ShuttingDown, Some(later));
-        let (mut alone, mut random) = route("a:1", false, now);
+        let (mut alone, mut random) = schedule("a:1", false, now);
         alone.lost(
             0,
             stopping.clone(),
@@ -292,46 +295,49 @@ mod tests {
         let mut at = after_pause;
         for _ in 0..100 {
             match alone.next(at, &mut random) {
-                Turn::Wait(until) => at = until,
-                Turn::Try(_) => break,
-                Turn::Stop(end) => panic!("{end}"),
+                DialStep::Wait(until) => at = until,
+                DialStep::Try(_) => break,
+                DialStep::Stop(end) => panic!("{end}"),
             }
         }
         assert_eq!(at, now + later);
-        let (mut two, mut random) = route("a:1,b:1", false, now);
+        let (mut two, mut random) = schedule("a:1,b:1", false, now);
         two.lost(0, stopping, Duration::from_secs(60), now, &mut random);
-        assert_eq!(two.next(after_pause, &mut random), Turn::Try(1));
+        assert_eq!(two.next(after_pause, &mut random), DialStep::Try(1));
     }
 
     #[test]
     fn only_refusals_from_everywhere_that_waiting_does_not_change_are_final() {
         let now = Instant::now();
-        let (mut first, mut random) = route("a:1,b:1", false, now);
+        let (mut first, mut random) = schedule("a:1,b:1", false, now);
         let refused = goodbye(Code::UnsupportedVersion, None);
         first.failed(0, refused.clone(), now);
-        assert_eq!(first.next(now, &mut random), Turn::Try(1));
+        assert_eq!(first.next(now, &mut random), DialStep::Try(1));
         first.failed(1, Loss::NobodyListens, now);
         let next_round = now + wait(&first.next(now, &mut random), now);
         for index in 0..2 {
-            assert_eq!(first.next(next_round, &mut random), Turn::Try(index));
+            assert_eq!(first.next(next_round, &mut random), DialStep::Try(index));
             first.failed(index, refused.clone(), next_round);
         }
         let end = End::Refused(refusal(Code::UnsupportedVersion, ""));
-        assert_eq!(first.next(next_round, &mut random), Turn::Stop(end));
-        let (mut busy, mut random) = route("a:1", false, now);
+        assert_eq!(first.next(next_round, &mut random), DialStep::Stop(end));
+        let (mut busy, mut random) = schedule("a:1", false, now);
         busy.next(now, &mut random);
         busy.failed(0, goodbye(Code::TooManyConnections, None), now);
-        assert!(matches!(busy.next(now, &mut random), Turn::Wait(_)));
+        assert!(matches!(busy.next(now, &mut random), DialStep::Wait(_)));
     }
 
     #[test]
     fn one_round_is_enough_for_who_wants_one_only() {
         let now = Instant::now();
-        let (mut route, mut random) = route("a:1,b:1", true, now);
+        let (mut schedule, mut random) = schedule("a:1,b:1", true, now);
         for index in 0..2 {
-            assert_eq!(route.next(now, &mut random), Turn::Try(index));
-            route.failed(index, Loss::NobodyListens, now);
+            assert_eq!(schedule.next(now, &mut random), DialStep::Try(index));
+            schedule.failed(index, Loss::NobodyListens, now);
         }
-        assert_eq!(route.next(now, &mut random), Turn::Stop(End::Unconnected));
+        assert_eq!(
+            schedule.next(now, &mut random),
+            DialStep::Stop(End::Unconnected)
+        );
     }
 }

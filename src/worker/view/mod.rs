@@ -3,15 +3,19 @@
 //! snapshot runs, and tells what each step made different. It has no clock: the time comes in, a
 //! deadline goes out.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contents::{Contents, Fit, Line, Own};
-use super::entry::BindingName;
-use super::{Binding, Cause, Change, Entry, Snapshot, Step, WorkerInfo};
+use super::contents::{Contents, EntryChange, Fit, OwnEntries};
+use super::entry::{Binding, BindingName, Entry, WorkerInfo};
+pub use super::error::ViewError;
+use super::notice::{Cause, Change, Step};
+use super::snapshot::Snapshot;
 use crate::protocol::Sections;
 
 /// The view.
@@ -23,15 +27,15 @@ pub struct View {
     /// Of the contents; `None` before there were any.
     origin: Option<Origin>,
     /// The contents are not to be resumed from.
-    distrusted: bool,
+    needs_snapshot: bool,
     /// Of the connection.
     current: Origin,
-    phase: Phase,
+    state: SyncState,
     /// Parts of a step whose last part has not come yet.
-    parts: Option<Parts>,
+    partial_step: Option<PartialStep>,
     stale_since: Option<Instant>,
     settle_at: Option<Instant>,
-    own: Own,
+    own: OwnEntries,
 }
 
 /// Where contents come from, as HELLO's resume point wants it.
@@ -44,7 +48,7 @@ pub struct Origin {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum SyncState {
     /// No connection, or no WELCOME yet.
     Offline,
     /// After WELCOME: RESYNC must come.
@@ -52,23 +56,23 @@ enum Phase {
     /// After a WELCOME that resumes: changes come, then SYNCED.
     Resuming,
     /// After RESYNC, until SYNCED.
-    Staging(Box<Staging>),
+    Staging(Box<StagedBoard>),
     /// The view is right as of its revision.
     Live,
 }
 
 #[derive(Debug)]
-struct Staging {
+struct StagedBoard {
     contents: Contents,
     revision: u64,
     reason: Arc<str>,
 }
 
 #[derive(Debug)]
-struct Parts {
+struct PartialStep {
     from: u64,
     to: u64,
-    lines: Vec<Line>,
+    changes: Vec<EntryChange>,
 }
 
 impl View {
@@ -80,13 +84,13 @@ impl View {
             contents: Contents::default(),
             revision: 0,
             origin: None,
-            distrusted: false,
+            needs_snapshot: false,
             current: Origin::default(),
-            phase: Phase::Offline,
-            parts: None,
+            state: SyncState::Offline,
+            partial_step: None,
             stale_since: Some(now),
             settle_at: None,
-            own: Own::default(),
+            own: OwnEntries::default(),
         }
     }
 
@@ -112,36 +116,36 @@ impl View {
         if !self.watching {
             self.origin = Some(self.current.clone());
             self.revision = revision;
-            self.phase = Phase::Live;
+            self.state = SyncState::Live;
             self.stale_since = None;
         } else if resumed {
             self.origin = Some(self.current.clone());
-            self.phase = Phase::Resuming;
+            self.state = SyncState::Resuming;
         } else {
-            self.phase = Phase::Announced;
+            self.state = SyncState::Announced;
         }
     }
 
     /// The connection ended. The view stays as it is, stale from now on.
     pub fn lose(&mut self, now: Instant) {
-        self.phase = Phase::Offline;
-        self.parts = None;
+        self.state = SyncState::Offline;
+        self.partial_step = None;
         self.stale_since.get_or_insert(now);
     }
 
     /// The contents are not to be trusted: ask for all of them with the next HELLO.
     pub fn distrust(&mut self) {
-        self.distrusted = true;
+        self.needs_snapshot = true;
     }
 
     /// A RESYNC came: a board that replaces this one follows.
     pub fn resync(&mut self, revision: u64, reason: &str, now: Instant) -> Result<(), ViewError> {
-        if !self.watching || matches!(self.phase, Phase::Offline) {
+        if !self.watching || matches!(self.state, SyncState::Offline) {
             return Err(ViewError::Unannounced);
         }
-        self.parts = None;
+        self.partial_step = None;
         self.stale_since.get_or_insert(now);
-        self.phase = Phase::Staging(Box::new(Staging {
+        self.state = SyncState::Staging(Box::new(StagedBoard {
             contents: Contents::of(self.current.epoch),
             revision,
             reason: reason.into(),
@@ -151,12 +155,12 @@ impl View {
 
     /// A SNAPSHOT chunk came.
     pub fn snapshot(&mut self, sections: &Sections<'_>) -> Result<(), ViewError> {
-        let Phase::Staging(staging) = &mut self.phase else {
+        let SyncState::Staging(staging) = &mut self.state else {
             return Err(ViewError::Unannounced);
         };
         staging
             .contents
-            .apply(Line::all_of(sections), Fit::Loose, staging.revision)
+            .apply(EntryChange::all_of(sections), Fit::Loose, staging.revision)
     }
 
     /// A CHANGES frame came. Once its step is whole and it made a visible difference, this is it.
@@ -167,16 +171,16 @@ impl View {
         more: bool,
         sections: &Sections<'_>,
     ) -> Result<Option<Step>, ViewError> {
-        let mine = match &self.phase {
-            Phase::Offline | Phase::Announced => return Err(ViewError::Unannounced),
-            Phase::Staging(staging) => staging.revision,
-            Phase::Resuming | Phase::Live => self.revision,
+        let mine = match &self.state {
+            SyncState::Offline | SyncState::Announced => return Err(ViewError::Unannounced),
+            SyncState::Staging(staging) => staging.revision,
+            SyncState::Resuming | SyncState::Live => self.revision,
         };
-        if let Some(parts) = &self.parts
-            && (parts.from, parts.to) != (from, to)
+        if let Some(partial_step) = &self.partial_step
+            && (partial_step.from, partial_step.to) != (from, to)
         {
             return Err(ViewError::Torn {
-                unfinished: parts.to,
+                unfinished: partial_step.to,
             });
         }
         if to <= mine {
@@ -185,26 +189,26 @@ impl View {
         if from > mine {
             return Err(ViewError::Gap { mine, from, to });
         }
-        let parts = self.parts.get_or_insert(Parts {
+        let partial_step = self.partial_step.get_or_insert(PartialStep {
             from,
             to,
-            lines: Vec::new(),
+            changes: Vec::new(),
         });
-        parts.lines.extend(Line::all_of(sections));
+        partial_step.changes.extend(EntryChange::all_of(sections));
         if more {
             return Ok(None);
         }
-        let lines = self
-            .parts
+        let changes = self
+            .partial_step
             .take()
-            .map(|parts| parts.lines)
+            .map(|partial_step| partial_step.changes)
             .unwrap_or_default();
-        if let Phase::Staging(staging) = &mut self.phase {
-            staging.contents.apply(lines, Fit::Loose, to)?;
+        if let SyncState::Staging(staging) = &mut self.state {
+            staging.contents.apply(changes, Fit::Loose, to)?;
             staging.revision = to;
             return Ok(None);
         }
-        self.contents.apply(lines, Fit::Exact, to)?;
+        self.contents.apply(changes, Fit::Exact, to)?;
         self.revision = to;
         let changes = self.contents.commit(&self.own);
         Ok(step(mine, to, Cause::Pushed, changes))
@@ -213,19 +217,19 @@ impl View {
     /// A SYNCED came: the view is right as of `revision`. At most two steps: the difference that a
     /// replaced board makes, and what was kept too long meanwhile.
     pub fn synced(&mut self, revision: u64, now: Instant) -> Result<Vec<Step>, ViewError> {
-        if let Some(parts) = &self.parts {
+        if let Some(partial_step) = &self.partial_step {
             return Err(ViewError::Torn {
-                unfinished: parts.to,
+                unfinished: partial_step.to,
             });
         }
         let mut steps = Vec::new();
-        match std::mem::replace(&mut self.phase, Phase::Live) {
-            phase @ (Phase::Offline | Phase::Announced) => {
-                self.phase = phase;
+        match std::mem::replace(&mut self.state, SyncState::Live) {
+            state @ (SyncState::Offline | SyncState::Announced) => {
+                self.state = state;
                 return Err(ViewError::Unannounced);
             }
-            Phase::Resuming | Phase::Live => self.revision = self.revision.max(revision),
-            Phase::Staging(staging) => {
+            SyncState::Resuming | SyncState::Live => self.revision = self.revision.max(revision),
+            SyncState::Staging(staging) => {
                 let from = self.revision;
                 let old = std::mem::replace(&mut self.contents, staging.contents);
                 let keep = self.settle_at.is_some_and(|at| now < at);
@@ -234,7 +238,7 @@ impl View {
                 let changes = self.contents.replace(old, keep, other_epoch, &self.own);
                 self.revision = staging.revision.max(revision);
                 self.origin = Some(self.current.clone());
-                self.distrusted = false;
+                self.needs_snapshot = false;
                 let reason = staging.reason;
                 steps.extend(step(
                     from,
@@ -251,7 +255,7 @@ impl View {
 
     /// A PING or PONG came: all changes up to `revision` that the watch covers were sent before it.
     pub fn bookmark(&mut self, revision: u64) {
-        if matches!(self.phase, Phase::Live) && self.parts.is_none() {
+        if matches!(self.state, SyncState::Live) && self.partial_step.is_none() {
             self.revision = self.revision.max(revision);
         }
     }
@@ -259,7 +263,8 @@ impl View {
     /// When [`View::settle`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.settle_at.filter(|_| matches!(self.phase, Phase::Live))
+        self.settle_at
+            .filter(|_| matches!(self.state, SyncState::Live))
     }
 
     /// If the time is over that a restarted engine gives workers to come back: removes what did not.
@@ -285,14 +290,14 @@ impl View {
         let origin = self
             .origin
             .as_ref()
-            .filter(|_| self.watching && !self.distrusted)?;
+            .filter(|_| self.watching && !self.needs_snapshot)?;
         Some((origin, self.revision))
     }
 
     /// Whether the view is right as of its revision and follows.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Live)
+        matches!(self.state, SyncState::Live)
     }
 
     /// Since when the view may be behind.
@@ -310,7 +315,7 @@ impl View {
     /// How many functions there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.contents.functions.slots().len()
+        self.contents.functions.values().len()
     }
 
     /// Whether there are none.
@@ -322,49 +327,49 @@ impl View {
     /// Whether there is a function of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.contents.functions.slots().contains_key(name)
+        self.contents.functions.values().contains_key(name)
     }
 
     /// The function of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Entry> {
-        let slot = self.contents.functions.slots().get(name)?;
-        Some(self.own.entry(slot, self.stale_since.is_some()))
+        let value = self.contents.functions.values().get(name)?;
+        Some(self.own.entry(value, self.stale_since.is_some()))
     }
 
     /// All functions whose names begin with this, in order.
     pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = Entry> {
         let stale = self.stale_since.is_some();
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        let range = self.contents.functions.slots().range::<str, _>(from);
+        let range = self.contents.functions.values().range::<str, _>(from);
         range
             .take_while(move |(name, _)| name.starts_with(prefix))
-            .map(move |(_, slot)| self.own.entry(slot, stale))
+            .map(move |(_, value)| self.own.entry(value, stale))
     }
 
     /// The workers, by id; those that have not come back to a restarted engine at the end.
     pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> {
         let stale = self.stale_since.is_some();
-        let there = self.contents.workers.slots().values();
-        let there = there.map(move |slot| WorkerInfo {
+        let there = self.contents.workers.values().values();
+        let there = there.map(move |value| WorkerInfo {
             stale,
-            ..self.own.worker(&slot.value, false)
+            ..self.own.worker(&value.value, false)
         });
         there.chain(
             self.contents
-                .ghosts
+                .absent_workers
                 .iter()
-                .map(|ghost| self.own.worker(ghost, true)),
+                .map(|absent| self.own.worker(absent, true)),
         )
     }
 
     /// The bindings, by event, function and id.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> {
         let stale = self.stale_since.is_some();
-        let slots: &BTreeMap<Arc<BindingName>, _> = self.contents.bindings.slots();
-        slots.values().map(move |slot| Binding {
-            stale: stale || slot.stale,
-            ..slot.value.clone()
+        let values: &BTreeMap<Arc<BindingName>, _> = self.contents.bindings.values();
+        values.values().map(move |value| Binding {
+            stale: stale || value.stale,
+            ..value.value.clone()
         })
     }
 
@@ -390,59 +395,3 @@ fn step(from: u64, to: u64, cause: Cause, changes: Vec<Change>) -> Option<Step> 
         changes,
     })
 }
-
-/// The engine's stream of changes contradicts itself. The library reports it, reconnects, and asks for
-/// a whole board.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ViewError {
-    /// A change begins after the revision that the view stands at: something is missing between.
-    Gap {
-        /// Where the view stands.
-        mine: u64,
-        /// Where the change begins.
-        from: u64,
-        /// Where it ends.
-        to: u64,
-    },
-    /// A step's parts do not belong together: another step began before its last part came.
-    Torn {
-        /// Where the unfinished step ends.
-        unfinished: u64,
-    },
-    /// Something is added that is there, or removed or updated that is not.
-    Mismatch {
-        /// Its name.
-        name: String,
-        /// The revision that says so.
-        revision: u64,
-    },
-    /// A snapshot, or the end of one, that nothing announced.
-    Unannounced,
-}
-
-impl fmt::Display for ViewError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gap { mine, from, to } => write!(
-                f,
-                "the board stands at revision {mine}, the next change goes from {from} to {to}: \
-                 something is missing between"
-            ),
-            Self::Torn { unfinished } => write!(
-                f,
-                "the step to revision {unfinished} was not finished before another began"
-            ),
-            Self::Mismatch { name, revision } => write!(
-                f,
-                "revision {revision} changes `{}` in a way that does not fit this board",
-                name.escape_default()
-            ),
-            Self::Unannounced => f.write_str("a snapshot came that nothing announced"),
-        }
-    }
-}
-
-impl std::error::Error for ViewError {}
-
-#[cfg(test)]
-mod tests;

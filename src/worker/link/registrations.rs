@@ -4,11 +4,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Draining, Link, Ticket};
+use super::{DrainState, Link};
 use crate::protocol::Code;
-use crate::worker::registrations::{Desk, Registrations};
-use crate::worker::requests::{Asked, refusal};
-use crate::worker::{Binding, Function, Offer, Refusal, Registered, RequestError};
+use crate::worker::entry::Binding;
+use crate::worker::error::{Refusal, RequestError};
+use crate::worker::function::Function;
+use crate::worker::registrations::{Effects, Registrations};
+use crate::worker::requests::{Purpose, refusal};
+use crate::worker::status::{Offer, Registered};
+use crate::worker::ticket::Ticket;
 
 impl Link {
     /// What the next HELLO presents to the engine.
@@ -19,36 +23,36 @@ impl Link {
     /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
     pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.register(functions, desk))
+        let (registrations, effects) = self.effects();
+        Ok(registrations.register(functions, effects))
     }
 
     /// Orders the opposite.
     pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.unregister(names, desk))
+        let (registrations, effects) = self.effects();
+        Ok(registrations.unregister(names, effects))
     }
 
     /// Orders that these functions be tied to events, as one batch.
     pub fn bind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.bind(bindings, desk))
+        let (registrations, effects) = self.effects();
+        Ok(registrations.bind(bindings, effects))
     }
 
     /// Orders the opposite.
     pub fn unbind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
-        let (registrations, desk) = self.desk();
-        Ok(registrations.unbind(bindings, desk))
+        let (registrations, effects) = self.effects();
+        Ok(registrations.unbind(bindings, effects))
     }
 
     fn check_not_over(&self) -> Result<(), RequestError> {
         if let Some(end) = self.end.clone() {
             return Err(RequestError::Ended(end));
         }
-        if self.draining != Draining::No {
+        if self.draining != DrainState::No {
             let message = "this worker leaves the board";
             return Err(RequestError::Refused(refusal(Code::Draining, message)));
         }
@@ -71,21 +75,21 @@ impl Link {
         self.registrations.offers()
     }
 
-    pub(super) fn desk(&mut self) -> (&mut Registrations, Desk<'_>) {
-        let desk = Desk {
+    pub(super) fn effects(&mut self) -> (&mut Registrations, Effects<'_>) {
+        let effects = Effects {
             requests: &mut self.requests,
             view: &mut self.view,
             notices: &mut self.notices,
         };
-        (&mut self.registrations, desk)
+        (&mut self.registrations, effects)
     }
 
     /// The engine says that this worker may register or bind something else than before.
     pub(super) fn rights_changed(&mut self) {
         log::info!("the rights of this worker have changed: all that it wants is registered again");
-        if self.draining == Draining::No {
-            let (registrations, desk) = self.desk();
-            registrations.rights_changed(desk);
+        if self.draining == DrainState::No {
+            let (registrations, effects) = self.effects();
+            registrations.rights_changed(effects);
         }
     }
 
@@ -93,7 +97,7 @@ impl Link {
     pub(super) fn answered(
         &mut self,
         id: u64,
-        asked: Option<Asked>,
+        asked: Option<Purpose>,
         answer: Result<Option<u64>, Refusal>,
         now: Instant,
     ) {
@@ -102,20 +106,20 @@ impl Link {
             return;
         };
         match asked {
-            Asked::Nothing => return,
-            Asked::Drained if self.draining == Draining::Asked => {
-                self.draining = Draining::Confirmed;
+            Purpose::Cancelled => return,
+            Purpose::Drain if self.draining == DrainState::Purpose => {
+                self.draining = DrainState::Confirmed;
             }
             _ => {}
         }
         self.answers += 1;
         let answer = answer.map(|revision| revision.unwrap_or(0));
-        let desk = Desk {
+        let effects = Effects {
             requests: &mut self.requests,
             view: &mut self.view,
             notices: &mut self.notices,
         };
         self.registrations
-            .answered(asked, answer, now, &mut self.random, desk);
+            .answered(asked, answer, now, &mut self.random, effects);
     }
 }

@@ -1,7 +1,7 @@
 //! One worker's side of the protocol, connection after connection: HELLO with the session's key and
 //! the resume point, WELCOME, the view, registering again, READY, the heartbeat, GOODBYE. It is a state
 //! machine without socket, clock, thread or chance of its own: bytes and the time come in, bytes and a
-//! deadline go out. The shell around it (the library's, or a simulation) calls
+//! deadline go out. The runtime around it (the library's, or a simulation) calls
 //!
 //! 1. [`Link::open`] once a transport is there;
 //! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
@@ -9,6 +9,11 @@
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
 //! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for
 //!    what came of it.
+
+mod calls;
+mod registrations;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -18,17 +23,22 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use self::exchange::{error_of, refusal_of};
+pub use super::answer::{Answer, CallEnd};
+use super::call_error::CallError;
 use super::calls::Calls;
-pub use super::calls::{Aim, Answer, CallEnd, Wish};
-pub use super::context::Invocation;
-use super::registrations::{Desk, Registrations};
-pub use super::requests::Ticket;
-use super::requests::{Asked, Requests};
+use super::error::{End, Loss, Refusal};
+pub use super::identity::Identity;
+pub use super::invocation::Invocation;
+use super::notice::Notice;
+pub use super::outgoing_call::{CallKind, OutgoingCall};
+use super::registrations::{Effects, Registrations};
+use super::requests::{Purpose, Requests};
 use super::serving::Serving;
 pub use super::serving::{Reply, Work};
-use super::view::{Origin, View, ViewError};
-use super::{Connection, End, Loss, Notice, Refusal, Watch};
+use super::status::ConnectionInfo;
+pub use super::ticket::Ticket;
+use super::view::{Origin, View};
+use super::watch::Watch;
 use crate::address::Address;
 use crate::protocol::{
     Bin, Code, Executed, Goodbye, GoodbyeOptions, HEADER_LEN, Hello, HelloOptions, Inbox,
@@ -47,38 +57,23 @@ const DEFAULT_PING: Duration = Duration::from_secs(5);
 const DEFAULT_SILENCE: Duration = Duration::from_secs(15);
 
 /// Session keys that are kept: one for each engine that was met lately.
-const KEPT_KEYS: usize = 4;
-
-/// Who a worker is, for its HELLO.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// What it watches.
-    pub watch: Watch,
-    /// What it says about itself, opaque.
-    pub metadata: Vec<u8>,
-    /// Calls that it takes at once; `None` leaves that to the engine (1,000).
-    pub capacity: Option<u64>,
-}
+const MAX_SESSION_KEYS: usize = 4;
 
 /// Calls that a worker takes at once unless it says otherwise.
 const DEFAULT_CAPACITY: u64 = 1000;
 
 /// How far leaving the board has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Draining {
+enum DrainState {
     No,
     /// DRAIN was said; calls that were sent before it was read may still come.
-    Asked,
+    Purpose,
     /// No call comes any more.
     Confirmed,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum LinkState {
     /// No transport.
     Closed,
     /// HELLO is on its way.
@@ -93,9 +88,9 @@ enum Phase {
 struct Heartbeat {
     ping_after: Duration,
     silence: Duration,
-    heard: Instant,
+    last_received: Instant,
     /// We asked, and nothing came since.
-    asked: bool,
+    ping_sent: bool,
 }
 
 /// The state machine.
@@ -105,7 +100,7 @@ pub struct Link {
     /// What the next HELLO presents.
     token: Option<Arc<str>>,
     random: StdRng,
-    phase: Phase,
+    state: LinkState,
     inbox: Inbox,
     /// Bytes of a frame that the engine may send.
     max_frame: usize,
@@ -115,9 +110,9 @@ pub struct Link {
     registrations: Registrations,
     calls: Calls,
     serving: Serving,
-    draining: Draining,
+    draining: DrainState,
     view: View,
-    connection: Option<Connection>,
+    connection: Option<ConnectionInfo>,
     notices: Vec<Notice>,
     /// Requests that were answered.
     answers: u64,
@@ -133,7 +128,7 @@ impl Link {
             identity,
             token: None,
             random: StdRng::from_seed(seed),
-            phase: Phase::Closed,
+            state: LinkState::Closed,
             inbox: Inbox::default(),
             max_frame: MAX_FRAME_CEILING - 1,
             keys: VecDeque::new(),
@@ -141,7 +136,7 @@ impl Link {
             registrations: Registrations::default(),
             calls: Calls::default(),
             serving: Serving::default(),
-            draining: Draining::No,
+            draining: DrainState::No,
             connection: None,
             notices: Vec::new(),
             answers: 0,
@@ -193,14 +188,14 @@ impl Link {
         });
         self.requests.out = self.hello(key, resume);
         let until = now + WELCOME_TIMEOUT;
-        self.phase = Phase::Greeting { address, until };
+        self.state = LinkState::Greeting { address, until };
     }
 
     /// Bytes came, split in whatever way. All are taken.
     pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Loss> {
-        if let Phase::Up(heartbeat) = &mut self.phase {
-            heartbeat.heard = now;
-            heartbeat.asked = false;
+        if let LinkState::Up(heartbeat) = &mut self.state {
+            heartbeat.last_received = now;
+            heartbeat.ping_sent = false;
         }
         // The frames borrow from the inbox while they change everything else.
         let mut inbox = mem::take(&mut self.inbox);
@@ -225,26 +220,28 @@ impl Link {
     pub fn handle_time(&mut self, now: Instant) -> Result<(), Loss> {
         let step = self.view.settle(now);
         self.notices.extend(step.map(Notice::Step));
-        match &mut self.phase {
-            Phase::Greeting { until, .. } if *until <= now => {
+        match &mut self.state {
+            LinkState::Greeting { until, .. } if *until <= now => {
                 return Err(self.lose(Loss::NoWelcome, now));
             }
-            Phase::Leaving { until } if *until <= now => return Err(self.lose(Loss::Closed, now)),
-            Phase::Closed | Phase::Greeting { .. } | Phase::Leaving { .. } => {}
-            Phase::Up(heartbeat) => {
-                let desk = Desk {
+            LinkState::Leaving { until } if *until <= now => {
+                return Err(self.lose(Loss::Closed, now));
+            }
+            LinkState::Closed | LinkState::Greeting { .. } | LinkState::Leaving { .. } => {}
+            LinkState::Up(heartbeat) => {
+                let effects = Effects {
                     requests: &mut self.requests,
                     view: &mut self.view,
                     notices: &mut self.notices,
                 };
-                self.registrations.retry(now, desk);
-                let silent = now.saturating_duration_since(heartbeat.heard);
+                self.registrations.retry(now, effects);
+                let silent = now.saturating_duration_since(heartbeat.last_received);
                 if silent >= heartbeat.silence {
                     let loss = Loss::Silent(heartbeat.silence);
                     return Err(self.lose(loss, now));
                 }
-                if silent >= heartbeat.ping_after && !heartbeat.asked {
-                    heartbeat.asked = true;
+                if silent >= heartbeat.ping_after && !heartbeat.ping_sent {
+                    heartbeat.ping_sent = true;
                     let ping = Ping {
                         revision: bookmark(&self.view),
                         ext: NoExtensions {},
@@ -258,8 +255,8 @@ impl Link {
 
     /// The transport ended: by the engine's close, or as `why` says.
     pub fn handle_end(&mut self, why: Option<Loss>, now: Instant) -> Loss {
-        let loss = why.unwrap_or(match self.phase {
-            Phase::Greeting { .. } => Loss::ClosedBeforeWelcome,
+        let loss = why.unwrap_or(match self.state {
+            LinkState::Greeting { .. } => Loss::ClosedBeforeWelcome,
             _ => Loss::Closed,
         });
         self.lose(loss, now)
@@ -268,11 +265,11 @@ impl Link {
     /// When [`Link::handle_time`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Closed => None,
-            Phase::Greeting { until, .. } | Phase::Leaving { until } => Some(*until),
-            Phase::Up(heartbeat) => {
-                let wait = if heartbeat.asked {
+        match &self.state {
+            LinkState::Closed => None,
+            LinkState::Greeting { until, .. } | LinkState::Leaving { until } => Some(*until),
+            LinkState::Up(heartbeat) => {
+                let wait = if heartbeat.ping_sent {
                     heartbeat.silence
                 } else {
                     heartbeat.ping_after
@@ -284,7 +281,7 @@ impl Link {
                 others
                     .into_iter()
                     .flatten()
-                    .chain([heartbeat.heard + wait])
+                    .chain([heartbeat.last_received + wait])
                     .min()
             }
         }
@@ -322,7 +319,7 @@ impl Link {
 
     /// The connection, from WELCOME until it ends.
     #[must_use]
-    pub fn connection(&self) -> Option<&Connection> {
+    pub fn connection(&self) -> Option<&ConnectionInfo> {
         self.connection.as_ref()
     }
 
@@ -340,20 +337,20 @@ impl Link {
 
     /// Says GOODBYE. The engine closes then; [`Link::next_deadline`] says how long that may take.
     pub fn leave(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Up(_) | Phase::Greeting { .. } => {
-                self.requests.say_last(&farewell());
+        match self.state {
+            LinkState::Up(_) | LinkState::Greeting { .. } => {
+                self.requests.append_goodbye(&farewell());
                 let until = now + LEAVE_TIMEOUT;
-                self.phase = Phase::Leaving { until };
+                self.state = LinkState::Leaving { until };
             }
-            Phase::Closed | Phase::Leaving { .. } => {}
+            LinkState::Closed | LinkState::Leaving { .. } => {}
         }
     }
 
     /// The worker is over: its orders end, nothing new is taken. Says so once.
     pub fn finish(&mut self, end: End, now: Instant) {
         if self.end.is_none() {
-            if !matches!(self.phase, Phase::Closed) {
+            if !matches!(self.state, LinkState::Closed) {
                 self.lose(Loss::Closed, now);
             }
             self.registrations.end(&end);
@@ -364,11 +361,11 @@ impl Link {
     }
 
     fn lose(&mut self, loss: Loss, now: Instant) -> Loss {
-        self.phase = Phase::Closed;
+        self.state = LinkState::Closed;
         self.calls.disconnected(self.requests.written);
         self.serving.disconnected();
-        if self.draining == Draining::Asked {
-            self.draining = Draining::Confirmed;
+        if self.draining == DrainState::Purpose {
+            self.draining = DrainState::Confirmed;
         }
         self.requests.clear();
         self.registrations.disconnected();
@@ -384,12 +381,12 @@ impl Link {
     }
 
     fn handle_message(&mut self, message: &Message<'_>, now: Instant) -> Result<(), Loss> {
-        match (&self.phase, message) {
-            (Phase::Closed | Phase::Leaving { .. }, _) => Ok(()),
+        match (&self.state, message) {
+            (LinkState::Closed | LinkState::Leaving { .. }, _) => Ok(()),
             (_, Message::Goodbye(goodbye)) => Err(self.loss_by(goodbye)),
-            (Phase::Greeting { .. }, Message::Welcome(welcome)) => self.welcomed(welcome, now),
-            (Phase::Greeting { .. }, other) => Err(Loss::Unexpected(other.kind_name())),
-            (Phase::Up(_), other) => self.handle_while_up(other, now),
+            (LinkState::Greeting { .. }, Message::Welcome(welcome)) => self.welcomed(welcome, now),
+            (LinkState::Greeting { .. }, other) => Err(Loss::Unexpected(other.kind_name())),
+            (LinkState::Up(_), other) => self.handle_while_up(other, now),
         }
     }
 
@@ -420,7 +417,7 @@ impl Link {
             }
             Message::Pong(it) => self.view.bookmark(it.revision),
             Message::Outcome(it) => match self.requests.take(it.id) {
-                Some(Asked::Call(ticket)) => {
+                Some(Purpose::Call(ticket)) => {
                     let answer = Answer {
                         payload: it.payload.0.into(),
                         matched: it.ext.matched.unwrap_or(0),
@@ -430,10 +427,10 @@ impl Link {
                 asked => self.answered(it.id, asked, Ok(it.ext.revision), now),
             },
             Message::Failure(it) => match self.requests.take(it.id) {
-                Some(Asked::Call(ticket)) => {
-                    self.calls.answered(ticket, Err(error_of(it)), now);
+                Some(Purpose::Call(ticket)) => {
+                    self.calls.answered(ticket, Err(CallError::from(it)), now);
                 }
-                asked => self.answered(it.id, asked, Err(refusal_of(it)), now),
+                asked => self.answered(it.id, asked, Err(Refusal::from(it)), now),
             },
             Message::Drain(it) => {
                 self.calls.engine_stops();
@@ -460,18 +457,19 @@ impl Link {
     }
 
     fn welcomed(&mut self, welcome: &Welcome<'_>, now: Instant) -> Result<(), Loss> {
-        let Phase::Greeting { address, .. } = mem::replace(&mut self.phase, Phase::Closed) else {
+        let LinkState::Greeting { address, .. } = mem::replace(&mut self.state, LinkState::Closed)
+        else {
             return Err(Loss::Unexpected("Welcome"));
         };
         let ext = &welcome.ext;
         let settling = Duration::from_millis(ext.settling_ms);
         let ping_after = or_default(ext.ping_ms, DEFAULT_PING);
-        self.phase = Phase::Up(Heartbeat {
+        self.state = LinkState::Up(Heartbeat {
             // A little later than the engine would ask: as long as it does, we need not.
             ping_after: ping_after + ping_after / 5,
             silence: or_default(ext.silence_ms, DEFAULT_SILENCE),
-            heard: now,
-            asked: false,
+            last_received: now,
+            ping_sent: false,
         });
         if ext.limits.max_frame != 0 {
             self.max_frame = (ext.limits.max_frame as usize).min(MAX_FRAME_CEILING - 1);
@@ -479,10 +477,10 @@ impl Link {
         self.keys.retain(|(epoch, _)| *epoch != welcome.epoch);
         self.keys
             .push_back((welcome.epoch, welcome.session.0.into()));
-        if self.keys.len() > KEPT_KEYS {
+        if self.keys.len() > MAX_SESSION_KEYS {
             self.keys.pop_front();
         }
-        let connection = Connection {
+        let connection = ConnectionInfo {
             address,
             worker: welcome.worker,
             engine: welcome.engine.0.into(),
@@ -505,9 +503,9 @@ impl Link {
             self.notices.push(Notice::Synced { revision });
         }
         self.requests.begin(&ext.limits);
-        if self.draining == Draining::No {
-            let (registrations, desk) = self.desk();
-            registrations.restore(desk);
+        if self.draining == DrainState::No {
+            let (registrations, effects) = self.effects();
+            registrations.restore(effects);
         }
         // Behind what registers: a function of one's own is there to be called.
         self.calls.connected(now, &mut self.requests);
@@ -524,14 +522,8 @@ impl Link {
                 executed: Executed::No,
             },
             retry_after: goodbye.ext.retry_after_ms.map(Duration::from_millis),
-            before_welcome: matches!(self.phase, Phase::Greeting { .. }),
+            before_welcome: matches!(self.state, LinkState::Greeting { .. }),
         }
-    }
-}
-
-impl From<ViewError> for Loss {
-    fn from(error: ViewError) -> Self {
-        Self::Inconsistent(error)
     }
 }
 
@@ -561,8 +553,3 @@ fn or_default(milliseconds: u64, default: Duration) -> Duration {
 fn is_default(watch: &WireWatch<'_>) -> bool {
     *watch == Watch::all().to_wire()
 }
-
-mod exchange;
-mod orders;
-#[cfg(test)]
-mod tests;

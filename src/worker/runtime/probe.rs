@@ -7,18 +7,22 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::link::{Identity, Link, farewell};
-use super::shell::Shell;
-use super::transport::{Received, Transport};
-use super::{Loss, Token, Watch, deadline_after};
+use super::Runtime;
 use crate::address::Address;
+use crate::worker::deadline::deadline_after;
+use crate::worker::error::Loss;
+use crate::worker::identity::Identity;
+use crate::worker::link::{Link, farewell};
+use crate::worker::token::Token;
+use crate::worker::transport::{Received, Transport};
+use crate::worker::watch::Watch;
 
 /// So often a move waits for calls in flight to end.
-const PUT_OFF: u32 = 10;
+const MAX_POSTPONEMENTS: u32 = 10;
 
 /// The thread that looks for engines which come before the present one.
 pub(super) struct Probe {
-    shell: Arc<Shell>,
+    runtime: Arc<Runtime>,
     identity: Identity,
     token: Option<Token>,
     addresses: Vec<Address>,
@@ -26,13 +30,13 @@ pub(super) struct Probe {
     connection: u64,
     random: StdRng,
     /// How often calls in flight were in the way.
-    put_off: u32,
+    postponed: u32,
 }
 
 impl Probe {
     /// A probe on behalf of the present connection.
     pub(super) fn new(
-        shell: Arc<Shell>,
+        runtime: Arc<Runtime>,
         identity: Identity,
         token: Option<Token>,
         addresses: Vec<Address>,
@@ -43,25 +47,25 @@ impl Probe {
             metadata: Vec::new(),
             ..identity
         };
-        let connection = shell.state().connections;
+        let connection = runtime.state().connections;
         Self {
-            shell,
+            runtime,
             identity,
             token,
             addresses,
             connection,
             random: StdRng::from_seed(seed),
-            put_off: 0,
+            postponed: 0,
         }
     }
 
     pub(super) fn run(mut self) {
-        while self.pause() {
+        while self.wait_for_next_look() {
             for index in 0..self.addresses.len() {
                 let address = &self.addresses[index];
-                match self.look(address) {
+                match self.try_hello(address) {
                     Ok(epoch) => {
-                        if self.move_there(epoch) {
+                        if self.request_move(epoch) {
                             return;
                         }
                         break;
@@ -73,15 +77,15 @@ impl Probe {
     }
 
     /// Not all workers of a fleet at once.
-    fn next_look(&mut self) -> Instant {
+    fn next_attempt(&mut self) -> Instant {
         let jitter: f64 = self.random.random_range(0.8..1.2);
-        deadline_after(self.shell.pace.probe_interval.mul_f64(jitter))
+        deadline_after(self.runtime.settings.probe_interval.mul_f64(jitter))
     }
 
     /// Waits; says whether the connection is still the same then.
-    fn pause(&mut self) -> bool {
-        let until = self.next_look();
-        let mut state = self.shell.state();
+    fn wait_for_next_look(&mut self) -> bool {
+        let until = self.next_attempt();
+        let mut state = self.runtime.state();
         loop {
             if state.stop || state.connections != self.connection || state.transport.is_none() {
                 return false;
@@ -89,13 +93,13 @@ impl Probe {
             if Instant::now() >= until {
                 return true;
             }
-            state = self.shell.wait(state, until);
+            state = self.runtime.wait(state, until);
         }
     }
 
     /// A whole HELLO, for a host that accepts connections need not have an engine that serves. Returns
     /// the engine's epoch.
-    fn look(&self, address: &Address) -> Result<u64, Loss> {
+    fn try_hello(&self, address: &Address) -> Result<u64, Loss> {
         let transport = Transport::dial(address)?;
         let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
         let token = self.token.as_ref().map(Token::read).transpose();
@@ -123,14 +127,14 @@ impl Probe {
     }
 
     /// Makes the reader move, unless a request is open: that waits for the next look.
-    fn move_there(&mut self, epoch: u64) -> bool {
-        let mut state = self.shell.state();
+    fn request_move(&mut self, epoch: u64) -> bool {
+        let mut state = self.runtime.state();
         if state.connections != self.connection {
             return false;
         }
         // Who is never idle would stay here for good, and the fleet would be split.
-        if !state.link.is_idle() && self.put_off < PUT_OFF {
-            self.put_off += 1;
+        if !state.link.is_idle() && self.postponed < MAX_POSTPONEMENTS {
+            self.postponed += 1;
             return false;
         }
         let Some(transport) = state.transport.clone() else {

@@ -1,0 +1,77 @@
+//! A call or a cast that came in, and its cancellation. Runs nothing.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::deadline::deadline_after;
+
+/// A call or a cast that came in, without its arguments.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The function that was called.
+    pub function: Arc<str>,
+    /// The caller's worker id.
+    pub caller: u64,
+    /// The caller's name.
+    pub caller_name: Box<str>,
+    /// Until when the caller waits; `None` for a cast.
+    pub deadline: Option<Instant>,
+    /// What the caller sent along, as it travels.
+    pub headers: Box<[u8]>,
+    /// The event that caused it, if one did.
+    pub event: Option<Box<str>>,
+    pub(super) cancelled: Arc<Cancellation>,
+}
+
+impl Invocation {
+    /// See [`Context::is_cancelled`].
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+}
+
+/// Whether an invocation was cancelled; a handler can wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Cancellation {
+    cancelled: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Cancellation {
+    pub(super) fn cancel(&self) {
+        *self
+            .cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self
+            .cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the cancellation for at most `timeout`; returns whether it came.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        let deadline = deadline_after(timeout);
+        let mut cancelled = self
+            .cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while !*cancelled {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            cancelled = self
+                .changed
+                .wait_timeout(cancelled, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        true
+    }
+}
