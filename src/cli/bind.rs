@@ -3,13 +3,16 @@
 use callboard::protocol::{check_event_name, check_function_name, check_worker_name};
 use callboard::worker::{Binding, Watch};
 
-use super::engine::{self, Target, own_name};
-use super::exit::{Exit, Failure};
-use super::hold;
-use super::options::{Command, Flag, Options, UsageError, ValueError};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::foreground;
+use super::options::{Flag, Options};
 use super::payload;
 use super::signals::{self, Stop};
+use super::target::{self, Target, own_name};
 use super::text;
+use super::usage_error::{UsageError, ValueError};
 
 pub(super) const COMMAND: Command = Command {
     name: "bind",
@@ -51,14 +54,14 @@ fn flags() -> Vec<Flag> {
         Flag::switch("all", "Deliver to every provider, not to one."),
         Flag::value("name", "WORKER", "What others see as the worker.").default("bind@HOST"),
     ];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
     let [event, function] = options.few_arguments(2, ["EVENT", "FUNCTION"])?;
     let (event, function) = (event.unwrap_or_default(), function.unwrap_or_default());
-    engine::event_name(event)?;
+    target::event_name(event)?;
     check_function_name(function).map_err(|error| UsageError::Name(function.to_owned(), error))?;
     let id = options.parsed("id", |text| match check_event_name(text) {
         Ok(()) => Ok(text.to_owned()),
@@ -93,5 +96,5 @@ fn run(options: &Options) -> Result<(), Failure> {
         text::visible(&name),
         registered.revision,
     );
-    hold::until_stopped(changes, stop, &first)
+    foreground::run_until_stopped(changes, stop, &first)
 }

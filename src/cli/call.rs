@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use callboard::worker::{CallOptions, Watch};
 
-use super::engine::{self, Target, own_name};
-use super::exit::{Exit, Failure};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
 use super::json;
-use super::options::{self, Command, Flag, Options};
+use super::options::{self, Flag, Options};
 use super::output::Output;
 use super::payload;
+use super::target::{self, Target, own_name};
 
 pub(super) const COMMAND: Command = Command {
     name: "call",
@@ -67,7 +69,7 @@ fn flags() -> Vec<Flag> {
         Flag::value("worker", "ID", "This worker, no other."),
     ];
     flags.extend(
-        engine::flags()
+        target::flags()
             .into_iter()
             .filter(|it| it.long != "timeout"),
     );
@@ -77,11 +79,11 @@ fn flags() -> Vec<Flag> {
 fn run(options: &Options) -> Result<(), Failure> {
     let [name, json] = options.few_arguments(1, ["NAME", "JSON"])?;
     let name = name.unwrap_or_default();
-    engine::callable_name(name)?;
+    target::callable_name(name)?;
     let worker_id = options.parsed("worker", options::number)?;
     let payload = payload::from_argument(json)?;
     let began = Instant::now();
-    let target = Target::read_waiting(options, engine::CALL_TIMEOUT)?;
+    let target = Target::read_waiting(options, target::CALL_TIMEOUT)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
     let worker = builder.connect(target.timeout)?;
     let left = target.timeout.saturating_sub(began.elapsed());

@@ -2,10 +2,12 @@
 
 use callboard::worker::Watch;
 
-use super::engine::{self, Target, own_name};
-use super::exit::{Exit, Failure};
-use super::options::{Command, Options};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::Options;
 use super::payload;
+use super::target::{self, Target, own_name};
 
 pub(super) const COMMAND: Command = Command {
     name: "cast",
@@ -14,7 +16,7 @@ pub(super) const COMMAND: Command = Command {
     about: "Calls the function with the JSON as its argument (-: read from standard input; none: \
             null) and ends as soon as that is sent. Nothing is answered: if nobody provides the \
             function, or all are busy, the cast is dropped and the engine counts it.",
-    flags: engine::flags,
+    flags: target::flags,
     examples: &[
         (
             "callboard cast mail::send '{\"to\": \"me\"}'",
@@ -29,7 +31,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(options: &Options) -> Result<(), Failure> {
     let [name, json] = options.few_arguments(1, ["NAME", "JSON"])?;
     let name = name.unwrap_or_default();
-    engine::callable_name(name)?;
+    target::callable_name(name)?;
     let payload = payload::from_argument(json)?;
     let target = Target::read(options)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());

@@ -1,9 +1,11 @@
 //! `callboard drain`: has an engine end as SIGTERM does.
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
-use super::options::{Command, Options};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::Options;
 use super::output::Output;
+use super::target::{self, Target};
 
 /// The engine's function that does it.
 const FUNCTION: &str = "engine::drain";
@@ -18,7 +20,7 @@ pub(super) const COMMAND: Command = Command {
             `Restart=on-failure` it stays ended.\n\n\
             It needs the right `admin` for engine::drain. Without credentials, only root and the user \
             who runs the engine may, over a Unix socket.",
-    flags: engine::flags,
+    flags: target::flags,
     examples: &[(
         "callboard drain --connect unix:/run/callboard.sock",
         "the engine that listens there",

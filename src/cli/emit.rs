@@ -3,11 +3,13 @@
 use callboard::worker::{CallOptions, Watch};
 use serde_json::json;
 
-use super::engine::{self, Target, own_name};
-use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::{Flag, Options};
 use super::output::Output;
 use super::payload;
+use super::target::{self, Target, own_name};
 use super::text;
 
 pub(super) const COMMAND: Command = Command {
@@ -34,14 +36,14 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![Flag::switch("json", "One JSON object.")];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
     let [event, json] = options.few_arguments(1, ["EVENT", "JSON"])?;
     let event = event.unwrap_or_default();
-    engine::event_name(event)?;
+    target::event_name(event)?;
     let payload = payload::from_argument(json)?;
     let target = Target::read(options)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());

@@ -11,14 +11,17 @@ use std::time::Duration;
 use callboard::protocol::{check_function_name, check_worker_name};
 use callboard::worker::{Function, Service, Watch};
 
-use super::engine::{self, Target, own_name};
-use super::exit::{Exit, Failure};
-use super::hold;
-use super::options::{self, Command, Flag, Options, UsageError, ValueError};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::foreground;
+use super::options::{self, Flag, Options};
 use super::program::Program;
+use super::program_handler;
 use super::signals::{self, Stop};
+use super::target::{self, Target, own_name};
 use super::text;
-use super::trade;
+use super::usage_error::{UsageError, ValueError};
 
 /// After a signal: how long calls may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +78,7 @@ fn flags() -> Vec<Flag> {
         Flag::switch("exclusive", "Be the only provider, or fail."),
         Flag::value("jobs", "N", "Runs of COMMAND at once.").default("the processors"),
     ];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 
@@ -117,7 +120,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         registered.revision,
         text::shortened(names.iter().map(String::as_str), 3),
     );
-    hold::until_stopped(changes, stop, &first)
+    foreground::run_until_stopped(changes, stop, &first)
 }
 
 /// A function with its program; without one, the library tells callers that it is only held.
@@ -126,7 +129,8 @@ fn service(function: Function, program: &Arc<Program>) -> Service {
         return function.into();
     }
     let program = Arc::clone(program);
-    function.raw_handler(move |call, argument| trade::ply(&program, call, argument))
+    function
+        .raw_handler(move |call, argument| program_handler::handle_call(&program, call, argument))
 }
 
 fn patience(program: &Program) -> Duration {

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 
 use callboard::worker::{Snapshot, Watch, WorkerInfo};
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
-use super::load::{self, Load};
-use super::options::{Command, Flag, Options};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::json_record;
+use super::options::{Flag, Options};
 use super::output::{Colour, Output};
-use super::record;
 use super::table::Table;
+use super::target::{self, Target};
 use super::text;
+use super::worker_load::{self, WorkerLoad};
 
 /// Providers of a function that are shown by name.
 const NAMES_SHOWN: usize = 3;
@@ -41,7 +43,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 
@@ -51,7 +53,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::functions([prefix]).workers([""]);
     let worker = target.look(COMMAND.name, watch)?;
     let board = worker.board().snapshot();
-    let loads = load::by_worker(&worker);
+    let loads = worker_load::by_worker(&worker);
     let mut out = Output::stdout();
     let providers = providers(&board);
     if options.has("json") {
@@ -59,9 +61,9 @@ fn run(options: &Options) -> Result<(), Failure> {
             let who = providers.get(entry.name()).map_or(&[][..], Vec::as_slice);
             let names = who.iter().map(|worker| worker.name());
             let busy = busy(who, &loads);
-            let object = record::object(|object| {
-                record::function(object, entry, names);
-                load::record(object, busy.as_ref());
+            let object = json_record::object(|object| {
+                json_record::function(object, entry, names);
+                worker_load::record(object, busy.as_ref());
             });
             out.json(&object)?;
         }
@@ -97,15 +99,15 @@ fn providers(board: &Snapshot) -> HashMap<&str, Vec<&WorkerInfo>> {
 }
 
 /// What a function's providers have in flight together; `None` if the engine does not tell.
-fn busy(who: &[&WorkerInfo], loads: &HashMap<u64, Load>) -> Option<Load> {
-    Load::sum(who.iter().map(|worker| loads.get(&worker.id())))
+fn busy(who: &[&WorkerInfo], loads: &HashMap<u64, WorkerLoad>) -> Option<WorkerLoad> {
+    WorkerLoad::sum(who.iter().map(|worker| loads.get(&worker.id())))
 }
 
 fn print(
     out: &mut Output,
     board: &Snapshot,
     providers: &HashMap<&str, Vec<&WorkerInfo>>,
-    loads: &HashMap<u64, Load>,
+    loads: &HashMap<u64, WorkerLoad>,
 ) -> Result<(), Failure> {
     let heading = ["NAME", "PROVIDED BY", "IN FLIGHT", "DESCRIPTION"];
     let mut table = Table::new(heading).right(2);
@@ -124,7 +126,7 @@ fn print(
             who,
             busy(workers, loads)
                 .as_ref()
-                .map_or_else(String::new, Load::shown),
+                .map_or_else(String::new, WorkerLoad::shown),
             text::visible(entry.description()).into_owned(),
         ]);
     }

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
+use super::command::Command;
 use super::exit::Exit;
-use super::options::{Command, Flag, Group};
+use super::options::{Flag, Group};
 use super::text;
 
 /// Columns of a line.

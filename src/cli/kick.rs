@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
 use super::json;
-use super::options::{Command, Options, UsageError, ValueError};
+use super::options::Options;
 use super::output::Output;
 use super::payload::{self, PayloadError};
+use super::target::{self, Target};
+use super::usage_error::{UsageError, ValueError};
 
 /// The engine's function that does it.
 const FUNCTION: &str = "engine::workers::kick";
@@ -22,7 +25,7 @@ pub(super) const COMMAND: Command = Command {
             keep it out, take its token out of the credentials file.\n\n\
             It needs the right `admin` for engine::workers::kick. Without credentials, only root and \
             the user who runs the engine may, over a Unix socket.",
-    flags: engine::flags,
+    flags: target::flags,
     examples: &[
         ("callboard kick 17", "the worker with this id"),
         ("callboard kick orders-3", "all of this name"),

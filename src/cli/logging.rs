@@ -4,8 +4,8 @@
 use env_logger::{Builder, Env};
 use log::LevelFilter;
 
-use super::journal;
-use super::options::ValueError;
+use super::systemd_journal;
+use super::usage_error::ValueError;
 
 /// Reads a level.
 pub(super) fn level(text: &str) -> Result<LevelFilter, ValueError> {
@@ -22,8 +22,10 @@ pub(super) fn start(level: Option<LevelFilter>, default: &str) {
         }
         None => Builder::from_env(Env::default().default_filter_or(default)),
     };
-    if journal::is_stderr() {
-        log.format(|out, record| journal::write(out, record.level(), &record.args().to_string()));
+    if systemd_journal::is_stderr() {
+        log.format(|out, record| {
+            systemd_journal::write(out, record.level(), &record.args().to_string())
+        });
     } else {
         log.format_target(false).format_timestamp_millis();
     }

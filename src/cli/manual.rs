@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 
+use super::command::Command;
 use super::exit::Exit;
 use super::help::ENVIRONMENT;
-use super::options::{Command, Flag, Group};
+use super::options::{Flag, Group};
 
 /// The page about all of these commands.
 pub(super) fn of_program(commands: &[&Command]) -> String {

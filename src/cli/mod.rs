@@ -6,19 +6,19 @@ mod bind;
 mod call;
 mod cast;
 mod clock;
+mod command;
 mod demo;
 mod drain;
 mod emit;
-mod engine;
 mod exit;
 mod expose;
+mod failure;
+mod foreground;
 mod functions;
 mod help;
-mod hold;
-mod journal;
 mod json;
+mod json_record;
 mod kick;
-mod load;
 mod logging;
 mod manual;
 mod messagepack;
@@ -26,23 +26,28 @@ mod options;
 mod output;
 mod payload;
 mod program;
-mod record;
+mod program_handler;
 mod serve;
 mod signals;
 mod stats;
+mod systemd_journal;
 mod table;
+mod target;
 mod text;
 mod token;
-mod trade;
+mod usage_error;
 mod watch;
+mod worker_load;
 mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use exit::Failure;
-use options::{Command, Options, UsageError};
+use command::Command;
+use failure::Failure;
+use options::Options;
 use output::Output;
+use usage_error::UsageError;
 
 /// Every command, in the order of the help.
 const COMMANDS: &[&Command] = &[
@@ -93,7 +98,7 @@ fn run_command(
     command: &'static Command,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<(), Failure> {
-    match Options::read(command, arguments)? {
+    match Options::read(&(command.flags)(), arguments)? {
         Some(options) => (command.run)(&options),
         None => show(&help::of_command(command)),
     }

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use serde_json::Value;
 
-use super::exit::Failure;
+use super::failure::Failure;
 use super::json;
 
 /// Where a command's results go.

@@ -3,10 +3,10 @@
 
 use std::io::{self, Read};
 
-use super::exit::Failure;
+use super::failure::Failure;
 use super::messagepack::MAX_JSON;
 pub(super) use super::messagepack::{PayloadError, from_bytes, from_text};
-use super::options::{UsageError, ValueError};
+use super::usage_error::{UsageError, ValueError};
 
 /// The payload that an argument stands for: JSON, `-` for JSON on standard input, nothing for null.
 pub(super) fn from_argument(argument: Option<&str>) -> Result<Vec<u8>, Failure> {

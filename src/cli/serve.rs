@@ -9,9 +9,12 @@ use callboard::limits::Limits;
 use callboard::protocol::check_worker_name;
 use callboard::server::{BindError, CredentialsFile, Server, ServerConfig, Service, Spin};
 
-use super::exit::{Exit, Failure};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
 use super::logging;
-use super::options::{self, Command, Flag, Group, Options, UsageError, ValueError};
+use super::options::{self, Flag, Group, Options};
+use super::usage_error::{UsageError, ValueError};
 
 pub(super) const COMMAND: Command = Command {
     name: "serve",

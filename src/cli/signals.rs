@@ -14,7 +14,8 @@ use callboard::worker::Worker;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use super::exit::{Exit, Failure};
+use super::exit::Exit;
+use super::failure::Failure;
 
 /// How long a command that has nothing to finish may take to end after a signal. It may be stuck in
 /// writing to a pipe that nobody reads.

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
 use super::json;
-use super::options::{Command, Flag, Options};
+use super::options::{Flag, Options};
 use super::output::{Colour, Output};
 use super::table::Table;
+use super::target::{self, Target};
 use super::text;
 
 /// The engine's function that tells.
@@ -37,7 +39,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![Flag::switch("json", "One JSON object.")];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 

@@ -8,9 +8,12 @@ use callboard::server::CredentialsFile;
 use callboard::worker::Token;
 use serde_json::{Value, json};
 
-use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options, UsageError};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::{Flag, Options};
 use super::output::Output;
+use super::usage_error::UsageError;
 
 /// What a token begins with, so that one that was left somewhere is known for what it is.
 const BEGINNING: &str = "cbt_";

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use callboard::worker::{Watch, WorkerInfo};
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
 use super::json;
-use super::load::{self, Load};
-use super::options::{Command, Flag, Options};
+use super::json_record;
+use super::options::{Flag, Options};
 use super::output::{Colour, Output};
-use super::record;
 use super::table::Table;
+use super::target::{self, Target};
 use super::text;
+use super::worker_load::{self, WorkerLoad};
 
 /// Functions of a worker that are shown by name.
 const NAMES_SHOWN: usize = 3;
@@ -45,7 +47,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
 }
 
@@ -55,14 +57,14 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::nothing().workers([prefix]);
     let worker = target.look(COMMAND.name, watch)?;
     let workers = worker.board().workers();
-    let loads = load::by_worker(&worker);
+    let loads = worker_load::by_worker(&worker);
     let mut out = Output::stdout();
     if options.has("json") {
         for info in &workers {
             let load = loads.get(&info.id());
-            let object = record::object(|object| {
-                record::worker(object, info);
-                load::record(object, load);
+            let object = json_record::object(|object| {
+                json_record::worker(object, info);
+                worker_load::record(object, load);
                 let peer = load.map(|load| &*load.peer).filter(|peer| !peer.is_empty());
                 object.insert("peer".to_owned(), peer.into());
             });
@@ -91,7 +93,7 @@ fn nothing(prefix: &str) -> String {
 fn print(
     out: &mut Output,
     workers: &[WorkerInfo],
-    loads: &HashMap<u64, Load>,
+    loads: &HashMap<u64, WorkerLoad>,
 ) -> Result<(), Failure> {
     let heading = ["ID", "NAME", "IN FLIGHT", "FUNCTIONS", "WHICH", "METADATA"];
     let mut table = Table::new(heading).right(0).right(2).right(3);
@@ -109,7 +111,7 @@ fn print(
             name,
             loads
                 .get(&worker.id())
-                .map_or_else(String::new, Load::shown),
+                .map_or_else(String::new, WorkerLoad::shown),
             text::grouped(worker.functions().len()),
             text::shortened(worker.functions(), NAMES_SHOWN),
             text::cut(&metadata, METADATA_SHOWN).into_owned(),

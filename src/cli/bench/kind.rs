@@ -1,6 +1,6 @@
 //! The kinds of measurement by name.
 
-use crate::cli::options::UsageError;
+use crate::cli::usage_error::UsageError;
 
 /// What the help says about the command.
 pub(super) const ABOUT: &str = "Connects to an engine that runs, causes load from one thread over as many connections \

@@ -2,8 +2,8 @@
 //! `callboard::bench` measure it, and shows the report; measures nothing itself.
 
 mod kind;
-mod meter;
-mod order;
+mod plan;
+mod progress_line;
 mod report;
 
 use std::sync::Arc;
@@ -13,13 +13,16 @@ use callboard::bench::{BenchError, Greeting, Session, SessionConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options, UsageError};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::{Flag, Options};
 use super::output::Output;
+use super::target::{self, Target};
+use super::usage_error::UsageError;
 use kind::Kind;
-use meter::Meter;
-use order::Order;
+use plan::Plan;
+use progress_line::ProgressLine;
 
 /// The board that is used without a token unless another is named: nobody else's.
 const NAMESPACE: &str = "bench";
@@ -49,8 +52,8 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn flags() -> Vec<Flag> {
-    let mut flags = order::flags();
-    flags.extend(engine::flags().into_iter().map(|flag| match flag.long {
+    let mut flags = plan::flags();
+    flags.extend(target::flags().into_iter().map(|flag| match flag.long {
         "namespace" => Flag {
             text: "The board to measure on; its own names are all that it touches there. Without it, that of \
                    the token, or `bench`.",
@@ -68,7 +71,7 @@ fn flags() -> Vec<Flag> {
 fn run(options: &Options) -> Result<(), Failure> {
     let [kind] = options.few_arguments(1, ["KIND"])?;
     let kind = Kind::read(kind.unwrap_or_default())?;
-    let order = Order::read(kind, options)?;
+    let plan = Plan::read(kind, options)?;
     let target = Target::read(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -77,13 +80,13 @@ fn run(options: &Options) -> Result<(), Failure> {
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(Failure::System)?;
     }
-    let meter = Meter::new(kind);
-    let mut session = Session::open(session_config(target, &order)?, stop, move |progress| {
-        meter.show(progress);
+    let progress_line = ProgressLine::new(kind);
+    let mut session = Session::open(session_config(target, &plan)?, stop, move |progress| {
+        progress_line.show(progress);
     })?;
     let mut out = Output::stdout();
-    let result = order.measure(&mut session, &mut |report| {
-        Meter::clear();
+    let result = plan.measure(&mut session, &mut |report| {
+        ProgressLine::clear();
         if options.has("json") {
             out.json(&report.to_json())?;
         } else {
@@ -91,7 +94,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
         out.flush()
     });
-    Meter::clear();
+    ProgressLine::clear();
     // Nothing is left on the board when the program ends; but one that does not answer is not waited for.
     if !matches!(result, Err(Failure::Bench(BenchError::Silent(_)))) {
         session.close();
@@ -99,7 +102,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     result
 }
 
-fn session_config(target: Target, order: &Order) -> Result<SessionConfig, UsageError> {
+fn session_config(target: Target, plan: &Plan) -> Result<SessionConfig, UsageError> {
     let token = target.token.map(|token| token.read()).transpose();
     let token = token.map_err(UsageError::Token)?;
     let namespace = target.namespace.unwrap_or_else(|| match token {
@@ -110,11 +113,11 @@ fn session_config(target: Target, order: &Order) -> Result<SessionConfig, UsageE
     Ok(SessionConfig {
         addresses: target.addresses,
         greeting: Greeting {
-            name: engine::own_name(COMMAND.name),
+            name: target::own_name(COMMAND.name),
             namespace,
             token,
         },
         patience: target.timeout,
-        process: order.process,
+        process: plan.process,
     })
 }

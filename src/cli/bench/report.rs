@@ -6,7 +6,7 @@ use callboard::bench::{
 };
 use serde_json::Value;
 
-use crate::cli::exit::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::output::{Colour, Output};
 use crate::cli::table::Table;
 use crate::cli::text;
@@ -52,7 +52,7 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
     let mut what = format!(
         "one registration at a time, {} of metadata, to {}",
         text::count(report.payload, "byte"),
-        audience(report.watchers, report.stalled),
+        watchers(report.watchers, report.stalled),
     );
     if report.functions > 0 {
         what.push_str(", on a board of ");
@@ -86,7 +86,7 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
     end(&report.effort, report.stopped, out)
 }
 
-fn audience(watchers: usize, stalled: usize) -> String {
+fn watchers(watchers: usize, stalled: usize) -> String {
     let watchers = text::count(watchers, "watcher");
     match stalled {
         0 => watchers,
@@ -126,7 +126,7 @@ fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
     let what = format!(
         "{changes}, {} of metadata, to {}",
         text::count(report.payload, "byte"),
-        audience(report.watchers, report.stalled),
+        watchers(report.watchers, report.stalled),
     );
     heading(&report.place, &what, out)?;
     times("", &[("until the answer", &report.answer_us)], out)?;
@@ -246,7 +246,7 @@ fn kibibytes(bytes: u64) -> String {
 }
 
 fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
-    let load = match (report.rate, report.in_flight) {
+    let measurement = match (report.rate, report.in_flight) {
         (Some(wanted), _) => format!("{} calls a second", text::grouped(wanted as usize)),
         (None, each) => format!(
             "{} in flight",
@@ -258,7 +258,7 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
         _ => "",
     };
     let what = format!(
-        "{load} on {}{each}, {} there and back, {}",
+        "{measurement} on {}{each}, {} there and back, {}",
         text::count(report.connections, "connection"),
         text::count(report.payload, "byte"),
         text::count(report.providers, "provider"),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use callboard::server::ServerHandle;
 use callboard::worker::{CallError, CallOptions, Client, Context, Function, Service, Worker};
 
-use super::DemoError;
-use super::audience::PATIENCE;
+use super::error::DemoError;
+use super::watchers::PATIENCE;
 
 /// How often to look whether a call waits at the engine.
 const LOOK: Duration = Duration::from_millis(1);

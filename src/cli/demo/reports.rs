@@ -8,8 +8,14 @@ use std::time::Duration;
 use callboard::address::Address;
 use callboard::worker::{Function, Watch, Worker};
 
-use super::{COMMAND, DemoError, REPORTS_FLAG};
-use crate::cli::exit::Failure;
+use super::error::DemoError;
+use crate::cli::failure::Failure;
+
+/// The command that starts this process.
+pub(super) const DEMO: &str = "demo";
+
+/// The flag that makes a process this one.
+pub(super) const REPORTS_FLAG: &str = "as-reports";
 
 /// How many functions it provides.
 pub(super) const FUNCTIONS: usize = 500;
@@ -43,7 +49,7 @@ impl Process {
     pub(super) fn start(engine: &Address) -> Result<Self, DemoError> {
         let program = std::env::current_exe().map_err(DemoError::System)?;
         let child = Command::new(program)
-            .arg(COMMAND.name)
+            .arg(DEMO)
             .arg(format!("--{REPORTS_FLAG}"))
             .arg(engine.to_string())
             .stdin(Stdio::piped())

@@ -1,22 +1,24 @@
 //! `callboard watch`: the board, then each change as it happens. Follows the stream of changes and
 //! knows who provides what; how that looks is the business of its two reporters.
 
-mod lines;
-mod people;
+mod json_lines;
 mod providers;
+mod reporter;
+mod text_report;
 
-use callboard::worker::{
-    Board, Change, ConnectionInfo, Loss, Notice, Snapshot, Status, Step, Watch,
-};
+use callboard::worker::{Board, Change, Notice, Status, Step, Watch};
 
-use super::engine::{self, Target};
-use super::exit::{Exit, Failure};
-use super::options::{Command, Flag, Options};
+use super::command::Command;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::options::{Flag, Options};
 use super::output::Output;
 use super::signals::{self, Stop};
-use lines::Lines;
-use people::People;
+use super::target::{self, Target};
+use json_lines::JsonLines;
 use providers::Providers;
+use reporter::{ChangeKind, Reporter, ShownChange, change_kind};
+use text_report::TextReport;
 
 pub(super) const COMMAND: Command = Command {
     name: "watch",
@@ -59,62 +61,8 @@ fn flags() -> Vec<Flag> {
             "Also show workers: who joins, leaves, provides what.",
         ),
     ];
-    flags.extend(engine::flags());
+    flags.extend(target::flags());
     flags
-}
-
-/// Shows what happens.
-trait Reporter {
-    /// The connection stands, for the first time or again.
-    fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure>;
-
-    /// The board as it is, all of it.
-    fn board(&mut self, board: &Snapshot, providers: &Providers) -> Result<(), Failure>;
-
-    /// A step of the board. `changes` holds what is to be shown of it, never nothing.
-    fn step(&mut self, step: &Step, changes: &[Shown<'_>]) -> Result<(), Failure>;
-
-    /// The board is right as of this revision, after a reconnect.
-    fn synced(&mut self, revision: u64) -> Result<(), Failure>;
-
-    fn disconnected(&mut self, loss: &Loss) -> Result<(), Failure>;
-
-    /// Changes were dropped because they were not read in time; the board follows.
-    fn missed(&mut self) -> Result<(), Failure>;
-
-    /// Nothing more is at hand: show what was written.
-    fn flush(&mut self) -> Result<(), Failure>;
-}
-
-/// What a change is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    Worker,
-    /// A function that is gone.
-    Removed,
-    /// A function that is there, new or different.
-    Present,
-    /// Not watched.
-    Binding,
-}
-
-fn sort(change: &Change) -> Sort {
-    match change {
-        Change::Removed(_) => Sort::Removed,
-        Change::Added(_) | Change::Updated { .. } => Sort::Present,
-        Change::WorkerJoined(_) | Change::WorkerLeft(_) | Change::WorkerUpdated { .. } => {
-            Sort::Worker
-        }
-        Change::BindingAdded(_) | Change::BindingRemoved(_) | Change::BindingUpdated { .. } => {
-            Sort::Binding
-        }
-    }
-}
-
-/// A change with the names of those who provide the function now, or did before it was removed.
-struct Shown<'a> {
-    change: &'a Change,
-    workers: Vec<String>,
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
@@ -126,9 +74,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     let worker = target.look(COMMAND.name, watch)?;
     let out = Output::stdout();
     let mut reporter: Box<dyn Reporter> = if options.has("json") {
-        Box::new(Lines::new(out, with_workers))
+        Box::new(JsonLines::new(out, with_workers))
     } else {
-        Box::new(People::new(out, with_workers))
+        Box::new(TextReport::new(out, with_workers))
     };
 
     let (snapshot, changes) = worker.board_and_changes();
@@ -207,35 +155,35 @@ impl Follower {
         let removed = step
             .changes
             .iter()
-            .filter(|change| sort(change) == Sort::Removed);
-        let removed: Vec<Shown<'_>> = removed.map(|change| self.shown(change)).collect();
+            .filter(|change| change_kind(change) == ChangeKind::Removed);
+        let removed: Vec<ShownChange<'_>> = removed.map(|change| self.shown(change)).collect();
         for change in &step.changes {
             self.providers.apply(change);
         }
         let of_sort = |wanted| {
             let changes = step.changes.iter();
-            changes.filter(move |change| sort(change) == wanted)
+            changes.filter(move |change| change_kind(change) == wanted)
         };
         // A worker that comes or goes is why functions do.
-        let mut shown: Vec<Shown<'_>> = Vec::new();
+        let mut shown: Vec<ShownChange<'_>> = Vec::new();
         if self.with_workers {
-            shown.extend(of_sort(Sort::Worker).map(|change| self.shown(change)));
+            shown.extend(of_sort(ChangeKind::Worker).map(|change| self.shown(change)));
         }
         shown.extend(removed);
-        shown.extend(of_sort(Sort::Present).map(|change| self.shown(change)));
+        shown.extend(of_sort(ChangeKind::Present).map(|change| self.shown(change)));
         if shown.is_empty() {
             return Ok(());
         }
         self.reporter.step(step, &shown)
     }
 
-    fn shown<'a>(&self, change: &'a Change) -> Shown<'a> {
+    fn shown<'a>(&self, change: &'a Change) -> ShownChange<'a> {
         let workers = match change {
             Change::Added(entry) | Change::Removed(entry) | Change::Updated { new: entry, .. } => {
                 self.providers.names(entry.name())
             }
             _ => Vec::new(),
         };
-        Shown { change, workers }
+        ShownChange { change, workers }
     }
 }

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::audience::{Push, Sign};
-use crate::cli::exit::Failure;
+use super::watchers::{Push, Sign};
+use crate::cli::failure::Failure;
 use crate::cli::output::{Colour, Output, Paint};
 use crate::cli::text;
 
@@ -19,7 +19,7 @@ const NAME_COLUMNS: usize = 30;
 const PAUSE: Duration = Duration::from_millis(650);
 
 /// Where the demo plays.
-pub(super) struct Stage {
+pub(super) struct Screen {
     out: Output,
     fast: bool,
     acts: usize,
@@ -28,7 +28,7 @@ pub(super) struct Stage {
     latencies: Vec<Duration>,
 }
 
-impl Stage {
+impl Screen {
     pub(super) fn new(fast: bool) -> Self {
         Self {
             out: Output::stdout(),

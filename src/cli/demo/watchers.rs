@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use callboard::address::Address;
 use callboard::worker::{Change, Notice, Snapshot, Step, Worker};
 
-use super::DemoError;
-use crate::cli::exit::Failure;
+use super::error::DemoError;
+use crate::cli::failure::Failure;
 
 /// How long anything may take before the demo gives up on it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) type Sign = (char, String);
 
 /// The watching workers.
-pub(super) struct Audience {
+pub(super) struct Watchers {
     members: BTreeMap<&'static str, Member>,
     /// How many have joined so far.
     joined: usize,
@@ -50,7 +50,7 @@ pub(super) struct Push {
     pub(super) workers: usize,
 }
 
-impl Audience {
+impl Watchers {
     pub(super) fn new() -> Self {
         let (tell, news) = channel();
         Self {

@@ -3,13 +3,14 @@
 
 use callboard::worker::{Changes, ConnectionInfo, Notice};
 
-use super::exit::{Exit, Failure};
+use super::exit::Exit;
+use super::failure::Failure;
 use super::output::Output;
 use super::signals::Stop;
 use super::text;
 
 /// Says the first line, then follows the connection until it ends for good.
-pub(super) fn until_stopped(changes: Changes, stop: Stop, first: &str) -> Result<(), Failure> {
+pub(super) fn run_until_stopped(changes: Changes, stop: Stop, first: &str) -> Result<(), Failure> {
     let mut out = Output::stdout();
     out.line(first)?;
     out.flush()?;

@@ -12,7 +12,7 @@ use super::payload;
 use super::program::{Program, ProgramError, Run};
 
 /// Runs the program for one call.
-pub(super) fn ply(
+pub(super) fn handle_call(
     program: &Arc<Program>,
     call: &Context,
     argument: &[u8],

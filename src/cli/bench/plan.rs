@@ -9,8 +9,9 @@ use callboard::bench::{
 
 use super::kind::Kind;
 use super::report::Report;
-use crate::cli::exit::Failure;
-use crate::cli::options::{Flag, Options, UsageError, ValueError};
+use crate::cli::failure::Failure;
+use crate::cli::options::{Flag, Options};
+use crate::cli::usage_error::{UsageError, ValueError};
 
 /// The most connections that anything asks for: more than an engine takes.
 const MOST_CONNECTIONS: usize = 100_000;
@@ -131,14 +132,14 @@ pub(super) fn flags() -> Vec<Flag> {
 
 /// See the top of this file.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Plan {
     pub(super) process: Option<EngineProcess>,
-    loads: Vec<Load>,
+    measurements: Vec<Measurement>,
 }
 
 /// One measurement.
 #[derive(Debug)]
-enum Load {
+enum Measurement {
     Fanout(Fanout),
     Churn(Churn),
     Join(Join),
@@ -147,14 +148,14 @@ enum Load {
     Idle(Idle),
 }
 
-impl Order {
+impl Plan {
     pub(super) fn read(kind: Kind, options: &Options) -> Result<Self, UsageError> {
         for (flag, kinds) in FLAGS {
             if options.has(flag) && !kinds.contains(&kind) {
                 return Err(UsageError::NotForKind(flag, kind.name()));
             }
         }
-        let loads = match kind {
+        let measurements = match kind {
             Kind::Fanout => fanout(options),
             Kind::Churn => churn(options),
             Kind::Join => join(options),
@@ -163,7 +164,7 @@ impl Order {
         };
         Ok(Self {
             process: process(options)?,
-            loads: loads?,
+            measurements: measurements?,
         })
     }
 
@@ -173,14 +174,14 @@ impl Order {
         session: &mut Session,
         show: &mut dyn FnMut(Report) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        for load in &self.loads {
-            let report = match load {
-                Load::Fanout(fanout) => Report::Fanout(Box::new(fanout.run(session)?)),
-                Load::Churn(churn) => Report::Churn(Box::new(churn.run(session)?)),
-                Load::Join(join) => Report::Join(Box::new(join.run(session)?)),
-                Load::Storm(storm) => Report::Storm(Box::new(storm.run(session)?)),
-                Load::Call(call) => Report::Call(Box::new(call.run(session)?)),
-                Load::Idle(idle) => Report::Idle(Box::new(idle.run(session)?)),
+        for measurement in &self.measurements {
+            let report = match measurement {
+                Measurement::Fanout(fanout) => Report::Fanout(Box::new(fanout.run(session)?)),
+                Measurement::Churn(churn) => Report::Churn(Box::new(churn.run(session)?)),
+                Measurement::Join(join) => Report::Join(Box::new(join.run(session)?)),
+                Measurement::Storm(storm) => Report::Storm(Box::new(storm.run(session)?)),
+                Measurement::Call(call) => Report::Call(Box::new(call.run(session)?)),
+                Measurement::Idle(idle) => Report::Idle(Box::new(idle.run(session)?)),
             };
             show(report)?;
             if session.is_stopped() {
@@ -191,8 +192,8 @@ impl Order {
     }
 }
 
-fn fanout(options: &Options) -> Result<Vec<Load>, UsageError> {
-    Ok(vec![Load::Fanout(Fanout {
+fn fanout(options: &Options) -> Result<Vec<Measurement>, UsageError> {
+    Ok(vec![Measurement::Fanout(Fanout {
         watchers: connections(options, "watchers", 1, 1_000)?,
         stalled: connections(options, "stalled", 0, 0)?,
         workers: connections(options, "workers", 1, 32)?,
@@ -202,7 +203,7 @@ fn fanout(options: &Options) -> Result<Vec<Load>, UsageError> {
     })])
 }
 
-fn churn(options: &Options) -> Result<Vec<Load>, UsageError> {
+fn churn(options: &Options) -> Result<Vec<Measurement>, UsageError> {
     let patterns = [
         ("distinct", Pattern::Distinct),
         ("toggle", Pattern::Toggle),
@@ -219,21 +220,21 @@ fn churn(options: &Options) -> Result<Vec<Load>, UsageError> {
     };
     let wanted = chosen(options, patterns, "distinct, toggle or single")?;
     let pipeline = given(options, "pipeline", 1, 4_096)?;
-    let load = |pattern| {
+    let measurement = |pattern| {
         let usual = match pattern {
             Pattern::Toggle => 255,
             Pattern::Distinct | Pattern::Single => 16,
         };
-        Load::Churn(Churn {
+        Measurement::Churn(Churn {
             pattern,
             pipeline: pipeline.unwrap_or(usual),
             ..churn
         })
     };
-    Ok(wanted.into_iter().map(load).collect())
+    Ok(wanted.into_iter().map(measurement).collect())
 }
 
-fn join(options: &Options) -> Result<Vec<Load>, UsageError> {
+fn join(options: &Options) -> Result<Vec<Measurement>, UsageError> {
     let (functions, payload) = (functions(options, 10_000)?, payload(options)?);
     let single = Join {
         functions,
@@ -246,13 +247,13 @@ fn join(options: &Options) -> Result<Vec<Load>, UsageError> {
         payload,
     };
     let patterns = [
-        ("single", Load::Join(single)),
-        ("storm", Load::Storm(storm)),
+        ("single", Measurement::Join(single)),
+        ("storm", Measurement::Storm(storm)),
     ];
     chosen(options, patterns, "single or storm")
 }
 
-fn call(options: &Options) -> Result<Vec<Load>, UsageError> {
+fn call(options: &Options) -> Result<Vec<Measurement>, UsageError> {
     let rate = given(options, "rate", 1, 10_000_000)?.map(|rate| rate as u64);
     let in_flight = given(options, "in-flight", 1, 8_192)?;
     if rate.is_some() && in_flight.is_some() {
@@ -262,7 +263,7 @@ fn call(options: &Options) -> Result<Vec<Load>, UsageError> {
         (None, None) => vec![1, 64],
         (_, in_flight) => vec![in_flight.unwrap_or(1)],
     };
-    let load = CallLoad {
+    let measurement = CallLoad {
         connections: connections(options, "connections", 1, 1)?,
         providers: connections(options, "providers", 1, 1)?,
         in_flight: 1,
@@ -270,12 +271,17 @@ fn call(options: &Options) -> Result<Vec<Load>, UsageError> {
         payload: payload(options)?,
         bound: bound(options)?,
     };
-    let load = |in_flight| Load::Call(CallLoad { in_flight, ..load });
-    Ok(each.into_iter().map(load).collect())
+    let measurement = |in_flight| {
+        Measurement::Call(CallLoad {
+            in_flight,
+            ..measurement
+        })
+    };
+    Ok(each.into_iter().map(measurement).collect())
 }
 
-fn idle(options: &Options) -> Result<Vec<Load>, UsageError> {
-    Ok(vec![Load::Idle(Idle {
+fn idle(options: &Options) -> Result<Vec<Measurement>, UsageError> {
+    Ok(vec![Measurement::Idle(Idle {
         connections: connections(options, "connections", 1, 1_000)?,
         payload: payload(options)?,
     })])

@@ -8,13 +8,13 @@ use callboard::address::Address;
 use callboard::server::{Server, ServerConfig, ServerHandle};
 use callboard::worker::{Watch, Worker};
 
-use super::DemoError;
-use super::audience::{Audience, Sign};
-use super::cable::Cable;
 use super::calls::{self, Answers, Waiting};
+use super::error::DemoError;
+use super::proxy::Proxy;
 use super::reports::{self, Process};
-use super::stage::Stage;
-use crate::cli::exit::Failure;
+use super::screen::Screen;
+use super::watchers::{Sign, Watchers};
+use crate::cli::failure::Failure;
 use crate::cli::output::Colour;
 use crate::cli::text;
 
@@ -36,72 +36,72 @@ const MAIL: [(&str, &str); 1] = [("mail::send", "Sends a letter")];
 /// Calls that are made to see who answers.
 const CALLS: usize = 10;
 
-pub(super) fn run(stage: Stage) -> Result<(), Failure> {
+pub(super) fn run(screen: Screen) -> Result<(), Failure> {
     let engine = Server::spawn(ServerConfig {
         listen: vec![Address::Tcp("127.0.0.1:0".to_owned())],
         name: "demo".to_owned(),
         ..ServerConfig::default()
     })?;
     let address = engine.addresses()[0].clone();
-    let cable = Cable::to(&address.to_string()).map_err(DemoError::System)?;
-    let mut play = Play {
-        stage,
-        audience: Audience::new(),
+    let proxy = Proxy::to(&address.to_string()).map_err(DemoError::System)?;
+    let mut script = Script {
+        screen,
+        watchers: Watchers::new(),
         engine,
         address,
-        cable,
+        proxy,
     };
-    play.open()?;
-    play.register_some()?;
-    let process = play.start_process()?;
-    play.unregister_one()?;
-    play.kill_process(process)?;
-    play.crash()?;
-    play.pull_cable()?;
-    play.provide_twice()?;
-    play.wait_for_a_provider()?;
-    play.close()
+    script.open()?;
+    script.register_some()?;
+    let process = script.start_process()?;
+    script.unregister_one()?;
+    script.kill_process(process)?;
+    script.crash()?;
+    script.pull_cable()?;
+    script.provide_twice()?;
+    script.wait_for_a_provider()?;
+    script.close()
 }
 
-struct Play {
-    stage: Stage,
-    audience: Audience,
+struct Script {
+    screen: Screen,
+    watchers: Watchers,
     engine: ServerHandle,
     address: Address,
-    cable: Cable,
+    proxy: Proxy,
 }
 
-impl Play {
+impl Script {
     fn open(&mut self) -> Result<(), Failure> {
-        let paint = self.stage.paint();
+        let paint = self.screen.paint();
         let title = paint.text(Colour::Bold, "Callboard: a live function board");
-        self.stage.line(&title)?;
+        self.screen.line(&title)?;
         for name in CAST {
             // Its connection will be cut later on.
             let engine = match name {
-                "orders" => self.cable.address(),
+                "orders" => self.proxy.address(),
                 _ => &self.address,
             };
-            self.audience.join(name, engine)?;
+            self.watchers.join(name, engine)?;
         }
         let line = format!(
             "An engine at {}, five workers: {}.",
             self.address,
             CAST.join(", ")
         );
-        self.stage.line(&line)?;
-        self.stage.line(
+        self.screen.line(&line)?;
+        self.screen.line(
             "Each has one TCP connection, and the whole board before its eyes. It is empty.",
         )?;
-        self.stage
+        self.screen
             .line("Times run from the call until the last of them had the change on its board.")
     }
 
     fn register_some(&mut self) -> Result<(), Failure> {
-        self.stage
+        self.screen
             .act("orders registers three functions in one call.")?;
         self.register("orders", &ORDERS)?;
-        self.stage.act("stock and mail register theirs.")?;
+        self.screen.act("stock and mail register theirs.")?;
         self.register("stock", &STOCK)?;
         self.register("mail", &MAIL)?;
         self.show_board()
@@ -112,28 +112,28 @@ impl Play {
             "reports joins, a process of its own, with {} functions.",
             reports::FUNCTIONS
         );
-        self.stage.act(&line)?;
+        self.screen.act(&line)?;
         let began = Instant::now();
         let process = Process::start(&self.address)?;
         let signs: Vec<Sign> = reports::names().map(|name| ('+', name)).collect();
-        let push = self.audience.expect(&signs)?;
+        let push = self.watchers.expect(&signs)?;
         // Starting a process takes longer than telling of it.
-        self.stage.pushed(&signs, began, push, false)?;
+        self.screen.pushed(&signs, began, push, false)?;
         let line = format!(
             "(from the start of process {}; one step of the board: nobody sees half)",
             process.id()
         );
-        let line = self.stage.paint().text(Colour::Dim, line);
-        self.stage.remark(&line)?;
+        let line = self.screen.paint().text(Colour::Dim, line);
+        self.screen.remark(&line)?;
         self.show_board()?;
         Ok(process)
     }
 
     fn unregister_one(&mut self) -> Result<(), Failure> {
-        self.stage
+        self.screen
             .act("orders unregisters one function, and keeps the others.")?;
         let began = Instant::now();
-        self.audience
+        self.watchers
             .worker("orders")
             .unregister(["orders::list"])?;
         self.told(&[('-', "orders::list")], began)
@@ -144,65 +144,66 @@ impl Play {
             "kill -9 {}: reports is gone, without a goodbye.",
             process.id()
         );
-        self.stage.act(&line)?;
+        self.screen.act(&line)?;
         let signs: Vec<Sign> = reports::names().map(|name| ('-', name)).collect();
         let began = Instant::now();
         process.kill()?;
-        let push = self.audience.expect(&signs)?;
-        self.stage.pushed(&signs, began, push, true)?;
+        let push = self.watchers.expect(&signs)?;
+        self.screen.pushed(&signs, began, push, true)?;
         self.show_board()
     }
 
     fn crash(&mut self) -> Result<(), Failure> {
-        self.stage.act("mail crashes too: its socket is dropped.")?;
+        self.screen
+            .act("mail crashes too: its socket is dropped.")?;
         let began = Instant::now();
-        if let Some(mail) = self.audience.take("mail") {
+        if let Some(mail) = self.watchers.take("mail") {
             mail.abort();
         }
         self.told(&[('-', "mail::send")], began)?;
 
-        self.stage
+        self.screen
             .act("mail is back: it sees the whole board first, then registers again.")?;
         let began = Instant::now();
-        let board = self.audience.join("mail", &self.address)?;
+        let board = self.watchers.join("mail", &self.address)?;
         let line = format!(
             "  {} on its board {} after it began to connect",
             text::count(board.functions.len(), "function"),
             text::duration(began.elapsed()),
         );
-        self.stage.remark(&line)?;
+        self.screen.remark(&line)?;
         self.register("mail", &MAIL)
     }
 
     fn pull_cable(&mut self) -> Result<(), Failure> {
-        self.stage
+        self.screen
             .act("The cable of orders is pulled. The engine cannot know, and waits.")?;
-        self.cable.cut().map_err(DemoError::System)?;
-        let (lost, back) = self.audience.expect_takeover("orders")?;
+        self.proxy.cut().map_err(DemoError::System)?;
+        let (lost, back) = self.watchers.expect_takeover("orders")?;
         let line = format!(
             "  orders is back after {}, shows its session's key and takes its own",
             text::duration(back.saturating_duration_since(lost)),
         );
-        self.stage.remark(&line)?;
-        self.stage
+        self.screen.remark(&line)?;
+        self.screen
             .remark("  place: its functions never left a board, nobody was disturbed")
     }
 
     fn provide_twice(&mut self) -> Result<(), Failure> {
-        self.stage
+        self.screen
             .act("web calls orders::create ten times. It need not know where that is.")?;
         self.call(&["orders"])?;
-        self.stage
+        self.screen
             .act("audit provides orders::create as well: nothing to tell, it is there.")?;
         let function = calls::signed("audit", ORDERS[0].0, ORDERS[0].1);
-        self.audience.worker("audit").register([function])?;
-        self.stage
+        self.watchers.worker("audit").register([function])?;
+        self.screen
             .remark("But the calls are shared out from now on:")?;
         self.call(&["audit", "orders"])?;
-        self.stage
+        self.screen
             .act("orders says goodbye. What audit provides too stays, and is called.")?;
         let began = Instant::now();
-        if let Some(orders) = self.audience.take("orders") {
+        if let Some(orders) = self.watchers.take("orders") {
             orders.close();
         }
         self.told(&[('-', "orders::cancel")], began)?;
@@ -211,19 +212,19 @@ impl Play {
 
     fn wait_for_a_provider(&mut self) -> Result<(), Failure> {
         let name = ORDERS[0].0;
-        self.stage
+        self.screen
             .act("audit no longer provides it. A call fails at once, or waits if it wants.")?;
         let began = Instant::now();
-        self.audience.worker("audit").unregister([name])?;
+        self.watchers.worker("audit").unregister([name])?;
         self.told(&[('-', name)], began)?;
-        let web = self.audience.worker(CAST[0]);
+        let web = self.watchers.worker(CAST[0]);
         let code = calls::refusal(web, name)?;
         let waiting = Waiting::begin(web.client(), name, &self.engine)?;
         let line = format!("  one call of web: {code}; another one waits at the engine");
-        self.stage.remark(&line)?;
+        self.screen.remark(&line)?;
 
-        self.stage.act("orders is back, and registers.")?;
-        self.audience.join("orders", &self.address)?;
+        self.screen.act("orders is back, and registers.")?;
+        self.watchers.join("orders", &self.address)?;
         let began = Instant::now();
         self.register("orders", &ORDERS)?;
         let (who, answered) = waiting.end()?;
@@ -231,30 +232,30 @@ impl Play {
             "  the call that waited: answered by {who}, {} after that",
             text::duration(answered.saturating_duration_since(began)),
         );
-        self.stage.remark(&line)?;
+        self.screen.remark(&line)?;
         self.call(&["orders"])
     }
 
     /// Lets web call, and shows who answered.
     fn call(&mut self, wanted: &[&str]) -> Result<(), Failure> {
-        let answers = Answers::to(self.audience.worker(CAST[0]), ORDERS[0].0, CALLS)?;
+        let answers = Answers::to(self.watchers.worker(CAST[0]), ORDERS[0].0, CALLS)?;
         answers.only_by(wanted)?;
         let line = format!(
             "  answered by: {}; half of them within {}",
             answers.shares(),
             text::duration(answers.median()),
         );
-        self.stage.remark(&line)
+        self.screen.remark(&line)
     }
 
     fn close(mut self) -> Result<(), Failure> {
-        self.stage.pause();
+        self.screen.pause();
         let newcomer = Worker::builder("newcomer")
             .addresses([self.address.clone()])
             .watch(Watch::all().workers([""]))
-            .connect(super::audience::PATIENCE)?;
+            .connect(super::watchers::PATIENCE)?;
         let fresh = newcomer.board().snapshot();
-        for (name, worker) in self.audience.members() {
+        for (name, worker) in self.watchers.members() {
             let board = worker.board().snapshot();
             let same = board.functions.len() == fresh.functions.len()
                 && (board.functions.iter().zip(&fresh.functions))
@@ -267,52 +268,52 @@ impl Play {
         let line = format!(
             "\nThe board at the end, revision {}, the same for all {} and for a newcomer:",
             fresh.revision,
-            self.audience.len(),
+            self.watchers.len(),
         );
-        self.stage.line(&line)?;
+        self.screen.line(&line)?;
         for entry in &fresh.functions {
             let who = fresh.workers.iter().filter(|it| it.provides(entry.name()));
             let who: Vec<&str> = who.map(callboard::worker::WorkerInfo::name).collect();
             let name = text::padded(entry.name(), 18);
             let who = text::padded(&who.join(", "), 8);
-            let description = self.stage.paint().text(Colour::Dim, entry.description());
-            self.stage.remark(&format!("{name} {who} {description}"))?;
+            let description = self.screen.paint().text(Colour::Dim, entry.description());
+            self.screen.remark(&format!("{name} {who} {description}"))?;
         }
         newcomer.close();
         self.summarise()?;
         for name in CAST {
-            if let Some(worker) = self.audience.take(name) {
+            if let Some(worker) = self.watchers.take(name) {
                 worker.close();
             }
         }
-        self.cable.remove().map_err(DemoError::System)?;
+        self.proxy.remove().map_err(DemoError::System)?;
         self.engine.shutdown();
         self.engine.join()?;
         Ok(())
     }
 
     fn summarise(&mut self) -> Result<(), Failure> {
-        let mut times = self.stage.latencies().to_vec();
+        let mut times = self.screen.latencies().to_vec();
         times.sort();
         let (Some(worst), median) = (times.last(), times.get(times.len() / 2)) else {
             return Ok(());
         };
         let line = format!(
             "{} pushes; from the call to the last worker: median {}, worst {}.",
-            self.stage.pushes(),
+            self.screen.pushes(),
             text::duration(*median.unwrap_or(worst)),
             text::duration(*worst),
         );
-        let line = self.stage.paint().text(Colour::Bold, line);
-        self.stage.line(&format!("\n{line}"))?;
+        let line = self.screen.paint().text(Colour::Bold, line);
+        self.screen.line(&format!("\n{line}"))?;
         let counters = self.engine.counters();
         let line = format!(
             "The engine, one thread, sent {} bytes in {} writes.",
             text::grouped(counters.written_bytes as usize),
             text::grouped(counters.writes as usize),
         );
-        self.stage.line(&line)?;
-        self.stage
+        self.screen.line(&line)?;
+        self.screen
             .line("Next: `callboard serve`, and `callboard --help` for what to do with it.")
     }
 
@@ -321,7 +322,7 @@ impl Play {
             .iter()
             .map(|(name, description)| calls::signed(who, name, description));
         let began = Instant::now();
-        self.audience.worker(who).register(definitions)?;
+        self.watchers.worker(who).register(definitions)?;
         let signs: Vec<(char, &str)> = functions.iter().map(|(name, _)| ('+', *name)).collect();
         self.told(&signs, began)
     }
@@ -332,13 +333,13 @@ impl Play {
             .iter()
             .map(|(sign, name)| (*sign, (*name).to_owned()));
         let signs: Vec<Sign> = signs.collect();
-        let push = self.audience.expect(&signs)?;
-        self.stage.pushed(&signs, began, push, true)
+        let push = self.watchers.expect(&signs)?;
+        self.screen.pushed(&signs, began, push, true)
     }
 
     /// How many functions of which service are on the board of the first of the audience.
     fn show_board(&mut self) -> Result<(), Failure> {
-        let board = self.audience.worker(CAST[0]).board().snapshot();
+        let board = self.watchers.worker(CAST[0]).board().snapshot();
         let mut services: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in &board.functions {
             let service = entry.name().split("::").next().unwrap_or_default();
@@ -349,7 +350,7 @@ impl Play {
             .map(|(service, functions)| format!("{service} {functions}"))
             .collect();
         let line = format!("board: {}, revision {}", parts.join(", "), board.revision);
-        let line = self.stage.paint().text(Colour::Dim, line);
-        self.stage.remark(&line)
+        let line = self.screen.paint().text(Colour::Dim, line);
+        self.screen.remark(&line)
     }
 }

@@ -6,7 +6,7 @@ use callboard::worker::Worker;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::engine;
+use super::target;
 use super::text;
 
 /// The engine's function that tells.
@@ -18,7 +18,7 @@ const MAX_PAGES: usize = 1000;
 /// What the engine says of one worker.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Load {
+pub(super) struct WorkerLoad {
     worker: u64,
     pub(super) in_flight: u64,
     pub(super) capacity: u64,
@@ -33,14 +33,14 @@ struct Arguments {
 
 #[derive(Deserialize)]
 struct Page {
-    entries: Vec<Load>,
+    entries: Vec<WorkerLoad>,
     #[serde(default)]
     next: Option<String>,
 }
 
 /// What the engine says of all workers that provide something, by id. An engine that does not answer
 /// leaves it empty: how busy workers are is good to know, and no reason to fail.
-pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, Load> {
+pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, WorkerLoad> {
     let mut loads = HashMap::new();
     let mut after = None;
     for _ in 0..MAX_PAGES {
@@ -58,11 +58,11 @@ pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, Load> {
 
 fn page(worker: &Worker, after: Option<String>) -> Option<Page> {
     let arguments = rmp_serde::to_vec_named(&Arguments { after }).ok()?;
-    let answer = engine::ask(worker, FUNCTION, arguments).ok()?;
+    let answer = target::ask(worker, FUNCTION, arguments).ok()?;
     rmp_serde::from_slice(&answer).ok()
 }
 
-impl Load {
+impl WorkerLoad {
     /// Calls in flight of those that can be.
     pub(super) fn shown(&self) -> String {
         let (calls, capacity) = (self.in_flight as usize, self.capacity as usize);
@@ -83,7 +83,7 @@ impl Load {
 }
 
 /// Adds the two numbers to a function's or a worker's object.
-pub(super) fn record(object: &mut Map<String, Value>, load: Option<&Load>) {
+pub(super) fn record(object: &mut Map<String, Value>, load: Option<&WorkerLoad>) {
     let mut put = |key: &str, value: Option<u64>| object.insert(key.to_owned(), value.into());
     put("in_flight", load.map(|load| load.in_flight));
     put("capacity", load.map(|load| load.capacity));

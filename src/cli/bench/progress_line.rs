@@ -9,11 +9,11 @@ use super::kind::Kind;
 use crate::cli::text;
 
 /// See the top of this file.
-pub(super) struct Meter {
+pub(super) struct ProgressLine {
     kind: Kind,
 }
 
-impl Meter {
+impl ProgressLine {
     pub(super) fn new(kind: Kind) -> Self {
         Self { kind }
     }

@@ -9,7 +9,7 @@ use std::thread;
 use callboard::address::Address;
 
 /// Listens on a free port, and forwards what comes to the engine.
-pub(super) struct Cable {
+pub(super) struct Proxy {
     address: Address,
     plugged: Arc<Mutex<Vec<Plugged>>>,
 }
@@ -21,7 +21,7 @@ struct Plugged {
     engine: TcpStream,
 }
 
-impl Cable {
+impl Proxy {
     pub(super) fn to(engine: &str) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = Address::Tcp(listener.local_addr()?.to_string());
@@ -29,7 +29,7 @@ impl Cable {
         let (engine, ends) = (engine.to_owned(), Arc::clone(&plugged));
         // Ends with the process, at the latest: nobody waits for it.
         thread::Builder::new()
-            .name("demo-cable".to_owned())
+            .name("demo-proxy".to_owned())
             .spawn(move || {
                 for worker in listener.incoming() {
                     if worker.and_then(|it| plug(it, &engine, &ends)).is_err() {
@@ -80,7 +80,7 @@ fn plug(worker: TcpStream, engine: &str, ends: &Mutex<Vec<Plugged>>) -> io::Resu
     drop(ends);
     for (from, to) in directions {
         thread::Builder::new()
-            .name("demo-cable".to_owned())
+            .name("demo-proxy".to_owned())
             .spawn(move || forward(from, to))?;
     }
     Ok(())

@@ -7,9 +7,9 @@ use std::time::Instant;
 use callboard::worker::{Cause, Change, ConnectionInfo, Entry, Loss, Snapshot, Step, WorkerInfo};
 
 use super::providers::Providers;
-use super::{Reporter, Shown, Sort, sort};
+use super::reporter::{ChangeKind, Reporter, ShownChange, change_kind};
 use crate::cli::clock::time_of_day;
-use crate::cli::exit::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::output::{Colour, Output};
 use crate::cli::text;
 
@@ -29,14 +29,14 @@ const NAMES_SHOWN: usize = 3;
 const NAME_COLUMNS: usize = 34;
 
 /// For people.
-pub(super) struct People {
+pub(super) struct TextReport {
     out: Output,
     with_workers: bool,
     /// Since when there has been no engine.
     gone: Option<Instant>,
 }
 
-impl People {
+impl TextReport {
     pub(super) fn new(out: Output, with_workers: bool) -> Self {
         Self {
             out,
@@ -65,7 +65,12 @@ impl People {
     }
 
     /// Shows changes of one sort, the first ones if there are many.
-    fn some(&mut self, changes: &[&Shown<'_>], what: &str, revision: u64) -> Result<(), Failure> {
+    fn some(
+        &mut self,
+        changes: &[&ShownChange<'_>],
+        what: &str,
+        revision: u64,
+    ) -> Result<(), Failure> {
         // A line more than the limit costs no more room than the line that would say so.
         let shown = match changes.len() {
             few if few <= CHANGES_SHOWN + 1 => few,
@@ -85,7 +90,7 @@ impl People {
         Ok(())
     }
 
-    fn change(&mut self, shown: &Shown<'_>) -> Result<(), Failure> {
+    fn change(&mut self, shown: &ShownChange<'_>) -> Result<(), Failure> {
         let who = text::shortened(shown.workers.iter().map(String::as_str), NAMES_SHOWN);
         match shown.change {
             Change::Added(entry) => {
@@ -180,7 +185,7 @@ impl People {
     }
 }
 
-impl Reporter for People {
+impl Reporter for TextReport {
     fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure> {
         let engine = text::visible(&connection.engine).into_owned();
         let Some(gone) = self.gone.take() else {
@@ -229,7 +234,7 @@ impl Reporter for People {
         self.out.line(hint)
     }
 
-    fn step(&mut self, step: &Step, changes: &[Shown<'_>]) -> Result<(), Failure> {
+    fn step(&mut self, step: &Step, changes: &[ShownChange<'_>]) -> Result<(), Failure> {
         match &step.cause {
             Cause::Pushed => {}
             Cause::Settled => {
@@ -239,7 +244,7 @@ impl Reporter for People {
                 self.event('!', "different since the connection was lost:")?;
             }
         }
-        let is_worker = |shown: &&Shown<'_>| sort(shown.change) == Sort::Worker;
+        let is_worker = |shown: &&ShownChange<'_>| change_kind(shown.change) == ChangeKind::Worker;
         let (workers, functions): (Vec<_>, Vec<_>) = changes.iter().partition(is_worker);
         self.some(&workers, "workers", step.to)?;
         self.some(&functions, "functions", step.to)
@@ -297,7 +302,7 @@ fn difference(old: &Entry, new: &Entry) -> String {
 }
 
 /// How many changes of which sort: `+9,990 -3`.
-fn tally(changes: &[&Shown<'_>]) -> String {
+fn tally(changes: &[&ShownChange<'_>]) -> String {
     let (mut added, mut removed, mut updated) = (0, 0, 0);
     for shown in changes {
         match shown.change {

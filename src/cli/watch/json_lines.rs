@@ -6,24 +6,24 @@ use callboard::worker::{Cause, Change, ConnectionInfo, Loss, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
 use super::providers::Providers;
-use super::{Reporter, Shown};
-use crate::cli::exit::Failure;
+use super::reporter::{Reporter, ShownChange};
+use crate::cli::failure::Failure;
+use crate::cli::json_record;
 use crate::cli::output::Output;
-use crate::cli::record;
 
 /// For programs.
-pub(super) struct Lines {
+pub(super) struct JsonLines {
     out: Output,
     with_workers: bool,
 }
 
-impl Lines {
+impl JsonLines {
     pub(super) fn new(out: Output, with_workers: bool) -> Self {
         Self { out, with_workers }
     }
 
     fn status(&mut self, status: &str, fields: Value) -> Result<(), Failure> {
-        let line = record::object(|object| {
+        let line = json_record::object(|object| {
             object.insert("status".to_owned(), status.into());
             if let Value::Object(fields) = fields {
                 object.extend(fields);
@@ -39,7 +39,7 @@ impl Lines {
         revision: u64,
         fill: impl FnOnce(&mut Map<String, Value>),
     ) -> Result<(), Failure> {
-        let line = record::object(|object| {
+        let line = json_record::object(|object| {
             object.insert("change".to_owned(), change.into());
             object.insert("section".to_owned(), section.into());
             object.insert("revision".to_owned(), revision.into());
@@ -49,7 +49,7 @@ impl Lines {
     }
 }
 
-impl Reporter for Lines {
+impl Reporter for JsonLines {
     fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure> {
         let fields = json!({
             "address": connection.address.to_string(),
@@ -67,46 +67,46 @@ impl Reporter for Lines {
             let names = providers.names(entry.name());
             self.change("added", "functions", board.revision, |object| {
                 object.insert("snapshot".to_owned(), true.into());
-                record::function(object, entry, names.iter().map(String::as_str));
+                json_record::function(object, entry, names.iter().map(String::as_str));
             })?;
         }
         for worker in board.workers.iter().filter(|_| self.with_workers) {
-            self.out.json(&record::object(|object| {
+            self.out.json(&json_record::object(|object| {
                 object.insert("change".to_owned(), "added".into());
                 object.insert("section".to_owned(), "workers".into());
                 object.insert("revision".to_owned(), board.revision.into());
                 object.insert("snapshot".to_owned(), true.into());
-                record::worker(object, worker);
+                json_record::worker(object, worker);
             }))?;
         }
         self.synced(board.revision)
     }
 
-    fn step(&mut self, step: &Step, changes: &[Shown<'_>]) -> Result<(), Failure> {
+    fn step(&mut self, step: &Step, changes: &[ShownChange<'_>]) -> Result<(), Failure> {
         for shown in changes {
             let names = || shown.workers.iter().map(String::as_str);
             match shown.change {
                 Change::Added(entry) => self.change("added", "functions", step.to, |object| {
-                    record::function(object, entry, names());
+                    json_record::function(object, entry, names());
                 })?,
                 Change::Removed(entry) => {
                     self.change("removed", "functions", step.to, |object| {
-                        record::function(object, entry, names());
+                        json_record::function(object, entry, names());
                     })?;
                 }
                 Change::Updated { new, .. } => {
                     self.change("updated", "functions", step.to, |object| {
-                        record::function(object, new, names());
+                        json_record::function(object, new, names());
                     })?;
                 }
                 Change::WorkerJoined(worker) => {
                     self.change("added", "workers", step.to, |object| {
-                        record::worker(object, worker);
+                        json_record::worker(object, worker);
                     })?;
                 }
                 Change::WorkerLeft(worker) => {
                     self.change("removed", "workers", step.to, |object| {
-                        record::worker(object, worker);
+                        json_record::worker(object, worker);
                     })?;
                 }
                 Change::WorkerUpdated {
@@ -115,7 +115,7 @@ impl Reporter for Lines {
                     removed,
                     ..
                 } => self.change("updated", "workers", step.to, |object| {
-                    record::worker(object, new);
+                    json_record::worker(object, new);
                     let list = |names: &[Arc<str>]| -> Value {
                         names.iter().map(|name| Value::from(&**name)).collect()
                     };

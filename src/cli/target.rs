@@ -6,9 +6,10 @@ use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::protocol::{NameError, check_event_name, check_function_name, check_worker_name};
 use callboard::worker::{Builder, CallError, CallOptions, Token, Watch, Worker};
 
-use super::exit::Failure;
+use super::failure::Failure;
 use super::logging;
-use super::options::{self, Flag, Group, Options, UsageError, ValueError};
+use super::options::{self, Flag, Group, Options};
+use super::usage_error::{UsageError, ValueError};
 
 /// Names the engine when no flag does.
 const VARIABLE: &str = "CALLBOARD_ADDR";

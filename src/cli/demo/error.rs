@@ -1,0 +1,74 @@
+//! What goes wrong in a demo. Decides nothing.
+
+use std::fmt;
+use std::io;
+
+use callboard::worker::CallError;
+
+use crate::cli::failure::Failure;
+
+/// What the demo must not show.
+#[derive(Debug)]
+pub(super) enum DemoError {
+    /// A worker was not told in time.
+    Silence {
+        worker: &'static str,
+        awaited: &'static str,
+    },
+    /// A worker was told something else than what happened.
+    OtherNews {
+        worker: &'static str,
+        wanted: String,
+        told: String,
+    },
+    /// A call that should come to a result did not.
+    Call(CallError),
+    /// A call was answered by somebody else than it should be.
+    OtherAnswer { wanted: String, answered: String },
+    /// A worker's board at the end differs from a newcomer's.
+    WrongBoard { worker: &'static str },
+    /// The worker's process, the cable or a thread could not be had.
+    System(io::Error),
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence { worker, awaited } => {
+                write!(f, "{worker} was not told of {awaited} in time")
+            }
+            Self::OtherNews {
+                worker,
+                wanted,
+                told,
+            } => write!(
+                f,
+                "{worker} should be told `{wanted}`, and was told `{told}`"
+            ),
+            Self::Call(error) => write!(f, "a call failed: {error}"),
+            Self::OtherAnswer { wanted, answered } => {
+                write!(f, "`{wanted}` should answer, and it was `{answered}`")
+            }
+            Self::WrongBoard { worker } => {
+                write!(f, "the board of {worker} is not that of a newcomer")
+            }
+            Self::System(error) => write!(f, "the system refuses what the demo needs: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DemoError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<DemoError> for Failure {
+    fn from(error: DemoError) -> Self {
+        Self::Command(Box::new(error))
+    }
+}
