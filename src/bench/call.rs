@@ -10,16 +10,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::exchange::{self, Prepared};
-use super::heard::Heard;
-use super::registrar::{self, filling};
+use super::prepared_frame::{self, PreparedFrame};
+use super::received_frame::ReceivedFrame;
+use super::registration::{self, filling};
 use super::session::{Session, end_of};
 use super::timer::Timer;
-use super::{BenchError, Bound, CallReport, Effort, Times};
+use super::{BenchError, CallReport, ResourceUse, StopCondition, TimeHistogram};
 use crate::protocol::{Failure, Invoke, Message, Outcome};
 
 /// What runs before anything is measured.
-const WARM_UP: Bound = Bound {
+const WARM_UP: StopCondition = StopCondition {
     time: Some(Duration::from_millis(300)),
     count: Some(1_000),
 };
@@ -45,7 +45,7 @@ pub struct CallLoad {
     /// Bytes of the argument, and of the result.
     pub payload: usize,
     /// How many calls, or for how long.
-    pub bound: Bound,
+    pub stop_condition: StopCondition,
 }
 
 impl CallLoad {
@@ -58,49 +58,49 @@ impl CallLoad {
         session.make_room(self.providers + self.connections)?;
         let providers = session.join(self.providers, false, |_| Ok(()))?;
         let callers = session.join(self.connections, false, |_| Ok(()))?;
-        let name = session.territory().name(GROUP, 0);
-        let register = registrar::register(1, std::slice::from_ref(&name), &[]);
+        let name = session.function_names().name(GROUP, 0);
+        let register = registration::register(1, std::slice::from_ref(&name), &[]);
         for &provider in &providers {
             session.send(provider, &register)?;
             let mut ended = false;
             while !ended {
-                session.turn_or_stop(|heard| {
-                    ended |= end_of(&heard)?.is_some();
+                session.turn_or_stop(|received| {
+                    ended |= end_of(&received)?.is_some();
                     Ok(())
                 })?;
             }
         }
 
         let payload = filling(self.payload);
-        let mut load = Load::new(callers.clone(), &name, &payload);
-        self.drive(session, &mut load, WARM_UP)?;
-        if let Some(failure) = load.first_failure.take() {
+        let mut generator = CallGenerator::new(callers.clone(), &name, &payload);
+        self.drive(session, &mut generator, WARM_UP)?;
+        if let Some(failure) = generator.first_failure.take() {
             return Err(failure);
         }
-        load.forget();
+        generator.forget();
         let before = session.sample()?;
-        self.drive(session, &mut load, self.bound)?;
+        self.drive(session, &mut generator, self.stop_condition)?;
         let after = session.sample()?;
         for keys in [&callers, &providers] {
             session.leave(keys);
         }
 
-        let effort = Effort::between(&before, &after);
+        let resource_use = ResourceUse::between(&before, &after);
         Ok(CallReport {
-            place: session.place("call"),
+            header: session.header("call"),
             connections: self.connections,
             providers: self.providers,
             in_flight: self.rate.is_none().then_some(self.in_flight),
             rate: self.rate,
             payload: self.payload,
-            calls: load.made,
-            results: load.results,
-            calls_per_second: effort.per_second(load.made),
-            calls_per_engine_cpu_second: effort.per_cpu_second(load.made),
-            effort,
-            failures: load.failures,
-            latency_us: load.latency.summary(),
-            service_us: load.service.summary(),
+            calls: generator.made,
+            results: generator.results,
+            calls_per_second: resource_use.per_second(generator.made),
+            calls_per_engine_cpu_second: resource_use.per_cpu_second(generator.made),
+            resource_use,
+            failures: generator.failures,
+            latency_us: generator.latency.summary(),
+            service_us: generator.service.summary(),
             stopped: session.is_stopped(),
         })
     }
@@ -108,19 +108,19 @@ impl CallLoad {
     fn drive(
         &self,
         session: &mut Session,
-        load: &mut Load,
-        bound: Bound,
+        generator: &mut CallGenerator,
+        stop_condition: StopCondition,
     ) -> Result<(), BenchError> {
         match self.rate {
-            None => load.keep_in_flight(session, self.in_flight, bound),
-            Some(rate) => load.keep_pace(session, rate, bound),
+            None => generator.keep_in_flight(session, self.in_flight, stop_condition),
+            Some(rate) => generator.keep_pace(session, rate, stop_condition),
         }
     }
 }
 
 /// A call that is open, or was.
 #[derive(Debug, Clone, Copy)]
-struct Slot {
+struct CallSlot {
     /// When it was to be made.
     due: Instant,
     /// When it was made.
@@ -129,34 +129,34 @@ struct Slot {
 }
 
 /// The callers with their open calls. The number of a call is its slot.
-struct Load {
+struct CallGenerator {
     callers: Vec<usize>,
-    call: Prepared,
-    result: Prepared,
-    slots: Vec<Slot>,
+    call: PreparedFrame,
+    result: PreparedFrame,
+    slots: Vec<CallSlot>,
     open: usize,
     made: u64,
     results: u64,
     failures: BTreeMap<String, u64>,
     first_failure: Option<BenchError>,
-    latency: Times,
-    service: Times,
+    latency: TimeHistogram,
+    service: TimeHistogram,
 }
 
-impl Load {
+impl CallGenerator {
     fn new(callers: Vec<usize>, function: &str, payload: &[u8]) -> Self {
         Self {
             callers,
-            call: Prepared::call(function, payload),
-            result: Prepared::result(payload),
+            call: PreparedFrame::call(function, payload),
+            result: PreparedFrame::result(payload),
             slots: Vec::new(),
             open: 0,
             made: 0,
             results: 0,
             failures: BTreeMap::new(),
             first_failure: None,
-            latency: Times::default(),
-            service: Times::default(),
+            latency: TimeHistogram::default(),
+            service: TimeHistogram::default(),
         }
     }
 
@@ -164,14 +164,14 @@ impl Load {
     fn forget(&mut self) {
         (self.made, self.results) = (0, 0);
         self.failures.clear();
-        self.latency = Times::default();
-        self.service = Times::default();
+        self.latency = TimeHistogram::default();
+        self.service = TimeHistogram::default();
     }
 
     /// Makes room for so many open calls, none of which is open yet.
     fn lay_out(&mut self, slots: usize) {
         let now = Instant::now();
-        let closed = Slot {
+        let closed = CallSlot {
             due: now,
             made: now,
             is_open: false,
@@ -182,7 +182,7 @@ impl Load {
 
     /// Makes a call: puts its frame into `out`.
     fn make(&mut self, slot: usize, due: Instant, made: Instant, out: &mut Vec<u8>) {
-        self.slots[slot] = Slot {
+        self.slots[slot] = CallSlot {
             due,
             made,
             is_open: true,
@@ -193,18 +193,18 @@ impl Load {
     }
 
     /// An INVOKE is answered; an answer closes its slot, which is returned.
-    fn take(&mut self, heard: &mut Heard<'_>) -> Result<Option<usize>, BenchError> {
-        match heard.kind {
+    fn take(&mut self, received: &mut ReceivedFrame<'_>) -> Result<Option<usize>, BenchError> {
+        match received.kind {
             Invoke::KIND => {
-                let answer = self.result.answering(heard);
-                heard.reply.extend_from_slice(answer);
+                let answer = self.result.answering(received);
+                received.reply.extend_from_slice(answer);
                 return Ok(None);
             }
             Outcome::KIND => self.results += 1,
-            Failure::KIND => self.note_failure(heard.body)?,
+            Failure::KIND => self.note_failure(received.body)?,
             _ => return Ok(None),
         }
-        let number = exchange::number(heard);
+        let number = prepared_frame::number(received);
         let slot = number.and_then(|number| self.slots.get_mut(number));
         let Some(slot) = slot.filter(|slot| slot.is_open) else {
             return Err(BenchError::Miscounted {
@@ -215,7 +215,7 @@ impl Load {
         };
         slot.is_open = false;
         self.open -= 1;
-        let since = |begin| heard.at.saturating_duration_since(begin);
+        let since = |begin| received.at.saturating_duration_since(begin);
         self.latency.add(since(slot.due));
         self.service.add(since(slot.made));
         Ok(number)
@@ -239,9 +239,11 @@ impl Load {
         &mut self,
         session: &mut Session,
         each: usize,
-        bound: Bound,
+        stop_condition: StopCondition,
     ) -> Result<(), BenchError> {
-        let last = bound.count.map_or(u64::MAX, |count| self.made + count);
+        let last = stop_condition
+            .count
+            .map_or(u64::MAX, |count| self.made + count);
         self.lay_out(self.callers.len() * each);
         let began = Instant::now();
         for (at, caller) in self.callers.clone().into_iter().enumerate() {
@@ -256,18 +258,18 @@ impl Load {
         }
         while self.open > 0 {
             // Once a turn: a look at the clock for each call would be felt.
-            let over = session.is_stopped() || bound.is_met(0, began);
-            session.turn(|mut heard| {
-                if let Some(slot) = self.take(&mut heard)?
+            let over = session.is_stopped() || stop_condition.is_met(0, began);
+            session.turn(|mut received| {
+                if let Some(slot) = self.take(&mut received)?
                     && !over
                     && self.made < last
                 {
                     // The call before ended when this one begins, so that no time is nobody's.
-                    self.make(slot, heard.at, heard.at, heard.reply);
+                    self.make(slot, received.at, received.at, received.reply);
                 }
                 Ok(())
             })?;
-            session.tell("calls", self.made);
+            session.report_progress("calls", self.made);
         }
         Ok(())
     }
@@ -277,10 +279,10 @@ impl Load {
         &mut self,
         session: &mut Session,
         rate: u64,
-        bound: Bound,
+        stop_condition: StopCondition,
     ) -> Result<(), BenchError> {
         let timer = Timer::new()?;
-        session.crowd().add_timer(&timer)?;
+        session.connection_set().add_timer(&timer)?;
         let first = self.made;
         self.lay_out(self.callers.len() * MOST_OPEN);
         let mut free: Vec<Vec<usize>> = (0..self.callers.len())
@@ -291,12 +293,19 @@ impl Load {
         let began = Instant::now();
         loop {
             let made = self.made - first;
-            let over = session.is_stopped() || bound.is_met(made, began);
+            let over = session.is_stopped() || stop_condition.is_met(made, began);
             if over && self.open == 0 {
                 break;
             }
             if !over {
-                let due = self.make_what_is_due(rate, began, first, bound, &mut free, &mut frames);
+                let due = self.make_what_is_due(
+                    rate,
+                    began,
+                    first,
+                    stop_condition,
+                    &mut free,
+                    &mut frames,
+                );
                 for (&caller, frames) in callers.iter().zip(&mut frames) {
                     if !frames.is_empty() {
                         session.send(caller, frames)?;
@@ -307,17 +316,17 @@ impl Load {
             }
             if self.open == 0 {
                 // Nothing is due from the engine.
-                session.crowd().forgive_silence();
+                session.connection_set().forgive_silence();
             }
-            session.turn(|mut heard| {
-                if let Some(slot) = self.take(&mut heard)? {
+            session.turn(|mut received| {
+                if let Some(slot) = self.take(&mut received)? {
                     free[slot / MOST_OPEN].push(slot);
                 }
                 Ok(())
             })?;
-            session.tell("calls", self.made);
+            session.report_progress("calls", self.made);
         }
-        session.crowd().remove_timer(&timer)
+        session.connection_set().remove_timer(&timer)
     }
 
     /// Puts the calls that are due by now into the frames of their connections. Returns when the next one is due.
@@ -326,12 +335,12 @@ impl Load {
         rate: u64,
         began: Instant,
         first: u64,
-        bound: Bound,
+        stop_condition: StopCondition,
         free: &mut [Vec<usize>],
         frames: &mut [Vec<u8>],
     ) -> Instant {
         let now = Instant::now();
-        let last = bound.count.map_or(u64::MAX, |count| first + count);
+        let last = stop_condition.count.map_or(u64::MAX, |count| first + count);
         loop {
             let number = self.made - first;
             let due = began + due(number, rate);
@@ -360,21 +369,21 @@ mod tests {
 
     #[test]
     fn a_call_that_is_made_late_counts_from_when_it_was_due() {
-        let mut load = Load::new(vec![0, 1], "a::b", b"");
+        let mut generator = CallGenerator::new(vec![0, 1], "a::b", b"");
         let now = Instant::now();
         let began = now.checked_sub(Duration::from_secs(1)).expect("a clock");
-        load.lay_out(20);
+        generator.lay_out(20);
         let mut free = [(0..10).collect(), (10..20).collect()];
         let mut frames = [Vec::new(), Vec::new()];
-        let bound = Bound {
+        let stop_condition = StopCondition {
             count: Some(15),
             time: None,
         };
-        load.make_what_is_due(100, began, 0, bound, &mut free, &mut frames);
-        assert_eq!((load.made, load.open), (15, 15));
+        generator.make_what_is_due(100, began, 0, stop_condition, &mut free, &mut frames);
+        assert_eq!((generator.made, generator.open), (15, 15));
         assert_eq!(free.map(|it| it.len()), [2, 3]);
         assert_eq!(frames[0].len() / 8, frames[1].len() / 7);
-        let mut dues: Vec<Duration> = load
+        let mut dues: Vec<Duration> = generator
             .slots
             .iter()
             .filter(|slot| slot.is_open)
@@ -384,7 +393,7 @@ mod tests {
         let wanted: Vec<Duration> = (0..15).map(|it| Duration::from_millis(10 * it)).collect();
         assert_eq!(dues, wanted);
         // All of them were made just now, long after that.
-        let open = load.slots.iter().filter(|slot| slot.is_open);
+        let open = generator.slots.iter().filter(|slot| slot.is_open);
         assert!(open.clone().all(|slot| slot.made >= now));
         assert!(
             open.clone()
@@ -394,22 +403,22 @@ mod tests {
 
     #[test]
     fn where_no_place_is_free_the_schedule_waits() {
-        let mut load = Load::new(vec![0], "a::b", b"");
+        let mut generator = CallGenerator::new(vec![0], "a::b", b"");
         let began = Instant::now().checked_sub(Duration::from_secs(1));
         let began = began.expect("a clock");
-        load.lay_out(3);
+        generator.lay_out(3);
         let mut free = [vec![0, 1, 2]];
         let mut frames = [Vec::new()];
-        let mut make = |load: &mut Load, free: &mut [Vec<usize>]| {
-            load.make_what_is_due(100, began, 0, Bound::default(), free, &mut frames)
+        let mut make = |generator: &mut CallGenerator, free: &mut [Vec<usize>]| {
+            generator.make_what_is_due(100, began, 0, StopCondition::default(), free, &mut frames)
         };
-        make(&mut load, &mut free);
-        assert_eq!(load.made, 3);
+        make(&mut generator, &mut free);
+        assert_eq!(generator.made, 3);
         free[0].push(1);
-        make(&mut load, &mut free);
-        assert_eq!(load.made, 4);
+        make(&mut generator, &mut free);
+        assert_eq!(generator.made, 4);
         // The fourth was due when it was due, not when there was room.
-        assert_eq!(load.slots[1].due - began, Duration::from_millis(30));
+        assert_eq!(generator.slots[1].due - began, Duration::from_millis(30));
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::report::Place;
-use super::{Effort, Summary};
+use super::report_header::ReportHeader;
+use super::{ResourceUse, Summary};
 
 /// See the top of this file. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// As asked for.
     pub connections: usize,
     /// As asked for.
@@ -31,7 +31,7 @@ pub struct CallReport {
     pub failures: BTreeMap<String, u64>,
     /// What it took.
     #[serde(flatten)]
-    pub effort: Effort,
+    pub resource_use: ResourceUse,
     /// Calls in a second.
     pub calls_per_second: f64,
     /// Calls in a second of the engine's processor time.

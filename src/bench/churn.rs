@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::registrar::{self, filling};
-use super::report::Place;
+use super::entry_counter::EntryCounter;
+use super::registration::{self, filling};
+use super::report_header::ReportHeader;
 use super::session::{Session, end_of};
-use super::tally::Tally;
-use super::{BenchError, Bound, Effort, Summary, Times};
+use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::{Changes, Message, Resync};
 
 /// What runs before anything is measured.
-const WARM_UP: Bound = Bound {
+const WARM_UP: StopCondition = StopCondition {
     time: Some(Duration::from_millis(300)),
     count: Some(100),
 };
@@ -57,7 +57,7 @@ pub struct Churn {
     /// Bytes of metadata of each function.
     pub payload: usize,
     /// How many changes, or for how long.
-    pub bound: Bound,
+    pub stop_condition: StopCondition,
 }
 
 /// What came of it.
@@ -65,7 +65,7 @@ pub struct Churn {
 pub struct ChurnReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// As asked for.
     pub pattern: Pattern,
     /// As asked for.
@@ -87,7 +87,7 @@ pub struct ChurnReport {
     pub foreign_entries: u64,
     /// What it took, until the last watcher was up to date.
     #[serde(flatten)]
-    pub effort: Effort,
+    pub resource_use: ResourceUse,
     /// Changes in a second.
     pub changes_per_second: f64,
     /// Entries in a second.
@@ -117,23 +117,23 @@ impl Churn {
         let watchers = session.join(self.watchers, true, |_| Ok(()))?;
         let stalled = session.join(self.stalled, true, |_| Ok(()))?;
         for &key in &stalled {
-            session.crowd().stall(key);
+            session.connection_set().stall(key);
         }
 
         let mut turmoil = Turmoil::new(self, session, &workers, watchers.clone());
         turmoil.drive(session, WARM_UP)?;
         turmoil.forget();
         let before = session.sample()?;
-        turmoil.drive(session, self.bound)?;
+        turmoil.drive(session, self.stop_condition)?;
         let after = session.sample()?;
         for keys in [&workers, &watchers, &stalled] {
             session.leave(keys);
         }
 
-        let effort = Effort::between(&before, &after);
+        let resource_use = ResourceUse::between(&before, &after);
         let (changes, entries) = (turmoil.counted, turmoil.entries);
         Ok(ChurnReport {
-            place: session.place("churn"),
+            header: session.header("churn"),
             pattern: self.pattern,
             watchers: self.watchers,
             stalled: self.stalled,
@@ -143,11 +143,11 @@ impl Churn {
             changes,
             entries,
             foreign_entries: turmoil.foreign,
-            changes_per_second: effort.per_second(changes),
-            entries_per_second: effort.per_second(entries),
-            changes_per_engine_cpu_second: effort.per_cpu_second(changes),
-            entries_per_engine_cpu_second: effort.per_cpu_second(entries),
-            effort,
+            changes_per_second: resource_use.per_second(changes),
+            entries_per_second: resource_use.per_second(entries),
+            changes_per_engine_cpu_second: resource_use.per_cpu_second(changes),
+            entries_per_engine_cpu_second: resource_use.per_cpu_second(entries),
+            resource_use,
             answer_us: turmoil.answers.summary(),
             stopped: session.is_stopped(),
         })
@@ -189,7 +189,7 @@ struct Turmoil {
     pipeline: usize,
     window: u64,
     metadata: Vec<u8>,
-    tally: Tally,
+    entry_counter: EntryCounter,
     workers: Vec<Worker>,
     watchers: Vec<usize>,
     /// By connection.
@@ -202,7 +202,7 @@ struct Turmoil {
     foreign: u64,
     /// The revision that the latest answer named.
     revision: u64,
-    answers: Times,
+    answers: TimeHistogram,
 }
 
 impl Turmoil {
@@ -219,7 +219,7 @@ impl Turmoil {
             pipeline: churn.odd_pipeline(),
             window: WINDOW.min((WINDOW_BYTES / (churn.payload + 128)) as u64),
             metadata: filling(churn.payload),
-            tally: Tally::new(session.territory().group(GROUP)),
+            entry_counter: EntryCounter::new(session.function_names().group(GROUP)),
             workers: workers.iter().map(worker).collect(),
             watchers,
             progress: vec![Progress::default(); highest],
@@ -228,22 +228,26 @@ impl Turmoil {
             entries: 0,
             foreign: 0,
             revision: 0,
-            answers: Times::default(),
+            answers: TimeHistogram::default(),
         }
     }
 
     /// What was measured so far does not count.
     fn forget(&mut self) {
         (self.counted, self.entries, self.foreign) = (0, 0, 0);
-        self.answers = Times::default();
+        self.answers = TimeHistogram::default();
     }
 
-    fn drive(&mut self, session: &mut Session, bound: Bound) -> Result<(), BenchError> {
+    fn drive(
+        &mut self,
+        session: &mut Session,
+        stop_condition: StopCondition,
+    ) -> Result<(), BenchError> {
         let began = Instant::now();
         let first = self.sent;
-        let mut last = bound.count.map_or(u64::MAX, |count| first + count);
+        let mut last = stop_condition.count.map_or(u64::MAX, |count| first + count);
         loop {
-            if session.is_stopped() || bound.is_met(self.sent - first, began) {
+            if session.is_stopped() || stop_condition.is_met(self.sent - first, began) {
                 last = last.min(self.sent);
             }
             self.refill(session, last)?;
@@ -252,7 +256,7 @@ impl Turmoil {
                 break;
             }
             self.turn(session)?;
-            session.tell("changes", self.sent - first);
+            session.report_progress("changes", self.sent - first);
         }
         if self.pattern == Pattern::Toggle {
             self.mark(session)?;
@@ -311,27 +315,27 @@ impl Turmoil {
             }
         };
         worker.came = going.is_none();
-        let name = |number| [session.territory().name(GROUP, number)];
+        let name = |number| [session.function_names().name(GROUP, number)];
         if let Some(going) = going {
             worker.held.pop_front();
-            return registrar::unregister(self.sent, &name(going));
+            return registration::unregister(self.sent, &name(going));
         }
         let coming = match self.pattern {
             Pattern::Toggle => 0,
             Pattern::Distinct | Pattern::Single => number,
         };
         worker.held.push_back(coming);
-        registrar::register(self.sent, &name(coming), &self.metadata)
+        registration::register(self.sent, &name(coming), &self.metadata)
     }
 
     fn turn(&mut self, session: &mut Session) -> Result<(), BenchError> {
-        session.turn(|heard| {
-            match heard.kind {
+        session.turn(|received| {
+            match received.kind {
                 Changes::KIND => {
-                    let counted = self.tally.count(heard.body)?;
+                    let counted = self.entry_counter.count(received.body)?;
                     self.foreign += counted.foreign;
                     self.entries += counted.own;
-                    let progress = &mut self.progress[heard.peer];
+                    let progress = &mut self.progress[received.peer];
                     progress.told += counted.own;
                     progress.revision = progress.revision.max(counted.revision);
                     return Ok(());
@@ -345,15 +349,16 @@ impl Turmoil {
                 }
                 _ => {}
             }
-            if end_of(&heard)?.is_none() {
+            if end_of(&received)?.is_none() {
                 return Ok(());
             }
-            let worker = self.workers.iter_mut().find(|it| it.key == heard.peer);
+            let worker = self.workers.iter_mut().find(|it| it.key == received.peer);
             if let Some(sent) = worker.and_then(|it| it.under_way.pop_front()) {
-                self.answers.add(heard.at.saturating_duration_since(sent));
+                self.answers
+                    .add(received.at.saturating_duration_since(sent));
             }
             if self.pattern == Pattern::Toggle
-                && let Ok(Message::Outcome(outcome)) = Message::decode(heard.body)
+                && let Ok(Message::Outcome(outcome)) = Message::decode(received.body)
             {
                 self.revision = outcome.ext.revision.unwrap_or_default();
             }
@@ -374,10 +379,10 @@ impl Turmoil {
 
     /// Another function comes, which no folding hides, and goes: whoever was told of it was told of all before.
     fn mark(&mut self, session: &mut Session) -> Result<(), BenchError> {
-        let name = [session.territory().name(GROUP, 1)];
+        let name = [session.function_names().name(GROUP, 1)];
         let frames = [
-            registrar::register(1, &name, &[]),
-            registrar::unregister(1, &name),
+            registration::register(1, &name, &[]),
+            registration::unregister(1, &name),
         ];
         let answers = self.answers.clone();
         for frame in frames {

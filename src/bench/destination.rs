@@ -14,19 +14,19 @@ use crate::address::Address;
 pub(super) struct Destination {
     at: SockAddr,
     /// For how long a connection may take to be made.
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Destination {
     /// Connects to the address; what its name stands for is tried in turn, and the first that listens is kept.
-    pub(super) fn find(address: &Address, patience: Duration) -> io::Result<(Self, Socket)> {
+    pub(super) fn find(address: &Address, timeout: Duration) -> io::Result<(Self, Socket)> {
         let candidates = match address {
             Address::Tcp(host) => host.to_socket_addrs()?.map(SockAddr::from).collect(),
             Address::Unix(path) => vec![SockAddr::unix(path)?],
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for at in candidates {
-            let destination = Self { at, patience };
+            let destination = Self { at, timeout };
             match destination.connect() {
                 Ok(socket) => return Ok((destination, socket)),
                 Err(error) => last = error,
@@ -41,10 +41,10 @@ impl Destination {
         let socket = Socket::new(domain, Type::STREAM, None)?;
         if domain == Domain::UNIX {
             // A connect that waits for room in the backlog heeds it.
-            socket.set_write_timeout(Some(self.patience))?;
+            socket.set_write_timeout(Some(self.timeout))?;
             socket.connect(&self.at)?;
         } else {
-            socket.connect_timeout(&self.at, self.patience)?;
+            socket.connect_timeout(&self.at, self.timeout)?;
             // A small frame shall not wait for the acknowledgement of the one before.
             socket.set_tcp_nodelay(true)?;
         }

@@ -62,7 +62,7 @@ pub enum BenchError {
 
 impl BenchError {
     /// What a GOODBYE says.
-    pub(super) fn farewell(goodbye: &Goodbye<'_>) -> Self {
+    pub(super) fn goodbye(goodbye: &Goodbye<'_>) -> Self {
         match goodbye.code.0 {
             "shutting_down" => Self::Stopping,
             code => Self::Refused {

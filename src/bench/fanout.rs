@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::registrar::{self, filling};
-use super::report::Place;
+use super::entry_counter::EntryCounter;
+use super::registration::{self, filling};
+use super::report_header::ReportHeader;
 use super::session::{Session, end_of};
-use super::tally::Tally;
-use super::{BenchError, Bound, Effort, Summary, Times};
+use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::Changes;
 
 /// Registrations before those that are measured.
@@ -36,7 +36,7 @@ pub struct Fanout {
     /// Bytes of metadata of each function.
     pub payload: usize,
     /// How many registrations, or for how long.
-    pub bound: Bound,
+    pub stop_condition: StopCondition,
 }
 
 /// What came of it. Times are in microseconds, from just before a registration is written.
@@ -44,7 +44,7 @@ pub struct Fanout {
 pub struct FanoutReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// As asked for.
     pub watchers: usize,
     /// As asked for.
@@ -63,7 +63,7 @@ pub struct FanoutReport {
     pub foreign_entries: u64,
     /// What it took.
     #[serde(flatten)]
-    pub effort: Effort,
+    pub resource_use: ResourceUse,
     /// Registrations in a second, one after the other.
     pub changes_per_second: f64,
     /// Entries in a second.
@@ -93,11 +93,11 @@ impl Fanout {
         session.make_room(self.workers + self.watchers + self.stalled)?;
         let workers = session.join(self.workers, false, |_| Ok(()))?;
         let metadata = filling(self.payload);
-        registrar::fill(session, &workers, BOARD, self.functions, &metadata)?;
+        registration::fill(session, &workers, BOARD, self.functions, &metadata)?;
         let watchers = session.join(self.watchers, true, |_| Ok(()))?;
         let stalled = session.join(self.stalled, true, |_| Ok(()))?;
         for &key in &stalled {
-            session.crowd().stall(key);
+            session.connection_set().stall(key);
         }
 
         let mut rounds = Rounds::new(session, workers.clone(), watchers.len(), metadata);
@@ -107,18 +107,18 @@ impl Fanout {
         rounds.forget();
         let before = session.sample()?;
         let began = Instant::now();
-        while !self.bound.is_met(rounds.done, began) && !session.is_stopped() {
+        while !self.stop_condition.is_met(rounds.done, began) && !session.is_stopped() {
             rounds.round(session)?;
-            session.tell("changes", rounds.done);
+            session.report_progress("changes", rounds.done);
         }
         let after = session.sample()?;
         for keys in [&workers, &watchers, &stalled] {
             session.leave(keys);
         }
 
-        let effort = Effort::between(&before, &after);
+        let resource_use = ResourceUse::between(&before, &after);
         Ok(FanoutReport {
-            place: session.place("fanout"),
+            header: session.header("fanout"),
             watchers: self.watchers,
             stalled: self.stalled,
             workers: self.workers,
@@ -127,10 +127,10 @@ impl Fanout {
             changes: rounds.done,
             entries: rounds.each.count(),
             foreign_entries: rounds.foreign,
-            changes_per_second: effort.per_second(rounds.done),
-            entries_per_second: effort.per_second(rounds.each.count()),
-            entries_per_engine_cpu_second: effort.per_cpu_second(rounds.each.count()),
-            effort,
+            changes_per_second: resource_use.per_second(rounds.done),
+            entries_per_second: resource_use.per_second(rounds.each.count()),
+            entries_per_engine_cpu_second: resource_use.per_cpu_second(rounds.each.count()),
+            resource_use,
             first_us: rounds.first.summary(),
             median_us: rounds.median.summary(),
             last_us: rounds.last.summary(),
@@ -146,7 +146,7 @@ struct Rounds {
     workers: Vec<usize>,
     watchers: usize,
     metadata: Vec<u8>,
-    tally: Tally,
+    entry_counter: EntryCounter,
     /// Registrations so far, those of the warm-up included; also the id of the last one.
     number: u64,
     /// Those that count.
@@ -156,11 +156,11 @@ struct Rounds {
     /// The number of the last registration that each connection was told of.
     told: Vec<u64>,
     foreign: u64,
-    first: Times,
-    median: Times,
-    last: Times,
-    each: Times,
-    answer: Times,
+    first: TimeHistogram,
+    median: TimeHistogram,
+    last: TimeHistogram,
+    each: TimeHistogram,
+    answer: TimeHistogram,
 }
 
 impl Rounds {
@@ -170,16 +170,16 @@ impl Rounds {
             workers,
             watchers,
             metadata,
-            tally: Tally::new(session.territory().group(GROUP)),
+            entry_counter: EntryCounter::new(session.function_names().group(GROUP)),
             number: 0,
             done: 0,
             told: Vec::new(),
             foreign: 0,
-            first: Times::default(),
-            median: Times::default(),
-            last: Times::default(),
-            each: Times::default(),
-            answer: Times::default(),
+            first: TimeHistogram::default(),
+            median: TimeHistogram::default(),
+            last: TimeHistogram::default(),
+            each: TimeHistogram::default(),
+            answer: TimeHistogram::default(),
         }
     }
 
@@ -187,14 +187,14 @@ impl Rounds {
     fn forget(&mut self) {
         self.done = 0;
         self.foreign = 0;
-        for times in [
+        for time_histogram in [
             &mut self.first,
             &mut self.median,
             &mut self.last,
             &mut self.each,
             &mut self.answer,
         ] {
-            *times = Times::default();
+            *time_histogram = TimeHistogram::default();
         }
     }
 
@@ -204,33 +204,33 @@ impl Rounds {
         }
         self.number += 1;
         let turn = (self.number % self.workers.len() as u64) as usize;
-        let name = session.territory().name(GROUP, self.number);
+        let name = session.function_names().name(GROUP, self.number);
         let names = [name];
-        let frame = registrar::register(self.number, &names, &self.metadata);
+        let frame = registration::register(self.number, &names, &self.metadata);
         let (number, worker) = (self.number, self.workers[turn]);
         let mut heard_by = 0;
         let mut answered = false;
         let sent = Instant::now();
         session.send(worker, &frame)?;
         while heard_by < self.watchers || !answered {
-            session.turn(|heard| {
-                let took = heard.at.saturating_duration_since(sent);
-                if heard.kind != Changes::KIND {
-                    if end_of(&heard)? == Some(number) {
+            session.turn(|received| {
+                let took = received.at.saturating_duration_since(sent);
+                if received.kind != Changes::KIND {
+                    if end_of(&received)? == Some(number) {
                         self.answer.add(took);
                         answered = true;
                     }
                     return Ok(());
                 }
-                let counted = self.tally.count(heard.body)?;
+                let counted = self.entry_counter.count(received.body)?;
                 self.foreign += counted.foreign;
                 if counted.own == 0 {
                     return Ok(());
                 }
-                if self.told.len() <= heard.peer {
-                    self.told.resize(heard.peer + 1, 0);
+                if self.told.len() <= received.peer {
+                    self.told.resize(received.peer + 1, 0);
                 }
-                let told_before = std::mem::replace(&mut self.told[heard.peer], number);
+                let told_before = std::mem::replace(&mut self.told[received.peer], number);
                 if counted.own != 1 || told_before == number {
                     return Err(BenchError::Miscounted {
                         what: "entries that a watcher was told of one change",
@@ -263,16 +263,16 @@ impl Rounds {
         let (mut waiting, mut entries) = (0, 0);
         for (&worker, names) in self.workers.iter().zip(&mut self.held) {
             if !names.is_empty() {
-                session.send(worker, &registrar::unregister(self.number, names))?;
+                session.send(worker, &registration::unregister(self.number, names))?;
                 waiting += 1;
                 entries += names.len() as u64 * self.watchers as u64;
                 names.clear();
             }
         }
         while waiting > 0 || entries > 0 {
-            session.turn(|heard| {
-                if heard.kind == Changes::KIND {
-                    let own = self.tally.count(heard.body)?.own;
+            session.turn(|received| {
+                if received.kind == Changes::KIND {
+                    let own = self.entry_counter.count(received.body)?.own;
                     if own > entries {
                         return Err(BenchError::Miscounted {
                             what: "entries that watchers were told beyond those that went",
@@ -281,7 +281,7 @@ impl Rounds {
                         });
                     }
                     entries -= own;
-                } else if end_of(&heard)?.is_some() {
+                } else if end_of(&received)?.is_some() {
                     waiting -= 1;
                 }
                 Ok(())

@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::registrar::{self, filling};
-use super::report::Place;
+use super::entry_counter::EntryCounter;
+use super::registration::{self, filling};
+use super::report_header::ReportHeader;
 use super::session::{Session, end_of};
-use super::tally::Tally;
 use super::{BenchError, EngineProcess};
 use crate::protocol::Changes;
 
@@ -27,7 +27,7 @@ pub struct Idle {
 pub struct IdleReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// As asked for.
     pub connections: usize,
     /// As asked for.
@@ -67,15 +67,15 @@ impl Idle {
         first.extend(session.join(1, true, |_| Ok(()))?);
         self.change(session, first[0], 1)?;
         let before = memory()?;
-        let crowd = session.join(self.connections, true, |_| Ok(()))?;
+        let connection_set = session.join(self.connections, true, |_| Ok(()))?;
         let joined = memory()?;
         let entries = self.change(session, first[0], self.connections + 1)?;
         let told = memory()?;
-        session.leave(&crowd);
+        session.leave(&connection_set);
         session.leave(&first);
         let each = |now: u64| (now as f64 - before as f64) / self.connections as f64;
         Ok(IdleReport {
-            place: session.place("idle"),
+            header: session.header("idle"),
             connections: self.connections,
             payload: self.payload,
             engine_memory_before: before,
@@ -95,12 +95,12 @@ impl Idle {
         worker: usize,
         watchers: usize,
     ) -> Result<u64, BenchError> {
-        let mut tally = Tally::new(session.territory().group(GROUP));
-        let name = [session.territory().name(GROUP, 0)];
+        let mut entry_counter = EntryCounter::new(session.function_names().group(GROUP));
+        let name = [session.function_names().name(GROUP, 0)];
         let mut entries = 0;
         for (round, frame) in [
-            registrar::register(1, &name, &filling(self.payload)),
-            registrar::unregister(1, &name),
+            registration::register(1, &name, &filling(self.payload)),
+            registration::unregister(1, &name),
         ]
         .iter()
         .enumerate()
@@ -108,11 +108,11 @@ impl Idle {
             session.send(worker, frame)?;
             let mut answered = false;
             while !answered || entries < (round as u64 + 1) * watchers as u64 {
-                session.turn_or_stop(|heard| {
-                    if heard.kind == Changes::KIND {
-                        entries += tally.count(heard.body)?.own;
+                session.turn_or_stop(|received| {
+                    if received.kind == Changes::KIND {
+                        entries += entry_counter.count(received.body)?.own;
                     } else {
-                        answered |= end_of(&heard)?.is_some();
+                        answered |= end_of(&received)?.is_some();
                     }
                     Ok(())
                 })?;

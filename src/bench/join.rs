@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::registrar::{self, filling};
-use super::report::Place;
+use super::entry_counter::EntryCounter;
+use super::registration::{self, filling};
+use super::report_header::ReportHeader;
 use super::session::Session;
-use super::tally::Tally;
-use super::{BenchError, Bound, Effort, Summary, Times};
+use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::{Changes, Resync, Snapshot, Synced, Welcome};
 
 /// Joins before those that are measured: the first has the engine encode the pages of the board.
@@ -29,7 +29,7 @@ pub struct Join {
     /// Bytes of metadata of each.
     pub payload: usize,
     /// How many joins, or for how long.
-    pub bound: Bound,
+    pub stop_condition: StopCondition,
 }
 
 /// What came of it. Times are in microseconds, from just before the connection is made.
@@ -37,7 +37,7 @@ pub struct Join {
 pub struct JoinReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// How they joined: `single`, one after the other.
     pub pattern: &'static str,
     /// As asked for.
@@ -50,7 +50,7 @@ pub struct JoinReport {
     pub entries: u64,
     /// What it took, the leaving included.
     #[serde(flatten)]
-    pub effort: Effort,
+    pub resource_use: ResourceUse,
     /// Until the engine said WELCOME.
     pub welcome_us: Summary,
     /// Until the board was there: SYNCED.
@@ -66,28 +66,28 @@ impl Join {
     /// When the engine ends, refuses, or gives a newcomer anything else than the board.
     pub fn run(&self, session: &mut Session) -> Result<JoinReport, BenchError> {
         let board = stand(session, self.functions, self.payload)?;
-        let mut tally = Tally::new(session.territory().group(BOARD));
-        let (mut welcome, mut synced) = (Times::default(), Times::default());
+        let mut entry_counter = EntryCounter::new(session.function_names().group(BOARD));
+        let (mut welcome, mut synced) = (TimeHistogram::default(), TimeHistogram::default());
         for _ in 0..WARM_UP {
-            self.join(session, &mut tally, &mut welcome, &mut synced)?;
+            self.join(session, &mut entry_counter, &mut welcome, &mut synced)?;
         }
-        (welcome, synced) = (Times::default(), Times::default());
+        (welcome, synced) = (TimeHistogram::default(), TimeHistogram::default());
         let before = session.sample()?;
         let began = Instant::now();
-        while !self.bound.is_met(synced.count(), began) && !session.is_stopped() {
-            self.join(session, &mut tally, &mut welcome, &mut synced)?;
-            session.tell("joins", synced.count());
+        while !self.stop_condition.is_met(synced.count(), began) && !session.is_stopped() {
+            self.join(session, &mut entry_counter, &mut welcome, &mut synced)?;
+            session.report_progress("joins", synced.count());
         }
         let after = session.sample()?;
         session.leave(&board);
         Ok(JoinReport {
-            place: session.place("join"),
+            header: session.header("join"),
             pattern: "single",
             functions: self.functions,
             payload: self.payload,
             joins: synced.count(),
             entries: synced.count() * self.functions as u64,
-            effort: Effort::between(&before, &after),
+            resource_use: ResourceUse::between(&before, &after),
             welcome_us: welcome.summary(),
             synced_us: synced.summary(),
             stopped: session.is_stopped(),
@@ -97,22 +97,22 @@ impl Join {
     fn join(
         &self,
         session: &mut Session,
-        tally: &mut Tally,
-        welcome: &mut Times,
-        synced: &mut Times,
+        entry_counter: &mut EntryCounter,
+        welcome: &mut TimeHistogram,
+        synced: &mut TimeHistogram,
     ) -> Result<(), BenchError> {
         let began = Instant::now();
         let key = session.connect(true)?;
         let mut arrival = Arrival::default();
         while !arrival.synced {
-            session.turn(|heard| {
-                let took = heard.at.saturating_duration_since(began);
-                match heard.kind {
+            session.turn(|received| {
+                let took = received.at.saturating_duration_since(began);
+                match received.kind {
                     Welcome::KIND => welcome.add(took),
                     Synced::KIND => synced.add(took),
                     _ => {}
                 }
-                arrival.take(heard.kind, heard.body, tally, self.functions)
+                arrival.take(received.kind, received.body, entry_counter, self.functions)
             })?;
         }
         session.leave(&[key]);
@@ -133,13 +133,13 @@ impl Arrival {
         &mut self,
         kind: u64,
         body: &[u8],
-        tally: &mut Tally,
+        entry_counter: &mut EntryCounter,
         functions: usize,
     ) -> Result<(), BenchError> {
         match kind {
             // It begins, or begins anew.
             Resync::KIND => self.entries = 0,
-            Snapshot::KIND | Changes::KIND => self.entries += tally.count(body)?.own,
+            Snapshot::KIND | Changes::KIND => self.entries += entry_counter.count(body)?.own,
             Synced::KIND if self.entries != functions as u64 => {
                 return Err(BenchError::Miscounted {
                     what: "functions of the board that a newcomer was told",
@@ -161,6 +161,6 @@ pub(super) fn stand(
     payload: usize,
 ) -> Result<Vec<usize>, BenchError> {
     let providers = session.join(functions.div_ceil(EACH), false, |_| Ok(()))?;
-    registrar::fill(session, &providers, BOARD, functions, &filling(payload))?;
+    registration::fill(session, &providers, BOARD, functions, &filling(payload))?;
     Ok(providers)
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use socket2::Socket;
 
 use super::BenchError;
-use super::heard::{Heard, head};
+use super::received_frame::{ReceivedFrame, head};
 use crate::protocol::{
     Drain, Goodbye, Inbox, MAX_FRAME_CEILING, Message, Ping, Pong, Synced, Welcome, WorkerLimits,
 };
@@ -20,7 +20,7 @@ pub(super) struct Peer {
     out: Vec<u8>,
     /// Bytes of `out` that are written.
     sent: usize,
-    pub(super) stage: Stage,
+    pub(super) join_state: JoinState,
     /// What the engine told in its WELCOME.
     pub(super) limits: WorkerLimits,
     /// It does not read.
@@ -31,22 +31,22 @@ pub(super) struct Peer {
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum JoinState {
     /// It has said HELLO. `watching`: the board comes after the WELCOME.
     Greeting { watching: bool },
     /// It was welcomed, and waits for the board.
     Syncing,
     /// It has what it waited for.
-    There,
+    Joined,
     /// It has said GOODBYE.
     Leaving,
     /// The engine has closed it after that.
-    Gone,
+    Closed,
 }
 
-impl Stage {
-    /// Whether it is still on its way to [`Stage::There`].
-    pub(super) fn is_arriving(self) -> bool {
+impl JoinState {
+    /// Whether it is still on its way to [`JoinState::Joined`].
+    pub(super) fn is_joining(self) -> bool {
         matches!(self, Self::Greeting { .. } | Self::Syncing)
     }
 }
@@ -58,7 +58,7 @@ impl Peer {
             inbox: Inbox::default(),
             out: Vec::new(),
             sent: 0,
-            stage: Stage::Greeting { watching },
+            join_state: JoinState::Greeting { watching },
             limits: WorkerLimits::default(),
             stalled: false,
             is_watched: false,
@@ -95,17 +95,17 @@ impl Peer {
     pub(super) fn read(
         &mut self,
         key: usize,
-        scratch: &mut [u8],
+        read_buffer: &mut [u8],
         ended: bool,
-        heard: &mut impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        on_frame: &mut impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<bool, BenchError> {
         let mut any = false;
         loop {
-            let n = match self.socket.read(scratch) {
+            let n = match self.socket.read(read_buffer) {
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) if self.stage == Stage::Leaving => 0,
+                Err(_) if self.join_state == JoinState::Leaving => 0,
                 Err(error) => return Err(BenchError::Broken(error)),
             };
             if n == 0 {
@@ -115,11 +115,11 @@ impl Peer {
             any = true;
             let at = Instant::now();
             let mut inbox = std::mem::take(&mut self.inbox);
-            let mut input = &scratch[..n];
+            let mut input = &read_buffer[..n];
             let result = loop {
                 match inbox.next(&mut input, MAX_FRAME_CEILING) {
                     Ok(Some(body)) => {
-                        if let Err(error) = self.take(key, at, body, heard) {
+                        if let Err(error) = self.take(key, at, body, on_frame) {
                             break Err(error);
                         }
                     }
@@ -131,7 +131,7 @@ impl Peer {
             result?;
             self.flush();
             // A short read took all that there was; what comes after it is another event.
-            if n < scratch.len() && !ended {
+            if n < read_buffer.len() && !ended {
                 break;
             }
         }
@@ -140,12 +140,12 @@ impl Peer {
 
     /// The engine closed it.
     fn end(&mut self) -> Result<(), BenchError> {
-        match self.stage {
-            Stage::Leaving | Stage::Gone => {
-                self.stage = Stage::Gone;
+        match self.join_state {
+            JoinState::Leaving | JoinState::Closed => {
+                self.join_state = JoinState::Closed;
                 Ok(())
             }
-            Stage::Greeting { .. } => Err(BenchError::NotAnEngine(
+            JoinState::Greeting { .. } => Err(BenchError::NotAnEngine(
                 "it closed without WELCOME".to_owned(),
             )),
             _ => Err(BenchError::Closed),
@@ -157,9 +157,9 @@ impl Peer {
         key: usize,
         at: Instant,
         body: &[u8],
-        heard: &mut impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        on_frame: &mut impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        if self.stage == Stage::Leaving {
+        if self.join_state == JoinState::Leaving {
             return Ok(());
         }
         let (kind, number) = head(body)?;
@@ -171,7 +171,7 @@ impl Peer {
             Pong::KIND => return Ok(()),
             Goodbye::KIND => {
                 return Err(match Message::decode(body) {
-                    Ok(Message::Goodbye(goodbye)) => BenchError::farewell(&goodbye),
+                    Ok(Message::Goodbye(goodbye)) => BenchError::goodbye(&goodbye),
                     _ => BenchError::unexpected(body),
                 });
             }
@@ -181,15 +181,15 @@ impl Peer {
                     return Err(BenchError::unexpected(body));
                 };
                 self.limits = welcome.ext.limits;
-                self.stage = match self.stage {
-                    Stage::Greeting { watching: true } => Stage::Syncing,
-                    _ => Stage::There,
+                self.join_state = match self.join_state {
+                    JoinState::Greeting { watching: true } => JoinState::Syncing,
+                    _ => JoinState::Joined,
                 };
             }
-            Synced::KIND => self.stage = Stage::There,
+            Synced::KIND => self.join_state = JoinState::Joined,
             _ => {}
         }
-        heard(Heard {
+        on_frame(ReceivedFrame {
             peer: key,
             at,
             kind,
@@ -216,10 +216,10 @@ mod tests {
     /// What the peer makes of what the engine sent: the kinds that were shown, or the error.
     fn read(peer: &mut Peer) -> Result<Vec<u64>, BenchError> {
         let mut kinds = Vec::new();
-        let mut scratch = [0; 64];
-        peer.read(0, &mut scratch, false, &mut |heard| {
-            kinds.push(heard.kind);
-            heard.reply.extend_from_slice(b"reply");
+        let mut read_buffer = [0; 64];
+        peer.read(0, &mut read_buffer, false, &mut |received| {
+            kinds.push(received.kind);
+            received.reply.extend_from_slice(b"reply");
             Ok(())
         })?;
         Ok(kinds)
@@ -232,14 +232,14 @@ mod tests {
         Welcome::default().encode(&mut frames);
         engine.write_all(&frames).unwrap();
         assert_eq!(read(&mut peer).unwrap(), [Welcome::KIND]);
-        assert_eq!(peer.stage, Stage::Syncing);
+        assert_eq!(peer.join_state, JoinState::Syncing);
         let pong = Pong::default().to_frame();
         let mut came = vec![0; pong.len() + b"reply".len()];
         engine.read_exact(&mut came).unwrap();
         assert_eq!(came, [&pong[..], b"reply"].concat());
         engine.write_all(&Synced::default().to_frame()).unwrap();
         assert_eq!(read(&mut peer).unwrap(), [Synced::KIND]);
-        assert!(!peer.stage.is_arriving());
+        assert!(!peer.join_state.is_joining());
     }
 
     #[test]
@@ -284,16 +284,16 @@ mod tests {
             assert!(error.contains(wanted), "{error}");
         }
         let (mut peer, engine) = pair();
-        peer.stage = Stage::There;
+        peer.join_state = JoinState::Joined;
         drop(engine);
         assert!(matches!(read(&mut peer), Err(BenchError::Closed)));
         // Whoever has said GOODBYE expects it, whatever came before.
         let (mut peer, mut engine) = pair();
-        peer.stage = Stage::Leaving;
+        peer.join_state = JoinState::Leaving;
         engine.write_all(&goodbye("silent")).unwrap();
         drop(engine);
         peer.read(0, &mut [0; 64], true, &mut |_| panic!("shown"))
             .unwrap();
-        assert_eq!(peer.stage, Stage::Gone);
+        assert_eq!(peer.join_state, JoinState::Closed);
     }
 }

@@ -1,5 +1,5 @@
 //! What an engine says of itself at a moment, and what it has cost its machine until then. Two of them make an
-//! [`Effort`](super::Effort).
+//! [`ResourceUse`](super::Effort).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

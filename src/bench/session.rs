@@ -5,27 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::crowd::Crowd;
+use super::connection_set::ConnectionSet;
 use super::destination::Destination;
-use super::heard::Heard;
-use super::report::Place;
+use super::function_names::FunctionNames;
+use super::received_frame::ReceivedFrame;
+use super::report_header::ReportHeader;
 use super::sample::{Counters, Sample};
-use super::territory::Territory;
-use super::{BenchError, EngineProcess, Greeting, Progress, descriptors};
+use super::{BenchError, EngineProcess, HelloConfig, Progress, descriptors};
 use crate::address::Address;
 use crate::protocol::{Call, CallOptions, Failure, Message, Outcome, Text};
 
 /// The longest that a turn waits: how soon a stop is seen.
-const LOOK: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Connections that wait for the answer to their HELLO at once, unless it is the crowd that is measured.
-const ARRIVING: usize = 256;
+const MAX_JOINING: usize = 256;
 
 /// For how long the engine may take to see all connections off.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it is told how far things are.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The engine's function that tells what it counts.
 const STATS: &str = "engine::stats";
@@ -39,31 +39,31 @@ pub struct SessionConfig {
     /// Tried in this order; the first that answers is measured.
     pub addresses: Vec<Address>,
     /// As whom.
-    pub greeting: Greeting,
+    pub hello: HelloConfig,
     /// For how long an answer that is due may take.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// The engine's process, if it is known better than can be found out.
     pub process: Option<EngineProcess>,
 }
 
 /// See the top of this file.
 pub struct Session {
-    crowd: Crowd,
+    connection_set: ConnectionSet,
     destination: Destination,
-    greeting: Greeting,
-    patience: Duration,
+    hello: HelloConfig,
+    timeout: Duration,
     /// The address that answered.
     address: Address,
     /// What the engine calls itself.
     engine: String,
     process: Option<EngineProcess>,
-    territory: Territory,
+    function_names: FunctionNames,
     /// The connection over which the engine is asked what it counts.
     control: usize,
     stop: Arc<AtomicBool>,
     observer: Box<dyn FnMut(Progress)>,
     began: Instant,
-    next_told: Instant,
+    next_progress: Instant,
 }
 
 impl Session {
@@ -76,7 +76,7 @@ impl Session {
         let mut attempts = Vec::new();
         let mut found = None;
         for address in config.addresses {
-            match Destination::find(&address, config.patience) {
+            match Destination::find(&address, config.timeout) {
                 Ok(it) => {
                     found = Some((address, it));
                     break;
@@ -87,28 +87,28 @@ impl Session {
         let Some((address, (destination, socket))) = found else {
             return Err(BenchError::NoEngine(attempts));
         };
-        let mut crowd = Crowd::new()?;
-        let control = crowd.add(socket, &config.greeting.frame(false), false)?;
+        let mut connection_set = ConnectionSet::new()?;
+        let control = connection_set.add(socket, &config.hello.frame(false), false)?;
         let now = Instant::now();
         let mut session = Self {
-            crowd,
+            connection_set,
             destination,
-            greeting: config.greeting,
-            patience: config.patience,
+            hello: config.hello,
+            timeout: config.timeout,
             address,
             engine: String::new(),
             process: config.process,
-            territory: Territory::new()?,
+            function_names: FunctionNames::new()?,
             control,
             stop,
             observer: Box::new(observer),
             began: now,
-            next_told: now + TOLD_EVERY,
+            next_progress: now + PROGRESS_INTERVAL,
         };
         let mut name = String::new();
-        while session.crowd.arriving() > 0 {
-            session.turn_or_stop(|heard| {
-                if let Ok(Message::Welcome(welcome)) = Message::decode(heard.body) {
+        while session.connection_set.joining() > 0 {
+            session.turn_or_stop(|received| {
+                if let Ok(Message::Welcome(welcome)) = Message::decode(received.body) {
                     welcome.engine.0.clone_into(&mut name);
                 }
                 Ok(())
@@ -116,7 +116,7 @@ impl Session {
         }
         session.engine = name;
         if session.process.is_none() {
-            session.process = EngineProcess::behind(&session.crowd.peer(control).socket);
+            session.process = EngineProcess::behind(&session.connection_set.peer(control).socket);
         }
         Ok(session)
     }
@@ -136,17 +136,17 @@ impl Session {
     /// The board.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        &self.greeting.namespace
+        &self.hello.namespace
     }
 
     /// What a report begins with.
-    pub(super) fn place(&self, bench: &'static str) -> Place {
-        Place {
+    pub(super) fn header(&self, bench: &'static str) -> ReportHeader {
+        ReportHeader {
             bench,
             address: self.address.to_string(),
             engine: self.engine.clone(),
             engine_pid: self.process.map(EngineProcess::id),
-            namespace: self.greeting.namespace.clone(),
+            namespace: self.hello.namespace.clone(),
         }
     }
 
@@ -162,17 +162,17 @@ impl Session {
         self.stop.load(Ordering::Relaxed)
     }
 
-    pub(super) fn territory(&self) -> &Territory {
-        &self.territory
+    pub(super) fn function_names(&self) -> &FunctionNames {
+        &self.function_names
     }
 
-    pub(super) fn crowd(&mut self) -> &mut Crowd {
-        &mut self.crowd
+    pub(super) fn connection_set(&mut self) -> &mut ConnectionSet {
+        &mut self.connection_set
     }
 
     /// Makes room for so many connections more than there are.
     pub(super) fn make_room(&self, connections: usize) -> Result<(), BenchError> {
-        descriptors::make_room(self.crowd.keys().len() + connections)
+        descriptors::make_room(self.connection_set.keys().len() + connections)
     }
 
     /// Another connection, that has said HELLO when this returns.
@@ -180,8 +180,8 @@ impl Session {
         let socket = self.destination.connect();
         let socket =
             socket.map_err(|error| BenchError::NoEngine(vec![(self.address.clone(), error)]))?;
-        self.crowd
-            .add(socket, &self.greeting.frame(watching), watching)
+        self.connection_set
+            .add(socket, &self.hello.frame(watching), watching)
     }
 
     /// So many more connections, and waits until all are welcome and, if they watch, have the board.
@@ -189,16 +189,19 @@ impl Session {
         &mut self,
         count: usize,
         watching: bool,
-        mut heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        mut on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<Vec<usize>, BenchError> {
         self.make_room(count)?;
         let mut keys = Vec::with_capacity(count);
-        while keys.len() < count || self.crowd.arriving() > 0 {
-            while keys.len() < count && self.crowd.arriving() < ARRIVING {
+        while keys.len() < count || self.connection_set.joining() > 0 {
+            while keys.len() < count && self.connection_set.joining() < MAX_JOINING {
                 keys.push(self.connect(watching)?);
             }
-            self.turn_or_stop(&mut heard)?;
-            self.tell("joined", (keys.len() - self.crowd.arriving()) as u64);
+            self.turn_or_stop(&mut on_frame)?;
+            self.report_progress(
+                "joined",
+                (keys.len() - self.connection_set.joining()) as u64,
+            );
         }
         Ok(keys)
     }
@@ -206,22 +209,22 @@ impl Session {
     /// A turn, in which something is due from the engine.
     pub(super) fn turn(
         &mut self,
-        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        self.turn_waiting(true, heard)
+        self.turn_waiting(true, on_frame)
     }
 
     /// The same, with or without a wait for what is not there yet.
     pub(super) fn turn_waiting(
         &mut self,
         wait: bool,
-        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        let wait = if wait { LOOK } else { Duration::ZERO };
-        self.crowd.turn(wait, heard)?;
-        let silence = self.crowd.silence();
-        match self.crowd.arriving() {
-            _ if silence < self.patience => Ok(()),
+        let wait = if wait { MAX_WAIT } else { Duration::ZERO };
+        self.connection_set.turn(wait, on_frame)?;
+        let silence = self.connection_set.silence();
+        match self.connection_set.joining() {
+            _ if silence < self.timeout => Ok(()),
             0 => Err(BenchError::Silent(silence)),
             waiting => Err(BenchError::Unwelcome {
                 waiting,
@@ -233,17 +236,17 @@ impl Session {
     /// The same, where nothing can be reported if it is stopped.
     pub(super) fn turn_or_stop(
         &mut self,
-        heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
         if self.is_stopped() {
             return Err(BenchError::Stopped);
         }
-        self.turn(heard)
+        self.turn(on_frame)
     }
 
     /// Sends a frame over a connection.
     pub(super) fn send(&mut self, key: usize, frame: &[u8]) -> Result<(), BenchError> {
-        self.crowd.send(key, frame)
+        self.connection_set.send(key, frame)
     }
 
     /// Asks the engine what it counts, and the system what it has used. Nothing else may be under way: what comes
@@ -253,7 +256,7 @@ impl Session {
             id: REQUEST,
             function: Text(STATS),
             ext: CallOptions {
-                timeout_ms: Some(self.patience.as_millis() as u64),
+                timeout_ms: Some(self.timeout.as_millis() as u64),
                 ..CallOptions::default()
             },
             ..Call::default()
@@ -262,17 +265,17 @@ impl Session {
         self.send(control, &call.to_frame())?;
         let mut counters: Option<Option<Counters>> = None;
         while counters.is_none() {
-            self.turn(|heard| {
-                if heard.peer != control {
+            self.turn(|received| {
+                if received.peer != control {
                     return Ok(());
                 }
-                match Message::decode(heard.body) {
+                match Message::decode(received.body) {
                     Ok(Message::Outcome(outcome)) => {
                         counters = Some(rmp_serde::from_slice(outcome.payload.0).ok());
                     }
                     // It does not tell everybody.
                     Ok(Message::Failure(_)) => counters = Some(None),
-                    _ => return Err(BenchError::unexpected(heard.body)),
+                    _ => return Err(BenchError::unexpected(received.body)),
                 }
                 Ok(())
             })?;
@@ -289,10 +292,10 @@ impl Session {
     }
 
     /// Says how far things are, if it was not said a moment ago.
-    pub(super) fn tell(&mut self, what: &'static str, done: u64) {
+    pub(super) fn report_progress(&mut self, what: &'static str, done: u64) {
         let now = Instant::now();
-        if now >= self.next_told {
-            self.next_told = now + TOLD_EVERY;
+        if now >= self.next_progress {
+            self.next_progress = now + PROGRESS_INTERVAL;
             (self.observer)(Progress {
                 what,
                 done,
@@ -303,22 +306,22 @@ impl Session {
 
     /// These connections leave, and what they provide with them.
     pub(super) fn leave(&mut self, keys: &[usize]) {
-        self.crowd.leave(keys, FAREWELL);
+        self.connection_set.leave(keys, CLOSE_TIMEOUT);
     }
 
     /// Leaves: when this returns, nothing of it is on the board any more. Dropping the session has the same end, a
     /// little later.
     pub fn close(mut self) {
-        let keys = self.crowd.keys();
+        let keys = self.connection_set.keys();
         self.leave(&keys);
     }
 }
 
 /// A request's end: its id, or why it failed.
-pub(super) fn end_of(heard: &Heard<'_>) -> Result<Option<u64>, BenchError> {
-    match heard.kind {
-        Outcome::KIND => Ok(Some(heard.number)),
-        Failure::KIND => Err(BenchError::unexpected(heard.body)),
+pub(super) fn end_of(received: &ReceivedFrame<'_>) -> Result<Option<u64>, BenchError> {
+    match received.kind {
+        Outcome::KIND => Ok(Some(received.number)),
+        Failure::KIND => Err(BenchError::unexpected(received.body)),
         _ => Ok(None),
     }
 }

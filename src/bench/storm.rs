@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::entry_counter::EntryCounter;
 use super::join::{Arrival, BOARD, stand};
-use super::registrar::{self, filling};
-use super::report::Place;
+use super::registration::{self, filling};
+use super::report_header::ReportHeader;
 use super::session::Session;
-use super::tally::Tally;
-use super::{BenchError, Effort, EngineProcess, Summary, Times};
+use super::{BenchError, EngineProcess, ResourceUse, Summary, TimeHistogram};
 use crate::protocol::{Changes, Failure, Message, Outcome, Synced, Welcome};
 
 /// Connections without WELCOME at once, at the most: the kernel keeps a few thousand that nobody has accepted yet,
@@ -43,7 +43,7 @@ pub struct Storm {
 pub struct StormReport {
     /// Where it was measured.
     #[serde(flatten)]
-    pub place: Place,
+    pub header: ReportHeader,
     /// How they joined: `storm`, all at once.
     pub pattern: &'static str,
     /// As asked for.
@@ -56,7 +56,7 @@ pub struct StormReport {
     pub entries: u64,
     /// What it took, until each had been told of all the others' functions.
     #[serde(flatten)]
-    pub effort: Effort,
+    pub resource_use: ResourceUse,
     /// Joins in a second.
     pub joins_per_second: f64,
     /// Seconds until the last had the board.
@@ -92,7 +92,7 @@ impl Storm {
             if joiners.synced.count() < self.workers as u64 {
                 synced_seconds = began.elapsed().as_secs_f64();
             }
-            session.tell("joined", joiners.synced.count());
+            session.report_progress("joined", joiners.synced.count());
         }
         let after = session.sample()?;
         joiners.heaviest = joiners.heaviest.max(after.memory);
@@ -100,18 +100,18 @@ impl Storm {
         session.leave(&keys);
         session.leave(&board);
 
-        let effort = Effort::between(&before, &after);
+        let resource_use = ResourceUse::between(&before, &after);
         let growth = |memory: Option<u64>| memory.zip(before.memory);
         let growth = |memory| growth(memory).map(|(now, then)| now.saturating_sub(then));
         Ok(StormReport {
-            place: session.place("join"),
+            header: session.header("join"),
             pattern: "storm",
             functions: self.functions,
             payload: self.payload,
             joins: keys.len() as u64,
             entries: (keys.len() * self.functions) as u64,
-            joins_per_second: effort.per_second(keys.len() as u64),
-            effort,
+            joins_per_second: resource_use.per_second(keys.len() as u64),
+            resource_use,
             synced_seconds,
             welcome_us: joiners.welcome.summary(),
             synced_us: joiners.synced.summary(),
@@ -135,12 +135,12 @@ struct Joiners {
     all: Vec<Joiner>,
     /// Who has this connection, as an index into `all`.
     by_key: Vec<usize>,
-    tally: Tally,
+    entry_counter: EntryCounter,
     metadata: Vec<u8>,
     names: Vec<String>,
-    welcome: Times,
-    synced: Times,
-    registered: Times,
+    welcome: TimeHistogram,
+    synced: TimeHistogram,
+    registered: TimeHistogram,
     /// The revision at which all functions are on the board, once it is known.
     last_revision: u64,
     /// Those that are at that revision.
@@ -151,16 +151,17 @@ struct Joiners {
 
 impl Joiners {
     fn new(storm: &Storm, session: &Session, memory: Option<u64>) -> Self {
-        let names = (0..storm.workers as u64).map(|number| session.territory().name(GROUP, number));
+        let names =
+            (0..storm.workers as u64).map(|number| session.function_names().name(GROUP, number));
         Self {
             all: Vec::with_capacity(storm.workers),
             by_key: Vec::new(),
-            tally: Tally::new(session.territory().group(BOARD)),
+            entry_counter: EntryCounter::new(session.function_names().group(BOARD)),
             metadata: filling(storm.payload),
             names: names.collect(),
-            welcome: Times::default(),
-            synced: Times::default(),
-            registered: Times::default(),
+            welcome: TimeHistogram::default(),
+            synced: TimeHistogram::default(),
+            registered: TimeHistogram::default(),
             last_revision: 0,
             at_end: 0,
             heaviest: memory,
@@ -196,40 +197,40 @@ impl Joiners {
 
     fn turn(&mut self, session: &mut Session, storm: &Storm) -> Result<(), BenchError> {
         let wait = self.all.len() == storm.workers;
-        session.turn_waiting(wait, |heard| {
-            let at = self.by_key.get(heard.peer).copied();
+        session.turn_waiting(wait, |received| {
+            let at = self.by_key.get(received.peer).copied();
             let Some(joiner) = at.and_then(|at| self.all.get_mut(at)) else {
                 return Ok(());
             };
-            let took = heard.at.saturating_duration_since(joiner.began);
+            let took = received.at.saturating_duration_since(joiner.began);
             if !joiner.arrival.synced {
-                let (kind, body) = (heard.kind, heard.body);
+                let (kind, body) = (received.kind, received.body);
                 joiner
                     .arrival
-                    .take(kind, body, &mut self.tally, storm.functions)?;
+                    .take(kind, body, &mut self.entry_counter, storm.functions)?;
             }
-            match heard.kind {
+            match received.kind {
                 Welcome::KIND => self.welcome.add(took),
                 Synced::KIND => {
                     self.synced.add(took);
-                    joiner.revision = heard.number;
+                    joiner.revision = received.number;
                     let name = &self.names[at.unwrap_or_default()];
                     let name = std::slice::from_ref(name);
-                    let frame = registrar::register(1, name, &self.metadata);
-                    heard.reply.extend_from_slice(&frame);
+                    let frame = registration::register(1, name, &self.metadata);
+                    received.reply.extend_from_slice(&frame);
                 }
                 Changes::KIND if joiner.arrival.synced => {
-                    let revision = self.tally.count(heard.body)?.revision;
+                    let revision = self.entry_counter.count(received.body)?.revision;
                     joiner.revision = joiner.revision.max(revision);
                 }
                 Outcome::KIND => {
                     self.registered.add(took);
-                    if let Ok(Message::Outcome(outcome)) = Message::decode(heard.body) {
+                    if let Ok(Message::Outcome(outcome)) = Message::decode(received.body) {
                         let revision = outcome.ext.revision.unwrap_or_default();
                         self.last_revision = self.last_revision.max(revision);
                     }
                 }
-                Failure::KIND => return Err(BenchError::unexpected(heard.body)),
+                Failure::KIND => return Err(BenchError::unexpected(received.body)),
                 _ => {}
             }
             Ok(())

@@ -9,7 +9,7 @@ mod report;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use callboard::bench::{BenchError, Greeting, Session, SessionConfig};
+use callboard::bench::{BenchError, HelloConfig, Session, SessionConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -112,12 +112,12 @@ fn session_config(target: Target, plan: &Plan) -> Result<SessionConfig, UsageErr
     });
     Ok(SessionConfig {
         addresses: target.addresses,
-        greeting: Greeting {
+        hello: HelloConfig {
             name: target::own_name(COMMAND.name),
             namespace,
             token,
         },
-        patience: target.timeout,
+        timeout: target.timeout,
         process: plan.process,
     })
 }

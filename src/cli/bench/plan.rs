@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use callboard::bench::{
-    Bound, CallLoad, Churn, EngineProcess, Fanout, Idle, Join, Pattern, Session, Storm,
+    CallLoad, Churn, EngineProcess, Fanout, Idle, Join, Pattern, Session, StopCondition, Storm,
 };
 
 use super::kind::Kind;
@@ -199,7 +199,7 @@ fn fanout(options: &Options) -> Result<Vec<Measurement>, UsageError> {
         workers: connections(options, "workers", 1, 32)?,
         functions: functions(options, 0)?,
         payload: payload(options)?,
-        bound: bound(options)?,
+        stop_condition: stop_condition(options)?,
     })])
 }
 
@@ -216,7 +216,7 @@ fn churn(options: &Options) -> Result<Vec<Measurement>, UsageError> {
         workers: connections(options, "workers", 1, 32)?,
         pipeline: 1,
         payload: payload(options)?,
-        bound: bound(options)?,
+        stop_condition: stop_condition(options)?,
     };
     let wanted = chosen(options, patterns, "distinct, toggle or single")?;
     let pipeline = given(options, "pipeline", 1, 4_096)?;
@@ -239,7 +239,7 @@ fn join(options: &Options) -> Result<Vec<Measurement>, UsageError> {
     let single = Join {
         functions,
         payload,
-        bound: bound(options)?,
+        stop_condition: stop_condition(options)?,
     };
     let storm = Storm {
         functions,
@@ -269,7 +269,7 @@ fn call(options: &Options) -> Result<Vec<Measurement>, UsageError> {
         in_flight: 1,
         rate,
         payload: payload(options)?,
-        bound: bound(options)?,
+        stop_condition: stop_condition(options)?,
     };
     let measurement = |in_flight| {
         Measurement::Call(CallLoad {
@@ -304,10 +304,10 @@ fn chosen<T, const N: usize>(
     Ok(patterns.map(|(_, pattern)| pattern).collect())
 }
 
-fn bound(options: &Options) -> Result<Bound, UsageError> {
+fn stop_condition(options: &Options) -> Result<StopCondition, UsageError> {
     let seconds = number(options, "seconds", 1, 86_400, SECONDS)?;
     let count = given(options, "count", 1, usize::MAX)?;
-    Ok(Bound {
+    Ok(StopCondition {
         time: Some(Duration::from_secs(seconds as u64)),
         count: count.map(|count| count as u64),
     })

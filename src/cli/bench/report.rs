@@ -1,8 +1,8 @@
 //! How a report looks: a line of JSON for programs, some lines of text and a table of times for people.
 
 use callboard::bench::{
-    CallReport, ChurnReport, Effort, FanoutReport, IdleReport, JoinReport, Pattern, Place,
-    StormReport, Summary,
+    CallReport, ChurnReport, FanoutReport, IdleReport, JoinReport, Pattern, ReportHeader,
+    ResourceUse, StormReport, Summary,
 };
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
         what.push_str(", on a board of ");
         what.push_str(&text::count(report.functions, "function"));
     }
-    heading(&report.place, &what, out)?;
+    heading(&report.header, &what, out)?;
     times(
         "TO THE",
         &[
@@ -71,19 +71,19 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
     )?;
     delivered(
         report.changes,
-        &report.effort,
+        &report.resource_use,
         report.changes_per_second,
         report.entries_per_second,
         out,
     )?;
     cost(
-        &report.place,
-        &report.effort,
+        &report.header,
+        &report.resource_use,
         report.entries_per_engine_cpu_second.map(entries),
         out,
     )?;
     foreign(report.foreign_entries, out)?;
-    end(&report.effort, report.stopped, out)
+    end(&report.resource_use, report.stopped, out)
 }
 
 fn watchers(watchers: usize, stalled: usize) -> String {
@@ -97,7 +97,7 @@ fn watchers(watchers: usize, stalled: usize) -> String {
 /// How much was changed, and how much of it reached how many.
 fn delivered(
     changes: u64,
-    effort: &Effort,
+    resource_use: &ResourceUse,
     changes_per_second: f64,
     entries_per_second: f64,
     out: &mut Output,
@@ -105,7 +105,7 @@ fn delivered(
     out.line(format_args!(
         "{} in {}: {} a second, {} delivered a second",
         text::count(changes as usize, "change"),
-        seconds(effort.seconds),
+        seconds(resource_use.seconds),
         rate(changes_per_second),
         entries(entries_per_second),
     ))
@@ -128,11 +128,11 @@ fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
         text::count(report.payload, "byte"),
         watchers(report.watchers, report.stalled),
     );
-    heading(&report.place, &what, out)?;
+    heading(&report.header, &what, out)?;
     times("", &[("until the answer", &report.answer_us)], out)?;
     delivered(
         report.changes,
-        &report.effort,
+        &report.resource_use,
         report.changes_per_second,
         report.entries_per_second,
         out,
@@ -142,9 +142,9 @@ fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
         .zip(report.entries_per_engine_cpu_second);
     let per_cpu = per_cpu
         .map(|(changes, delivered)| format!("{} changes, {}", rate(changes), entries(delivered)));
-    cost(&report.place, &report.effort, per_cpu, out)?;
+    cost(&report.header, &report.resource_use, per_cpu, out)?;
     foreign(report.foreign_entries, out)?;
-    end(&report.effort, report.stopped, out)
+    end(&report.resource_use, report.stopped, out)
 }
 
 fn board(functions: usize, payload: usize) -> String {
@@ -157,7 +157,11 @@ fn board(functions: usize, payload: usize) -> String {
 
 fn join(report: &JoinReport, out: &mut Output) -> Result<(), Failure> {
     let board = board(report.functions, report.payload);
-    heading(&report.place, &format!("one after the other, {board}"), out)?;
+    heading(
+        &report.header,
+        &format!("one after the other, {board}"),
+        out,
+    )?;
     times(
         "UNTIL",
         &[
@@ -169,12 +173,12 @@ fn join(report: &JoinReport, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!(
         "{} in {}, with their leaving",
         text::count(report.joins as usize, "join"),
-        seconds(report.effort.seconds),
+        seconds(report.resource_use.seconds),
     ))?;
-    let per_cpu = report.effort.per_cpu_second(report.joins);
+    let per_cpu = report.resource_use.per_cpu_second(report.joins);
     let per_cpu = per_cpu.map(|joins| format!("{} joins", rate(joins)));
-    cost(&report.place, &report.effort, per_cpu, out)?;
-    end(&report.effort, report.stopped, out)
+    cost(&report.header, &report.resource_use, per_cpu, out)?;
+    end(&report.resource_use, report.stopped, out)
 }
 
 fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
@@ -183,7 +187,7 @@ fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
         text::count(report.joins as usize, "worker"),
         board(report.functions, report.payload),
     );
-    heading(&report.place, &what, out)?;
+    heading(&report.header, &what, out)?;
     times(
         "UNTIL",
         &[
@@ -196,7 +200,7 @@ fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!(
         "all had the board after {}, and each other's functions after {}: {} joins a second",
         seconds(report.synced_seconds),
-        seconds(report.effort.seconds),
+        seconds(report.resource_use.seconds),
         rate(report.joins_per_second),
     ))?;
     if let (Some(growth), Some(kept)) = (report.engine_memory_growth, report.engine_memory_kept) {
@@ -206,10 +210,10 @@ fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
             kibibytes(kept),
         ))?;
     }
-    let per_cpu = report.effort.per_cpu_second(report.joins);
+    let per_cpu = report.resource_use.per_cpu_second(report.joins);
     let per_cpu = per_cpu.map(|joins| format!("{} joins", rate(joins)));
-    cost(&report.place, &report.effort, per_cpu, out)?;
-    end(&report.effort, false, out)
+    cost(&report.header, &report.resource_use, per_cpu, out)?;
+    end(&report.resource_use, false, out)
 }
 
 fn idle(report: &IdleReport, out: &mut Output) -> Result<(), Failure> {
@@ -217,7 +221,7 @@ fn idle(report: &IdleReport, out: &mut Output) -> Result<(), Failure> {
         "{} that watch and do nothing",
         text::count(report.connections, "connection")
     );
-    heading(&report.place, &what, out)?;
+    heading(&report.header, &what, out)?;
     let mut table = Table::new(["ENGINE'S MEMORY", "", "PER CONNECTION"])
         .right(1)
         .right(2);
@@ -263,7 +267,7 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
         text::count(report.payload, "byte"),
         text::count(report.providers, "provider"),
     );
-    heading(&report.place, &what, out)?;
+    heading(&report.header, &what, out)?;
     match report.rate {
         None => times("", &[("round trip", &report.latency_us)], out)?,
         Some(_) => times(
@@ -278,7 +282,7 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!(
         "{} in {}: {} a second",
         text::count(report.calls as usize, "call"),
-        seconds(report.effort.seconds),
+        seconds(report.resource_use.seconds),
         rate(report.calls_per_second),
     ))?;
     for (code, count) in &report.failures {
@@ -290,21 +294,21 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
     }
     let per_cpu = report.calls_per_engine_cpu_second;
     cost(
-        &report.place,
-        &report.effort,
+        &report.header,
+        &report.resource_use,
         per_cpu.map(|it| format!("{} calls", rate(it))),
         out,
     )?;
-    end(&report.effort, report.stopped, out)
+    end(&report.resource_use, report.stopped, out)
 }
 
-fn heading(place: &Place, what: &str, out: &mut Output) -> Result<(), Failure> {
-    let line = format!("{}: {what}", place.bench);
+fn heading(header: &ReportHeader, what: &str, out: &mut Output) -> Result<(), Failure> {
+    let line = format!("{}: {what}", header.bench);
     out.line(out.paint().text(Colour::Bold, line))?;
-    let engine = text::visible(&place.engine).into_owned();
+    let engine = text::visible(&header.engine).into_owned();
     out.line(format_args!(
         "engine \"{engine}\" at {}, board \"{}\"\n",
-        place.address, place.namespace
+        header.address, header.namespace
     ))
 }
 
@@ -342,12 +346,12 @@ fn show<const N: usize>(table: &Table<N>, out: &mut Output) -> Result<(), Failur
 
 /// What the engine took for it.
 fn cost(
-    place: &Place,
-    effort: &Effort,
+    header: &ReportHeader,
+    resource_use: &ResourceUse,
     per_cpu_second: Option<String>,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    match (effort.engine_cpu_seconds, per_cpu_second, place.engine_pid) {
+    match (resource_use.engine_cpu_seconds, per_cpu_second, header.engine_pid) {
         (Some(used), Some(per_second), Some(pid)) => out.line(format_args!(
             "the engine's process ({pid}) used {} of processor time: {per_second} a second of it",
             seconds(used),
@@ -357,7 +361,7 @@ fn cost(
              --engine-pid says which it is",
         )?,
     }
-    match &effort.engine_work {
+    match &resource_use.engine_work {
         Some(work) => out.line(format_args!(
             "the engine counted {}, {}, {} read, {} written, {}",
             text::count(work.revisions as usize, "revision"),
@@ -381,14 +385,14 @@ fn foreign(entries: u64, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn end(effort: &Effort, stopped: bool, out: &mut Output) -> Result<(), Failure> {
-    if effort.budget_met.is_some_and(|met| met > 0) {
+fn end(resource_use: &ResourceUse, stopped: bool, out: &mut Output) -> Result<(), Failure> {
+    if resource_use.budget_met.is_some_and(|met| met > 0) {
         let warning = "a connection used up its budget of changes and was slowed down to it: this is not what the \
                        engine can do. `callboard serve --changes-per-second 0` lifts the budget; more --workers have \
                        more of it";
         out.line(out.paint().text(Colour::Yellow, warning))?;
     }
-    if effort.is_bound_by_load() {
+    if resource_use.is_bound_by_load() {
         let warning =
             "this program was busy all the time: it, and not the engine, may have set the pace";
         out.line(out.paint().text(Colour::Yellow, warning))?;

@@ -10,7 +10,7 @@ const CAPACITY: u64 = 1 << 20;
 
 /// See the top of this file.
 #[derive(Clone)]
-pub struct Greeting {
+pub struct HelloConfig {
     /// What others see as the worker.
     pub name: String,
     /// The board; empty: that of the token.
@@ -20,7 +20,7 @@ pub struct Greeting {
 }
 
 /// Without the token.
-impl fmt::Debug for Greeting {
+impl fmt::Debug for HelloConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Greeting")
             .field("name", &self.name)
@@ -29,7 +29,7 @@ impl fmt::Debug for Greeting {
     }
 }
 
-impl Greeting {
+impl HelloConfig {
     /// HELLO of somebody who watches all functions, as workers do unless they say otherwise, or nothing.
     pub(super) fn frame(&self, watching: bool) -> Vec<u8> {
         let watch = Watch {

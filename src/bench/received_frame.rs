@@ -7,7 +7,7 @@ use super::BenchError;
 
 /// See the top of this file.
 #[derive(Debug)]
-pub(super) struct Heard<'a> {
+pub(super) struct ReceivedFrame<'a> {
     /// Which connection.
     pub(super) peer: usize,
     /// When its bytes were read.

@@ -15,11 +15,11 @@ const DIGITS: u8 = 3;
 
 /// See the top of this file.
 #[derive(Clone)]
-pub struct Times {
+pub struct TimeHistogram {
     histogram: Histogram<u64>,
 }
 
-impl Default for Times {
+impl Default for TimeHistogram {
     fn default() -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS);
         Self {
@@ -29,7 +29,7 @@ impl Default for Times {
     }
 }
 
-impl Times {
+impl TimeHistogram {
     /// Adds one.
     pub fn add(&mut self, time: Duration) {
         self.histogram.saturating_record(time.as_nanos() as u64);
@@ -64,7 +64,7 @@ impl Times {
     }
 }
 
-impl fmt::Debug for Times {
+impl fmt::Debug for TimeHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.summary().fmt(f)
     }
@@ -75,7 +75,7 @@ fn rounded(nanoseconds: f64) -> f64 {
     (nanoseconds / 100.0).round() / 10.0
 }
 
-/// What is told of [`Times`], in microseconds: each to a thousandth, or to a tenth of a microsecond.
+/// What is told of [`TimeHistogram`], in microseconds: each to a thousandth, or to a tenth of a microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Summary {
     /// How many times there are.
@@ -102,11 +102,11 @@ mod tests {
 
     #[test]
     fn a_summary_is_in_microseconds() {
-        let mut times = Times::default();
+        let mut time_histogram = TimeHistogram::default();
         for microsecond in 1..=1000 {
-            times.add(Duration::from_micros(microsecond));
+            time_histogram.add(Duration::from_micros(microsecond));
         }
-        let summary = times.summary();
+        let summary = time_histogram.summary();
         assert_eq!(summary.count, 1000);
         let near = |value: f64, wanted: f64| (value - wanted).abs() <= wanted / 500.0;
         assert!(near(summary.p50, 500.0), "{summary:?}");
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn none_and_endless_times_do_no_harm() {
-        assert_eq!(Times::default().summary(), Summary::default());
-        let mut times = Times::default();
-        times.add(Duration::MAX);
-        times.add(Duration::ZERO);
-        assert_eq!(times.count(), 2);
+        assert_eq!(TimeHistogram::default().summary(), Summary::default());
+        let mut time_histogram = TimeHistogram::default();
+        time_histogram.add(Duration::MAX);
+        time_histogram.add(Duration::ZERO);
+        assert_eq!(time_histogram.count(), 2);
     }
 }

@@ -11,48 +11,48 @@ use slab::Slab;
 use socket2::Socket;
 
 use super::BenchError;
-use super::heard::Heard;
-use super::peer::{Peer, Stage};
+use super::peer::{JoinState, Peer};
+use super::received_frame::ReceivedFrame;
 use crate::protocol::{Code, Goodbye, Ping, Text};
 
 /// Bytes read at once.
-const SCRATCH: usize = 256 * 1024;
+const READ_BUFFER: usize = 256 * 1024;
 
 const EVENTS_AT_ONCE: usize = 1024;
 
 /// How often those who do not read say that they are alive: well below the silence that ends a connection.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The token of the timer; connections count from 0.
 const TIMER: Token = Token(usize::MAX);
 
 /// See the top of this file.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct ConnectionSet {
     poll: Poll,
     events: Events,
     peers: Slab<Peer>,
-    scratch: Box<[u8]>,
+    read_buffer: Box<[u8]>,
     /// When anything was read last.
-    last_heard: Instant,
+    last_read: Instant,
     /// Connections that have not arrived yet.
-    arriving: usize,
+    joining: usize,
     /// Those that do not read.
     stalled: Vec<usize>,
-    next_beat: Instant,
+    next_heartbeat: Instant,
 }
 
-impl Crowd {
+impl ConnectionSet {
     pub(super) fn new() -> Result<Self, BenchError> {
         Ok(Self {
             poll: Poll::new().map_err(BenchError::System)?,
             events: Events::with_capacity(EVENTS_AT_ONCE),
             peers: Slab::new(),
-            scratch: vec![0; SCRATCH].into_boxed_slice(),
-            last_heard: Instant::now(),
-            arriving: 0,
+            read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            last_read: Instant::now(),
+            joining: 0,
             stalled: Vec::new(),
-            next_beat: Instant::now(),
+            next_heartbeat: Instant::now(),
         })
     }
 
@@ -71,7 +71,7 @@ impl Crowd {
             .register(&mut source, Token(key), Interest::READABLE)
             .map_err(BenchError::System)?;
         entry.insert(Peer::new(socket, watching));
-        self.arriving += 1;
+        self.joining += 1;
         self.send(key, hello)?;
         Ok(key)
     }
@@ -82,7 +82,7 @@ impl Crowd {
         peer.out().extend_from_slice(frame);
         peer.flush();
         // What it asks for is due from now on.
-        self.last_heard = Instant::now();
+        self.last_read = Instant::now();
         watch_if_full(self.poll.registry(), key, peer)
     }
 
@@ -106,18 +106,18 @@ impl Crowd {
     }
 
     /// Connections that have said HELLO, and have neither WELCOME nor, if they watch, the board.
-    pub(super) fn arriving(&self) -> usize {
-        self.arriving
+    pub(super) fn joining(&self) -> usize {
+        self.joining
     }
 
     /// For how long nothing was read.
     pub(super) fn silence(&self) -> Duration {
-        self.last_heard.elapsed()
+        self.last_read.elapsed()
     }
 
     /// What was silent by intention is not from now on.
     pub(super) fn forgive_silence(&mut self) {
-        self.last_heard = Instant::now();
+        self.last_read = Instant::now();
     }
 
     /// This connection does not read from now on; it says PING, so that it is not taken for dead.
@@ -130,7 +130,7 @@ impl Crowd {
     pub(super) fn turn(
         &mut self,
         wait: Duration,
-        mut heard: impl FnMut(Heard<'_>) -> Result<(), BenchError>,
+        mut on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -145,28 +145,28 @@ impl Crowd {
             }
             let ended = event.is_read_closed() || event.is_error();
             let is_due = event.is_readable() || ended;
-            if !is_due || peer.stalled || peer.stage == Stage::Gone {
+            if !is_due || peer.stalled || peer.join_state == JoinState::Closed {
                 continue;
             }
             let key = event.token().0;
-            let was_arriving = peer.stage.is_arriving();
-            let any = peer.read(key, &mut self.scratch, ended, &mut heard)?;
+            let was_joining = peer.join_state.is_joining();
+            let any = peer.read(key, &mut self.read_buffer, ended, &mut on_frame)?;
             watch_if_full(self.poll.registry(), key, peer)?;
-            if was_arriving && !peer.stage.is_arriving() {
-                self.arriving -= 1;
+            if was_joining && !peer.join_state.is_joining() {
+                self.joining -= 1;
             }
             if any {
-                self.last_heard = Instant::now();
+                self.last_read = Instant::now();
             }
         }
-        self.beat()
+        self.heartbeat()
     }
 
-    fn beat(&mut self) -> Result<(), BenchError> {
-        if self.stalled.is_empty() || Instant::now() < self.next_beat {
+    fn heartbeat(&mut self) -> Result<(), BenchError> {
+        if self.stalled.is_empty() || Instant::now() < self.next_heartbeat {
             return Ok(());
         }
-        self.next_beat = Instant::now() + BEAT;
+        self.next_heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
         for &key in &self.stalled {
             let peer = &mut self.peers[key];
             Ping::default().encode(peer.out());
@@ -177,8 +177,8 @@ impl Crowd {
     }
 
     /// Says GOODBYE over these connections, and waits until the engine has closed them: what they provided is gone
-    /// then. After `patience` they are closed from here.
-    pub(super) fn leave(&mut self, keys: &[usize], patience: Duration) {
+    /// then. After `timeout` they are closed from here.
+    pub(super) fn leave(&mut self, keys: &[usize], timeout: Duration) {
         let goodbye = Goodbye {
             code: Text(Code::Bye.as_str()),
             ..Goodbye::default()
@@ -186,24 +186,24 @@ impl Crowd {
         let goodbye = goodbye.to_frame();
         for &key in keys {
             let peer = &mut self.peers[key];
-            self.arriving -= usize::from(peer.stage.is_arriving());
-            peer.stage = Stage::Leaving;
+            self.joining -= usize::from(peer.join_state.is_joining());
+            peer.join_state = JoinState::Leaving;
             // One that the poll does not take is closed from here in the end.
             let _ = self.send(key, &goodbye);
             let peer = &mut self.peers[key];
             if std::mem::take(&mut peer.stalled) {
                 self.stalled.retain(|it| *it != key);
                 // Its events have passed unheeded.
-                let read = peer.read(key, &mut self.scratch, true, &mut |_| Ok(()));
+                let read = peer.read(key, &mut self.read_buffer, true, &mut |_| Ok(()));
                 if read.is_err() {
-                    peer.stage = Stage::Gone;
+                    peer.join_state = JoinState::Closed;
                 }
             }
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let gone = |key: &usize| self.peers[*key].stage == Stage::Gone;
+            let gone = |key: &usize| self.peers[*key].join_state == JoinState::Closed;
             if keys.iter().all(gone) || left.is_zero() {
                 break;
             }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::heard::Heard;
+use super::received_frame::ReceivedFrame;
 use crate::protocol::{Bin, Call, Outcome, Text};
 
 /// Where the id stands in a frame of CALL and RESULT alike: behind the length, the array's head and the kind.
@@ -14,9 +14,9 @@ const FIRST: u64 = 1 << 32;
 
 /// A CALL or a RESULT, ready but for its id.
 #[derive(Debug)]
-pub(super) struct Prepared(Vec<u8>);
+pub(super) struct PreparedFrame(Vec<u8>);
 
-impl Prepared {
+impl PreparedFrame {
     /// A CALL.
     pub(super) fn call(function: &str, payload: &[u8]) -> Self {
         let call = Call {
@@ -44,7 +44,7 @@ impl Prepared {
     }
 
     /// The RESULT that answers this INVOKE.
-    pub(super) fn answering(&mut self, invoke: &Heard<'_>) -> &[u8] {
+    pub(super) fn answering(&mut self, invoke: &ReceivedFrame<'_>) -> &[u8] {
         // An engine may write an id shorter than here; as a number it is the same.
         self.with_id(invoke.number)
     }
@@ -56,7 +56,7 @@ impl Prepared {
 }
 
 /// The number of the CALL that an answer ends.
-pub(super) fn number(answer: &Heard<'_>) -> Option<usize> {
+pub(super) fn number(answer: &ReceivedFrame<'_>) -> Option<usize> {
     answer.number.checked_sub(FIRST).map(|it| it as usize)
 }
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn only_the_id_of_a_prepared_frame_changes() {
-        let mut call = Prepared::call("a::b", b"xyz");
+        let mut call = PreparedFrame::call("a::b", b"xyz");
         for number in [0, 1, 77_777] {
             let frame = call.numbered(number);
             let Ok(Message::Call(read)) = Message::decode(&frame[HEADER_LEN..]) else {
@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(read.id, FIRST + number as u64);
             assert_eq!((read.function.0, read.payload.0), ("a::b", &b"xyz"[..]));
         }
-        let mut result = Prepared::result(b"xyz");
+        let mut result = PreparedFrame::result(b"xyz");
         for id in [0, 5, u64::MAX] {
             let frame = result.with_id(id);
             let Ok(Message::Outcome(read)) = Message::decode(&frame[HEADER_LEN..]) else {

@@ -12,7 +12,7 @@ const BUDGET: [&str; 2] = ["changes-per-second", "max-share"];
 
 /// See the top of this file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Effort {
+pub struct ResourceUse {
     /// By the clock.
     pub seconds: f64,
     /// Processor time of the engine's process, the kernel's work for it included; `None` if the process is not known.
@@ -48,7 +48,7 @@ pub struct EngineWork {
     pub turns: u64,
 }
 
-impl Effort {
+impl ResourceUse {
     /// From one sample to a later one.
     #[must_use]
     pub fn between(before: &Sample, after: &Sample) -> Self {
@@ -140,14 +140,17 @@ mod tests {
             cpu: Some(Duration::from_millis(600)),
             memory: None,
         };
-        let effort = Effort::between(&before, &after);
-        assert!((effort.per_second(10) - 5.0).abs() < 1e-9);
-        assert!((effort.per_cpu_second(10).unwrap() - 20.0).abs() < 1e-9);
-        assert_eq!(effort.budget_met, Some(3));
-        assert_eq!(effort.engine_work.unwrap().revisions, 7);
+        let resource_use = ResourceUse::between(&before, &after);
+        assert!((resource_use.per_second(10) - 5.0).abs() < 1e-9);
+        assert!((resource_use.per_cpu_second(10).unwrap() - 20.0).abs() < 1e-9);
+        assert_eq!(resource_use.budget_met, Some(3));
+        assert_eq!(resource_use.engine_work.unwrap().revisions, 7);
 
         (before.counters, before.cpu) = (None, None);
-        let effort = Effort::between(&before, &after);
-        assert_eq!((effort.budget_met, effort.per_cpu_second(10)), (None, None));
+        let resource_use = ResourceUse::between(&before, &after);
+        assert_eq!(
+            (resource_use.budget_met, resource_use.per_cpu_second(10)),
+            (None, None)
+        );
     }
 }

@@ -16,7 +16,7 @@ const KEY_BYTES: usize = 64;
 
 /// See the top of this file.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct EntryCounter {
     /// What the names of its own begin with.
     group: String,
     known: HashMap<(usize, Vec<u8>), (Vec<u8>, Counted)>,
@@ -34,7 +34,7 @@ pub(super) struct Counted {
     pub(super) revision: u64,
 }
 
-impl Tally {
+impl EntryCounter {
     pub(super) fn new(group: String) -> Self {
         Self {
             group,
@@ -118,8 +118,8 @@ mod tests {
             sections: sections.clone(),
             ..Changes::default()
         };
-        let mut tally = Tally::new("mine::".to_owned());
-        let mut count = |frame: Vec<u8>| tally.count(&frame[HEADER_LEN..]).unwrap();
+        let mut entry_counter = EntryCounter::new("mine::".to_owned());
+        let mut count = |frame: Vec<u8>| entry_counter.count(&frame[HEADER_LEN..]).unwrap();
         for _ in 0..3 {
             let counted = count(changes.to_frame());
             assert_eq!((counted.own, counted.foreign, counted.revision), (4, 1, 4));

@@ -56,19 +56,19 @@ pub(super) fn fill(
     for (turn, numbers) in numbers.chunks(batch).enumerate() {
         let names: Vec<String> = numbers
             .iter()
-            .map(|&number| session.territory().name(group, number))
+            .map(|&number| session.function_names().name(group, number))
             .collect();
         let worker = workers[turn % workers.len()];
         session.send(worker, &register(1, &names, metadata))?;
         let mut ended = false;
         while !ended {
-            session.turn_or_stop(|heard| {
-                ended |= heard.peer == worker && end_of(&heard)?.is_some();
+            session.turn_or_stop(|received| {
+                ended |= received.peer == worker && end_of(&received)?.is_some();
                 Ok(())
             })?;
         }
         done += names.len() as u64;
-        session.tell("registered", done);
+        session.report_progress("registered", done);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// See the top of this file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct ReportHeader {
     /// Which kind of measurement.
     pub bench: &'static str,
     /// The address that answered.

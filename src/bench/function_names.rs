@@ -5,11 +5,11 @@ use super::BenchError;
 
 /// See the top of this file.
 #[derive(Debug, Clone)]
-pub(super) struct Territory {
+pub(super) struct FunctionNames {
     prefix: String,
 }
 
-impl Territory {
+impl FunctionNames {
     pub(super) fn new() -> Result<Self, BenchError> {
         let mut chance = [0; 4];
         getrandom::fill(&mut chance)
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn names_are_legal_and_two_benches_have_none_in_common() {
-        let (one, other) = (Territory::new().unwrap(), Territory::new().unwrap());
+        let (one, other) = (FunctionNames::new().unwrap(), FunctionNames::new().unwrap());
         let name = one.name("echo", 7);
         assert_eq!(check_function_name(&name), Ok(()));
         assert!(name.starts_with(&one.group("echo")));
