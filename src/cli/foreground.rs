@@ -3,7 +3,6 @@
 
 use callboard::worker::{Changes, ConnectionInfo, Notice};
 
-use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::signals::Stop;
@@ -40,11 +39,7 @@ pub(super) fn run_until_stopped(changes: Changes, stop: Stop, first: &str) -> Re
                 ))?;
             }
             Notice::Ended(end) => {
-                stop.finish()?;
-                return match Failure::Ended(end) {
-                    done if done.exit() == Exit::Done => Ok(()),
-                    failure => Err(failure),
-                };
+                return stop.finish_after(end);
             }
             _ => {}
         }

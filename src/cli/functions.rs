@@ -130,13 +130,8 @@ fn print(
             text::visible(entry.description()).into_owned(),
         ]);
     }
+    table.print(out, "")?;
     let paint = out.paint();
-    for (i, line) in table.lines().enumerate() {
-        match i {
-            0 => out.line(paint.text(Colour::Dim, line))?,
-            _ => out.line(line)?,
-        }
-    }
     let providing = board
         .workers
         .iter()

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use callboard::worker::Worker;
+use callboard::worker::{End, Worker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -76,6 +76,15 @@ impl Stop {
     /// Whether a signal came: the connection that ends then is our own doing, and no news.
     pub(super) fn is_given(&self) -> bool {
         self.given.load(Ordering::Acquire)
+    }
+
+    /// Finishes after the worker has ended by itself. A worker that was closed ended as it should.
+    pub(super) fn finish_after(self, end: End) -> Result<(), Failure> {
+        self.finish()?;
+        match Failure::Ended(end) {
+            closed if closed.exit() == Exit::Done => Ok(()),
+            failure => Err(failure),
+        }
     }
 
     /// Ends the worker, if no signal did, and waits for its goodbye.

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::json;
 use super::options::{Flag, Options};
-use super::output::{Colour, Output};
+use super::output::Output;
 use super::table::Table;
 use super::target::{self, Target};
 use super::text;
@@ -53,13 +53,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     } else {
         let mut table = Table::new(["COUNTER", "VALUE"]).right(1);
         rows(&mut table, "", &stats);
-        let paint = out.paint();
-        for (i, line) in table.lines().enumerate() {
-            match i {
-                0 => out.line(paint.text(Colour::Dim, line))?,
-                _ => out.line(line)?,
-            }
-        }
+        table.print(&mut out, "")?;
     }
     out.flush()
 }

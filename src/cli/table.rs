@@ -1,6 +1,8 @@
 //! Aligned columns for people. The last column is not padded, and a cell that is wider than its column
 //! may become pushes only its own row to the right.
 
+use super::failure::Failure;
+use super::output::{Colour, Output};
 use super::text;
 
 /// No column but the last is padded beyond this.
@@ -31,8 +33,21 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
+    /// Prints the heading, dimmed, and the rows, each behind this indentation.
+    pub(super) fn print(&self, out: &mut Output, indent: &str) -> Result<(), Failure> {
+        let paint = out.paint();
+        for (i, line) in self.lines().enumerate() {
+            let line = format!("{indent}{line}");
+            match i {
+                0 => out.line(paint.text(Colour::Dim, line))?,
+                _ => out.line(line)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The lines, heading first.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+    fn lines(&self) -> impl Iterator<Item = String> {
         let mut widths = [0; N];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {

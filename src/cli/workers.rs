@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::json;
 use super::json_record;
 use super::options::{Flag, Options};
-use super::output::{Colour, Output};
+use super::output::Output;
 use super::table::Table;
 use super::target::{self, Target};
 use super::text;
@@ -117,12 +117,5 @@ fn print(
             text::cut(&metadata, METADATA_SHOWN).into_owned(),
         ]);
     }
-    let paint = out.paint();
-    for (i, line) in table.lines().enumerate() {
-        match i {
-            0 => out.line(paint.text(Colour::Dim, line))?,
-            _ => out.line(line)?,
-        }
-    }
-    Ok(())
+    table.print(out, "")
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::deadline::deadline_after;
+use super::lock::{lock, wait, wait_until};
 use super::notice::Notice;
 
 /// Changes that one stream holds for its reader. One step is held whatever its size.
@@ -47,9 +48,7 @@ struct Buffer {
 
 impl Queue {
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.buffer)
     }
 
     pub(super) fn push(&self, notice: Notice) {
@@ -106,12 +105,10 @@ impl Changes {
                 None if buffer.ended => return Ok(None),
                 None => {}
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return Err(RecvTimeout);
             }
-            let waited = self.queue.pushed.wait_timeout(buffer, left);
-            buffer = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            buffer = wait_until(&self.queue.pushed, buffer, deadline);
         }
     }
 
@@ -132,8 +129,7 @@ impl Iterator for Changes {
                 None if buffer.ended => return None,
                 None => {}
             }
-            let waited = self.queue.pushed.wait(buffer);
-            buffer = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            buffer = wait(&self.queue.pushed, buffer);
         }
     }
 }

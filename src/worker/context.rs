@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::client::Client;
-use super::function::{FunctionError, unpack};
+use super::function::{FunctionError, unpack_optional};
 use super::invocation::Invocation;
 
 /// The call that a handler runs for. Cheap to clone.
@@ -58,10 +58,7 @@ impl Context {
 
     /// What the caller sent along, read as MessagePack of some type; `None` if nothing.
     pub fn headers<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        if self.invocation.headers.is_empty() {
-            return Ok(None);
-        }
-        unpack(&self.invocation.headers).map(Some)
+        unpack_optional(&self.invocation.headers)
     }
 
     /// The event that caused it, if one did.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
 
+use super::backoff::Backoff;
 use super::error::{Attempt, End, Loss};
 use crate::address::Address;
 use crate::protocol::Code;
@@ -46,7 +47,7 @@ pub(super) struct DialSchedule {
     candidates: Vec<Candidate>,
     cursor: usize,
     round_at: Instant,
-    pause: Duration,
+    backoff: Backoff,
     /// Give up after one round.
     single_round: bool,
 }
@@ -63,7 +64,7 @@ impl DialSchedule {
             candidates: candidates.collect(),
             cursor: 0,
             round_at: now,
-            pause: FIRST_PAUSE,
+            backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
             single_round,
         }
     }
@@ -105,8 +106,8 @@ impl DialSchedule {
         let any_tried = self.candidates.iter().any(|it| it.tried);
         let at = match asked {
             Some(at) if !any_tried => at,
-            Some(at) => at.min(now + self.next_pause(random)),
-            None => now + self.next_pause(random),
+            Some(at) => at.min(now + self.backoff.next_pause(random)),
+            None => now + self.backoff.next_pause(random),
         };
         self.begin_round(at);
         DialStep::Wait(self.round_at)
@@ -118,12 +119,6 @@ impl DialSchedule {
         for candidate in &mut self.candidates {
             candidate.tried = false;
         }
-    }
-
-    fn next_pause(&mut self, random: &mut impl Rng) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LAST_PAUSE);
-        pause.mul_f64(random.random_range(0.5..1.0))
     }
 
     /// Each address was tried, and none is any good: is that for ever?
@@ -167,15 +162,16 @@ impl DialSchedule {
         let moved = loss == Loss::Moved;
         self.note(index, loss, now);
         if lasted >= GOOD_AFTER || moved {
-            self.pause = FIRST_PAUSE;
+            self.backoff.reset();
         }
         let pause = if moved {
             Duration::ZERO
-        } else if self.pause == FIRST_PAUSE {
-            self.next_pause(random)
+        } else if self.backoff.is_reset() {
+            self.backoff
+                .next_pause(random)
                 .mul_f64(random.random_range(0.0..1.0))
         } else {
-            self.next_pause(random)
+            self.backoff.next_pause(random)
         };
         self.begin_round(now + pause);
     }

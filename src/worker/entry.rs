@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::function::{pack, unpack};
+use super::function::{pack, unpack_optional};
 use super::{Function, FunctionError};
 use crate::protocol::{Bin, BindingEntry, Text};
 
@@ -41,17 +41,17 @@ impl Entry {
 
     /// The metadata, read as MessagePack of some type; `None` if there are none.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        maybe(self.function.raw_metadata())
+        unpack_optional(self.function.raw_metadata())
     }
 
     /// The schema of the arguments, read as MessagePack of some type; `None` if there is none.
     pub fn request<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        maybe(self.function.raw_request())
+        unpack_optional(self.function.raw_request())
     }
 
     /// The schema of the result, read as MessagePack of some type; `None` if there is none.
     pub fn response<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        maybe(self.function.raw_response())
+        unpack_optional(self.function.raw_response())
     }
 
     /// Whether it has one provider only.
@@ -114,7 +114,7 @@ impl WorkerInfo {
 
     /// What it says about itself, read as MessagePack of some type; `None` if it says nothing.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        maybe(&self.metadata)
+        unpack_optional(&self.metadata)
     }
 
     /// Names of the functions it provides, in order.
@@ -244,7 +244,7 @@ impl Binding {
 
     /// For the event's source, read as MessagePack of some type; `None` if there is none.
     pub fn config<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        maybe(&self.config)
+        unpack_optional(&self.config)
     }
 
     /// Cast to every provider, not to one of them.
@@ -282,13 +282,5 @@ impl Binding {
             deliver_all: entry.deliver_all,
             stale: false,
         }
-    }
-}
-
-fn maybe<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, FunctionError> {
-    if bytes.is_empty() {
-        Ok(None)
-    } else {
-        unpack(bytes).map(Some)
     }
 }

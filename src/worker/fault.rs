@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::FunctionError;
-use super::function::{pack, unpack};
+use super::function::{pack, unpack_optional};
 use crate::protocol::Executed;
 
 /// A function's own failure. Any error becomes one with `?`, of the code `failed`.
@@ -105,10 +105,7 @@ impl Fault {
 
     /// More about it, read as MessagePack of some type; `None` if there is nothing.
     pub fn details<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
-        if self.details.is_empty() {
-            return Ok(None);
-        }
-        unpack(&self.details).map(Some)
+        unpack_optional(&self.details)
     }
 }
 

@@ -68,6 +68,16 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FunctionErr
     rmp_serde::from_slice(bytes).map_err(FunctionError::Decode)
 }
 
+/// The same; `None` for no bytes at all.
+pub(super) fn unpack_optional<T: DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<Option<T>, FunctionError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    unpack(bytes).map(Some)
+}
+
 impl Function {
     /// A function of this name, 1 to 255 bytes of visible ASCII, by convention `service::function`.
     /// The name is checked when the function is registered.

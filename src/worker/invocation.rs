@@ -1,9 +1,10 @@
 //! A call or a cast that came in, and its cancellation. Runs nothing.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::deadline::deadline_after;
+use super::lock::{lock, wait_until};
 
 /// A call or a cast that came in, without its arguments.
 #[derive(Debug)]
@@ -40,37 +41,23 @@ pub(super) struct Cancellation {
 
 impl Cancellation {
     pub(super) fn cancel(&self) {
-        *self
-            .cancelled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.cancelled) = true;
         self.changed.notify_all();
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        *self
-            .cancelled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.cancelled)
     }
 
     /// Waits for the cancellation for at most `timeout`; returns whether it came.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         let deadline = deadline_after(timeout);
-        let mut cancelled = self
-            .cancelled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cancelled = lock(&self.cancelled);
         while !*cancelled {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return false;
             }
-            cancelled = self
-                .changed
-                .wait_timeout(cancelled, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            cancelled = wait_until(&self.changed, cancelled, deadline);
         }
         true
     }

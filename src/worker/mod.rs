@@ -101,6 +101,7 @@
 //! thinking; a thin runtime of threads reads and writes for it.
 
 mod answer;
+mod backoff;
 mod board;
 mod builder;
 mod call_error;
@@ -120,6 +121,7 @@ mod function;
 mod identity;
 mod invocation;
 pub mod link;
+mod lock;
 mod notice;
 mod outgoing_call;
 mod pending;

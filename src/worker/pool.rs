@@ -5,11 +5,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use super::context::Context;
 use super::fault::Fault;
+use super::lock::{lock, wait};
 use super::service::Handler;
 use super::serving::Reply;
 
@@ -73,7 +74,7 @@ impl Pool {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Has a job run, as soon as a thread is free. It comes back if there is no room, or no thread to be
@@ -145,10 +146,7 @@ impl Pool {
                 if queue.closed {
                     return;
                 }
-                queue = self
-                    .job_added
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                queue = wait(&self.job_added, queue);
             };
             queue.running += 1;
             drop(queue);

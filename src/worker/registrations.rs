@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 
+use super::backoff::Backoff;
 use super::entry::{Binding, BindingName};
 use super::error::{End, Refusal, RequestError};
 use super::function::Function;
@@ -85,7 +86,7 @@ pub(super) struct Registrations {
     /// Rights changed while it was: its names may have left the board without it.
     rights_changed_meanwhile: bool,
     retry_at: Option<Instant>,
-    retry_pause: Option<Duration>,
+    retry_backoff: Option<Backoff>,
 }
 
 /// What registering works with.
@@ -183,7 +184,7 @@ impl Registrations {
     /// who watch.
     pub(super) fn restore(&mut self, mut effects: Effects<'_>) {
         self.stage = Stage::Restoring;
-        self.retry_pause = None;
+        self.retry_backoff = None;
         self.begin_again(&mut effects);
     }
 
@@ -397,10 +398,10 @@ impl Registrations {
             (Purpose::Restore(names), Err(refusal)) => {
                 self.not_restored(names, &refusal, &mut effects);
                 if refusal.retryable && self.retry_at.is_none() {
-                    let pause = self.retry_pause;
-                    let pause = pause.map_or(FIRST_RETRY, |pause| (pause * 2).min(LAST_RETRY));
-                    self.retry_pause = Some(pause);
-                    self.retry_at = Some(now + pause.mul_f64(random.random_range(0.5..1.0)));
+                    let backoff = self
+                        .retry_backoff
+                        .get_or_insert_with(|| Backoff::new(FIRST_RETRY, LAST_RETRY));
+                    self.retry_at = Some(now + backoff.next_pause(random));
                 }
             }
         }

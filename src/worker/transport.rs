@@ -5,12 +5,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::error::Loss;
+use super::lock::lock;
 use crate::address::Address;
 
 /// To make a connection to one of a host's addresses.
@@ -90,10 +91,7 @@ impl Transport {
                 | io::ErrorKind::TimedOut
                 | io::ErrorKind::Interrupted => {
                     // The next deadline may be further away than what the kernel knows.
-                    *self
-                        .read_timeout
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner) = None;
+                    *lock(&self.read_timeout) = None;
                     Ok(Received::Nothing)
                 }
                 _ => Err(error),
@@ -106,10 +104,7 @@ impl Transport {
     fn limit_read(&self, deadline: Option<Instant>) -> io::Result<()> {
         let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let wait = wait.map(|it| it.max(Duration::from_millis(1)));
-        let mut kernel_timeout = self
-            .read_timeout
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kernel_timeout = lock(&self.read_timeout);
         match (wait, *kernel_timeout) {
             (Some(wait), Some(kernel_timeout)) if kernel_timeout <= wait => return Ok(()),
             (None, Some(_)) => return Ok(()),

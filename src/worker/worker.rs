@@ -128,10 +128,7 @@ impl Worker {
         &self,
         bindings: impl IntoIterator<Item = Binding>,
     ) -> Result<Registered, RequestError> {
-        let bindings: Vec<Binding> = bindings.into_iter().collect();
-        for binding in &bindings {
-            check_binding(binding)?;
-        }
+        let bindings = checked_bindings(bindings)?;
         self.runtime.run_operation(|link| link.bind(bindings))
     }
 
@@ -141,10 +138,7 @@ impl Worker {
         &self,
         bindings: impl IntoIterator<Item = Binding>,
     ) -> Result<Registered, RequestError> {
-        let bindings: Vec<Binding> = bindings.into_iter().collect();
-        for binding in &bindings {
-            check_binding(binding)?;
-        }
+        let bindings = checked_bindings(bindings)?;
         self.runtime.run_operation(|link| link.unbind(bindings))
     }
 
@@ -304,6 +298,14 @@ fn check(name: &str) -> Result<(), RequestError> {
         name: name.into(),
         error,
     })
+}
+
+fn checked_bindings(
+    bindings: impl IntoIterator<Item = Binding>,
+) -> Result<Vec<Binding>, RequestError> {
+    let bindings: Vec<Binding> = bindings.into_iter().collect();
+    bindings.iter().try_for_each(check_binding)?;
+    Ok(bindings)
 }
 
 fn check_binding(binding: &Binding) -> Result<(), RequestError> {

@@ -335,12 +335,7 @@ fn times(title: &str, rows: &[(&str, &Summary)], out: &mut Output) -> Result<(),
 }
 
 fn show<const N: usize>(table: &Table<N>, out: &mut Output) -> Result<(), Failure> {
-    for (i, line) in table.lines().enumerate() {
-        match i {
-            0 => out.line(out.paint().text(Colour::Dim, format!("  {line}")))?,
-            _ => out.line(format!("  {line}"))?,
-        }
-    }
+    table.print(out, "  ")?;
     out.line("")
 }
 

@@ -99,11 +99,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 
     for notice in changes {
         if let Notice::Ended(end) = notice {
-            stop.finish()?;
-            return match Failure::Ended(end) {
-                done if done.exit() == Exit::Done => Ok(()),
-                failure => Err(failure),
-            };
+            return stop.finish_after(end);
         }
         if matches!(notice, Notice::Disconnected(_)) && stop.is_given() {
             continue;

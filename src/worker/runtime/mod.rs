@@ -8,13 +8,14 @@ mod probe;
 pub(super) mod reader;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use super::changes::{Changes, Queue};
 use super::deadline::deadline_after;
 use super::error::{Attempt, End, RequestError, WaitError};
 use super::link::Link;
+use super::lock::{lock, wait, wait_until};
 use super::pool::Pool;
 use super::result_slot::ResultSlot;
 use super::service::Handler;
@@ -90,7 +91,7 @@ impl Runtime {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Asks something of the link.
@@ -152,11 +153,7 @@ impl Runtime {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, deadline: Instant) -> MutexGuard<'a, State> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.changed
-            .wait_timeout(state, left)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        wait_until(&self.changed, state, deadline)
     }
 
     /// Waits until `condition` gives something. It is asked without a lock, so that it may ask the board
@@ -190,7 +187,7 @@ impl Runtime {
 
     /// Writes what the link has to say, until nothing is left.
     fn flush(&self) {
-        self.write_with(self.writer.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write_with(lock(&self.writer));
     }
 
     /// Has written what the link has to say, without waiting for whoever is writing.
@@ -227,7 +224,7 @@ impl Runtime {
 
     /// Waits for whoever is writing.
     fn write_to(&self, transport: Option<Arc<Transport>>) {
-        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = transport;
+        *lock(&self.writer) = transport;
     }
 
     /// The thread that writes what the reader has to say.
@@ -238,10 +235,7 @@ impl Runtime {
                 if state.link.ended().is_some() {
                     return;
                 }
-                state = self
-                    .write_ready
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = wait(&self.write_ready, state);
             }
             drop(state);
             self.flush();
