@@ -22,7 +22,7 @@ fn an_engine_that_spins_ends_when_it_is_told_to() {
             assert_eq!(engine.wait(), 0, "{flags:?} {signal}");
             let said = engine.all_errors();
             assert!(
-                said.contains("shutting down: 1 connections are told"),
+                said.contains("shutting down: draining 1 connections"),
                 "{said}"
             );
             assert!(said.ends_with("stopped"), "{said}");

@@ -107,9 +107,9 @@ impl fmt::Display for BenchError {
                     write!(f, "{address}: ")?;
                     match error.kind() {
                         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-                            f.write_str("nobody listens there; is the engine running?")?;
+                            f.write_str("nothing listens there; is the engine running?")?;
                         }
-                        _ => write!(f, "no way there: {error}")?,
+                        _ => write!(f, "unreachable: {error}")?,
                     }
                 }
                 Ok(())

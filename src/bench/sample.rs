@@ -1,5 +1,5 @@
 //! What an engine says of itself at a moment, and what it has cost its machine until then. Two of them make an
-//! [`ResourceUse`](super::Effort).
+//! [`ResourceUse`](super::ResourceUse).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -126,7 +126,7 @@ impl fmt::Display for UsageError {
             Self::NoNames => f.write_str("there is no name to expose"),
             Self::Name(name, error) => write!(f, "`{name}`: {error}"),
             Self::Missing(argument) => write!(f, "{argument} is missing"),
-            Self::Token(error) => write!(f, "the token cannot be read: {error}"),
+            Self::Token(error) => write!(f, "cannot read the token: {error}"),
             Self::NeitherNewNorCheck(given) => {
                 write!(f, "`{given}` is neither `new` nor `check`")
             }

@@ -4,7 +4,7 @@ use serde::de::{Error, SeqAccess};
 
 use super::wire::{Field, Strict};
 
-/// Declares the kinds: a struct each, the [`Message`] enum over them, and both ways of the wire.
+/// Declares the kinds: a struct each, the `Message` enum over them, and both ways of the wire.
 macro_rules! messages {
     ($(
         $(#[$doc:meta])*

@@ -1,5 +1,5 @@
-//! Who waits at the listeners: the listeners, which of them have somebody waiting, and what to do when
-//! the system has no descriptor left for another connection. Opens no connection beyond the accept.
+//! Accepts connections from all listeners, in turn, and backs off when the system is out of descriptors. Does
+//! nothing with a connection beyond the accept.
 
 use std::io;
 use std::time::Duration;
@@ -10,18 +10,17 @@ use super::listener::Listener;
 use super::socket::Socket;
 use crate::engine::{Peer, Time};
 
-/// The pause after the first failure for lack of descriptors or memory; it doubles with each further
-/// one.
+/// The backoff after the first failure for lack of descriptors or memory. It doubles with each further failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 
-/// The longest pause.
+/// The longest backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// The listeners and their state.
+/// Accepts from all listeners.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listeners: Vec<ListenerState>,
-    /// The listener to look at first, so that a flood at one does not close the others.
+    /// The listener to try first, so that a flood at one does not starve the others.
     next: usize,
     shortage: Option<Shortage>,
 }
@@ -29,12 +28,12 @@ pub(super) struct Acceptor {
 #[derive(Debug)]
 struct ListenerState {
     listener: Listener,
-    /// Somebody may wait. Only a `WouldBlock` takes it back: the poll tells of newcomers once.
+    /// A connection may be pending. Only `WouldBlock` clears this, because the poll reports new connections once.
     pending: bool,
 }
 
-/// The system refused to accept. It lasts until nobody waits any more: while more come than go, each
-/// descriptor that is freed lets one in, and to call every one of those an end would fill the log.
+/// The system refused an accept. A shortage lasts until no connection is pending: while more arrive than leave,
+/// each freed descriptor admits one, and logging each of those as the end would fill the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shortage {
     retry_at: Time,
@@ -64,14 +63,14 @@ impl Acceptor {
         }
     }
 
-    /// The poll says that somebody waits at the listener of this index.
+    /// The poll reported pending connections at the listener with this index.
     pub(super) fn handle_ready(&mut self, index: usize) {
         if let Some(state) = self.listeners.get_mut(index) {
             state.pending = true;
         }
     }
 
-    /// When [`Acceptor::accept`] is worth a call: a time that has passed means at once.
+    /// When to call [`Acceptor::accept`] again; a time in the past means at once.
     pub(super) fn next_attempt(&self) -> Option<Time> {
         let pending = self.listeners.iter().any(|state| state.pending);
         pending.then(|| {
@@ -80,7 +79,7 @@ impl Acceptor {
         })
     }
 
-    /// The next connection that waits.
+    /// The next pending connection.
     pub(super) fn accept(&mut self, now: Time) -> Option<(Socket, Peer)> {
         if self
             .shortage
@@ -101,7 +100,7 @@ impl Acceptor {
                     }
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => state.pending = false,
-                        // It went away while it waited; the next one may still be there.
+                        // The peer gave up while it was pending; the next one may still be there.
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                         _ => {
                             self.handle_refusal(&error, now);
@@ -113,24 +112,24 @@ impl Acceptor {
             self.next = (self.next + 1) % self.listeners.len();
         }
         if self.shortage.take().is_some() {
-            log::info!("connections are accepted again, none is left waiting");
+            log::info!("accepting connections again, none is pending");
         }
         None
     }
 
-    /// EMFILE, ENFILE, ENOBUFS, ENOMEM, or an error that nobody foresaw: the connections wait in the
-    /// kernel, and asking again at once would only burn the processor.
+    /// EMFILE, ENFILE, ENOBUFS, ENOMEM, or an unforeseen error. The connections stay pending in the kernel, and an
+    /// immediate retry would only burn processor time.
     fn handle_refusal(&mut self, error: &io::Error, now: Time) {
         if self.shortage.is_none() {
             log::warn!(
-                "cannot accept connections: {error}. Those that wait are served as soon as the \
-                 system allows (LimitNOFILE= of the unit or `ulimit -n` raises the limit)"
+                "cannot accept connections: {error}; pending ones are accepted as soon as the system allows \
+                 (LimitNOFILE= of the unit or `ulimit -n` raises the limit)"
             );
         }
         self.shortage = Some(Shortage::after_failure(self.shortage, now));
     }
 
-    /// Ends listening. Socket files that are ours are removed.
+    /// Stops listening, and removes the socket files that this process created.
     pub(super) fn close(&mut self, registry: &Registry) {
         for state in self.listeners.drain(..) {
             state.listener.close(registry);

@@ -1,6 +1,6 @@
-//! Socket activation: the listening sockets that a service manager opened before it started this
-//! process, as sd_listen_fds(3) describes them. Checks what it is given and takes it over; binds nothing
-//! itself, and leaves descriptors that were meant for another process alone.
+//! Socket activation: listening sockets that a service manager opened before it started this process, as in
+//! sd_listen_fds(3). Checks them and takes them over. Binds nothing, and leaves descriptors meant for another
+//! process alone.
 
 use std::env;
 use std::os::fd::AsFd;
@@ -12,30 +12,29 @@ use rustix::net::sockopt::socket_acceptconn;
 use super::error::BindError;
 use super::listener::Listener;
 
-/// How many descriptors come.
+/// Number of descriptors passed.
 const COUNT: &str = "LISTEN_FDS";
 
-/// For which process they are.
+/// Process id they are meant for.
 const FOR: &str = "LISTEN_PID";
 
 /// The number of the first descriptor.
 const FIRST: usize = 3;
 
-/// More sockets than anybody listens on; a number beyond it is a mistake.
+/// The most sockets accepted; a larger number is a mistake.
 const MOST: usize = 1024;
 
-/// Takes the sockets that the environment tells of; none if it tells of none, or of another process's.
-/// The variables are gone afterwards, and no child inherits the sockets.
+/// Takes over the sockets that the environment names, if they are meant for this process. Afterwards the variables
+/// are unset, and child processes do not inherit the sockets.
 ///
-/// To be called before the process opens anything and starts threads: the descriptors are known by
-/// number alone.
+/// Must be called before the process opens anything or starts threads: the descriptors are known by number alone.
 pub(super) fn take() -> Result<Vec<Listener>, BindError> {
     let meant = env::var(FOR).is_ok_and(|pid| pid.parse() == Ok(process::id()));
     let count = env::var(COUNT).unwrap_or_default();
     if meant && !count.parse::<usize>().is_ok_and(|count| count <= MOST) {
         return Err(BindError::Descriptors(count));
     }
-    // This takes the variables away, whomever they are for.
+    // This unsets the variables, even if they are meant for another process.
     let mut given = ListenFd::from_env();
     if !meant {
         return Ok(Vec::new());
@@ -45,15 +44,15 @@ pub(super) fn take() -> Result<Vec<Listener>, BindError> {
         .collect()
 }
 
-/// The descriptor at this place. Datagram sockets, files, connected sockets (`Accept=yes`) and numbers
-/// that nobody opened are refused.
+/// The descriptor at this index. Refuses datagram sockets, files, connected sockets (`Accept=yes`) and numbers that
+/// are not open.
 fn listener(given: &mut ListenFd, at: usize) -> Result<Listener, BindError> {
     let refused = || BindError::NotListening(FIRST + at);
     if let Ok(Some(tcp)) = given.take_tcp_listener(at) {
         listens(&tcp).ok_or_else(refused)?;
         return Listener::from_tcp(tcp).map_err(BindError::System);
     }
-    // What is no TCP socket was left at its place.
+    // A descriptor that is no TCP socket was left in place.
     match given.take_unix_listener(at) {
         Ok(Some(unix)) => {
             listens(&unix).ok_or_else(refused)?;

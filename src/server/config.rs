@@ -6,43 +6,42 @@ use super::credentials::CredentialsFile;
 use crate::address::{Address, DEFAULT_ADDRESS};
 use crate::limits::Limits;
 
-/// What a server is made with.
+/// The configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where to listen; at least one address, unless a service manager gave sockets. A host name stands for all its addresses on this host,
-    /// but with port 0 for the first of them. A Unix socket's file is replaced if nobody listens on it,
-    /// gets its mode from the umask, and is removed at the end.
+    /// Addresses to listen on. At least one is required unless a service manager passed sockets. A host name stands
+    /// for all its addresses on this host, but with port 0 for the first of them only. The file of a Unix socket is
+    /// replaced if no process listens on it, gets its mode from the umask, and is removed at the end.
     pub listen: Vec<Address>,
-    /// The limits in force. `max_connections` needs as many file descriptors, and some more.
+    /// The limits in force. `max_connections` needs as many file descriptors, plus a few.
     pub limits: Limits,
     /// The engine's name in WELCOME.
     pub name: String,
-    /// Who may connect, and with which rights; `None`: everybody, with all of them. Read again when the server is
-    /// asked to reload.
+    /// Who may connect, with which rights; `None` gives every peer all rights. The file is read again on a reload.
     pub credentials: Option<CredentialsFile>,
-    /// Source of all chance; `None` takes it from the system, as anything but a test should.
+    /// Seed of all randomness. `None` takes it from the system, as everything but a test should.
     pub seed: Option<[u8; 32]>,
-    /// Whether SIGTERM and SIGINT end this server, and SIGHUP makes it reload. Signals belong to the whole
-    /// process: only for a server that is the process's purpose.
+    /// Whether SIGTERM and SIGINT shut this server down, and SIGHUP reloads it. Signals belong to the whole
+    /// process, so this is for a process that is nothing but a server.
     pub handle_signals: bool,
-    /// Whether the loop sleeps while nothing happens.
+    /// What the loop does while it is idle.
     pub spin: Spin,
-    /// Log what the loop does, this often. At most once a turn.
+    /// How often to log what the loop does; at most once a turn.
     pub stats_every: Option<Duration>,
-    /// Write calls that one turn spends on telling many the same, before it reads again: what a call waits for
-    /// while a change goes out to a large fleet. At least 1.
+    /// Write calls that one turn spends on fan-out before it reads again. A call waits at most this long while a
+    /// change goes out to a large fleet. At least 1.
     pub fanout_writes: usize,
 }
 
-/// Whether a loop sleeps while nothing happens. To be woken takes longer than most turns.
+/// What the loop does while it is idle. Waking up takes longer than most turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Spin {
-    /// It sleeps at once.
+    /// Sleeps at once.
     #[default]
     Never,
-    /// It looks again and again until so long after something last came in, then sleeps.
+    /// Polls without sleeping for this long after the last input, then sleeps.
     For(Duration),
-    /// It never sleeps, and takes a processor for itself.
+    /// Never sleeps, and occupies a processor.
     Always,
 }
 

@@ -1,5 +1,5 @@
-//! What the event loop and the handles of its server share: requests to shut down, to reload, to report, and the
-//! counters. Wakes the loop; carries nothing out.
+//! State shared by the event loop and the handles of its server: requests to shut down, reload and report, and the
+//! counters. Wakes the loop; carries nothing out itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -9,14 +9,14 @@ use mio::Waker;
 use super::counters::AtomicCounters;
 use crate::engine::Stats;
 
-/// What the loop and its handle share.
+/// Requests from the handles to the event loop, and the loop's counters.
 #[derive(Debug)]
 pub(super) struct Control {
     waker: Waker,
     shutdowns: AtomicU32,
     killed: AtomicBool,
     reload: AtomicBool,
-    /// Those who want to know what the engine counts.
+    /// Handles that wait for the engine's statistics.
     stats_requests: Mutex<Vec<mpsc::Sender<Stats>>>,
     pub(super) counters: AtomicCounters,
 }
@@ -43,7 +43,7 @@ impl Control {
         self.wake();
     }
 
-    /// Has the loop return at once, without closing anything properly.
+    /// Makes the loop return at once, without closing anything properly.
     pub(super) fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         self.wake();
@@ -57,12 +57,12 @@ impl Control {
         answer
     }
 
-    /// How often a shutdown was asked for since the last call.
+    /// Number of shutdown requests since the last call.
     pub(super) fn take_shutdowns(&self) -> u32 {
         self.shutdowns.swap(0, Ordering::Acquire)
     }
 
-    /// Whether a reload was asked for since the last call.
+    /// Whether a reload was requested since the last call.
     pub(super) fn take_reload(&self) -> bool {
         self.reload.swap(false, Ordering::Acquire)
     }
@@ -71,7 +71,7 @@ impl Control {
         self.killed.load(Ordering::Acquire)
     }
 
-    /// Answers those who asked since the last call, if any did.
+    /// Sends the statistics to the handles that requested them since the last call.
     pub(super) fn answer_stats(&self, stats: impl FnOnce() -> Stats) {
         let requests = std::mem::take(&mut *self.stats_requests());
         if requests.is_empty() {
@@ -79,22 +79,22 @@ impl Control {
         }
         let stats = stats();
         for one in requests {
-            // Whoever did not wait for it does not need it.
+            // A handle that did not wait for the answer does not need it.
             let _ = one.send(stats.clone());
         }
     }
 
     fn stats_requests(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::Sender<Stats>>> {
-        // A list is whole whoever panicked over it.
+        // A panic cannot leave the list half changed.
         self.stats_requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
-        // It fails only when the poll is gone, and with it all that there was to end.
+        // This fails only when the poll is gone, and with it everything there was to stop.
         if let Err(error) = self.waker.wake() {
-            log::debug!("the server could not be woken: {error}");
+            log::debug!("cannot wake the server: {error}");
         }
     }
 }

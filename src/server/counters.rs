@@ -1,10 +1,10 @@
-//! What the loop did, counted: turns, system calls, bytes. Written by the loop's thread alone, read by
-//! anyone; so that "one write per watcher" can be shown by counting instead of by timing.
+//! Counts what the loop does: turns, system calls, bytes. Only the loop's thread writes; any thread reads. With
+//! these, a test can prove "one write per watcher" by counting instead of timing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The loop's own side: counted before the system call, so that whoever has seen a call's effect
-/// finds it counted.
+/// The counters as the loop updates them: before each system call, so that a thread that sees the call's effect
+/// also sees it counted.
 #[derive(Debug, Default)]
 pub(super) struct AtomicCounters {
     pub(super) turns: Counter,
@@ -18,7 +18,7 @@ pub(super) struct AtomicCounters {
     pub(super) written_bytes: Counter,
 }
 
-/// One number with one writer: a load and a store, without the locked addition that several would need.
+/// A number with one writer: a load and a store, cheaper than the atomic addition that several writers would need.
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -49,25 +49,25 @@ impl AtomicCounters {
     }
 }
 
-/// What a server's loop did since its start.
+/// Counters of a server's event loop since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Times round the loop.
+    /// Iterations of the loop.
     pub turns: u64,
-    /// Times that it went to sleep until something happens. Counted before.
+    /// Times that the loop went to sleep. Counted before it sleeps.
     pub sleeps: u64,
-    /// Times that it looked for events, found none, and looked again: see [`super::Spin`].
+    /// Times that it polled without sleeping and found nothing: see [`super::Spin`].
     pub looks: u64,
-    /// Connections accepted, those refused at once included.
+    /// Accepted connections, including those refused at once.
     pub accepted: u64,
-    /// Connections dropped again.
+    /// Closed connections.
     pub closed: u64,
-    /// Read calls on connections, those that found nothing included.
+    /// Read calls on connections, including those that found nothing.
     pub reads: u64,
-    /// Bytes that they brought.
+    /// Bytes read.
     pub read_bytes: u64,
-    /// Write calls on connections, those that found no room included. Counted before the call.
+    /// Write calls on connections, including those that found no room. Counted before the call.
     pub writes: u64,
-    /// Bytes that they took. Counted after the call: the peer may be quicker.
+    /// Bytes written. Counted after the call, so the peer may have read them before.
     pub written_bytes: u64,
 }

@@ -1,5 +1,5 @@
-//! The credentials file: where it is, who else may read it, what it holds. Read whole or not at all; what is in it
-//! means is `principals.rs`'s to say.
+//! The credentials file: finds it, checks its owner and mode, reads it whole or not at all. `principals.rs`
+//! interprets the contents.
 
 use std::env;
 use std::fmt;
@@ -13,26 +13,26 @@ use rustix::process::geteuid;
 use super::principals::{self, CredentialsFault};
 use crate::engine::Credentials;
 
-/// Bytes of the file, at the most.
+/// The largest size of the file, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Where a service manager puts files with secrets.
+/// Directory in which a service manager puts secrets.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// What the engine's is called there.
+/// Name of the engine's file there.
 const NAME: &str = "callboard-credentials";
 
-/// Rights of a group and of others to read or to write.
+/// Mode bits that let the group or others read or write.
 const OTHERS: u32 = 0o066;
 
-/// Faults of the file that are told at once.
+/// The most faults reported at once.
 const FAULTS_TOLD: usize = 10;
 
-/// A file that says who may connect, and with which rights.
+/// A file that defines who may connect, with which rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsFile {
     path: PathBuf,
-    /// Who may read it is the service manager's affair.
+    /// The service manager controls who may read it.
     managed: bool,
 }
 
@@ -46,7 +46,8 @@ impl CredentialsFile {
         Self { path, managed }
     }
 
-    /// The file `callboard-credentials` that the service manager gave (systemd's LoadCredential=), if it gave one.
+    /// The file `callboard-credentials` that the service manager passed (systemd's LoadCredential=), if it passed
+    /// one.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let directory = env::var_os(DIRECTORY).filter(|it| !it.is_empty())?;
@@ -54,17 +55,17 @@ impl CredentialsFile {
         path.exists().then(|| Self::new(path))
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads all of it.
+    /// Reads and parses the file.
     pub fn read(&self) -> Result<Credentials, CredentialsError> {
         let failed = |error| CredentialsError::Read(self.path.clone(), error);
         let file = File::open(&self.path).map_err(failed)?;
-        // Of what was opened, not of what may be at that path by now.
+        // Of the opened file, not of a file that may have taken its path since.
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(CredentialsError::NotAFile(self.path.clone()));
@@ -94,42 +95,42 @@ impl CredentialsFile {
     }
 }
 
-/// Why a credentials file is of no use.
+/// Why a credentials file cannot be used.
 #[derive(Debug)]
 pub enum CredentialsError {
-    /// It cannot be read, or is no UTF-8.
+    /// It cannot be read, or is not UTF-8.
     Read(PathBuf, io::Error),
     /// It is a directory, a pipe or the like.
     NotAFile(PathBuf),
-    /// Others than its owner may read or write it; this is its mode.
+    /// Users other than its owner may read or write it; its mode.
     Mode(PathBuf, u32),
-    /// It belongs to this user, who is neither root nor the one who reads it.
+    /// Its owner is neither root nor the user who reads it; the owner.
     Owner(PathBuf, u32),
-    /// It has more than 1 MiB.
+    /// It is larger than 1 MiB.
     TooLarge(PathBuf),
-    /// This is wrong about what it says.
+    /// Its contents have these faults.
     Faults(PathBuf, Vec<CredentialsFault>),
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
-            Self::NotAFile(path) => write!(f, "{} is no file", path.display()),
+            Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::NotAFile(path) => write!(f, "{} is not a file", path.display()),
             Self::Mode(path, mode) => write!(
                 f,
-                "{0} may be read or written by others than its owner (mode {mode:04o}); `chmod 600 {0}` \
-                 keeps them out",
+                "{0} may be read or written by users other than its owner (mode {mode:04o}); `chmod 600 {0}` \
+                 fixes that",
                 path.display()
             ),
             Self::Owner(path, owner) => write!(
                 f,
-                "{} belongs to the user {owner}; it must belong to root or to the user who reads it",
+                "{} belongs to user {owner}; it must belong to root or to the user who reads it",
                 path.display()
             ),
             Self::TooLarge(path) => write!(
                 f,
-                "{} is larger than {BYTES_MAX} bytes, which no credentials file may be",
+                "{} is larger than {BYTES_MAX} bytes, the limit for a credentials file",
                 path.display()
             ),
             Self::Faults(path, faults) => {

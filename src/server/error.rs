@@ -1,5 +1,5 @@
-//! Why a server cannot be bound, or cannot go on. Texts for people, with a hint what to do; nothing
-//! here decides anything.
+//! Why a server could not be bound, or stopped running: error values with messages that say what to do. Decides
+//! nothing.
 
 use std::fmt;
 use std::io;
@@ -16,11 +16,11 @@ pub enum BindError {
     NoAddress,
     /// The limits contradict each other.
     Limits(LimitsError),
-    /// The credentials file is of no use.
+    /// The credentials file cannot be used.
     Credentials(CredentialsError),
-    /// Another process listens there, or this configuration names the address twice.
+    /// Another process listens there, or the configuration names the address twice.
     InUse(Address),
-    /// The system does not let this user listen there.
+    /// This user may not listen there.
     PermissionDenied(Address),
     /// The host name has no address.
     CannotResolve(Address, io::Error),
@@ -28,36 +28,35 @@ pub enum BindError {
     NotLocal(Address),
     /// The directory of a Unix socket does not exist.
     NoDirectory(PathBuf),
-    /// There is something at the path of a Unix socket that is no socket. It is left alone.
+    /// The path of a Unix socket is taken by something that is not a socket. It is left alone.
     NotASocket(PathBuf),
-    /// `LISTEN_FDS` is no number of sockets; this is what it says.
+    /// `LISTEN_FDS` is not a number of sockets; its value.
     Descriptors(String),
-    /// The descriptor of this number, which the service manager gave, is no socket to listen on.
+    /// The service manager passed a descriptor that is not a listening socket; its number.
     NotListening(usize),
     /// The system refused for another reason.
     Listen(Address, io::Error),
-    /// The poll, the signals or the random source of the system could not be had.
+    /// The system gave no poll, no signal handler or no random bytes.
     System(io::Error),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAddress => f.write_str("there is no address to listen on"),
+            Self::NoAddress => f.write_str("no address to listen on"),
             Self::Limits(error) => error.fmt(f),
             Self::Credentials(error) => error.fmt(f),
             Self::InUse(address @ Address::Tcp(text)) => {
                 let port = text.rsplit_once(':').map_or("", |(_, port)| port);
                 write!(
                     f,
-                    "{address} is in use. Does an engine run there already? `ss -ltnp sport = \
-                     :{port}` names the process; another address can be chosen, port 0 takes a \
-                     free port"
+                    "{address} is in use. Is an engine already running there? `ss -ltnp sport = :{port}` names \
+                     the process; choose another address, or port 0 for a free port"
                 )
             }
             Self::InUse(address @ Address::Unix(path)) => write!(
                 f,
-                "{address} is in use: a process answers there. `ss -lxp src {}` names it",
+                "{address} is in use by another process; `ss -lxp src {}` names it",
                 path.display()
             ),
             Self::PermissionDenied(address @ Address::Tcp(_)) => write!(
@@ -69,32 +68,35 @@ impl fmt::Display for BindError {
                 "no permission to listen on {address}; the directory must be writable"
             ),
             Self::CannotResolve(address, error) => {
-                write!(f, "the host of {address} cannot be resolved: {error}")
+                write!(f, "cannot resolve the host of {address}: {error}")
             }
             Self::NotLocal(address) => write!(
                 f,
-                "{address} is no address of this host; 0.0.0.0 and [::] stand for all it has"
+                "{address} is not an address of this host; 0.0.0.0 and [::] stand for all its addresses"
             ),
             Self::NoDirectory(path) => {
                 write!(f, "the directory of {} does not exist", path.display())
             }
             Self::NotASocket(path) => write!(
                 f,
-                "{} exists and is no socket; it is left alone",
+                "{} exists and is not a socket; it is left alone",
                 path.display()
             ),
             Self::Descriptors(count) => write!(
                 f,
-                "LISTEN_FDS is `{}`, which is no number of sockets",
+                "LISTEN_FDS is `{}`, which is not a valid number of sockets",
                 count.escape_debug()
             ),
             Self::NotListening(descriptor) => write!(
                 f,
-                "descriptor {descriptor} of the service manager is no listening stream socket; a \
-                 socket unit for an engine has ListenStream= and no Accept="
+                "descriptor {descriptor} of the service manager is not a listening stream socket; a socket \
+                 unit for an engine needs ListenStream= and no Accept="
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::System(error) => write!(f, "the system refuses what a server needs: {error}"),
+            Self::System(error) => write!(
+                f,
+                "the system refused a resource that a server needs: {error}"
+            ),
         }
     }
 }
@@ -112,10 +114,10 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Why [`super::Server::run`] ended without being told to.
+/// Why [`super::Server::run`] returned without being shut down.
 #[derive(Debug)]
 pub enum RunError {
-    /// Waiting for events failed, other than by being interrupted.
+    /// Waiting for events failed, other than by an interrupt.
     Poll(io::Error),
 }
 

@@ -1,5 +1,5 @@
-//! A server on a thread of its own, and the handle that others hold of it: where it listens, what it
-//! counted, ending it gently or as a crash would. For tests, demonstrations and embedding.
+//! A server on a thread of its own, and the handle to it: addresses, counters, shutdown, and an end as in a crash.
+//! For tests, demos and embedding.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, mpsc};
@@ -14,10 +14,10 @@ use super::server::Server;
 use crate::address::Address;
 use crate::engine::Stats;
 
-/// How often one who waits for an answer looks whether the loop that would give it still runs.
+/// How often a thread that waits for statistics checks that the loop still runs.
 const LIVENESS_CHECK: Duration = Duration::from_millis(100);
 
-/// A server that runs on its own thread. Dropping the handle ends it as [`ServerHandle::kill`] does.
+/// A server that runs on its own thread. Dropping the handle stops it like [`ServerHandle::kill`].
 #[derive(Debug)]
 pub struct ServerHandle {
     control: Arc<Control>,
@@ -26,7 +26,7 @@ pub struct ServerHandle {
 }
 
 impl Server {
-    /// Binds, then runs on a thread of its own.
+    /// Binds, then runs on a new thread.
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -34,10 +34,10 @@ impl Server {
         Self::bind(config)?.start()
     }
 
-    /// Runs on a thread of its own. Connections that were made since [`Server::bind`] wait for it.
+    /// Runs on a new thread. Connections made since [`Server::bind`] are pending until then.
     ///
     /// # Errors
-    /// [`BindError::System`] when no thread can be had.
+    /// [`BindError::System`] when the system gives no thread.
     pub fn start(self) -> Result<ServerHandle, BindError> {
         let control = Arc::clone(&self.control);
         let addresses = self.local_addresses();
@@ -54,20 +54,20 @@ impl Server {
 }
 
 impl ServerHandle {
-    /// Where it listens, in the order of the configuration; ports are the real ones.
+    /// The addresses it listens on, in the order of the configuration, with real ports.
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// What its loop did so far.
+    /// The counters of its event loop.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.control.counters.snapshot()
     }
 
-    /// What its engine counts, as of a turn that began after the call. `None` once it has ended. Costs
-    /// the loop a walk over all connections.
+    /// The engine's statistics, as of a turn that began after the call; `None` once the server has ended. Costs the
+    /// loop a walk over all connections.
     #[must_use]
     pub fn stats(&self) -> Option<Stats> {
         let answer = self.control.request_stats();
@@ -84,30 +84,30 @@ impl ServerHandle {
         }
     }
 
-    /// Asks it to end as SIGTERM does: everyone is told, connections end within the grace period.
-    /// A second time: at once. Does not wait; [`ServerHandle::join`] does.
+    /// Shuts down like SIGTERM: workers are told, and connections end within the grace period. A second call shuts
+    /// down at once. Does not wait; [`ServerHandle::join`] does.
     pub fn shutdown(&self) {
         self.control.request_shutdown();
     }
 
-    /// Asks it to read its credentials file again, as SIGHUP does. Does not wait.
+    /// Reads the credentials file again, like SIGHUP. Does not wait.
     pub fn reload(&self) {
         self.control.request_reload();
     }
 
-    /// Ends it as a crash would: all sockets are closed without a word, and the file of a Unix socket
-    /// stays behind. Does not wait; [`ServerHandle::join`] does.
+    /// Ends like a crash: all sockets close without GOODBYE, and the file of a Unix socket remains. Does not wait;
+    /// [`ServerHandle::join`] does.
     pub fn kill(&self) {
         self.control.kill();
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     ///
     /// # Errors
     /// As [`Server::run`].
     ///
     /// # Panics
-    /// With the server's own panic, if it ended by one.
+    /// With the panic of the server's thread, if it panicked.
     pub fn join(mut self) -> Result<(), RunError> {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
@@ -121,7 +121,7 @@ impl Drop for ServerHandle {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.kill();
-            // A panic was printed by its thread; a second one while dropping would abort.
+            // The thread has printed its panic; a second panic while dropping would abort.
             let _ = thread.join();
         }
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(server.stats().unwrap().accepted, 1);
         server.kill();
         while server.stats().is_some() {
-            // It was asked before it heard of its end.
+            // The request came before the loop noticed that it was killed.
         }
         server.join().unwrap();
     }

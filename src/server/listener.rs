@@ -1,6 +1,5 @@
-//! Listening sockets, TCP and Unix: binding them or taking those that another process bound, accepting
-//! from them, and the file of a Unix socket, from the stale one that is replaced to our own that is
-//! removed. Never waits, never reads a byte.
+//! Listening sockets, TCP and Unix: binds them or takes over those of another process, accepts, and manages the
+//! file of a Unix socket: replaces a stale one, removes its own. Never blocks, never reads a byte.
 
 use std::fs;
 use std::io;
@@ -21,8 +20,8 @@ use rustix::net::sockopt::socket_peercred;
 
 use crate::engine::Peer;
 
-/// Connections that the kernel completes and holds until they are accepted: a fleet that reconnects
-/// at once finds room (the kernel caps it at `net.core.somaxconn`, 4096 by default).
+/// Connections that the kernel completes and keeps until they are accepted, so that a whole fleet can reconnect at
+/// once (the kernel caps it at `net.core.somaxconn`, 4096 by default).
 const BACKLOG: i32 = 4096;
 
 /// One listening socket.
@@ -36,14 +35,13 @@ pub(super) enum Listener {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode as they were when this process made it; none if another process did. Who made
-    /// it removes it.
+    /// Device and inode when this process created the file, or none if another process did. The creator removes it.
     made: Option<(u64, u64)>,
 }
 
 impl Listener {
-    /// Listens on an address. A host name is bound on every address that it has on this host, but
-    /// with port 0 on the first of them only: several could not be promised the same free port.
+    /// Listens on an address. A host name is bound on each of its addresses on this host, but with port 0 on the
+    /// first only: several could not be sure of the same free port.
     pub(super) fn bind(address: &Address) -> Result<Vec<Self>, BindError> {
         match address {
             Address::Tcp(text) => bind_host(address, text),
@@ -51,20 +49,20 @@ impl Listener {
         }
     }
 
-    /// Takes a TCP socket that listens already.
+    /// Takes over a listening TCP socket.
     pub(super) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let at = listener.local_addr()?;
         Ok(Self::Tcp(TcpListener::from_std(listener), at))
     }
 
-    /// Takes a Unix socket that listens already. Its file is another's.
+    /// Takes over a listening Unix socket. Its file belongs to another process.
     pub(super) fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let at = listener.local_addr()?;
         let path = match (at.as_pathname(), at.as_abstract_name()) {
             (Some(path), _) => path.to_owned(),
-            // As systemd and `ss` write a name that is not in the file system.
+            // The way systemd and `ss` write an abstract name.
             (None, Some(name)) => PathBuf::from(format!("@{}", String::from_utf8_lossy(name))),
             (None, None) => PathBuf::new(),
         };
@@ -72,7 +70,7 @@ impl Listener {
         Ok(Self::Unix(UnixListener::from_std(listener), file))
     }
 
-    /// Where it really listens: the port is never 0.
+    /// The address it listens on; the port is never 0.
     pub(super) fn address(&self) -> Address {
         match self {
             Self::Tcp(_, at) => Address::Tcp(at.to_string()),
@@ -80,18 +78,18 @@ impl Listener {
         }
     }
 
-    /// Takes one connection that waits, with `WouldBlock` when there is none.
+    /// Accepts a pending connection; `WouldBlock` if there is none.
     pub(super) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, from) = listener.accept()?;
-                // A listener on [::] shows IPv4 peers as ::ffff:a.b.c.d; nobody greps for that.
+                // A listener on [::] reports IPv4 peers as ::ffff:a.b.c.d; a log search for a.b.c.d must find them.
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                 Ok((Socket::Tcp(stream), Peer::Tcp(from)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
-                // The kernel knows who connected, unless the peer is gone by now.
+                // The kernel knows who connected, unless the peer has gone.
                 let who = socket_peercred(&stream).ok();
                 let peer = Peer::Unix {
                     pid: who.map(|who| who.pid.as_raw_nonzero().get().cast_unsigned()),
@@ -106,11 +104,11 @@ impl Listener {
         self.source().register(registry, token, Interest::READABLE)
     }
 
-    /// Ends listening. The file of a Unix socket goes with it, if it still is the one we made.
+    /// Stops listening. Removes the file of a Unix socket if it is still the one this process created.
     pub(super) fn close(mut self, registry: &Registry) {
         // It may never have been registered; then there is nothing to undo.
         let _ = self.source().deregister(registry);
-        // While the socket is open its inode cannot be given to another file: compare, then drop.
+        // While the socket is open, its inode cannot be reused: compare first, then drop.
         if let Self::Unix(_, file) = &self {
             file.remove_if_ours();
         }
@@ -140,10 +138,7 @@ impl SocketFile {
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == made);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!(
-                "the socket {} could not be removed: {error}",
-                self.path.display()
-            );
+            log::warn!("cannot remove the socket {}: {error}", self.path.display());
         }
     }
 }
@@ -159,7 +154,7 @@ fn bind_host(address: &Address, text: &str) -> Result<Vec<Listener>, BindError> 
         match bind_tcp(at) {
             Ok(listener) => bound.push(listener),
             Err(error) if is_taken(&error) => return Err(explain(address, error)),
-            // A name may resolve to ::1 on a host without IPv6: the others will do.
+            // A name may resolve to ::1 on a host without IPv6: the other addresses will do.
             Err(error) => refused = Some(error),
         }
         if at.port() == 0 && !bound.is_empty() {
@@ -179,7 +174,7 @@ fn bind_host(address: &Address, text: &str) -> Result<Vec<Listener>, BindError> 
 fn bind_tcp(at: SocketAddr) -> io::Result<Listener> {
     let socket = socket2::Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // Connections of an engine before this one, in TIME_WAIT, must not delay its restart.
+    // Connections of a previous engine in TIME_WAIT must not delay the restart.
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
@@ -201,9 +196,9 @@ fn bind_path(address: &Address, path: &Path) -> Result<Listener, BindError> {
     bind().map_err(|error| explain(address, error))
 }
 
-/// Removes a socket file that nobody listens on any more, as a crash leaves one behind. Two engines
-/// started in the same instant could both find it stale; the later one then owns the path, and the
-/// earlier one notices by the inode that the file is not its own to remove.
+/// Removes the socket file that a crashed engine left behind, if no process listens on it. Two engines that start
+/// in the same instant may both find it stale. The later one then owns the path, and the earlier one sees by the
+/// inode that the file is no longer its own.
 fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -216,7 +211,7 @@ fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
     match probe(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             log::info!(
-                "replacing the socket {}, which nobody listens on",
+                "replacing the stale socket {}, on which no process listens",
                 path.display()
             );
             fs::remove_file(path).map_err(|error| explain(address, error))
@@ -224,19 +219,20 @@ fn clear_stale(address: &Address, path: &Path) -> Result<(), BindError> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(BindError::PermissionDenied(address.clone()))
         }
-        // Connected, or a backlog too full to connect at once: somebody is there.
+        // Connected, or the backlog was full: a process listens.
         Ok(()) | Err(_) => Err(BindError::InUse(address.clone())),
     }
 }
 
-/// Knocks without waiting: an engine that is stopped with a full backlog must not stop us too.
+/// Connects without waiting: a stopped engine with a full backlog must not block this one.
 fn probe(path: &Path) -> io::Result<()> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.connect(&SockAddr::unix(path)?)
 }
 
-/// Somebody else has it, or may have it and we may not: to go on without it would split the fleet.
+/// Another process holds the address, or may hold it and this process may not. Going on without it would split the
+/// fleet.
 fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -301,8 +297,8 @@ mod tests {
 
     #[test]
     fn foreign_and_unknown_hosts_are_told_apart() {
-        // 192.0.2.0/24 is set aside for documentation: no host has it. A name with empty labels is
-        // refused before anybody is asked over the network.
+        // 192.0.2.0/24 is reserved for documentation: no host has it. A name with empty labels is refused without
+        // asking the network.
         assert!(matches!(bind("192.0.2.1:0"), Err(BindError::NotLocal(_))));
         assert!(matches!(
             bind("no..such..host:0"),

@@ -1,9 +1,8 @@
-//! The `mio` shell around the engine: listeners, sockets, signals and the loop that turns them into
-//! the engine's calls. It only reads, writes and waits; it knows no message and decides nothing
-//! about one.
+//! The `mio` event loop around the engine, with its listeners, sockets and signals. It reads, writes and waits; it
+//! knows no message and decides nothing about one.
 //!
-//! [`Server::bind`] and [`Server::run`] are the engine's process, [`Service`] what a service manager has to
-//! do with it; [`Server::spawn`] puts an engine on a thread, for tests and for embedding:
+//! [`Server::bind`] and [`Server::run`] serve an engine's process, and [`Service`] connects it to a service
+//! manager. [`Server::spawn`] runs an engine on a thread, for tests and embedding:
 //!
 //! ```
 //! use callboard::server::{Server, ServerConfig};

@@ -1,5 +1,5 @@
-//! The line to a service manager: sd_notify(3)'s datagrams. Never waits: what the manager has no room for
-//! at the moment is kept, in order, until it has. Knows nothing of what the words mean.
+//! Sends sd_notify(3) datagrams to a service manager. Never blocks: messages that the manager has no room for are
+//! queued in order. Does not know what the messages mean.
 
 use std::collections::VecDeque;
 use std::env;
@@ -9,13 +9,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Where the manager hears; `@` stands for a name that is not in the file system.
+/// Address of the manager; a leading `@` marks an abstract name.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Messages kept. More could only be a manager that hangs; the latest are dropped then.
+/// The most messages queued. Only a manager that hangs lets more pile up; further messages are dropped then.
 const MOST_KEPT: usize = 16;
 
-/// The manager's address, and what could not be sent yet.
+/// The manager's address, and the messages that could not be sent yet.
 #[derive(Debug)]
 pub(super) struct Notifier {
     socket: UnixDatagram,
@@ -24,7 +24,7 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    /// The manager that the environment names, if it names one.
+    /// The manager named by the environment, if any.
     pub(super) fn from_environment() -> io::Result<Option<Self>> {
         match env::var_os(SOCKET) {
             Some(name) if !name.is_empty() => Self::to(&name).map(Some),
@@ -39,7 +39,7 @@ impl Notifier {
             None => SocketAddr::from_pathname(name)?,
         };
         let socket = UnixDatagram::unbound()?;
-        // The crates for this wait for room, and the engine would stand still with its manager.
+        // The crates for this wait for room, and the engine would hang together with its manager.
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
@@ -48,7 +48,7 @@ impl Notifier {
         })
     }
 
-    /// Sends assignments, one a line; behind what is kept.
+    /// Sends assignments, one per line, after the queued ones.
     pub(super) fn send(&mut self, message: String) {
         if self.kept.len() < MOST_KEPT {
             self.kept.push_back(message);
@@ -56,22 +56,22 @@ impl Notifier {
         self.send_kept();
     }
 
-    /// Tries once more to send what is kept.
+    /// Tries to send the queued messages.
     pub(super) fn send_kept(&mut self) {
         while let Some(message) = self.kept.front() {
-            // Addressed anew each time: a manager that starts anew listens on a new socket.
+            // Resolves the address each time: a restarted manager listens on a new socket.
             let sent = self.socket.send_to_addr(message.as_bytes(), &self.manager);
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => log::debug!("the service manager cannot be told: {error}"),
+                Err(error) => log::debug!("cannot notify the service manager: {error}"),
                 Ok(_) => {}
             }
             self.kept.pop_front();
         }
     }
 
-    /// Whether something is kept.
+    /// Whether messages are queued.
     pub(super) fn is_behind(&self) -> bool {
         !self.kept.is_empty()
     }

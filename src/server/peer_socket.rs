@@ -13,30 +13,30 @@ pub(super) struct PeerSocket {
     pub(super) id: ConnId,
     pub(super) stream: Socket,
     pub(super) state: SocketState,
-    /// The poll said that there is something to read, and no read has found less than it could take since.
+    /// The poll reported input, and no read since then has come up short.
     pub(super) readable: bool,
-    /// On the ready list.
+    /// It is in the ready list.
     pub(super) in_ready_list: bool,
-    /// A write said `WouldBlock`, and the poll has not said otherwise since.
+    /// A write returned `WouldBlock`, and the poll has not reported room since.
     pub(super) write_blocked: bool,
 }
 
-/// How far a socket's end has come.
+/// How far the end of a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
     Open,
-    /// The poll said that the peer closed its half or that the socket broke: it is read to the end
-    /// whatever the engine wants, so that a close is noticed also on a socket that is not read at
-    /// the moment. What is left to read is bounded by the kernel's buffer.
+    /// The poll reported that the peer closed its sending half or that the connection broke. The socket is read to
+    /// the end even if the engine wants no input, so that a close is noticed on a paused connection too. The
+    /// kernel's buffer bounds the rest.
     PeerClosed,
-    /// The end was read, and the engine told. Writing goes on.
+    /// The end of the stream was read and the engine knows. Writing continues.
     Eof,
-    /// The engine was told that it broke.
+    /// The connection broke and the engine knows.
     Broken,
 }
 
 impl PeerSocket {
-    /// One that was accepted just now.
+    /// A connection that was just accepted.
     pub(super) fn new(id: ConnId, stream: Socket) -> Self {
         Self {
             id,
@@ -48,7 +48,7 @@ impl PeerSocket {
         }
     }
 
-    /// Writes as much as the socket takes at once.
+    /// Writes as much as the socket takes.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<Written> {
         loop {
             match self.stream.write_vectored(slices) {
@@ -67,7 +67,7 @@ impl PeerSocket {
     }
 }
 
-/// The socket of this id; none if its slot is empty or another's by now.
+/// The socket with this id; none if its slot is empty or reused.
 pub(super) fn find(sockets: &mut Slab<PeerSocket>, id: ConnId) -> Option<&mut PeerSocket> {
     sockets.get_mut(id.key()).filter(|socket| socket.id == id)
 }

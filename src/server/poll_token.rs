@@ -8,10 +8,10 @@ use crate::engine::ConnId;
 // A poll token holds a slab key and a generation.
 const _: () = assert!(usize::BITS == 64, "Callboard needs a 64-bit system");
 
-/// No connection is ever of this generation: its tokens are the server's own.
+/// Generation of the tokens of the server's own sources. No connection has it.
 pub(super) const OWN_GENERATION: u32 = u32::MAX;
 
-/// Tokens of the server's own sources. A listener's is its index.
+/// Keys of the server's own sources. The key of a listener is its index.
 pub(super) const SIGNALS: u32 = u32::MAX;
 pub(super) const WAKER: u32 = u32::MAX - 1;
 

@@ -1,5 +1,5 @@
-//! What a credentials file says: TOML, made into principals. Every fault names its line, and the principal and the
-//! key where there are any; what may be a token is never repeated.
+//! Parses a credentials file (TOML) into principals. Each fault names its line, and the principal and key if there
+//! are any. Text that may be a token is never repeated.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,32 +12,32 @@ use crate::engine::{
     Credentials, GUARDED, Principal, Rights, Rules, TokenHash, Verb, check_namespace,
 };
 
-/// Principals of one file, at the most.
+/// The most principals in a file.
 const PRINCIPALS_MAX: usize = 1000;
-/// Tokens of one principal: one, and the one that replaces it.
+/// The most tokens of a principal: the current one and its replacement.
 const TOKENS_MAX: usize = 2;
-/// Users of this host who are one principal.
+/// The most users of this host that map to one principal.
 const UIDS_MAX: usize = 16;
-/// Prefixes of one list.
+/// The most prefixes in a list.
 const PREFIXES_MAX: usize = 64;
-/// Bytes of a prefix: as many as of a name.
+/// The longest prefix in bytes: as long as a name.
 const PREFIX_BYTES_MAX: usize = 255;
-/// Bytes of a principal's name.
+/// The longest name of a principal, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The namespace of a principal that names none.
 const NAMESPACE: &str = "default";
 
-/// What is wrong about a file.
+/// A fault in a credentials file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialsFault {
-    /// The line, from 1 on.
+    /// The line, counted from 1.
     pub line: usize,
-    /// The principal that it is about.
+    /// The principal concerned.
     pub principal: Option<String>,
-    /// The key that it is about.
+    /// The key concerned.
     pub key: Option<String>,
-    /// What is wrong.
+    /// The description of the fault.
     pub what: String,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for CredentialsFault {
     }
 }
 
-/// Reads the text of a credentials file.
+/// Parses the text of a credentials file.
 pub(super) fn read(text: &str) -> Result<Credentials, Vec<CredentialsFault>> {
     let mut reader = Reader {
         text,
@@ -80,9 +80,9 @@ type Entry<'a, 'i> = (
 struct Reader<'t> {
     text: &'t str,
     faults: Vec<CredentialsFault>,
-    /// The one that is being read.
+    /// The principal being read.
     principal: Option<String>,
-    /// Whose they are.
+    /// Owner of each token and of each user id.
     tokens: HashMap<TokenHash, String>,
     uids: HashMap<u32, String>,
 }
@@ -94,7 +94,7 @@ impl Reader<'_> {
             Ok(file) => file.into_inner(),
             Err(error) => {
                 let at = error.span().unwrap_or(0..0);
-                self.fault(&at, None, format!("this is no TOML: {}", error.message()));
+                self.fault(&at, None, format!("invalid TOML: {}", error.message()));
                 return Vec::new();
             }
         };
@@ -113,8 +113,7 @@ impl Reader<'_> {
                     self.fault(&at, Some(name), "it must be a table: [principals.NAME]");
                 }
                 _ => {
-                    let what =
-                        "there is no such key here; principals are written as [principals.NAME]";
+                    let what = "unknown key; principals are written as [principals.NAME]";
                     self.fault(&at, Some(name), what);
                 }
             }
@@ -161,7 +160,7 @@ impl Reader<'_> {
                 ("deny", _) => self.deny(word, value, &mut deny),
                 _ => {
                     let what = format!(
-                        "there is no such key; there are namespace, tokens, uids, {} and deny",
+                        "unknown key; the keys are namespace, tokens, uids, {} and deny",
                         verbs()
                     );
                     self.fault(&key.span(), Some(word), what);
@@ -185,7 +184,7 @@ impl Reader<'_> {
             if let Some(verb) = Verb::parse(key.get_ref()) {
                 deny.set(verb, self.prefixes(&word, verb, value));
             } else {
-                let what = format!("there is no such verb; there are {}", verbs());
+                let what = format!("unknown verb; the verbs are {}", verbs());
                 self.fault(&key.span(), Some(&word), what);
             }
         }
@@ -193,7 +192,7 @@ impl Reader<'_> {
 
     fn namespace(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> String {
         let Some(text) = value.get_ref().as_str() else {
-            self.fault(&value.span(), Some(word), "it must be a text");
+            self.fault(&value.span(), Some(word), "it must be a string");
             return String::new();
         };
         if let Err(error) = check_namespace(text) {
@@ -206,21 +205,21 @@ impl Reader<'_> {
         let mut tokens = Vec::new();
         for (text, at) in self.texts(word, value) {
             let Some(hash) = TokenHash::parse(&text) else {
-                // It may be a token itself: not a word of it.
-                let what = "each must be sha256: and the 64 hexadecimal digits of a token's hash, as \
-                            `callboard token new` prints it";
+                // It may be a token itself: it must not be repeated.
+                let what = "each must be `sha256:` and the 64 hexadecimal digits of a token's hash, as \
+                    `callboard token new` prints it";
                 self.fault(&at, Some(word), what);
                 continue;
             };
             let owner = self.principal.clone().unwrap_or_default();
             if let Some(other) = self.tokens.insert(hash, owner) {
-                let what = format!("the token is there already, as one of `{other}`");
+                let what = format!("duplicate token: it already belongs to `{other}`");
                 self.fault(&at, Some(word), what);
             }
             tokens.push(hash);
         }
         if tokens.len() > TOKENS_MAX {
-            let what = format!("at most {TOKENS_MAX}: one, and the one that replaces it");
+            let what = format!("at most {TOKENS_MAX}: the current token and its replacement");
             self.fault(&value.span(), Some(word), what);
         }
         tokens
@@ -242,7 +241,7 @@ impl Reader<'_> {
             };
             let owner = self.principal.clone().unwrap_or_default();
             if let Some(other) = self.uids.insert(uid, owner) {
-                let what = format!("the user {uid} is there already, as `{other}`");
+                let what = format!("duplicate user: {uid} already belongs to `{other}`");
                 self.fault(&item.span(), Some(word), what);
             }
             uids.push(uid);
@@ -265,15 +264,15 @@ impl Reader<'_> {
             let shown = prefix.escape_debug();
             if !is_prefix {
                 let what = format!(
-                    "`{shown}` begins no name: those have up to {PREFIX_BYTES_MAX} visible ASCII characters"
+                    "`{shown}` is no valid prefix: names have up to {PREFIX_BYTES_MAX} visible ASCII characters"
                 );
                 self.fault(&at, Some(word), what);
             } else if prefix.contains('*') {
                 let what =
-                    format!("`{shown}`: these are prefixes, not patterns; [\"\"] is everything");
+                    format!("`{shown}`: prefixes are not patterns; [\"\"] matches everything");
                 self.fault(&at, Some(word), what);
             } else if verb == Verb::Admin && !GUARDED.iter().any(|it| it.starts_with(&*prefix)) {
-                let what = format!("`{shown}` begins none of {}", GUARDED.join(", "));
+                let what = format!("`{shown}` is a prefix of none of {}", GUARDED.join(", "));
                 self.fault(&at, Some(word), what);
             }
             prefixes.push(prefix);
@@ -285,9 +284,9 @@ impl Reader<'_> {
         prefixes
     }
 
-    /// The texts of a list, each with its place.
+    /// The strings of a list, each with its place.
     fn texts(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> Vec<(String, Range<usize>)> {
-        const WHAT: &str = "it must be a list of texts: [\"one\", \"two\"]";
+        const WHAT: &str = "it must be a list of strings: [\"one\", \"two\"]";
         let DeValue::Array(array) = value.get_ref() else {
             self.fault(&value.span(), Some(word), WHAT);
             return Vec::new();
@@ -313,7 +312,7 @@ impl Reader<'_> {
     }
 }
 
-/// The words for all of them.
+/// All verbs, for messages.
 fn verbs() -> String {
     let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
     verbs.join(", ")
@@ -372,7 +371,7 @@ mod tests {
     #[test]
     fn every_fault_names_its_line_its_principal_and_its_key() {
         for (text, told) in [
-            ("a = 1", "line 1: `a`: there is no such key here"),
+            ("a = 1", "line 1: `a`: unknown key"),
             (
                 "\nprincipals = 1",
                 "line 2: `principals`: it must be a table",
@@ -383,7 +382,7 @@ mod tests {
             ),
             (
                 "[principals.x]\n\nregster = []",
-                "line 3: principal `x`: `regster`: there is no such key",
+                "line 3: principal `x`: `regster`: unknown key",
             ),
             (
                 "[principals.x]\nregister = \"a\"",
@@ -395,15 +394,15 @@ mod tests {
             ),
             (
                 "[principals.x]\ncall = [\"a b\"]",
-                "line 2: principal `x`: `call`: `a b` begins no name",
+                "line 2: principal `x`: `call`: `a b` is no valid prefix",
             ),
             (
                 "[principals.x]\ncall = [\"a*\"]",
-                "line 2: principal `x`: `call`: `a*`: these are prefixes",
+                "line 2: principal `x`: `call`: `a*`: prefixes are not patterns",
             ),
             (
                 "[principals.x]\nadmin = [\"drain\"]",
-                "`admin`: `drain` begins none of engine::stats",
+                "`admin`: `drain` is a prefix of none of engine::stats",
             ),
             (
                 "[principals.x]\nnamespace = \"a b\"",
@@ -411,7 +410,7 @@ mod tests {
             ),
             (
                 "[principals.x]\nnamespace = 1",
-                "line 2: principal `x`: `namespace`: it must be a text",
+                "line 2: principal `x`: `namespace`: it must be a string",
             ),
             (
                 "[principals.x]\ntokens = [\"cbt_1\"]",
@@ -427,7 +426,7 @@ mod tests {
             ),
             (
                 "[principals.x.deny]\nsee = []",
-                "line 2: principal `x`: `deny.see`: there is no such verb",
+                "line 2: principal `x`: `deny.see`: unknown verb",
             ),
             (
                 "[principals.x]\ndeny.call = 1",
@@ -439,7 +438,7 @@ mod tests {
             ),
             (
                 "[principals.x]\ncall = [\"a\"\ncall",
-                "line 3: this is no TOML: ",
+                "line 3: invalid TOML: ",
             ),
         ] {
             let found = faults(text);
@@ -458,8 +457,8 @@ mod tests {
         assert_eq!(
             faults(&text),
             [
-                "line 5: principal `b`: `tokens`: the token is there already, as one of `a`",
-                "line 6: principal `b`: `uids`: the user 5 is there already, as `a`",
+                "line 5: principal `b`: `tokens`: duplicate token: it already belongs to `a`",
+                "line 6: principal `b`: `uids`: duplicate user: 5 already belongs to `a`",
             ]
         );
     }

@@ -1,5 +1,5 @@
-//! A server from its configuration to its listening sockets: binds all of them or none. Serves nothing; that is
-//! the event loop's work.
+//! Binds a server: from the configuration to listening sockets, all of them or none. Serves nothing; that is the
+//! event loop's task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,7 @@ use super::signals::SignalSource;
 use crate::address::Address;
 use crate::engine::{Config, Credentials};
 
-/// A server that listens and does not serve yet: connections wait in the kernel until
-/// [`Server::run`].
+/// A server that listens and does not serve yet: connections are pending in the kernel until [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
     pub(super) poll: Poll,
@@ -27,7 +26,7 @@ pub struct Server {
     pub(super) control: Arc<Control>,
     pub(super) engine: Config,
     pub(super) service: Service,
-    /// The file, and what it said.
+    /// The credentials file and its contents.
     pub(super) credentials: Option<(CredentialsFile, Credentials)>,
     pub(super) spin: Spin,
     pub(super) stats_every: Option<Duration>,
@@ -40,8 +39,8 @@ impl Server {
         Self::bind_service(config, Service::default())
     }
 
-    /// Listens on the sockets that the service manager gave, and on all addresses of `config`; or on none.
-    /// The manager is told of all that follows.
+    /// Listens on the sockets that the service manager passed and on all addresses of `config`, or on none. Reports
+    /// to the manager from then on.
     pub fn bind_service(config: ServerConfig, mut service: Service) -> Result<Self, BindError> {
         config.limits.check().map_err(BindError::Limits)?;
         let credentials = match config.credentials {
@@ -78,7 +77,7 @@ impl Server {
             poll,
         };
         if let Err(error) = server.acquire(&config.listen, config.handle_signals) {
-            // What was bound before the failure goes again, socket files included.
+            // Undo what was bound before the failure, socket files included.
             for listener in server.listeners {
                 listener.close(server.poll.registry());
             }
@@ -94,7 +93,7 @@ impl Server {
         let registry = self.poll.registry();
         if !self.listeners.is_empty() {
             log::info!(
-                "the service manager gave {} sockets to listen on",
+                "the service manager passed {} listening sockets",
                 self.listeners.len()
             );
         }
@@ -113,8 +112,8 @@ impl Server {
         Ok(())
     }
 
-    /// Where it listens: on what the service manager gave, then in the order of the configuration; ports are
-    /// the real ones.
+    /// The addresses it listens on: first the sockets of the service manager, then the order of the configuration.
+    /// Ports are the real ones.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<Address> {
         self.listeners.iter().map(Listener::address).collect()

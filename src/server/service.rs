@@ -1,6 +1,6 @@
-//! What a service manager gives this process, and what it is told in return: that the engine is ready,
-//! how much is on the board, that the loop still turns, that it reloads, that it stops. Decides when to
-//! tell, and counts time as the loop gives it; without a manager it does nothing.
+//! The service manager's side of the process: takes its sockets, and reports that the engine is ready, the size of
+//! the board, the watchdog, reloads and the stop. Decides when to report, on the loop's clock; without a manager it
+//! does nothing.
 
 use std::env;
 use std::process;
@@ -16,19 +16,19 @@ use crate::address::Address;
 use crate::engine::{Size, Time};
 use crate::limits::Limits;
 
-/// The time between two looks at the size of the board, at least.
+/// The shortest interval between two reports of the board's size.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
-/// What an engine may take to end beyond its limits.
+/// Time that an engine may need to stop beyond its limits.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// The pause before a manager without room is tried again.
+/// The pause before messages are sent again to a manager that had no room.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Microseconds after which the manager takes a silent service for stuck.
+/// Microseconds after which the manager considers a silent service stuck.
 const WATCHDOG: &str = "WATCHDOG_USEC";
 
-/// Whom it watches.
+/// Process id that the watchdog is for.
 const WATCHED: &str = "WATCHDOG_PID";
 
 /// The part of a process's environment that a service manager such as systemd fills in: listening
@@ -37,27 +37,26 @@ const WATCHED: &str = "WATCHDOG_PID";
 pub struct Service {
     listeners: Vec<Listener>,
     notifier: Option<Notifier>,
-    /// Half the time that the manager waits.
+    /// Half of the watchdog's timeout.
     feed_every: Option<Duration>,
-    /// When the manager is told next that the loop turns.
+    /// When to feed the watchdog next.
     feed_at: Time,
-    /// When the size of the board may be looked at again.
+    /// When the board's size may be read again.
     look_at: Time,
-    /// There was a turn that the size was not looked at after.
+    /// A turn has passed since the size was last read.
     unseen: bool,
-    /// The size that the manager was told.
+    /// The size reported last.
     told: Option<Size>,
     stopping: bool,
 }
 
 impl Service {
-    /// What the environment of this process says; all of it may be missing. Sockets are taken over once:
-    /// a second call finds none. To be called first of all, before the process opens files or starts
-    /// threads.
+    /// Reads the environment of this process; all of it is optional. Takes over the sockets, so a second call finds
+    /// none. Must be called before the process opens files or starts threads.
     ///
     /// # Errors
     /// [`BindError::Descriptors`] and [`BindError::NotListening`] for sockets that cannot be served,
-    /// [`BindError::System`] for a `NOTIFY_SOCKET` that is no address.
+    /// [`BindError::System`] for an invalid `NOTIFY_SOCKET`.
     pub fn from_environment() -> Result<Self, BindError> {
         let listeners = activation::take()?;
         let notifier = Notifier::from_environment().map_err(BindError::System)?;
@@ -69,7 +68,7 @@ impl Service {
         })
     }
 
-    /// Where the sockets listen that were given, in the order in which they were.
+    /// The addresses of the sockets that the manager passed, in its order.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
         self.listeners.iter().map(Listener::address).collect()
@@ -79,7 +78,7 @@ impl Service {
         std::mem::take(&mut self.listeners)
     }
 
-    /// Who connects now is served: the loop begins, or a reload is over.
+    /// New connections are served from now on: the loop starts, or a reload is complete.
     pub(super) fn handle_ready(&mut self, now: Time, size: Size) {
         self.unseen = false;
         self.look_at = now.after(STATUS_EVERY);
@@ -87,27 +86,27 @@ impl Service {
         self.tell(format!("READY=1\nSTATUS={size}"));
     }
 
-    /// The engine was asked to end. The manager must wait for as long as these limits let it take.
+    /// The engine was asked to stop. Tells the manager to wait for as long as the limits allow.
     pub(super) fn handle_stop(&mut self, limits: &Limits) {
         self.stopping = true;
         let patience = Limits::ms(limits.grace + limits.linger) + STOP_MARGIN;
         self.tell(format!(
-            "STOPPING=1\nEXTEND_TIMEOUT_USEC={}\nSTATUS=stopping: calls may end, workers are told when to \
-             come back",
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC={}\nSTATUS=stopping: draining calls, workers are told when to \
+             reconnect",
             patience.as_micros()
         ));
     }
 
-    /// What can be read anew while the engine runs is about to be; [`Service::handle_ready`] ends it.
+    /// A reload begins; [`Service::handle_ready`] completes it.
     pub(super) fn handle_reload(&mut self) {
         let now = clock_gettime(ClockId::Monotonic);
-        // The manager compares it with the moment of its signal.
+        // The manager compares it with the time of its signal.
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
         self.tell(format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// A turn of the loop is over. Only here is the watchdog fed: a loop that hangs in the middle of a
-    /// turn, or is not given the processor, is not.
+    /// A turn of the loop is complete. Only here the watchdog is fed, so a loop that hangs in a turn, or gets no
+    /// processor time, does not feed it.
     pub(super) fn handle_turn(&mut self, now: Time, size: impl FnOnce() -> Size) {
         let Some(notifier) = &mut self.notifier else {
             return;
@@ -127,7 +126,7 @@ impl Service {
         }
     }
 
-    /// When the loop has to turn for the manager's sake, if it has no other reason to.
+    /// When the loop must turn for the manager's sake.
     pub(super) fn next_due(&self, now: Time) -> Option<Time> {
         let notifier = self.notifier.as_ref()?;
         let feed = self.feed_every.map(|_| self.feed_at);
@@ -152,7 +151,7 @@ impl Service {
     }
 }
 
-/// Half of what the manager waits for, if it watches this process.
+/// Half of the watchdog's timeout, if the watchdog is for this process.
 fn feed_every() -> Option<Duration> {
     let number = |name| env::var(name).ok()?.parse::<u64>().ok();
     let whole = number(WATCHDOG).filter(|micros| *micros > 0)?;
@@ -166,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    /// A manager, and a service that it watches with this many milliseconds of patience.
+    /// A manager, and a service that it watches with this timeout in milliseconds.
     fn managed(patience: Option<u64>) -> (tempfile::TempDir, UnixDatagram, Service) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
@@ -213,7 +212,7 @@ mod tests {
         assert_eq!(heard(&manager), [""; 0]);
         service.handle_turn(ms(50), || size(0));
         assert_eq!(heard(&manager), ["WATCHDOG=1"]);
-        // Time alone feeds nobody: the loop hangs.
+        // Time alone does not feed the watchdog: the loop hangs.
         assert_eq!(service.next_due(ms(5000)), Some(ms(100)));
         assert_eq!(heard(&manager), [""; 0]);
     }

@@ -11,10 +11,10 @@ use super::poll_token::{SIGNALS, own_token};
 /// SIGTERM, SIGINT and SIGHUP as an event source.
 pub(super) struct SignalSource(Signals);
 
-/// What signals asked for.
+/// The requests that signals made.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedSignals {
-    /// How many kinds of signals asked for the end; several of one kind count once.
+    /// How many kinds of signals asked for a stop; several signals of one kind count once.
     pub(super) stops: u32,
     pub(super) reload: bool,
 }
@@ -27,7 +27,7 @@ impl SignalSource {
         Ok(Self(signals))
     }
 
-    /// What came since the last call.
+    /// The signals received since the last call.
     pub(super) fn take(&mut self) -> ReceivedSignals {
         let mut signalled = ReceivedSignals::default();
         for signal in self.0.pending() {

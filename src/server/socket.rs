@@ -1,5 +1,5 @@
-//! One accepted socket, TCP or Unix: reading, gathered writing, closing one half, and the options it
-//! is given. Knows nothing of frames, and keeps no bytes.
+//! An accepted socket, TCP or Unix: reads, gathered writes, half-close, and socket options. Knows nothing of
+//! frames, and buffers nothing.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::limits::Limits;
 
-/// A stream socket that does not block.
+/// A nonblocking stream socket.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -20,30 +20,30 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Sets what an accepted socket needs. A socket whose peer is gone already may refuse; the reads
-    /// and writes that follow say so in their own way.
+    /// Sets the options of an accepted socket. If the peer has gone, this may fail; the reads and writes that
+    /// follow report it in their own way.
     pub(super) fn prepare(&self, limits: &Limits) -> io::Result<()> {
         let sock = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
         };
-        // Left alone, the kernel grows it to 4 MB for each reader that stalls.
+        // By default the kernel would buffer up to 4 MB for each stalled reader.
         sock.set_send_buffer_size(usize::try_from(limits.send_buffer).unwrap_or(usize::MAX))?;
-        // The kernel measures how fast we read and grows this up to 6 MB; when we stop, it stays full.
+        // By default the kernel would buffer up to 6 MB from a peer that sends faster than the engine reads.
         sock.set_recv_buffer_size(usize::try_from(limits.receive_buffer).unwrap_or(usize::MAX))?;
         if let Self::Tcp(stream) = self {
-            // A change is one small write; Nagle would hold it back for the peer's delayed ACK.
+            // A change is one small write; Nagle's algorithm would hold it back for the peer's delayed ACK.
             stream.set_nodelay(true)?;
-            // A host that vanishes with our bytes under way is given up as one that is silent is,
-            // not after the quarter of an hour that retransmission takes.
+            // A host that vanishes with unacknowledged bytes is given up as quickly as a silent one, not after the
+            // 15 minutes of retransmission.
             #[cfg(target_os = "linux")]
             sock.set_tcp_user_timeout(Some(Duration::from_millis(limits.silence)))?;
         }
         Ok(())
     }
 
-    /// Registers both directions, once: the interest is never touched again, since the loop tries
-    /// before it waits and remembers the edges it saw.
+    /// Registers both directions, once. The interest never changes: the loop tries before it waits, and remembers
+    /// the edges that it saw.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.source()
             .register(registry, token, Interest::READABLE | Interest::WRITABLE)
@@ -62,7 +62,7 @@ impl Socket {
 
     pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
-            // Most writes are of one piece, and the kernel takes that with less ado.
+            // Most writes are a single slice, which the kernel handles more cheaply.
             (Self::Tcp(stream), [one]) => stream.write(one),
             (Self::Tcp(stream), _) => stream.write_vectored(slices),
             (Self::Unix(stream), [one]) => stream.write(one),
@@ -70,7 +70,7 @@ impl Socket {
         }
     }
 
-    /// Closes the sending half: the peer reads what was written, then the end.
+    /// Closes the sending half: the peer reads the rest, then the end of the stream.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -113,7 +113,7 @@ mod tests {
         };
         assert!(stream.nodelay().unwrap());
         let sock = SockRef::from(stream);
-        // Linux doubles the number to make room for its own book-keeping.
+        // Linux doubles the value to make room for its own bookkeeping.
         assert!(sock.send_buffer_size().unwrap() <= 2 * 16_384);
         assert!(sock.recv_buffer_size().unwrap() <= 2 * 32_768);
         assert_eq!(

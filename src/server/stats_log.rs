@@ -1,5 +1,5 @@
-//! What the loop does, said in the log every so often, for who operates an engine and does not ask it. Counts time
-//! as the loop gives it; without an interval it does nothing.
+//! Logs a summary of the loop's statistics at a fixed interval. Uses the loop's clock; without an interval it does
+//! nothing.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::engine::{Percentiles, Stats, Time};
 pub(super) struct StatsLog {
     every: Option<Duration>,
     due: Time,
-    /// When the last line was written, and what was counted by then.
+    /// The time and the counts of the last line.
     since: Time,
     turns: u64,
     frames: u64,
@@ -34,7 +34,7 @@ impl StatsLog {
         self.every.map(|_| self.due)
     }
 
-    /// Writes the line if it is due.
+    /// Logs a line if it is due.
     pub(super) fn handle_turn(&mut self, now: Time, stats: impl FnOnce() -> Stats) {
         let Some(every) = self.every.filter(|_| now >= self.due) else {
             return;
@@ -42,8 +42,8 @@ impl StatsLog {
         let stats = stats();
         let seconds = (now.0 - self.since.0) as f64 / 1e6;
         log::info!(
-            "in {seconds:.0} s: {} turns, {} frames read, {} bytes written; of late, at p50/p99/most: a turn {} us, its \
-             writing {} us; frames read in a turn {}, write calls in a turn {}, bytes in a write call {}",
+            "last {seconds:.0} s: {} turns, {} frames read, {} bytes written; recent p50/p99/max: turn {} us, \
+             flush {} us, frames read per turn {}, write calls per turn {}, bytes per write call {}",
             stats.turns - self.turns,
             stats.frames_in - self.frames,
             stats.bytes_out - self.bytes,
@@ -55,7 +55,7 @@ impl StatsLog {
         );
         (self.turns, self.frames) = (stats.turns, stats.frames_in);
         (self.bytes, self.since) = (stats.bytes_out, now);
-        // From now on, not from when it was due: a stalled process does not catch up.
+        // Counted from now, not from the due time: a stalled process does not catch up.
         self.due = now.after(every);
     }
 }

@@ -3,14 +3,14 @@
 use super::call_error::CallError;
 use super::ticket::Ticket;
 
-/// A good end.
+/// A successful result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
-    /// The result, as it travels.
+    /// The result's bytes.
     pub payload: Vec<u8>,
-    /// Of an event: how many functions it was cast to.
+    /// For an event: the number of functions it was cast to.
     pub matched: u64,
 }
 
-/// How a call ended.
+/// The end of a call.
 pub type CallEnd = (Ticket, Result<Answer, CallError>);

@@ -1,5 +1,4 @@
-//! A worker's live board, to be asked. It holds nothing itself: each answer comes from the view as it
-//! is at that moment.
+//! The read interface to a worker's live board. Holds no data: each answer comes from the current view.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +9,8 @@ use super::error::WaitError;
 use super::runtime::Runtime;
 use super::snapshot::Snapshot;
 
-/// The live board. Cheap to clone, and to be used from any thread. It stays readable while there is no
-/// connection, and after the worker is over; [`Board::is_stale`] says so. Two questions may be answered
-/// from two revisions; [`Board::snapshot`] is of one.
+/// The live board. Cheap to clone, usable from any thread. It stays readable without a connection and after the
+/// worker has ended; [`Board::is_stale`] tells. Two queries may see two revisions; [`Board::snapshot`] sees one.
 #[derive(Clone)]
 pub struct Board {
     runtime: Arc<Runtime>,
@@ -23,32 +21,32 @@ impl Board {
         Self { runtime }
     }
 
-    /// Whether somebody provides this function.
+    /// Whether a worker provides this function.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.runtime.with_link(|link| link.view().contains(name))
     }
 
-    /// The function of this name.
+    /// The function with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Entry> {
         self.runtime.with_link(|link| link.view().get(name))
     }
 
-    /// All functions whose names begin with this, in order.
+    /// All functions whose names begin with this prefix, in order.
     #[must_use]
     pub fn with_prefix(&self, prefix: &str) -> Vec<Entry> {
         self.runtime
             .with_link(|link| link.view().with_prefix(prefix).collect())
     }
 
-    /// How many functions there are.
+    /// The number of functions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.runtime.with_link(|link| link.view().len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no functions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -61,7 +59,7 @@ impl Board {
             .with_link(|link| link.view().workers().collect())
     }
 
-    /// Who provides this function; empty unless workers are watched. It looks at every worker.
+    /// The workers that provide this function; empty unless workers are watched. Looks at every worker.
     #[must_use]
     pub fn providers(&self, function: &str) -> Vec<WorkerInfo> {
         self.runtime.with_link(|link| {
@@ -77,25 +75,25 @@ impl Board {
             .with_link(|link| link.view().bindings().collect())
     }
 
-    /// All of it, at one revision.
+    /// All of the board, at one revision.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.runtime.with_link(|link| link.view().to_snapshot())
     }
 
-    /// The revision that it stands at; 0 before the first board came.
+    /// Its revision; 0 before the first snapshot.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.runtime.with_link(|link| link.view().revision())
     }
 
-    /// Whether it may be behind: there is no connection, or the board is still on its way.
+    /// Whether it may be out of date: there is no connection, or the board is still being synced.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.stale_since().is_some()
     }
 
-    /// For how long it has been stale; `None` if it is not.
+    /// How long it has been stale; `None` if it is not.
     #[must_use]
     pub fn stale_for(&self) -> Option<Duration> {
         self.stale_since().map(|since| since.elapsed())
@@ -105,8 +103,8 @@ impl Board {
         self.runtime.with_link(|link| link.view().stale_since())
     }
 
-    /// Waits until somebody provides this function, and returns it. A stale entry will do: it may be
-    /// right, and a call finds out.
+    /// Waits until a worker provides this function, and returns it. A stale entry is enough: a call will find out
+    /// whether it is right.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -122,8 +120,7 @@ impl Board {
         self.runtime.wait_until(timeout, || self.get(name))
     }
 
-    /// Waits until this is true of the board. It is asked once at first, then whenever the board or the
-    /// connection changed.
+    /// Waits until `condition` holds. It is checked at once, then after each change of the board or the connection.
     pub fn wait_until(
         &self,
         timeout: Duration,

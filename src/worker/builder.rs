@@ -1,4 +1,4 @@
-//! What a worker is made with, and the ways to begin it.
+//! Configures a worker and starts it.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::worker::Worker;
 use crate::address::{Address, AddressError};
 use crate::protocol::{check_event_name, check_worker_name};
 
-/// What an engine reads of a stranger's HELLO.
+/// The largest HELLO that an engine reads.
 const HELLO_BYTES: usize = 16 * 1024;
 
-/// Makes a [`Worker`].
+/// Configures and starts a [`Worker`].
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: String,
@@ -35,7 +35,7 @@ pub struct Builder {
 }
 
 impl Worker {
-    /// Begins a worker of this name, 1 to 255 bytes, for people to read; several may bear the same.
+    /// A builder for a worker with this name: 1 to 255 bytes, for people to read, not necessarily unique.
     pub fn builder(name: impl Into<String>) -> Builder {
         Builder::new(name.into())
     }
@@ -54,8 +54,7 @@ impl Builder {
         }
     }
 
-    /// Where the engine listens: `host:port` or `unix:/path`, several separated by commas, in order of
-    /// preference.
+    /// Where the engine listens: `host:port` or `unix:/path`, several separated by commas, in order of preference.
     pub fn engine(mut self, addresses: &str) -> Result<Self, AddressError> {
         self.addresses = Address::parse_list(addresses)?;
         Ok(self)
@@ -68,80 +67,80 @@ impl Builder {
         self
     }
 
-    /// What to present, where the engine has credentials; nothing unless said, as with
-    /// [`Token::from_environment`], which may find none. A file is read anew for each
-    /// connection, so that a token is replaced without a restart. An engine that does not let the worker in
-    /// (`unauthorized`) is tried again every 5 to 10 s: [`Status`](super::Status) and the log say so.
+    /// The token to present if the engine requires credentials; none by default. Takes the `Option` of
+    /// [`Token::from_environment`] too. A file is read again for each connection, so a token can be replaced
+    /// without a restart. If the engine rejects the token (`unauthorized`), the worker retries every 5 to 10 s and
+    /// reports it in [`Status`](super::Status) and the log.
     #[must_use]
     pub fn token(mut self, token: impl Into<Option<Token>>) -> Self {
         self.token = token.into();
         self
     }
 
-    /// The board to be on. Unless said, the one that the token is for; `default` without credentials.
+    /// The namespace. By default that of the token, or `default` without credentials.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// What to see of the board; all functions unless said.
+    /// What to watch on the board; by default all functions.
     #[must_use]
     pub fn watch(mut self, watch: Watch) -> Self {
         self.watch = watch;
         self
     }
 
-    /// What to show about this worker in the section `workers`, sent as MessagePack; at most 4 KiB.
+    /// Metadata of this worker, shown in the section `workers`, sent as MessagePack; at most 4 KiB.
     pub fn metadata(mut self, value: &impl Serialize) -> Result<Self, FunctionError> {
         self.metadata = pack(value)?;
         Ok(self)
     }
 
-    /// How long a request may wait for its answer, reconnects included. 30 s unless said. An engine that
-    /// reads nothing any more can hold it up for 10 s more, until writing to it is given up.
+    /// How long a request may take, including reconnects; 30 s by default. An engine that has stopped reading can
+    /// add 10 s, until the write times out.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.request_timeout = timeout;
         self
     }
 
-    /// Connected to an engine that is not the first of the list: about how often to look whether one
-    /// that comes before is back, and to move there. 5 s unless said; never less than 10 ms.
+    /// While connected to an engine other than the first of the list: how often, approximately, to check whether a
+    /// preferred one is back, and to move there. 5 s by default, at least 10 ms.
     #[must_use]
     pub fn probe_interval(mut self, interval: Duration) -> Self {
         self.settings.probe_interval = interval.max(Duration::from_millis(10));
         self
     }
 
-    /// Handlers that run at once, each on a thread of its own; 8 unless said, at least 1. The threads begin
-    /// with the first calls. A handler that calls another function keeps its thread meanwhile.
+    /// The number of handlers that run at once, each on its own thread; 8 by default, at least 1. Threads start
+    /// with the first calls. A handler that calls another function keeps its thread while it waits.
     #[must_use]
     pub fn threads(mut self, count: usize) -> Self {
         self.settings.threads = count.max(1);
         self
     }
 
-    /// Calls that this worker takes at once, those that wait for a thread included; 1,000 unless said, at
-    /// least 1. The engine routes by it: what is beyond goes to other providers, or ends with `overloaded`.
+    /// The number of calls that this worker accepts at once, including calls that wait for a thread; 1,000 by
+    /// default, at least 1. The engine routes by it: further calls go to other providers or end with `overloaded`.
     #[must_use]
     pub fn capacity(mut self, calls: usize) -> Self {
         self.settings.capacity = calls.max(1);
         self
     }
 
-    /// How long a close or a drop waits for handlers that are still running. 10 s unless said.
+    /// How long a close or a drop waits for running handlers; 10 s by default.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.settings.drain_timeout = timeout;
         self
     }
 
-    /// Connects, and waits until the board is there. Each address is tried once; if none works, this
-    /// says why, address by address. After that the worker reconnects by itself, for ever.
+    /// Connects and waits until the board is synced. Tries each address once; if all fail, the error says why for
+    /// each. Once connected, the worker reconnects by itself for ever.
     pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
         let runtime = self.start_runtime(true)?;
-        // From here on, the worker's drop ends its threads.
+        // From here on, dropping the worker ends its threads.
         let worker = Worker::new(runtime.clone());
         match worker.wait_synced(timeout) {
             Ok(_) => Ok(worker),
@@ -153,8 +152,8 @@ impl Builder {
         }
     }
 
-    /// Returns at once and connects in the background, for ever. The board is empty and stale until
-    /// then; what is registered waits.
+    /// Returns at once and connects in the background, for ever. Until then the board is empty and stale, and
+    /// registrations wait.
     pub fn start(self) -> Result<Worker, ConnectError> {
         self.start_runtime(false).map(Worker::new)
     }
@@ -179,7 +178,7 @@ impl Builder {
             capacity: Some(self.settings.capacity as u64),
         };
         let mut link = Link::new(identity.clone(), [0; 32], Instant::now());
-        // One that cannot be read now may be there when it is needed.
+        // An unreadable token file may be readable when it is needed.
         link.set_token(self.token.as_ref().and_then(|token| token.read().ok()));
         let bytes = link.hello_bytes();
         if bytes > HELLO_BYTES {

@@ -1,5 +1,4 @@
-//! Why a call, a cast or an event came to nothing: the engine's errors, the function's own, and the
-//! library's, told apart.
+//! Why a call, a cast or an event failed: errors of the engine, of the function and of the library.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,18 +12,18 @@ use crate::protocol::{Code, Executed, Failure, NameError};
 /// Why a call failed.
 #[derive(Debug)]
 pub enum CallError {
-    /// The name is against the grammar. Nothing was sent.
+    /// The name is invalid. Nothing was sent.
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is wrong about it.
+        /// What is invalid about it.
         error: NameError,
     },
-    /// The arguments cannot be written as MessagePack. Nothing was sent.
+    /// The arguments cannot be encoded as MessagePack. Nothing was sent.
     Encode(FunctionError),
-    /// The payload is longer than the engine's `--max-payload`. Nothing was sent.
+    /// The payload exceeds the engine's `--max-payload`. Nothing was sent.
     PayloadTooLarge {
-        /// Its bytes.
+        /// Size of the payload.
         bytes: usize,
         /// The engine's limit.
         limit: usize,
@@ -34,23 +33,23 @@ pub enum CallError {
     Engine(Refusal),
     /// The function itself failed.
     Function(Fault),
-    /// There was no answer in time, not even the engine's that the time is over; or no connection.
+    /// Neither a result nor the engine's `deadline_exceeded` arrived in time, or there was no connection.
     Timeout {
-        /// The time that the call had.
+        /// The timeout of the call.
         after: Duration,
-        /// Whether it may have had an effect.
+        /// Whether the call may have had an effect.
         executed: Executed,
     },
-    /// The connection ended before the answer came, and the call is not one that may be repeated.
+    /// The connection was lost before the result arrived, and the call may not be repeated.
     ConnectionLost {
-        /// Whether it may have had an effect.
+        /// Whether the call may have had an effect.
         executed: Executed,
     },
-    /// The function's result is not of the wanted type.
+    /// The result is not of the expected type.
     Decode(FunctionError),
-    /// The worker is over.
+    /// The worker has ended.
     Ended {
-        /// Why.
+        /// Why it ended.
         end: End,
         /// Whether the call may have had an effect.
         executed: Executed,
@@ -84,7 +83,7 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed later without being changed.
+    /// Whether the same call may succeed later unchanged.
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
@@ -115,7 +114,7 @@ impl CallError {
         }
     }
 
-    /// Whether the function itself said so, and not the engine or the library.
+    /// Whether the function itself failed, not the engine or the library.
     #[must_use]
     pub fn is_from_function(&self) -> bool {
         matches!(self, Self::Function(_))
@@ -157,7 +156,7 @@ impl fmt::Display for CallError {
                 after.as_millis()
             ),
             Self::ConnectionLost { .. } => {
-                f.write_str("connection_lost: the connection ended before the answer")
+                f.write_str("connection_lost: the connection was lost before the answer")
             }
             Self::Ended { end, .. } => end.fmt(f),
         }

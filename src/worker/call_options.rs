@@ -1,4 +1,4 @@
-//! How a call shall be made, as a value to be kept and used again.
+//! Options of a call, as a reusable value.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::function::{FunctionError, pack};
 
-/// The time of a call that names none.
+/// The default timeout of a call.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a call shall be made.
+/// Options of a call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,49 +40,48 @@ impl Default for CallOptions {
 }
 
 impl CallOptions {
-    /// 30 s, and nothing special.
+    /// The defaults: a timeout of 30 s and nothing else.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The time that the call has, reconnects included. The engine enforces it; should the engine not,
-    /// the library does a second later.
+    /// The timeout of the call, including reconnects. The engine enforces it; if it does not, the library does a
+    /// second later.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Wait, within the time, until somebody provides the function and has room; and where the engine is
-    /// about to stop, for the next engine.
+    /// Wait, within the timeout, until the function has a provider with free capacity, or for the next engine if
+    /// this one is about to stop.
     #[must_use]
     pub fn wait(mut self) -> Self {
         self.wait = true;
         self
     }
 
-    /// The function may run more than once: when its provider dies or the connection is lost, the call
-    /// is made again.
+    /// The function may run more than once: the call is retried when its provider dies or the connection is lost.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// To be run by this worker and no other.
+    /// Only this worker may run it.
     #[must_use]
     pub fn worker(mut self, id: u64) -> Self {
         self.worker = Some(id);
         self
     }
 
-    /// Passed through to the function, sent as MessagePack, by convention a map.
+    /// Headers for the function, sent as MessagePack, by convention a map.
     pub fn headers(self, value: &impl Serialize) -> Result<Self, FunctionError> {
         Ok(self.headers_bytes(pack(value)?))
     }
 
-    /// Passed through to the function as it is.
+    /// Headers for the function, as bytes of any format.
     #[must_use]
     pub fn headers_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.headers = bytes.into();

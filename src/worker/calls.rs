@@ -1,8 +1,8 @@
-//! The calls that this worker made and that have not ended: which are sent, which wait for a connection,
-//! and which are made again when one is lost. It neither reads nor writes, nor waits.
+//! The calls of this worker that have not ended: sent, waiting for a connection, or to be repeated after a lost
+//! connection. Performs no I/O and does not wait.
 //!
-//! A call that is not sent waits for the next connection. One that was sent is made again only if it is
-//! idempotent, or if the engine said that it was not executed because it is about to stop.
+//! An unsent call waits for the next connection. A sent call is repeated only if it is idempotent, or if the engine
+//! reported that it was not executed because the engine is about to stop.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,35 +17,35 @@ use super::requests::{Purpose, Requests};
 use super::ticket::Ticket;
 use crate::protocol::{Code, Executed};
 
-/// How much later than the engine the library gives a call up.
+/// How much later than the engine the library gives up a call.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct OpenCall {
     outgoing: OutgoingCall,
     deadline: Instant,
-    /// The request of the present connection; none while it waits for one.
+    /// The request on the current connection; none while the call waits for a connection.
     request: Option<u64>,
-    /// How many bytes this connection had written before it. What is not written is not executed.
+    /// Bytes that this connection had sent before the call. An unwritten call was not executed.
     written_before: u64,
-    /// An earlier connection may have had it executed.
+    /// It may have been executed over an earlier connection.
     in_doubt: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    /// In the order of their making, so that they are sent again in it.
+    /// In the order in which they were made, which is the order of repetition.
     open: BTreeMap<Ticket, OpenCall>,
     ended: Vec<CallEnd>,
     last_ticket: u64,
-    /// Calls can be sent.
+    /// The connection is up.
     up: bool,
     /// The engine is about to stop.
     stopping: bool,
 }
 
 impl Calls {
-    /// Takes a call, and sends it if there is a connection.
+    /// Adds a call, and sends it if there is a connection.
     pub(super) fn begin(
         &mut self,
         outgoing: OutgoingCall,
@@ -63,7 +63,7 @@ impl Calls {
             in_doubt: false,
         };
         self.open.insert(ticket, call);
-        // Where the engine is about to stop, who waits does so for the next one.
+        // If the engine is about to stop, a call with `wait` waits for the next engine.
         if self.up && !(self.stopping && wait) {
             self.send(ticket, now, requests);
         }
@@ -92,7 +92,7 @@ impl Calls {
         });
     }
 
-    /// WELCOME came: sends what waits.
+    /// WELCOME arrived: sends the waiting calls.
     pub(super) fn connected(&mut self, now: Instant, requests: &mut Requests) {
         self.up = true;
         self.stopping = false;
@@ -102,12 +102,12 @@ impl Calls {
         }
     }
 
-    /// The engine said DRAIN.
+    /// DRAIN arrived from the engine.
     pub(super) fn engine_stops(&mut self) {
         self.stopping = true;
     }
 
-    /// The connection ended, after this many bytes were given away to be written.
+    /// The connection was lost, after this many bytes were handed to the transport.
     pub(super) fn disconnected(&mut self, written: u64) {
         self.up = false;
         let mut lost = Vec::new();
@@ -150,7 +150,7 @@ impl Calls {
         self.end(ticket, answer);
     }
 
-    /// Until when it is to be waited for; `None` once it has ended.
+    /// When the wait for it ends; `None` once it has ended.
     pub(super) fn patience(&self, ticket: Ticket) -> Option<Instant> {
         let call = self.open.get(&ticket)?;
         Some(if call.request.is_some() {
@@ -160,7 +160,7 @@ impl Calls {
         })
     }
 
-    /// Ends it if its time is over.
+    /// Ends it if its deadline has passed.
     pub(super) fn expire(&mut self, ticket: Ticket, now: Instant, requests: &mut Requests) {
         if self.patience(ticket).is_none_or(|until| now < until) {
             return;
@@ -169,7 +169,7 @@ impl Calls {
         self.time_out(ticket);
     }
 
-    /// Nobody wants its end any more.
+    /// Cancels a call whose end is no longer needed.
     pub(super) fn forget(&mut self, ticket: Ticket, requests: &mut Requests) {
         self.withdraw(ticket, requests);
         self.open.remove(&ticket);
@@ -192,7 +192,7 @@ impl Calls {
         self.end(ticket, Err(CallError::Timeout { after, executed }));
     }
 
-    /// The worker is over: so are its calls.
+    /// The worker has ended: ends all calls.
     pub(super) fn finish(&mut self, end: &End) {
         self.up = false;
         let open: Vec<(Ticket, Executed)> = self
@@ -211,7 +211,7 @@ impl Calls {
             return;
         };
         let end = end.map_err(|error| match error {
-            // What this engine knows is not what the one before did.
+            // This engine does not know what the previous one executed.
             CallError::Engine(refusal) if call.in_doubt => CallError::Engine(Refusal {
                 executed: Executed::Maybe,
                 ..refusal
@@ -225,14 +225,14 @@ impl Calls {
         self.ended.push((ticket, end));
     }
 
-    /// How calls ended since the last time.
+    /// The calls that ended since the last call of this method.
     pub(super) fn take_ended(&mut self) -> Vec<CallEnd> {
         std::mem::take(&mut self.ended)
     }
 }
 
 impl OpenCall {
-    /// Whether it may run a second time.
+    /// Whether it may run twice.
     fn is_repeatable(&self) -> bool {
         self.outgoing.options.idempotent && self.outgoing.kind == CallKind::Function
     }

@@ -1,5 +1,4 @@
-//! A stream of news about the board, bounded: who does not read it costs no more than its bound, and
-//! delays nobody.
+//! A bounded stream of notices about the board. A slow reader costs no more than the bound, and delays no other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -9,24 +8,23 @@ use super::deadline::deadline_after;
 use super::lock::{lock, wait, wait_until};
 use super::notice::Notice;
 
-/// Changes that one stream holds for its reader. One step is held whatever its size.
+/// Changes buffered for a reader. A single step is buffered whatever its size.
 const MAX_BUFFERED_CHANGES: usize = 65_536;
 
-/// The news since it was asked for. An iterator that waits for the next piece, and ends when the
-/// worker is over. It holds 65,536 changes for a slow reader; beyond that all of it is replaced by one
-/// [`Notice::Missed`].
+/// The notices since the stream was opened. The iterator blocks until the next notice, and ends with the worker. It
+/// buffers 65,536 changes for a slow reader; beyond that, one [`Notice::Missed`] replaces the whole buffer.
 #[derive(Debug)]
 pub struct Changes {
     queue: Arc<Queue>,
 }
 
-/// Nothing came in time.
+/// No notice arrived in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecvTimeout;
 
 impl std::fmt::Display for RecvTimeout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nothing came in time")
+        f.write_str("no notice in time")
     }
 }
 
@@ -42,7 +40,7 @@ pub(super) struct Queue {
 struct Buffer {
     notices: VecDeque<Notice>,
     changes: usize,
-    /// Nothing comes any more.
+    /// No further notice will arrive.
     ended: bool,
 }
 
@@ -69,7 +67,7 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    /// Says that nothing comes.
+    /// Marks the end of the stream.
     pub(super) fn close(&self) {
         self.buffer().ended = true;
     }
@@ -95,7 +93,7 @@ impl Changes {
         Self { queue }
     }
 
-    /// The next piece, waiting for it at most this long. `Ok(None)` is the end.
+    /// The next notice; waits for it until the timeout. `Ok(None)` is the end of the stream.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Notice>, RecvTimeout> {
         let deadline = deadline_after(timeout);
         let mut buffer = self.queue.buffer();
@@ -112,7 +110,7 @@ impl Changes {
         }
     }
 
-    /// The next piece, if there is one.
+    /// The next notice, if one is buffered.
     pub fn try_recv(&mut self) -> Option<Notice> {
         self.queue.buffer().take()
     }

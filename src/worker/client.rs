@@ -1,5 +1,4 @@
-//! Calls, casts and events from the application's side: typed, blocking. What becomes of a call over
-//! the connection is the link's business.
+//! Calls, casts and events for the application: typed and blocking. The link decides what becomes of a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use super::outgoing_call::{CallKind, OutgoingCall};
 use super::pending::PendingCall;
 use crate::protocol::{NameError, check_event_name};
 
-/// A worker's side that calls. Cheap to clone, to be used from any thread and from handlers. It does not
-/// keep the worker alive: once that is closed, calls end with [`CallError::Ended`].
+/// Makes calls for a worker. Cheap to clone, usable from any thread and in handlers. Does not keep the worker
+/// alive: once the worker is closed, calls end with [`CallError::Ended`].
 #[derive(Clone)]
 pub struct Client {
     port: Arc<dyn CallPort>,
@@ -27,7 +26,7 @@ impl Client {
         Self { port }
     }
 
-    /// Calls a function and waits for its result, 30 s at the most.
+    /// Calls a function and waits for its result, at most 30 s.
     pub fn call<R: DeserializeOwned>(
         &self,
         function: &str,
@@ -36,7 +35,7 @@ impl Client {
         self.call_with(function, arguments, &CallOptions::default())
     }
 
-    /// Calls a function as the options say, and waits for its result.
+    /// Calls a function with options, and waits for its result.
     pub fn call_with<R: DeserializeOwned>(
         &self,
         function: &str,
@@ -48,7 +47,7 @@ impl Client {
         unpack(&result).map_err(CallError::Decode)
     }
 
-    /// Calls a function with bytes of whatever format, and waits for the bytes that it returns.
+    /// Calls a function with bytes of any format, and waits for the bytes of its result.
     pub fn call_raw(
         &self,
         function: &str,
@@ -58,7 +57,7 @@ impl Client {
         self.begin_raw(function, payload, options)?.wait()
     }
 
-    /// Makes a call and returns at once; the result is to be waited for. Any number may be under way.
+    /// Starts a call and returns at once; wait for the result later. Any number of calls may be in flight.
     pub fn begin_raw(
         &self,
         function: &str,
@@ -69,14 +68,14 @@ impl Client {
         self.begin(CallKind::Function, function, payload.into(), options)
     }
 
-    /// Calls a function without ever hearing of what came of it. An error says that it was not even
-    /// sent: without a connection, nothing is.
+    /// Calls a function without a result or confirmation. An error means that nothing was sent: a cast requires a
+    /// connection.
     pub fn cast(&self, function: &str, arguments: &impl Serialize) -> Result<(), CallError> {
         let arguments = pack(arguments).map_err(CallError::Encode)?;
         self.cast_raw(function, &arguments, &[])
     }
 
-    /// As [`Client::cast`], with bytes of whatever format and with headers.
+    /// Like [`Client::cast`], with bytes of any format and with headers.
     pub fn cast_raw(
         &self,
         function: &str,
@@ -87,13 +86,13 @@ impl Client {
         self.port.cast(function, payload, headers)
     }
 
-    /// Casts an event to all functions that are bound to it, and says how many those are.
+    /// Casts an event to all functions bound to it, and returns their number.
     pub fn emit(&self, event: &str, payload: &impl Serialize) -> Result<u64, CallError> {
         let payload = pack(payload).map_err(CallError::Encode)?;
         self.emit_raw(event, payload, &CallOptions::default())
     }
 
-    /// As [`Client::emit`], with bytes of whatever format. Of the options only time and headers count.
+    /// Like [`Client::emit`], with bytes of any format. Of the options, only the timeout and the headers apply.
     pub fn emit_raw(
         &self,
         event: &str,
@@ -133,7 +132,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The engine's own functions may be called, so that only what no name can be is refused.
+/// Functions of the engine itself may be called, so only names that cannot exist are refused.
 fn check(name: &str) -> Result<(), CallError> {
     check_event_name(name).map_err(|error: NameError| CallError::InvalidName {
         name: name.into(),

@@ -1,5 +1,5 @@
-//! What is on a board: functions, workers, bindings, and how a part of a change applies to them. It
-//! knows no revisions; in what order parts come, and whether one is missing, is the view's business.
+//! The contents of a board: functions, workers, bindings, and how changes apply to them. Knows no revisions; the
+//! view checks the order of parts and finds gaps.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::notice::Change;
 use super::staged_map::{Difference, StagedMap, StagedValue};
 use crate::protocol::{BindingKey, Sections, WorkerEntry};
 
-/// One line of a change, owned, so that it can wait for the rest of its step.
+/// A change of one entry, owned, so that it can wait for the rest of its step.
 #[derive(Debug, Clone)]
 pub(super) enum EntryChange {
     FunctionGone(Arc<str>),
@@ -25,7 +25,7 @@ pub(super) enum EntryChange {
     BindingUpdated(Binding),
 }
 
-/// A worker, or a part of what changed about it.
+/// A worker, or what changed about it.
 #[derive(Debug, Clone)]
 pub(super) struct WorkerChange {
     id: u64,
@@ -35,19 +35,19 @@ pub(super) struct WorkerChange {
     removed: Vec<Arc<str>>,
 }
 
-/// How closely a line must fit what is there.
+/// How strictly a change must fit the contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// The view was right before: only what is there can be removed.
+    /// The contents were right before: only an existing entry can be removed or updated.
     Exact,
-    /// A snapshot is under way, whose chunks are of different ages: lines set and unset.
+    /// A snapshot is in progress. Its chunks are of different ages, so changes simply set and unset.
     Loose,
 }
 
-/// Which entries are this worker's own.
+/// The entries that belong to this worker.
 #[derive(Debug, Default, Clone)]
 pub(super) struct OwnEntries {
-    /// Functions that it provides, or is just registering.
+    /// Functions that it provides or is registering.
     pub(super) functions: HashSet<Arc<str>>,
     /// Its id.
     pub(super) worker: Option<u64>,
@@ -55,20 +55,20 @@ pub(super) struct OwnEntries {
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
-    /// Of the engine that they come from.
+    /// Epoch of the engine they come from.
     epoch: u64,
     pub(super) functions: StagedMap<Arc<str>, Arc<Function>>,
     pub(super) workers: StagedMap<u64, WorkerInfo>,
     pub(super) bindings: StagedMap<Arc<BindingName>, Binding>,
-    /// Workers of an earlier epoch that are not back yet. Their ids mean nothing in this epoch; they
-    /// are known again by their names.
+    /// Workers of an earlier epoch that have not returned. Their ids mean nothing in this epoch; names identify
+    /// them.
     pub(super) absent_workers: Vec<WorkerInfo>,
-    /// Ghosts that came back in the step under way, each with its new id.
+    /// Absent workers that returned in the current step, each with its new id.
     returned_workers: Vec<(u64, WorkerInfo)>,
 }
 
 impl EntryChange {
-    /// The lines of a part, in the order in which they apply.
+    /// The changes of a frame, in the order in which they apply.
     pub(super) fn all_of(sections: &Sections<'_>) -> Vec<Self> {
         let (functions, workers, bindings) =
             (&sections.functions, &sections.workers, &sections.bindings);
@@ -138,7 +138,7 @@ impl EntryChange {
         changes
     }
 
-    /// What it is about, for messages.
+    /// The entry concerned, for messages.
     fn subject(&self) -> String {
         match self {
             Self::FunctionGone(name) => name.to_string(),
@@ -170,7 +170,7 @@ impl From<&WorkerEntry<'_>> for WorkerChange {
 }
 
 impl Contents {
-    /// Nothing yet, of an engine's epoch.
+    /// Empty contents for an epoch.
     pub(super) fn of(epoch: u64) -> Self {
         Self {
             epoch,
@@ -178,7 +178,7 @@ impl Contents {
         }
     }
 
-    /// Applies the lines of a whole step, or none of them.
+    /// Applies all changes of a step, or none of them.
     pub(super) fn apply(
         &mut self,
         changes: Vec<EntryChange>,
@@ -197,7 +197,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Applies a line whether it fits or not, and says whether it did.
+    /// Applies a change whether or not it fits; returns whether it fit.
     fn apply_change(&mut self, change: &EntryChange) -> bool {
         match change {
             EntryChange::FunctionGone(name) => {
@@ -252,7 +252,7 @@ impl Contents {
         }
     }
 
-    /// Says whether all that it removes was there and all that it adds was not.
+    /// Returns whether all removed functions existed and all added ones did not.
     fn change_worker(&mut self, change: &WorkerChange) -> bool {
         let known = self.workers.values().get(&change.id);
         let mut info = known.map_or_else(
@@ -277,7 +277,7 @@ impl Contents {
             fits &= set.remove(name);
         }
         for name in &change.added {
-            // One copy of a name for both sections, where both are watched.
+            // Both sections share one copy of a name, if both are watched.
             let shared = self.functions.values().get_key_value(name);
             fits &= set.insert(shared.map_or(name, |(name, _)| name).clone());
         }
@@ -285,7 +285,7 @@ impl Contents {
         fits
     }
 
-    /// A worker joins: if one of its name is missed since an earlier epoch, it is that one.
+    /// A worker joins: if one with its name is absent since an earlier epoch, it is that one.
     fn match_absent_worker(&mut self, change: &WorkerChange) {
         if let Some(at) = self
             .absent_workers
@@ -305,22 +305,22 @@ impl Contents {
             .extend(self.returned_workers.drain(..).map(|(_, absent)| absent));
     }
 
-    /// The step is whole: what it made different.
+    /// The step is complete: returns the differences it made.
     pub(super) fn commit(&mut self, own: &OwnEntries) -> Vec<Change> {
         let mut workers = self.workers.commit();
         for (id, absent) in self.returned_workers.drain(..) {
             let same = |it: &&mut Difference<WorkerInfo>| matches!(&**it, Difference::Added(info) if info.id == id);
             match workers.iter_mut().find(same) {
                 Some(found) => *found = returned(absent, found),
-                // It came and went within one step.
+                // It joined and left within one step.
                 None => workers.push(Difference::Removed(stale(absent))),
             }
         }
         own.changes(self.functions.commit(), workers, self.bindings.commit())
     }
 
-    /// Takes the place of `old`: what that makes different. What only `old` had is kept, marked stale,
-    /// if `keep`; but what was not stale and is of the same epoch is known to be gone.
+    /// Replaces `old` and returns the differences. With `keep`, entries that only `old` had stay, marked stale; but
+    /// a fresh entry of the same epoch is known to be gone.
     pub(super) fn replace(
         &mut self,
         mut old: Self,
@@ -347,8 +347,8 @@ impl Contents {
         } else {
             self.workers.replace(old.workers, |_| false)
         };
-        // Those of this epoch are from before its engine was left for another. Their ids still mean the same, and
-        // who is not there now is known to be gone.
+        // Those of this epoch are from before the worker moved to another engine. Their ids are still valid, so
+        // those not present now are gone.
         let mut by_id: BTreeMap<u64, WorkerInfo> = BTreeMap::new();
         let mut by_name: BTreeMap<Arc<str>, Vec<WorkerInfo>> = BTreeMap::new();
         for absent in absent_workers {
@@ -381,7 +381,7 @@ impl Contents {
         own.changes(functions, workers, bindings)
     }
 
-    /// Takes away all that is stale.
+    /// Removes all stale entries.
     pub(super) fn drop_stale(&mut self, own: &OwnEntries) -> Vec<Change> {
         let absent_workers = self.absent_workers.drain(..);
         let workers = absent_workers
@@ -406,7 +406,7 @@ fn stale(absent: WorkerInfo) -> StagedValue<WorkerInfo> {
     }
 }
 
-/// A worker that was missed is back. Of another epoch it has another id, so that this is a difference in any case.
+/// An absent worker has returned. It differs in any case, because another epoch gave it another id.
 fn returned(absent: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<WorkerInfo> {
     match added {
         Difference::Added(info) => Difference::Updated(stale(absent), info.clone()),
@@ -415,7 +415,7 @@ fn returned(absent: WorkerInfo, added: &Difference<WorkerInfo>) -> Difference<Wo
 }
 
 impl OwnEntries {
-    /// A value as the board shows it.
+    /// An entry as the board shows it.
     pub(super) fn entry(&self, value: &StagedValue<Arc<Function>>, stale: bool) -> Entry {
         Entry {
             own: self.functions.contains(value.value.shared_name()),
@@ -477,7 +477,7 @@ impl OwnEntries {
     }
 }
 
-/// What `set` lacks of `other`.
+/// What `other` has and `set` does not.
 fn missing_from(set: &BTreeSet<Arc<str>>, other: &BTreeSet<Arc<str>>) -> Vec<Arc<str>> {
     other.difference(set).cloned().collect()
 }

@@ -1,5 +1,4 @@
-//! What a handler may know about the call that it runs for, and what it can do meanwhile. It holds no
-//! connection of its own.
+//! What a handler can find out about its call, and do while it runs. Holds no connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,44 +42,44 @@ impl Context {
         self.invocation.deadline
     }
 
-    /// How long the caller still waits; `None` for a cast.
+    /// How much longer the caller waits; `None` for a cast.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         let deadline = self.invocation.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What the caller sent along, as it travels; empty if nothing.
+    /// The caller's headers as bytes; empty if there are none.
     #[must_use]
     pub fn raw_headers(&self) -> &[u8] {
         &self.invocation.headers
     }
 
-    /// What the caller sent along, read as MessagePack of some type; `None` if nothing.
+    /// The caller's headers, decoded as MessagePack; `None` if there are none.
     pub fn headers<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(&self.invocation.headers)
     }
 
-    /// The event that caused it, if one did.
+    /// The event that caused it, if any.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         self.invocation.event.as_deref()
     }
 
-    /// Whether nobody waits for the answer any more: the caller cancelled or is gone, the deadline is
-    /// over, the connection was lost, or the worker closes and its patience is at its end.
+    /// Whether the result is no longer needed: the caller cancelled or left, the deadline passed, the connection
+    /// was lost, or the worker closes and its drain timeout has passed.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.invocation.is_cancelled()
     }
 
-    /// Waits at most so long for [`Context::is_cancelled`], and says whether it is.
+    /// Waits for [`Context::is_cancelled`] until the timeout; returns whether it is.
     #[must_use]
     pub fn wait_cancelled(&self, timeout: Duration) -> bool {
         self.invocation.cancelled.wait(timeout)
     }
 
-    /// To call others while one runs.
+    /// Calls other functions from within a handler.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client

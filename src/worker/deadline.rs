@@ -1,16 +1,16 @@
-//! When a wait ends. Reads the clock; waits for nothing itself.
+//! Deadlines of waits. Reads the clock; does not wait.
 
 use std::time::{Duration, Instant};
 
-/// The longest wait. "For ever" would overflow the clock.
+/// The longest wait. A longer one could overflow the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The end of a wait that begins now.
+/// The deadline of a wait that begins now.
 pub(super) fn deadline_after(timeout: Duration) -> Instant {
     deadline_from(Instant::now(), timeout)
 }
 
-/// The end of a wait that begins at `start`.
+/// The deadline of a wait that begins at `start`.
 pub(super) fn deadline_from(start: Instant, timeout: Duration) -> Instant {
     start + timeout.min(LONGEST)
 }

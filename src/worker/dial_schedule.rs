@@ -1,5 +1,5 @@
-//! Which address to try next, and when: in order of preference, at once after a loss, then ever more
-//! slowly, and never before the time that an engine asked for. It has no clock and opens nothing.
+//! Decides which address to dial next, and when: in order of preference, at once after a loss, then with growing
+//! backoff, and never before the time an engine asked for. Has no clock and opens nothing.
 
 use std::time::{Duration, Instant};
 
@@ -10,35 +10,35 @@ use super::error::{Attempt, End, Loss};
 use crate::address::Address;
 use crate::protocol::Code;
 
-/// The first pause is up to this long: a thousand workers that lose one engine do not return in one
-/// moment, and each is back before its engine has settled.
+/// The longest first pause. It spreads the return of a thousand workers, and brings each back before its engine has
+/// settled.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// No pause is longer, jitter included.
+/// The longest pause, including jitter.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A connection that held for so long was a good one: the pauses begin anew.
+/// A connection that lasted this long resets the backoff.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
-/// What to do next.
+/// The next step of reconnecting.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum DialStep {
-    /// Try this address.
+    /// Dial this address.
     Try(usize),
-    /// Do nothing until then.
+    /// Wait until then.
     Wait(Instant),
-    /// Nothing will help.
+    /// End the worker: no further attempt can succeed.
     Stop(End),
 }
 
 #[derive(Debug)]
 struct Candidate {
     address: Address,
-    /// The engine there asked not to be tried before.
+    /// The engine there asked not to be dialled before.
     not_before: Option<Instant>,
-    /// What came of it last.
+    /// Why the last attempt failed.
     last: Option<Loss>,
-    /// It was tried in this round.
+    /// It was dialled in this round.
     tried: bool,
 }
 
@@ -73,7 +73,7 @@ impl DialSchedule {
         &self.candidates[index].address
     }
 
-    /// What came of the latest attempts, in order of preference.
+    /// The latest failed attempts, in order of preference.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         let tried = self.candidates.iter().filter_map(|candidate| {
             let (address, loss) = (candidate.address.clone(), candidate.last.clone()?);
@@ -96,7 +96,7 @@ impl DialSchedule {
         if let Some(end) = self.end_of_round() {
             return DialStep::Stop(end);
         }
-        // Who asked to be tried at a certain time is tried then, and not when the others are.
+        // An engine that asked for a certain time is dialled at that time, not with the others.
         let asked = self
             .candidates
             .iter()
@@ -121,7 +121,7 @@ impl DialSchedule {
         }
     }
 
-    /// Each address was tried, and none is any good: is that for ever?
+    /// All addresses of the round failed: whether that is final.
     fn end_of_round(&self) -> Option<End> {
         let mut last = None;
         for candidate in &self.candidates {
@@ -139,18 +139,18 @@ impl DialSchedule {
         last
     }
 
-    /// An attempt came to nothing, or its connection ended before the board was there.
+    /// An attempt failed, or its connection ended before the board was synced.
     pub(super) fn failed(&mut self, index: usize, loss: Loss, now: Instant) {
         self.note(index, loss, now);
         self.cursor = index + 1;
     }
 
-    /// WELCOME came: from now on the worker comes back for as long as it lives.
+    /// The board was synced: from now on the worker reconnects as long as it lives.
     pub(super) fn welcomed(&mut self) {
         self.single_round = false;
     }
 
-    /// A connection ended that had held for `lasted`.
+    /// A connection was lost after `lasted`.
     pub(super) fn lost(
         &mut self,
         index: usize,
@@ -186,7 +186,7 @@ impl DialSchedule {
     }
 }
 
-/// How this ends the worker for good, wherever it would connect next; if it does.
+/// How this loss ends the worker for good, if it does.
 pub(super) fn end_by(loss: &Loss) -> Option<End> {
     let Loss::Goodbye { refusal, .. } = loss else {
         return None;

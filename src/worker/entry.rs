@@ -1,5 +1,5 @@
-//! What the board shows, as values of one's own: an entry, a worker, a binding. Cheap to clone; a copy
-//! does not follow the board.
+//! Entries of the board as owned values: functions, workers, bindings. Cheap to clone; a copy does not follow the
+//! board.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::function::{pack, unpack_optional};
 use super::{Function, FunctionError};
 use crate::protocol::{Bin, BindingEntry, Text};
 
-/// A function on the board, as it was when one asked.
+/// A function on the board, as of the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub(super) function: Arc<Function>,
@@ -27,54 +27,54 @@ impl Entry {
         self.function.name()
     }
 
-    /// What it does, for people; empty if nobody said.
+    /// What it does, for people; empty if it is not described.
     #[must_use]
     pub fn description(&self) -> &str {
         self.function.text()
     }
 
-    /// The definition: schemas and metadata as they travel.
+    /// The definition, with schemas and metadata as bytes.
     #[must_use]
     pub fn function(&self) -> &Function {
         &self.function
     }
 
-    /// The metadata, read as MessagePack of some type; `None` if there are none.
+    /// The metadata, decoded as MessagePack; `None` if there is none.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(self.function.raw_metadata())
     }
 
-    /// The schema of the arguments, read as MessagePack of some type; `None` if there is none.
+    /// The schema of the arguments, decoded as MessagePack; `None` if there is none.
     pub fn request<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(self.function.raw_request())
     }
 
-    /// The schema of the result, read as MessagePack of some type; `None` if there is none.
+    /// The schema of the result, decoded as MessagePack; `None` if there is none.
     pub fn response<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(self.function.raw_response())
     }
 
-    /// Whether it has one provider only.
+    /// Whether only one worker may provide it.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.function.is_exclusive()
     }
 
-    /// Whether this worker provides it, or is just registering it.
+    /// Whether this worker provides it or is registering it.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.own
     }
 
-    /// Whether the board may be wrong about it: the worker was not connected, or the engine had just
-    /// restarted and the provider was not back yet.
+    /// Whether the entry may be out of date: the worker was not connected, or the engine had just restarted and the
+    /// provider had not returned.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 }
 
-/// A worker that provides or binds something, as the section `workers` shows it.
+/// A worker with functions or bindings, as the section `workers` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerInfo {
     pub(super) epoch: u64,
@@ -87,32 +87,32 @@ pub struct WorkerInfo {
 }
 
 impl WorkerInfo {
-    /// Unique within an engine's epoch. While an engine that was restarted settles, workers of two epochs
-    /// may be on the board: tell them apart by [`WorkerInfo::key`].
+    /// Its id, unique within an engine's epoch. While a restarted engine settles, the board may show workers of two
+    /// epochs: distinguish them by [`WorkerInfo::key`].
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Epoch and id: never of two workers.
+    /// Epoch and id, which no two workers share.
     #[must_use]
     pub fn key(&self) -> (u64, u64) {
         (self.epoch, self.id)
     }
 
-    /// Its name; several workers may bear the same.
+    /// Its name, not necessarily unique.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it says about itself, as it travels; empty if it says nothing.
+    /// Its metadata as bytes; empty if there is none.
     #[must_use]
     pub fn raw_metadata(&self) -> &[u8] {
         &self.metadata
     }
 
-    /// What it says about itself, read as MessagePack of some type; `None` if it says nothing.
+    /// Its metadata, decoded as MessagePack; `None` if there is none.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(&self.metadata)
     }
@@ -128,7 +128,7 @@ impl WorkerInfo {
         self.functions.contains(function)
     }
 
-    /// Whether it is this worker itself.
+    /// Whether it is this worker.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.own
@@ -141,7 +141,7 @@ impl WorkerInfo {
     }
 }
 
-/// A function tied to an event, as the section `bindings` shows it.
+/// A binding of a function to an event, as the section `bindings` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     pub(super) key: Arc<BindingName>,
@@ -150,7 +150,7 @@ pub struct Binding {
     pub(super) stale: bool,
 }
 
-/// What names a binding: event, function and id.
+/// The key of a binding: event, function and id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BindingName {
     pub(super) event: Box<str>,
@@ -158,7 +158,7 @@ pub(super) struct BindingName {
     pub(super) id: Box<str>,
 }
 
-/// For people: which event leads to which function.
+/// For messages: the event and the function.
 impl fmt::Display for BindingName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {}", self.event, self.function)
@@ -166,8 +166,8 @@ impl fmt::Display for BindingName {
 }
 
 impl Binding {
-    /// To tie a function to an event: [`Worker::bind`](super::Worker::bind). Both names are of the grammar
-    /// of functions' names.
+    /// Binds a function to an event, with [`Worker::bind`](super::Worker::bind). Both names follow the grammar of
+    /// function names.
     ///
     /// ```
     /// use callboard::worker::Binding;
@@ -192,26 +192,26 @@ impl Binding {
         }
     }
 
-    /// Tells it from other bindings of the function to the event.
+    /// Distinguishes it from other bindings of this function to this event.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Box<str>>) -> Self {
         Arc::make_mut(&mut self.key).id = id.into();
         self
     }
 
-    /// For the event's source, sent as MessagePack: a schedule, a route.
+    /// Configuration for the event's source, such as a schedule or a route, sent as MessagePack.
     pub fn with_config(self, value: &impl Serialize) -> Result<Self, FunctionError> {
         Ok(self.with_config_bytes(pack(value)?))
     }
 
-    /// For the event's source, as bytes of whatever format.
+    /// Configuration for the event's source, as bytes of any format.
     #[must_use]
     pub fn with_config_bytes(mut self, bytes: impl Into<Arc<[u8]>>) -> Self {
         self.config = bytes.into();
         self
     }
 
-    /// Cast to every provider of the function, not to one of them.
+    /// Cast the event to every provider of the function instead of one.
     #[must_use]
     pub fn deliver_to_all(mut self) -> Self {
         self.deliver_all = true;
@@ -230,24 +230,24 @@ impl Binding {
         &self.key.function
     }
 
-    /// Tells several bindings of one function to one event apart.
+    /// The id that distinguishes bindings of one function to one event.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.key.id
     }
 
-    /// For the event's source, as it travels; empty if there is none.
+    /// The configuration as bytes; empty if there is none.
     #[must_use]
     pub fn raw_config(&self) -> &[u8] {
         &self.config
     }
 
-    /// For the event's source, read as MessagePack of some type; `None` if there is none.
+    /// The configuration, decoded as MessagePack; `None` if there is none.
     pub fn config<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(&self.config)
     }
 
-    /// Cast to every provider, not to one of them.
+    /// Whether the event is cast to every provider instead of one.
     #[must_use]
     pub fn delivers_to_all(&self) -> bool {
         self.deliver_all
@@ -259,7 +259,7 @@ impl Binding {
         self.stale
     }
 
-    /// As it travels.
+    /// Its form on the wire.
     #[must_use]
     pub fn to_wire(&self) -> BindingEntry<'_> {
         BindingEntry {

@@ -1,5 +1,5 @@
-//! What can go wrong between a worker and its engine, one enum per question: why could nobody be
-//! reached, why did a connection end, why is the worker over, why did a request fail.
+//! What can go wrong between a worker and its engine: one enum each for a failed connect, a lost connection, the
+//! end of a worker, and a failed request.
 
 use std::fmt;
 use std::io;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::protocol::{DecodeError, Executed, Failure, FrameError, NameError};
 
-/// The engine said no, in its own words.
+/// A refusal by the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// A stable code; [`crate::protocol::Code::parse`] knows those of this version.
     pub code: Arc<str>,
-    /// For people.
+    /// A message for people.
     pub message: Arc<str>,
-    /// The same may succeed later without being changed.
+    /// Whether the same request may succeed later unchanged.
     pub retryable: bool,
-    /// Whether it may have had its effect.
+    /// Whether the request may have had an effect.
     pub executed: Executed,
 }
 
@@ -39,7 +39,7 @@ impl From<&Failure<'_>> for Refusal {
     }
 }
 
-/// An error of the operating system, to be cloned and compared. Two are equal if they are of one kind.
+/// An error of the operating system that can be cloned and compared. Two are equal if their kinds are.
 #[derive(Debug, Clone)]
 pub struct OsError(Arc<io::Error>);
 
@@ -69,52 +69,51 @@ impl fmt::Display for OsError {
     }
 }
 
-/// Why [`Builder::connect`](super::Builder::connect) gave up.
+/// Why [`Builder::connect`](super::Builder::connect) failed.
 #[derive(Debug, Clone)]
 pub enum ConnectError {
     /// The list of addresses is empty.
     NoAddress,
-    /// The worker's name or its namespace is against the grammar.
+    /// The name of the worker or the namespace is invalid.
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is wrong about it.
+        /// What is invalid about it.
         error: NameError,
     },
-    /// HELLO would have more than the 16 KiB that an engine reads from a stranger: too much metadata
-    /// or too many prefixes.
+    /// HELLO would exceed the 16 KiB that an engine reads: too much metadata or too many prefixes.
     HelloTooLarge {
-        /// Bytes of the frame's body.
+        /// Size of the frame's body.
         bytes: usize,
     },
-    /// Each address was tried, and each failed.
+    /// Every address was tried and failed.
     Failed(Vec<Attempt>),
-    /// The time was over before the board was there. What was tried until then is listed.
+    /// The timeout passed before the board was synced. Lists the attempts until then.
     Timeout(Vec<Attempt>),
-    /// The engine ended the session for good while the board was still on its way.
+    /// The engine ended the session for good before the board was synced.
     Ended(End),
-    /// The operating system gives no thread or no randomness.
+    /// The operating system gave no thread or no random bytes.
     System(OsError),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let attempts = match self {
-            Self::NoAddress => return f.write_str("no address of an engine was given"),
+            Self::NoAddress => return f.write_str("no engine address was given"),
             Self::InvalidName { name, error } => {
                 return write!(f, "`{}`: {error}", name.escape_default());
             }
             Self::HelloTooLarge { bytes } => {
                 return write!(
                     f,
-                    "metadata and watch make a HELLO of {bytes} bytes, an engine reads 16384"
+                    "metadata and watch make a HELLO of {bytes} bytes; an engine reads at most 16384"
                 );
             }
             Self::Ended(end) => return end.fmt(f),
             Self::System(error) => return error.fmt(f),
             Self::Failed(attempts) => attempts,
             Self::Timeout(attempts) => {
-                f.write_str("the time is over")?;
+                f.write_str("timed out")?;
                 if !attempts.is_empty() {
                     f.write_str("; ")?;
                 }
@@ -133,12 +132,12 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// What came of trying one address.
+/// A failed attempt to connect to an address.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// The address.
     pub address: Address,
-    /// Why it was nothing.
+    /// Why it failed.
     pub loss: Loss,
 }
 
@@ -148,45 +147,45 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Why there is no connection: it could not be made, or it ended.
+/// Why there is no connection: it could not be made, or it was lost.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Loss {
-    /// The host's name means nothing.
+    /// The host name cannot be resolved.
     Resolve(OsError),
-    /// Nobody listens there: the connection was refused, or the socket's file does not exist.
+    /// No process listens there: the connection was refused, or the socket's file does not exist.
     NobodyListens,
     /// The host did not answer in time.
     Unreachable(OsError),
-    /// Somebody accepted the connection and did not say WELCOME in time.
+    /// The connection was accepted, but WELCOME did not arrive in time.
     NoWelcome,
-    /// Whoever listens there does not speak this protocol: these are no frames.
+    /// The listener does not speak this protocol: it sent no valid frames.
     NotAnEngine(FrameError),
-    /// Whoever listens there does not speak this protocol: it closed before WELCOME, without a reason.
+    /// The listener does not speak this protocol: it closed before WELCOME without a reason.
     ClosedBeforeWelcome,
-    /// The engine sent a message that cannot be read, or that makes no sense at this point.
+    /// The engine sent a message that cannot be decoded.
     Garbled(DecodeError),
-    /// The engine sent a message of this kind that makes no sense at this point.
+    /// The engine sent a message of this kind, which is not allowed at this point.
     Unexpected(&'static str),
     /// The engine said GOODBYE.
     Goodbye {
-        /// What it said.
+        /// The code and message.
         refusal: Refusal,
-        /// When it wants to see us again.
+        /// When the worker should come back.
         retry_after: Option<Duration>,
-        /// It was the answer to HELLO.
+        /// It answered HELLO.
         before_welcome: bool,
     },
-    /// The connection was closed without a word: the engine died.
+    /// The connection was closed without GOODBYE: the engine died.
     Closed,
     /// Reading or writing failed.
     Broken(OsError),
-    /// The file that has the token cannot be read.
+    /// The token file cannot be read.
     Token(OsError),
-    /// Nothing was heard from the engine for this long.
+    /// The engine was silent for this long.
     Silent(Duration),
     /// What the engine sent contradicts what it sent before.
     Inconsistent(ViewError),
-    /// An engine that comes earlier in the list of addresses is back: the worker moves there.
+    /// A preferred engine is back: the worker moves there.
     Moved,
 }
 
@@ -197,7 +196,7 @@ impl From<ViewError> for Loss {
 }
 
 impl Loss {
-    /// The engine's code, if the engine spoke.
+    /// The engine's code, if it sent one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -210,47 +209,45 @@ impl Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve(error) => write!(f, "this host is not known: {error}"),
-            Self::NobodyListens => f.write_str("nobody listens there; is the engine running?"),
-            Self::Unreachable(error) => write!(f, "no way there: {error}"),
-            Self::NoWelcome => {
-                f.write_str("somebody listens there, but did not answer HELLO in time")
+            Self::Resolve(error) => write!(f, "cannot resolve the host: {error}"),
+            Self::NobodyListens => f.write_str("nothing listens there; is the engine running?"),
+            Self::Unreachable(error) => write!(f, "unreachable: {error}"),
+            Self::NoWelcome => f.write_str("connected, but HELLO was not answered in time"),
+            Self::NotAnEngine(error) => write!(f, "this is not a Callboard engine: {error}"),
+            Self::ClosedBeforeWelcome => {
+                f.write_str("the connection was closed before WELCOME; is this a Callboard engine?")
             }
-            Self::NotAnEngine(error) => write!(f, "no Callboard engine listens there: {error}"),
-            Self::ClosedBeforeWelcome => f.write_str(
-                "whoever listens there closed without WELCOME; is it a Callboard engine?",
-            ),
-            Self::Garbled(error) => write!(f, "the engine sent what cannot be read: {error}"),
-            Self::Unexpected(kind) => write!(f, "the engine sent {kind}, which has no place here"),
+            Self::Garbled(error) => write!(f, "the engine sent an invalid message: {error}"),
+            Self::Unexpected(kind) => write!(f, "the engine sent an unexpected {kind}"),
             Self::Goodbye {
                 refusal,
                 before_welcome: true,
                 ..
             } => write!(f, "the engine refused: {refusal}"),
-            Self::Goodbye { refusal, .. } => write!(f, "the engine said goodbye: {refusal}"),
-            Self::Closed => f.write_str("the engine closed the connection without a word"),
+            Self::Goodbye { refusal, .. } => write!(f, "the engine said GOODBYE: {refusal}"),
+            Self::Closed => f.write_str("the engine closed the connection without GOODBYE"),
             Self::Broken(error) => write!(f, "the connection broke: {error}"),
-            Self::Token(error) => write!(f, "the token cannot be read: {error}"),
-            Self::Silent(time) => write!(f, "nothing was heard for {} ms", time.as_millis()),
+            Self::Token(error) => write!(f, "cannot read the token: {error}"),
+            Self::Silent(time) => write!(f, "the engine was silent for {} ms", time.as_millis()),
             Self::Inconsistent(error) => error.fmt(f),
-            Self::Moved => f.write_str("moving to an engine that comes first"),
+            Self::Moved => f.write_str("moving to a preferred engine"),
         }
     }
 }
 
-/// Why a worker is over. It does not come back from this by itself.
+/// Why a worker has ended. It does not recover by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
     /// [`Worker::close`](super::Worker::close), [`Worker::abort`](super::Worker::abort) or a drop.
     Closed,
-    /// Another connection presented this worker's session key: a clone of this process, most likely.
-    /// Two that take the session from each other would go on for ever, so the older one stays away.
+    /// Another connection presented this worker's session key, most likely a clone of this process. Two workers
+    /// would take the session from each other for ever, so the older one stays away.
     TakenOver,
-    /// Somebody who may do so sent this worker away, in these words. Started again, it may come back.
+    /// An authorised caller kicked this worker; the reason. It may come back if it is started again.
     Kicked(Refusal),
-    /// Every address refused this worker for a reason that does not change by waiting.
+    /// Every address refused this worker for a reason that does not change with time.
     Refused(Refusal),
-    /// [`Builder::connect`](super::Builder::connect) tried each address once, and gave up.
+    /// [`Builder::connect`](super::Builder::connect) tried each address once and gave up.
     Unconnected,
 }
 
@@ -259,11 +256,10 @@ impl fmt::Display for End {
         match self {
             Self::Closed => f.write_str("the worker is closed"),
             Self::TakenOver => f.write_str(
-                "another worker took this session over (session_taken_over): is the same process \
-                 running twice?",
+                "another worker took over this session (session_taken_over); is the same process running twice?",
             ),
-            Self::Kicked(refusal) => write!(f, "the worker was sent away: {refusal}"),
-            Self::Refused(refusal) => write!(f, "the engine refused for good: {refusal}"),
+            Self::Kicked(refusal) => write!(f, "the worker was kicked: {refusal}"),
+            Self::Refused(refusal) => write!(f, "the engine refused this worker permanently: {refusal}"),
             Self::Unconnected => f.write_str("no engine could be reached"),
         }
     }
@@ -274,22 +270,20 @@ impl std::error::Error for End {}
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RequestError {
-    /// A name is against the grammar. Nothing was sent.
+    /// A name is invalid. Nothing was sent.
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is wrong about it.
+        /// What is invalid about it.
         error: NameError,
     },
-    /// The engine refused, or the library did in its place because a limit that WELCOME told would be
-    /// exceeded; the codes are the same.
+    /// The engine refused, or the library did because a limit of WELCOME would be exceeded; the codes are the same.
     Refused(Refusal),
-    /// No answer in time. What was to be registered stays wanted: the library goes on trying.
-    /// Unregister it to give it up.
+    /// No answer in time. The registration stays wanted and the library keeps trying; unregister to withdraw it.
     Timeout(Duration),
-    /// The connection ended while the request was under way, and it is not one that may be repeated.
+    /// The connection was lost during the request, and the request may not be repeated.
     ConnectionLost,
-    /// The worker is over.
+    /// The worker has ended.
     Ended(End),
 }
 
@@ -322,7 +316,7 @@ impl RequestError {
         }
     }
 
-    /// Whether it may have had its effect.
+    /// Whether the request may have had an effect.
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self {
@@ -341,7 +335,9 @@ impl fmt::Display for RequestError {
             }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Timeout(time) => write!(f, "no answer within {} ms", time.as_millis()),
-            Self::ConnectionLost => f.write_str("connection_lost: the connection ended meanwhile"),
+            Self::ConnectionLost => {
+                f.write_str("connection_lost: the connection was lost during the request")
+            }
             Self::Ended(end) => end.fmt(f),
         }
     }
@@ -349,12 +345,12 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// Why [`Board::wait_for`](super::Board::wait_for) and its like gave up.
+/// Why [`Board::wait_for`](super::Board::wait_for) and similar waits failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WaitError {
-    /// It did not come about in time.
+    /// It did not happen in time.
     Timeout(Duration),
-    /// The worker is over: it will not come about any more.
+    /// The worker has ended: it will not happen.
     Ended(End),
 }
 
@@ -362,7 +358,7 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout(time) => {
-                write!(f, "it did not come about within {} ms", time.as_millis())
+                write!(f, "timed out after {} ms", time.as_millis())
             }
             Self::Ended(end) => end.fmt(f),
         }
@@ -371,32 +367,32 @@ impl fmt::Display for WaitError {
 
 impl std::error::Error for WaitError {}
 
-/// The engine's stream of changes contradicts itself. The library reports it, reconnects, and asks for
-/// a whole board.
+/// The engine's stream of changes contradicts itself. The library reports it, reconnects, and requests a full
+/// snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewError {
-    /// A change begins after the revision that the view stands at: something is missing between.
+    /// A change begins after the view's revision: a change is missing.
     Gap {
-        /// Where the view stands.
+        /// Revision of the view.
         mine: u64,
-        /// Where the change begins.
+        /// Revision at which the change begins.
         from: u64,
-        /// Where it ends.
+        /// Revision at which it ends.
         to: u64,
     },
-    /// A step's parts do not belong together: another step began before its last part came.
+    /// Another step began before the last part of this one arrived.
     Torn {
-        /// Where the unfinished step ends.
+        /// Revision of the unfinished step.
         unfinished: u64,
     },
-    /// Something is added that is there, or removed or updated that is not.
+    /// A change adds an existing entry, or removes or updates a missing one.
     Mismatch {
-        /// Its name.
+        /// Name of the entry.
         name: String,
-        /// The revision that says so.
+        /// Revision of the change.
         revision: u64,
     },
-    /// A snapshot, or the end of one, that nothing announced.
+    /// A snapshot, or the end of one, arrived unannounced.
     Unannounced,
 }
 
@@ -405,19 +401,18 @@ impl fmt::Display for ViewError {
         match self {
             Self::Gap { mine, from, to } => write!(
                 f,
-                "the board stands at revision {mine}, the next change goes from {from} to {to}: \
-                 something is missing between"
+                "the board is at revision {mine}, the next change goes from {from} to {to}: a change is missing"
             ),
             Self::Torn { unfinished } => write!(
                 f,
-                "the step to revision {unfinished} was not finished before another began"
+                "another step began before the step to revision {unfinished} was complete"
             ),
             Self::Mismatch { name, revision } => write!(
                 f,
-                "revision {revision} changes `{}` in a way that does not fit this board",
+                "revision {revision} changes `{}` in a way that does not fit the board",
                 name.escape_default()
             ),
-            Self::Unannounced => f.write_str("a snapshot came that nothing announced"),
+            Self::Unannounced => f.write_str("a snapshot arrived unannounced"),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! How a function says that it failed: the value that a handler returns as its error, and that a caller
-//! gets back. It does not know how it travels.
+//! A failure of a function: the error that a handler returns and that a caller receives. Does not know the wire.
 
 use std::fmt;
 
@@ -10,7 +9,7 @@ use super::FunctionError;
 use super::function::{pack, unpack_optional};
 use crate::protocol::Executed;
 
-/// A function's own failure. Any error becomes one with `?`, of the code `failed`.
+/// A failure of a function. `?` converts any error into one, with the code `failed`.
 ///
 /// ```
 /// use callboard::worker::Fault;
@@ -34,8 +33,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A failure of this code, by convention `snake_case`, with a message for people. Not retryable, and
-    /// perhaps executed, unless said.
+    /// A failure with a code, by convention `snake_case`, and a message for people. By default not retryable, and
+    /// perhaps executed.
     #[must_use]
     pub fn new(code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Self {
         Self {
@@ -54,19 +53,19 @@ impl Fault {
         self
     }
 
-    /// The call certainly had no effect.
+    /// The call had no effect.
     #[must_use]
     pub fn not_executed(mut self) -> Self {
         self.executed = Executed::No;
         self
     }
 
-    /// More about it for programs, sent as MessagePack.
+    /// Details for programs, sent as MessagePack.
     pub fn with_details(self, value: &impl Serialize) -> Result<Self, FunctionError> {
         Ok(self.with_details_bytes(pack(value)?))
     }
 
-    /// More about it as bytes of whatever format.
+    /// Details as bytes of any format.
     #[must_use]
     pub fn with_details_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
         self.details = bytes.into();
@@ -97,19 +96,19 @@ impl Fault {
         self.executed
     }
 
-    /// More about it, as it travels; empty if there is nothing.
+    /// The details as bytes; empty if there are none.
     #[must_use]
     pub fn raw_details(&self) -> &[u8] {
         &self.details
     }
 
-    /// More about it, read as MessagePack of some type; `None` if there is nothing.
+    /// The details, decoded as MessagePack; `None` if there are none.
     pub fn details<T: DeserializeOwned>(&self) -> Result<Option<T>, FunctionError> {
         unpack_optional(&self.details)
     }
 }
 
-// It is no `Error` itself: else any error could not become one.
+// Not an `Error` itself: otherwise the conversion from any error would be ambiguous.
 impl<E: std::error::Error> From<E> for Fault {
     fn from(error: E) -> Self {
         Self::new("failed", error.to_string())

@@ -1,5 +1,5 @@
-//! A function as its provider describes it: the value that one registers and that the board shows.
-//! It does not know who provides it, and it is never changed once it is on a board.
+//! The definition of a function: registered by its provider and shown on the board. Does not know its providers,
+//! and never changes once it is on a board.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ pub struct Function {
     exclusive: bool,
 }
 
-/// Why a value cannot be metadata or a schema, or cannot be read back as what one wants.
+/// Why a value cannot be metadata or a schema, or cannot be decoded as the expected type.
 #[derive(Debug)]
 pub enum FunctionError {
-    /// The value cannot be written as MessagePack.
+    /// The value cannot be encoded as MessagePack.
     Encode(rmp_serde::encode::Error),
     /// The bytes are not MessagePack of the wanted type.
     Decode(rmp_serde::decode::Error),
@@ -43,8 +43,10 @@ pub enum FunctionError {
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Encode(error) => write!(f, "this cannot be written as MessagePack: {error}"),
-            Self::Decode(error) => write!(f, "this is not MessagePack of that type: {error}"),
+            Self::Encode(error) => write!(f, "this cannot be encoded as MessagePack: {error}"),
+            Self::Decode(error) => {
+                write!(f, "this is not MessagePack of the expected type: {error}")
+            }
         }
     }
 }
@@ -58,17 +60,17 @@ impl std::error::Error for FunctionError {
     }
 }
 
-/// As opaque bytes travel by convention: MessagePack, structs as maps.
+/// Encodes a value as opaque bytes: MessagePack, structs as maps.
 pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>, FunctionError> {
     rmp_serde::to_vec_named(value).map_err(FunctionError::Encode)
 }
 
-/// Reads opaque bytes as MessagePack.
+/// Decodes opaque bytes as MessagePack.
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FunctionError> {
     rmp_serde::from_slice(bytes).map_err(FunctionError::Decode)
 }
 
-/// The same; `None` for no bytes at all.
+/// The same, with `None` for empty bytes.
 pub(super) fn unpack_optional<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<Option<T>, FunctionError> {
@@ -79,8 +81,8 @@ pub(super) fn unpack_optional<T: DeserializeOwned>(
 }
 
 impl Function {
-    /// A function of this name, 1 to 255 bytes of visible ASCII, by convention `service::function`.
-    /// The name is checked when the function is registered.
+    /// A function with this name: 1 to 255 bytes of visible ASCII, by convention `service::function`. The name is
+    /// checked when the function is registered.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
@@ -100,8 +102,8 @@ impl Function {
         self
     }
 
-    /// Anything else, sent as MessagePack. Description, schemas and metadata together may have 32 KiB
-    /// (the engine's `--max-entry`); what is longer is refused when it is registered.
+    /// Further metadata, sent as MessagePack. Description, schemas and metadata together may have 32 KiB (the
+    /// engine's `--max-entry`); the engine refuses a longer registration.
     pub fn metadata(self, value: &impl Serialize) -> Result<Self, FunctionError> {
         Ok(self.metadata_bytes(pack(value)?))
     }
@@ -116,29 +118,29 @@ impl Function {
         Ok(self.response_bytes(pack(schema)?))
     }
 
-    /// Metadata as bytes of whatever format; [`metadata`](Self::metadata) is the convention.
+    /// Metadata as bytes of any format; [`metadata`](Self::metadata) is the convention.
     #[must_use]
     pub fn metadata_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
         self.metadata = bytes.into();
         self
     }
 
-    /// The schema of the arguments as bytes of whatever format.
+    /// The schema of the arguments as bytes of any format.
     #[must_use]
     pub fn request_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
         self.request = bytes.into();
         self
     }
 
-    /// The schema of the result as bytes of whatever format.
+    /// The schema of the result as bytes of any format.
     #[must_use]
     pub fn response_bytes(mut self, bytes: impl Into<Box<[u8]>>) -> Self {
         self.response = bytes.into();
         self
     }
 
-    /// Be the only provider: while somebody provides the function, or if somebody else does already,
-    /// the later one is refused, with the owner named.
+    /// Require a single provider: the registration is refused while another worker provides the function, and other
+    /// workers are refused after that; the refusal names the owner.
     #[must_use]
     pub fn exclusive(mut self) -> Self {
         self.exclusive = true;
@@ -156,42 +158,42 @@ impl Function {
         &self.name
     }
 
-    /// What it does, for people; empty if nobody said.
+    /// What it does, for people; empty if it is not described.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.description
     }
 
-    /// The schema of the arguments as it travels; empty if there is none.
+    /// The schema of the arguments as bytes; empty if there is none.
     #[must_use]
     pub fn raw_request(&self) -> &[u8] {
         &self.request
     }
 
-    /// The schema of the result as it travels; empty if there is none.
+    /// The schema of the result as bytes; empty if there is none.
     #[must_use]
     pub fn raw_response(&self) -> &[u8] {
         &self.response
     }
 
-    /// The metadata as they travel; empty if there are none.
+    /// The metadata as bytes; empty if there is none.
     #[must_use]
     pub fn raw_metadata(&self) -> &[u8] {
         &self.metadata
     }
 
-    /// Whether it has one provider only.
+    /// Whether only one worker may provide it.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         self.exclusive
     }
 
-    /// What the engine's `--max-entry` bounds: bytes of description, schemas and metadata.
+    /// Size that the engine's `--max-entry` bounds: description, schemas and metadata.
     pub(super) fn entry_size(&self) -> usize {
         self.description.len() + self.request.len() + self.response.len() + self.metadata.len()
     }
 
-    /// As it travels.
+    /// Its form on the wire.
     pub(super) fn definition(&self) -> Definition<'_> {
         Definition {
             name: Text(&self.name),
@@ -203,7 +205,7 @@ impl Function {
         }
     }
 
-    /// As it came.
+    /// From its form on the wire.
     pub(super) fn from_definition(definition: &Definition<'_>) -> Self {
         Self {
             name: definition.name.0.into(),

@@ -1,8 +1,8 @@
-//! The part of a HELLO that stays the same for a worker's lifetime. A value only.
+//! The part of HELLO that stays the same for a worker's lifetime. A value only.
 
 use super::watch::Watch;
 
-/// Who a worker is, for its HELLO.
+/// A worker's identity, sent in HELLO.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Its name.
@@ -11,8 +11,8 @@ pub struct Identity {
     pub namespace: String,
     /// What it watches.
     pub watch: Watch,
-    /// What it says about itself, opaque.
+    /// Its metadata, opaque.
     pub metadata: Vec<u8>,
-    /// Calls that it takes at once; `None` leaves that to the engine (1,000).
+    /// Calls that it accepts at once; `None` for the engine's default (1,000).
     pub capacity: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! A call or a cast that came in, and its cancellation. Runs nothing.
+//! An incoming call or cast, and its cancellation. Runs nothing.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::deadline::deadline_after;
 use super::lock::{lock, wait_until};
 
-/// A call or a cast that came in, without its arguments.
+/// An incoming call or cast, without its arguments.
 #[derive(Debug)]
 pub struct Invocation {
     /// The function that was called.
@@ -17,22 +17,22 @@ pub struct Invocation {
     pub caller_name: Box<str>,
     /// Until when the caller waits; `None` for a cast.
     pub deadline: Option<Instant>,
-    /// What the caller sent along, as it travels.
+    /// The caller's headers as bytes.
     pub headers: Box<[u8]>,
-    /// The event that caused it, if one did.
+    /// The event that caused it, if any.
     pub event: Option<Box<str>>,
     pub(super) cancelled: Arc<Cancellation>,
 }
 
 impl Invocation {
-    /// See [`Context::is_cancelled`].
+    /// See [`Context::is_cancelled`](super::Context::is_cancelled).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 }
 
-/// Whether an invocation was cancelled; a handler can wait for it.
+/// Whether an invocation was cancelled; handlers can wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Cancellation {
     cancelled: Mutex<bool>,
@@ -49,7 +49,7 @@ impl Cancellation {
         *lock(&self.cancelled)
     }
 
-    /// Waits for the cancellation for at most `timeout`; returns whether it came.
+    /// Waits for the cancellation until the timeout; returns whether it came.
     pub(super) fn wait(&self, timeout: Duration) -> bool {
         let deadline = deadline_after(timeout);
         let mut cancelled = lock(&self.cancelled);

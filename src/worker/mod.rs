@@ -1,5 +1,5 @@
-//! The worker library: one connection to an engine over which a worker publishes its functions and sees
-//! the live board of everyone's. Blocking, with threads from std; no async runtime.
+//! The worker library: one connection to an engine, over which a worker publishes its functions and sees the live
+//! board of all workers. Blocking, with threads of the standard library; no async runtime.
 //!
 //! ```
 //! use std::time::Duration;
@@ -41,8 +41,7 @@
 //! # }
 //! ```
 //!
-//! Functions are called by name, over the same connection. Two workers that know nothing of each other's
-//! addresses:
+//! Functions are called by name, over the same connection. Two workers that do not know each other's addresses:
 //!
 //! ```
 //! use std::time::Duration;
@@ -69,7 +68,7 @@
 //! let left: u32 = shop.call("stock::reserve", &4)?;
 //! assert_eq!(left, 6);
 //!
-//! // Waits where nobody provides it, and is made again should somebody die over it.
+//! // Waits while no worker provides it, and is retried if its provider dies.
 //! let patient = CallOptions::new().timeout(Duration::from_secs(60)).wait().idempotent();
 //! match shop.call_with::<u32>("stock::reserve", &11, &patient) {
 //!     Err(CallError::Function(fault)) => assert_eq!(fault.code(), "sold_out"),
@@ -79,26 +78,25 @@
 //! # }
 //! ```
 //!
-//! What it takes care of by itself:
+//! What it does by itself:
 //!
-//! - **Reconnecting**: at once after a loss (within 50 ms, jittered), then ever more slowly (5 s at the
-//!   most), over a list of addresses in order of preference; connected to a later one, it looks for the
-//!   earlier ones and moves back. The session's key lets the engine hand over what the connection before
-//!   had: nobody else's board flaps.
+//! - **Reconnecting**: at once after a loss (within 50 ms, jittered), then with growing backoff (at most 5 s), over
+//!   a list of addresses in order of preference. Connected to a later one, it checks for the earlier ones and moves
+//!   back. The session key lets the engine hand over the previous connection's functions, so that no board flaps.
 //! - **Registering again** what the engine accepted before, until it is unregistered.
-//! - **The board**: after a reconnect only what changed meanwhile is fetched, and removals are found out.
-//!   While there is no connection the board stays readable, and says that it is stale. After an engine's
-//!   restart, what is not back yet is kept for the moment that the engine names, marked stale.
-//! - **Calls over a loss**: those that were not sent yet or are idempotent are made again over the next
-//!   connection, within their time; the others end with `connection_lost`. None hangs.
-//! - **Leaving**: a worker that is closed or dropped leaves the board and finishes what it has in flight.
-//! - **Checking** that no change is missing between two others.
+//! - **The board**: after a reconnect, only the changes in between are fetched, removals included. Without a
+//!   connection the board stays readable and is marked stale. After a restart of the engine, missing entries are
+//!   kept for the time that the engine names, marked stale.
+//! - **Calls across a lost connection**: unsent and idempotent ones are repeated over the next connection, within
+//!   their timeout; the others fail with `connection_lost`. None hangs.
+//! - **Leaving**: a worker that is closed or dropped leaves the board and finishes its calls in flight.
+//! - **Checking** that no change is missing.
 //!
-//! What ends it for good: [`Worker::close`], a refusal that waiting does not change, and another process
-//! that took its session over ([`End`]).
+//! A worker ends for good by [`Worker::close`], by a refusal that does not change with time, or when another
+//! process takes over its session ([`End`]).
 //!
-//! Inside, a state machine without sockets, clock or threads ([`link`], with its [`view`]) does all the
-//! thinking; a thin runtime of threads reads and writes for it.
+//! Inside, a state machine without sockets, clock or threads ([`link`], with its [`view`]) makes all decisions; a
+//! thin runtime of threads does its I/O.
 
 mod answer;
 mod backoff;

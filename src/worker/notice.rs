@@ -1,5 +1,4 @@
-//! What a stream of changes tells: steps of the board, and what becomes of the connection. Values
-//! only; where they come from is the view's and the link's business.
+//! Notices about the board and the connection: values only. The view and the link produce them.
 
 use std::sync::Arc;
 
@@ -7,54 +6,52 @@ use super::entry::{Binding, Entry, WorkerInfo};
 use super::error::{End, Loss, Refusal};
 use super::status::ConnectionInfo;
 
-/// One piece of news.
+/// A notice about the board or the connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// The board changed.
     Step(Step),
-    /// The engine said WELCOME. The board is brought up to date next; [`Notice::Synced`] ends that.
+    /// WELCOME arrived. The board is synced next; [`Notice::Synced`] ends that.
     Connected(ConnectionInfo),
-    /// The board is right as of this revision, and follows from here on.
+    /// The board is right as of this revision, and follows from now on.
     Synced {
         /// The board's revision.
         revision: u64,
     },
-    /// The connection ended. The board stays readable, and stale; the library connects again.
+    /// The connection was lost. The board stays readable but stale; the library reconnects.
     Disconnected(Loss),
-    /// After a reconnect, or after a change of this worker's rights, the engine refused a function or a
-    /// binding that it had accepted before, for instance because another worker holds it exclusively now.
-    /// If the refusal is retryable, the library retries by itself. When the rights change again, it does
-    /// too.
+    /// After a reconnect, or after a change of this worker's rights, the engine refused a function or binding that
+    /// it had accepted before, for example because another worker now holds it exclusively. The library retries if
+    /// the refusal is retryable, and again when the rights change.
     NotRestored {
-        /// The function's name; of a binding, `event -> function`.
+        /// The function's name; for a binding, `event -> function`.
         name: Arc<str>,
-        /// What the engine said.
+        /// The engine's refusal.
         refusal: Refusal,
     },
-    /// What [`Notice::NotRestored`] told of is on the board again.
+    /// The entry of an earlier [`Notice::NotRestored`] is on the board again.
     Restored {
-        /// As it was told there.
+        /// The name in that notice.
         name: Arc<str>,
     },
-    /// This stream was not read in time, and what it held was dropped: read the board again. All that
-    /// changes from here on is told again.
+    /// This stream was read too slowly, and its buffer was dropped: read the board again. Later changes follow as
+    /// usual.
     Missed,
-    /// The worker is over: nothing comes after this.
+    /// The worker has ended: no notice follows.
     Ended(End),
 }
 
-/// Changes that happened together: one revision, or several folded into one by the engine. It is
-/// never a part of a revision.
+/// Changes that took effect together: one revision, or several folded into one by the engine; never part of a
+/// revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The revision that the board stood at before.
+    /// The board's revision before.
     pub from: u64,
-    /// The revision that it stands at now. Smaller than `from` after the engine restarted; the same if
-    /// [`Cause::Settled`].
+    /// The board's revision now. Smaller than `from` after a restart of the engine; equal for [`Cause::Settled`].
     pub to: u64,
     /// Why the board changed.
     pub cause: Cause,
-    /// What is different now. Never empty.
+    /// The differences; never empty.
     pub changes: Vec<Change>,
 }
 
@@ -63,56 +60,56 @@ pub struct Step {
 pub enum Cause {
     /// The engine pushed a change.
     Pushed,
-    /// The engine replaced the board; the changes are the difference between the old and the new one.
-    /// On the first connection, when all is new, the reason is `joined`.
+    /// The engine replaced the board by a snapshot; the changes are the differences. On the first connection, when
+    /// everything is new, the reason is `joined`.
     Replaced {
-        /// Why: `joined`, `foreign_epoch`, `log_trimmed`, `other_watch`, or a word of a newer engine.
+        /// Why: `joined`, `foreign_epoch`, `log_trimmed`, `other_watch`, or a reason of a newer engine.
         reason: Arc<str>,
     },
-    /// The engine had restarted, and the time that it gives workers to come back is over: what did not
-    /// come back was removed.
+    /// The engine had restarted, and the time for workers to return has passed: entries that did not return were
+    /// removed.
     Settled,
 }
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// A function is on the board that was not.
+    /// A function was added to the board.
     Added(Entry),
-    /// A function is no longer on the board; here is how it looked last.
+    /// A function left the board; its last entry.
     Removed(Entry),
-    /// A function looks different.
+    /// The entry of a function changed.
     Updated {
-        /// How it looked.
+        /// The entry before.
         old: Entry,
-        /// How it looks.
+        /// The entry now.
         new: Entry,
     },
-    /// A worker provides or binds something that did not. Only with [`Watch::workers`](super::Watch::workers).
+    /// A worker has its first function or binding. Only with [`Watch::workers`](super::Watch::workers).
     WorkerJoined(WorkerInfo),
-    /// A worker provides and binds nothing any more; here is what it had.
+    /// A worker has no functions or bindings any more; its last entry.
     WorkerLeft(WorkerInfo),
-    /// A worker provides something else. Or the engine restarted and the worker came back to it: it has
-    /// another id then, and may well provide the same as before.
+    /// The entry of a worker changed. Or the engine restarted and the worker returned: it then has another id and
+    /// may provide the same as before.
     WorkerUpdated {
-        /// As it was.
+        /// The entry before.
         old: WorkerInfo,
-        /// As it is now.
+        /// The entry now.
         new: WorkerInfo,
-        /// Functions that it provides now and did not before, in order.
+        /// Functions it provides now and did not before, in order.
         added: Vec<Arc<str>>,
-        /// Functions that it no longer provides, in order.
+        /// Functions it no longer provides, in order.
         removed: Vec<Arc<str>>,
     },
-    /// A function was tied to an event. Only with [`Watch::bindings`](super::Watch::bindings).
+    /// A binding was added. Only with [`Watch::bindings`](super::Watch::bindings).
     BindingAdded(Binding),
-    /// It no longer is.
+    /// A binding was removed.
     BindingRemoved(Binding),
-    /// A binding looks different.
+    /// The entry of a binding changed.
     BindingUpdated {
-        /// How it looked.
+        /// The entry before.
         old: Binding,
-        /// How it looks.
+        /// The entry now.
         new: Binding,
     },
 }

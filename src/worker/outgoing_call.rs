@@ -1,25 +1,25 @@
-//! A call or an event as the application asks for it. Values only.
+//! A call or an event as requested by the application. Values only.
 
 use super::call_options::CallOptions;
 
-/// What shall be called, or emitted.
+/// A call to make, or an event to emit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingCall {
     /// Whether the name is a function's or an event's.
     pub kind: CallKind,
-    /// The function's name, or the event's.
+    /// Name of the function or event.
     pub name: Box<str>,
-    /// What to call it with, as it travels.
+    /// The payload as bytes.
     pub payload: Vec<u8>,
-    /// How.
+    /// The options.
     pub options: CallOptions,
 }
 
-/// What a name stands for.
+/// What a name refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// A function, to be called.
+    /// A function to call.
     Function,
-    /// An event, to be emitted.
+    /// An event to emit.
     Event,
 }

@@ -1,4 +1,4 @@
-//! A call that was made and not waited for yet.
+//! A call in flight that the application can wait for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::result_slot::ResultSlot;
 use super::ticket::Ticket;
 use crate::protocol::Executed;
 
-/// A call under way. Its drop cancels it.
+/// A call in flight. Dropping it cancels the call.
 #[derive(Debug)]
 #[must_use = "a call that is dropped is cancelled"]
 pub struct PendingCall {
@@ -20,18 +20,18 @@ pub struct PendingCall {
 }
 
 impl PendingCall {
-    /// Waits for the call's end, for as long as its time allows.
+    /// Waits for the result, as long as the call's timeout allows.
     pub fn wait(self) -> Result<Vec<u8>, CallError> {
         self.end().map(|answer| answer.payload)
     }
 
-    /// Waits for an event's end.
+    /// Waits for the end of an event.
     pub(super) fn matched(self) -> Result<u64, CallError> {
         self.end().map(|answer| answer.matched)
     }
 
     fn end(&self) -> Result<Answer, CallError> {
-        // Once the link has ended the call, the end lies there.
+        // Once the link has ended the call, its end is in the slot.
         while let Some(until) = self.port.deadline(self.ticket) {
             if let Some(end) = self.slot.take(until) {
                 return end;

@@ -1,5 +1,5 @@
-//! The threads that run handlers: a bounded number, begun when they are needed, fed from one bounded
-//! queue. It knows neither the connection nor the protocol.
+//! The threads that run handlers: a bounded number, started on demand, with one bounded queue. Knows neither the
+//! connection nor the protocol.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,19 +14,19 @@ use super::lock::{lock, wait};
 use super::service::Handler;
 use super::serving::Reply;
 
-/// A handler, to be run once.
+/// One run of a handler.
 pub(super) struct Job {
     pub(super) handler: Handler,
     pub(super) context: Context,
     pub(super) payload: Vec<u8>,
-    /// What to answer to; `None` for a cast.
+    /// Identifies the call to answer; `None` for a cast.
     pub(super) reply: Option<Reply>,
 }
 
-/// What the present thread runs, if it is one of a pool's.
+/// The job that the current thread runs, if it belongs to a pool.
 #[derive(Clone, Copy)]
 struct RunningJob {
-    /// Where that pool lies in memory.
+    /// Address of that pool.
     pool: *const Pool,
     is_call: bool,
 }
@@ -35,22 +35,22 @@ thread_local! {
     static RUNNING_JOB: Cell<Option<RunningJob>> = const { Cell::new(None) };
 }
 
-/// What the present thread itself runs for a pool: 0 or 1 of each.
+/// Jobs that the current thread itself runs for a pool: 0 or 1 of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ThreadJobs {
     pub(super) calls: usize,
-    /// Casts included.
+    /// Including casts.
     pub(super) jobs: usize,
 }
 
-/// Takes what a handler made of a call, or of a cast.
+/// Receives the result of a handler.
 pub(super) type Deliver = Box<dyn Fn(Option<Reply>, Result<Vec<u8>, Fault>) + Send>;
 
 pub(super) struct Pool {
     queue: Mutex<Queue>,
     job_added: Condvar,
     threads: usize,
-    /// Jobs that wait at the most.
+    /// The most jobs that may wait.
     max_waiting: usize,
 }
 
@@ -63,7 +63,7 @@ struct Queue {
 }
 
 impl Pool {
-    /// At most so many threads, and so many jobs that wait for one.
+    /// A pool with a maximum of threads and of waiting jobs.
     pub(super) fn new(threads: usize, max_waiting: usize) -> Self {
         Self {
             queue: Mutex::default(),
@@ -77,8 +77,8 @@ impl Pool {
         lock(&self.queue)
     }
 
-    /// Has a job run, as soon as a thread is free. It comes back if there is no room, or no thread to be
-    /// had. A thread that begins is given what takes its results.
+    /// Queues a job for the next free thread, and starts a thread if it helps. Returns the job if the queue is full
+    /// or no thread could be started. `deliver` makes the receiver of results for a new thread.
     pub(super) fn push(
         self: &Arc<Self>,
         job: Job,
@@ -96,10 +96,10 @@ impl Pool {
             match spawned {
                 Ok(_) => queue.started += 1,
                 Err(error) if queue.started == 0 => {
-                    log::error!("no thread to serve calls: {error}");
+                    log::error!("cannot start a handler thread: {error}");
                     return Err(Box::new(job));
                 }
-                Err(error) => log::warn!("no further thread to serve calls: {error}"),
+                Err(error) => log::warn!("cannot start another handler thread: {error}"),
             }
         }
         queue.jobs.push_back(job);
@@ -108,24 +108,24 @@ impl Pool {
         Ok(())
     }
 
-    /// Nothing is run any more; what runs may end.
+    /// Runs no further jobs; running ones may finish.
     pub(super) fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
         let jobs = std::mem::take(&mut queue.jobs);
         drop(queue);
-        // What a handler holds may take its time to be dropped.
+        // Dropping what a handler holds may take a while.
         drop(jobs);
         self.job_added.notify_all();
     }
 
-    /// Whether nothing runs or waits, casts included, but for what is the present thread's own.
+    /// Whether no job runs or waits, casts included, other than the current thread's own.
     pub(super) fn is_idle_except(&self, thread_jobs: ThreadJobs) -> bool {
         let queue = self.queue();
         queue.running == thread_jobs.jobs && queue.jobs.is_empty()
     }
 
-    /// What the present thread runs for this pool. A handler that waited for all would wait for itself.
+    /// The jobs that the current thread runs for this pool. A handler must not wait for itself.
     pub(super) fn thread_jobs(&self) -> ThreadJobs {
         match RUNNING_JOB.get() {
             Some(running) if std::ptr::eq(running.pool, self) => ThreadJobs {
@@ -156,7 +156,7 @@ impl Pool {
                 is_call: reply.is_some(),
             }));
             let result = run_job(&job);
-            // The handler's own things first: who has the answer may rely on their being gone.
+            // Drop the handler's values first: the caller may rely on that once it has the result.
             drop(job);
             RUNNING_JOB.set(None);
             self.queue().running -= 1;
@@ -181,7 +181,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
     } else if let Some(text) = panic.downcast_ref::<String>() {
         text
     } else {
-        "it said nothing"
+        "no message"
     }
 }
 

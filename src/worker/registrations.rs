@@ -1,9 +1,8 @@
-//! What this worker wants to provide and to bind, and how that stands with the engine: the application's operations
-//! until they end, and after every reconnect the registration of all that was accepted before. It
-//! decides what to ask next; it neither reads nor writes.
+//! The functions and bindings that this worker wants, and their state at the engine: carries out the application's
+//! operations, and registers again after a reconnect. Decides the next request; performs no I/O.
 //!
-//! One request is open at a time. So it is always known what the engine has when the next one is made,
-//! and only the one that a lost connection left unanswered is in doubt.
+//! At most one request is open at a time. So the state at the engine is known when the next request is made, and
+//! only the request that a lost connection left unanswered is in doubt.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,18 +21,18 @@ use super::ticket::Ticket;
 use super::view::View;
 use crate::protocol::Code;
 
-/// The pause before what was refused after a reconnect is tried again; it doubles up to the last.
+/// The pause before a refused function is registered again after a reconnect. It doubles up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Bindings that are looked at together when they are made again; what fits of them goes into one request.
+/// Bindings considered together for one request; as many as fit are sent.
 const REBIND_MAX: usize = 1000;
 
-/// Something that the application ordered and that has not ended.
+/// An operation of the application that has not ended.
 #[derive(Debug)]
 struct Operation {
     kind: OperationKind,
-    /// Nobody waits for its end any more.
+    /// The application no longer waits for its end.
     abandoned: bool,
 }
 
@@ -51,45 +50,45 @@ struct Wanted {
     standing: Standing,
 }
 
-/// How far registering with the present connection's engine has come.
+/// How far registration on the current connection has come.
 #[derive(Debug, Default, PartialEq)]
 enum Stage {
-    /// There is no connection that was welcomed, or its engine is about to stop.
+    /// There is no welcomed connection, or its engine is about to stop.
     #[default]
     Down,
-    /// READY is still to be said.
+    /// READY has not been sent.
     Restoring,
-    /// It was said.
+    /// READY was sent.
     Ready,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Registrations {
-    /// What the engine accepted, and may have to accept again.
+    /// Functions that the engine accepted, to be registered again after a reconnect.
     wanted: BTreeMap<Arc<str>, Wanted>,
-    /// What it accepted of bindings.
+    /// Bindings that the engine accepted.
     bindings_accepted: BTreeMap<Arc<BindingName>, Binding>,
-    /// Of these, what it refused when they were made again.
+    /// Those of them that it refused after a reconnect.
     refused_bindings: BTreeSet<Arc<BindingName>>,
     operations: BTreeMap<Ticket, Operation>,
     ended: HashMap<Ticket, Result<Registered, RequestError>>,
     last_ticket: u64,
     stage: Stage,
-    /// Batches to be registered again, before any operation.
+    /// Batches to register again, before any operation.
     to_restore: VecDeque<Vec<Arc<str>>>,
-    /// Bindings to be made again, after the functions and before any operation.
+    /// Bindings to register again, after the functions and before any operation.
     to_rebind: VecDeque<Vec<Arc<BindingName>>>,
     /// A request is open.
     request_open: bool,
-    /// The operation that was sent last and is unanswered. Over a reconnect: it may have had its effect.
+    /// The operation sent last, if it is unanswered. After a reconnect it may have taken effect.
     in_doubt: Option<Ticket>,
-    /// Rights changed while it was: its names may have left the board without it.
+    /// Rights changed during that operation: its names may have left the board without it.
     rights_changed_meanwhile: bool,
     retry_at: Option<Instant>,
     retry_backoff: Option<Backoff>,
 }
 
-/// What registering works with.
+/// What registrations act on.
 pub(super) struct Effects<'a> {
     pub(super) requests: &'a mut Requests,
     pub(super) view: &'a mut View,
@@ -98,12 +97,12 @@ pub(super) struct Effects<'a> {
 
 impl Effects<'_> {
     fn not_restored(&mut self, name: Arc<str>, refusal: Refusal) {
-        log::warn!("{name} is not on the board any more: {refusal}");
+        log::warn!("{name} could not be registered again: {refusal}");
         self.notices.push(Notice::NotRestored { name, refusal });
     }
 
     fn restored(&mut self, name: Arc<str>) {
-        log::info!("{name} is on the board again");
+        log::info!("{name} is registered again");
         self.notices.push(Notice::Restored { name });
     }
 }
@@ -113,7 +112,7 @@ impl Wanted {
         matches!(self.standing, Standing::Refused(_))
     }
 
-    /// The engine accepted it before, and refuses it now.
+    /// The engine refuses a function that it accepted before.
     fn refuse(&mut self, refusal: Refusal, effects: &mut Effects<'_>) {
         let name = self.function.shared_name().clone();
         effects.view.set_own(&name, false);
@@ -131,7 +130,7 @@ impl Registrations {
         functions: Vec<Function>,
         mut effects: Effects<'_>,
     ) -> Ticket {
-        // Of several definitions of one name the last one holds.
+        // The last of several definitions of a name counts.
         let by_name: BTreeMap<Arc<str>, Arc<Function>> = functions
             .into_iter()
             .map(|function| (function.shared_name().clone(), Arc::new(function)))
@@ -167,7 +166,7 @@ impl Registrations {
         ticket
     }
 
-    /// Nobody waits for this operation's end any more. It is carried out nevertheless.
+    /// The application no longer waits for this operation. It is carried out nevertheless.
     pub(super) fn abandon(&mut self, ticket: Ticket) {
         self.ended.remove(&ticket);
         if let Some(operation) = self.operations.get_mut(&ticket) {
@@ -175,21 +174,21 @@ impl Registrations {
         }
     }
 
-    /// How an operation ended, if it has; told once.
+    /// The end of an operation, once it has ended; returned once.
     pub(super) fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
         self.ended.remove(&ticket)
     }
 
-    /// WELCOME came: registers again what was accepted before, in one batch: one revision step for all
-    /// who watch.
+    /// WELCOME arrived: registers again everything accepted before, in one batch, so that watchers see one
+    /// revision.
     pub(super) fn restore(&mut self, mut effects: Effects<'_>) {
         self.stage = Stage::Restoring;
         self.retry_backoff = None;
         self.begin_again(&mut effects);
     }
 
-    /// What the engine took off the board for want of a right, and what it refused, may be had again now; what it
-    /// has may not any more. All is registered again: of what is there already, that changes nothing.
+    /// The rights changed: what the engine removed or refused may be allowed now, and what it accepted may be
+    /// refused. Registers everything again; for entries that are still there this changes nothing.
     pub(super) fn rights_changed(&mut self, mut effects: Effects<'_>) {
         if self.stage != Stage::Down {
             self.rights_changed_meanwhile = self.in_doubt.is_some();
@@ -198,7 +197,7 @@ impl Registrations {
     }
 
     fn begin_again(&mut self, effects: &mut Effects<'_>) {
-        // What was just being unregistered shall not come back for a moment.
+        // Functions that were being unregistered must not come back for a moment.
         let leaving = self.leaving();
         let staying = self.wanted.keys().filter(|name| !leaving.contains(name));
         self.to_restore = VecDeque::from([staying.cloned().collect()]);
@@ -211,7 +210,7 @@ impl Registrations {
         self.ask_next(effects);
     }
 
-    /// What the operation that is in doubt unregisters, and may have unregistered.
+    /// Functions that the operation in doubt unregisters, and may have unregistered.
     fn leaving(&self) -> &[Arc<str>] {
         match self
             .in_doubt
@@ -225,7 +224,7 @@ impl Registrations {
         }
     }
 
-    /// Asks the next thing, unless something is open.
+    /// Sends the next request, unless one is open.
     fn ask_next(&mut self, effects: &mut Effects<'_>) {
         while !self.request_open && self.stage != Stage::Down {
             if let Some(names) = self.to_restore.pop_front() {
@@ -233,8 +232,8 @@ impl Registrations {
             } else if let Some(keys) = self.to_rebind.pop_front() {
                 self.bind_again(keys, effects);
             } else if self.stage == Stage::Restoring && self.in_doubt.is_none() {
-                // READY says that all is registered again: what one refusal took down with it has had its
-                // second chance, and so has the operation whose answer was lost.
+                // READY means that everything is registered again: batches that one refusal took down were retried,
+                // and so was the operation whose answer was lost.
                 self.stage = Stage::Ready;
                 effects.requests.ready(Purpose::Ready);
             } else if let Some((&ticket, _)) = self.operations.first_key_value() {
@@ -270,7 +269,7 @@ impl Registrations {
         }
     }
 
-    /// As many of these as make a part, as they are bound now; the others are next.
+    /// Sends as many of these bindings as fit, in their current form; the rest come next.
     fn bind_again(&mut self, mut keys: Vec<Arc<BindingName>>, effects: &mut Effects<'_>) {
         keys.retain(|key| self.bindings_accepted.contains_key(key));
         let bindings_accepted = keys
@@ -305,7 +304,8 @@ impl Registrations {
                 refusal.map(Err)
             }
             OperationKind::Unregister(names) => {
-                // The engine has not what it refused, and would refuse the batch for it.
+                // The engine does not have the functions that it refused, and would refuse the batch because of
+                // them.
                 let refused = |name| wanted.get(name).is_some_and(Wanted::is_refused);
                 let there = names.iter().filter(|name| !refused(*name)).cloned();
                 let there: Vec<Arc<str>> = there.collect();
@@ -342,7 +342,7 @@ impl Registrations {
         }
     }
 
-    /// The connection ended: what was open is asked again over the next.
+    /// The connection was lost: open requests are repeated over the next.
     pub(super) fn disconnected(&mut self) {
         self.stage = Stage::Down;
         self.request_open = false;
@@ -356,7 +356,7 @@ impl Registrations {
         }
     }
 
-    /// A request of ours was answered.
+    /// The engine answered a request.
     pub(super) fn answered(
         &mut self,
         asked: Purpose,
@@ -368,7 +368,7 @@ impl Registrations {
         self.request_open &= matches!(asked, Purpose::Ready | Purpose::Drain);
         match (asked, answer) {
             (Purpose::Ready, Err(refusal)) => log::warn!("READY was refused: {refusal}"),
-            // The engine stops. All this is asked again of the next one.
+            // The engine is about to stop. All of this is requested again from the next one.
             (_, Err(refusal)) if *refusal.code == *Code::Draining.as_str() => {
                 self.stage = Stage::Down;
             }
@@ -408,7 +408,7 @@ impl Registrations {
         self.ask_next(&mut effects);
     }
 
-    /// A batch that was registered before is refused. One of them is to blame; halve until it is found.
+    /// The engine refused a batch that it accepted before. Halves it until the offending function is found.
     fn not_restored(
         &mut self,
         mut names: Vec<Arc<str>>,
@@ -429,8 +429,8 @@ impl Registrations {
         }
     }
 
-    /// Bindings that were accepted before are refused. As with functions; but they are tried again with
-    /// the next connection, or when rights change, only.
+    /// The engine refused bindings that it accepted before. Like functions, but retried only with the next
+    /// connection or when the rights change.
     fn not_rebound(
         &mut self,
         mut keys: Vec<Arc<BindingName>>,
@@ -456,13 +456,13 @@ impl Registrations {
         self.retry_at
     }
 
-    /// Tries again what was refused, if it is time.
+    /// Retries refused functions if it is time.
     pub(super) fn retry(&mut self, now: Instant, mut effects: Effects<'_>) {
         if self.retry_at.is_none_or(|at| now < at) {
             return;
         }
         self.retry_at = None;
-        // Not what is being unregistered: its end would be in doubt for good.
+        // Not those being unregistered: the end of that operation would stay in doubt.
         let leaving = self.leaving();
         let refused = self.wanted.iter().filter(|(name, it)| {
             matches!(&it.standing, Standing::Refused(refusal) if refusal.retryable)
@@ -484,8 +484,8 @@ impl Registrations {
                 .is_some_and(|it| it.standing != Standing::Listed)
         };
         let answer = match (&operation.kind, answer) {
-            // An earlier connection's UNREGISTER had its effect, and only its answer was lost. Or its engine
-            // died, and this one never had them.
+            // UNREGISTER took effect over an earlier connection and only the answer was lost, or that engine died
+            // and this one never had the functions.
             (OperationKind::Unregister(names), Err(refusal))
                 if *refusal.code == *Code::NotRegistered.as_str() && names.iter().all(gone) =>
             {
@@ -541,7 +541,7 @@ impl Registrations {
         }
     }
 
-    /// The worker is over: so are its operations.
+    /// The worker has ended: ends all operations.
     pub(super) fn end(&mut self, end: &End) {
         self.disconnected();
         for (ticket, operation) in std::mem::take(&mut self.operations) {
@@ -552,7 +552,7 @@ impl Registrations {
         }
     }
 
-    /// What is wanted, by name; operations that have not ended included.
+    /// The wanted functions by name, including those of operations in progress.
     pub(super) fn offers(&self) -> Vec<Offer> {
         let mut offers: BTreeMap<&str, Offer> = BTreeMap::new();
         for (name, wanted) in &self.wanted {

@@ -1,5 +1,5 @@
-//! What was asked of the engine and is not answered yet, by id, and the bytes that wait to be written.
-//! It knows how to put a question, and not what to do with the answer.
+//! The open requests of a connection by id, and the bytes to be written. Encodes requests; does not decide what to
+//! do with the answers.
 
 use std::collections::HashMap;
 use std::mem;
@@ -18,54 +18,54 @@ use crate::protocol::{
     OutcomeOptions, Ready, Register, Text, Unbind, Unregister, WorkerLimits,
 };
 
-/// What a request of this connection was for.
+/// The purpose of an open request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Purpose {
-    /// The application's own registration, or its opposite.
+    /// An operation of the application.
     Operation(Ticket),
-    /// Functions that are registered again.
+    /// Functions registered again.
     Restore(Vec<Arc<str>>),
-    /// All is registered again.
+    /// READY.
     Ready,
-    /// Bindings that are made again.
+    /// Bindings registered again.
     Rebind(Vec<Arc<BindingName>>),
     /// A call or an event of the application.
     Call(Ticket),
-    /// A call that was given up: its answer is nobody's.
+    /// A cancelled call: its answer is ignored.
     Cancelled,
-    /// All that the engine sent before it took note of our DRAIN has come.
+    /// READY after DRAIN: its answer follows every call routed here before.
     Drain,
 }
 
-/// Bytes of a part of a registration. Small enough that a heartbeat does not wait long behind it.
+/// Size of a part of a registration. Small enough that a heartbeat does not wait long behind it.
 const PART_BYTES: usize = 256 * 1024;
 
-/// More than a frame holds beside one payload, or beside the texts and schemas of one definition.
+/// More than a frame needs besides one payload, or besides the texts and schemas of one definition.
 const BESIDE_A_PAYLOAD: usize = 1024;
 
-/// More than the keys and the headers of one definition take.
+/// More than the keys and headers of one definition need.
 const DEFINITION_OVERHEAD: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: HashMap<u64, Purpose>,
     last_id: u64,
-    /// Frames to be written, in order.
+    /// Encoded frames to be written, in order.
     pub(super) out: Vec<u8>,
-    /// Bytes of this connection that were given away to be written.
+    /// Bytes of this connection handed out for writing.
     pub(super) written: u64,
-    /// GOODBYE was said, and ends here in `out`.
+    /// Where GOODBYE ends in `out`, if it was said.
     goodbye_end: Option<usize>,
     limits: WorkerLimits,
 }
 
 impl Requests {
-    /// A connection begins, with the limits that its WELCOME told.
+    /// A connection begins, with the limits of its WELCOME.
     pub(super) fn begin(&mut self, limits: &WorkerLimits) {
         self.limits = limits.clone();
     }
 
-    /// The connection ended: nothing will be answered, and what was not written never will be.
+    /// The connection was lost: its requests stay unanswered, and unwritten bytes are discarded.
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.out = Vec::new();
@@ -73,7 +73,7 @@ impl Requests {
         self.goodbye_end = None;
     }
 
-    /// Adds the last frame of the connection.
+    /// Appends GOODBYE, the last frame of the connection.
     pub(super) fn append_goodbye(&mut self, frame: &[u8]) {
         self.drop_after_goodbye();
         if self.goodbye_end.is_none() {
@@ -82,14 +82,14 @@ impl Requests {
         }
     }
 
-    /// Drops what was added behind the last frame: nobody would read it.
+    /// Discards frames behind GOODBYE, which the engine would not read.
     fn drop_after_goodbye(&mut self) {
         if let Some(end) = self.goodbye_end {
             self.out.truncate(end);
         }
     }
 
-    /// Moves the bytes that are to be written to the end of `into`.
+    /// Moves the bytes to be written to the end of `into`.
     pub(super) fn take_output(&mut self, into: &mut Vec<u8>) {
         self.drop_after_goodbye();
         self.goodbye_end = self.goodbye_end.map(|_| 0);
@@ -101,12 +101,12 @@ impl Requests {
         }
     }
 
-    /// A request ended: what was it for?
+    /// Closes a request; returns its purpose.
     pub(super) fn take(&mut self, id: u64) -> Option<Purpose> {
         self.open.remove(&id)
     }
 
-    /// Whether nothing is open.
+    /// Whether no request is open.
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
     }
@@ -127,7 +127,7 @@ impl Requests {
                 bytes += function.name().len() + function.entry_size() + DEFINITION_OVERHEAD;
                 bytes <= most
             });
-            // A single one that does not fit was ruled out by `entry_refusal`.
+            // `entry_refusal` has ruled out a single definition that does not fit.
             let n = fitting.count().max(1).min(rest.len());
             let (part, after) = rest.split_at(n);
             rest = after;
@@ -189,7 +189,7 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    /// Calls a function, which has `left` for it.
+    /// Calls a function with `left` as its timeout.
     pub(super) fn call(&mut self, call: &OutgoingCall, left: Duration, purpose: Purpose) -> u64 {
         let id = self.open_request(purpose);
         let options = &call.options;
@@ -198,7 +198,7 @@ impl Requests {
             function: Text(&call.name),
             payload: Bin(&call.payload),
             ext: CallOptions {
-                // A call of less than a millisecond has one.
+                // A call with less than a millisecond left still gets one.
                 timeout_ms: Some((left.as_millis() as u64).max(1)),
                 wait: options.wait,
                 idempotent: options.idempotent,
@@ -236,7 +236,7 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    /// The answer to a call is of no use any more. It still comes.
+    /// Cancels a call. Its answer still arrives.
     pub(super) fn cancel(&mut self, id: u64) {
         if let Some(purpose) = self.open.get_mut(&id) {
             *purpose = Purpose::Cancelled;
@@ -245,7 +245,7 @@ impl Requests {
         }
     }
 
-    /// Answers a call that came in.
+    /// Answers an incoming call.
     pub(super) fn answer(&mut self, id: u64, result: Result<Vec<u8>, Fault>) {
         let limit = self.max_payload();
         let fault = match result {
@@ -272,7 +272,7 @@ impl Requests {
         let fault = if fits {
             fault
         } else {
-            let message = "the function failed, and said more about it than a frame takes";
+            let message = "the function failed with more details than a frame can hold";
             Fault::new(Code::PayloadTooLarge.as_str(), message)
         };
         Failure {
@@ -289,35 +289,35 @@ impl Requests {
         .encode(&mut self.out);
     }
 
-    /// Tells the engine that we cannot do what it asks.
+    /// Answers a request that this worker does not support.
     pub(super) fn answer_unsupported(&mut self, id: u64, message: &str) {
         self.answer(id, Err(unsupported(message)));
     }
 
-    /// Bytes that a payload may have.
+    /// The largest payload.
     pub(super) fn max_payload(&self) -> usize {
         let within_a_frame = self.max_frame().saturating_sub(BESIDE_A_PAYLOAD);
         or_unlimited(self.limits.max_payload).min(within_a_frame)
     }
 
-    /// Bytes that the body of a frame may have.
+    /// The largest body of a frame.
     pub(super) fn max_frame(&self) -> usize {
-        // Whatever an engine says, no frame is longer than the protocol's.
+        // No frame exceeds the protocol's limit, whatever the engine says.
         or_unlimited(self.limits.max_frame).min(MAX_FRAME_CEILING - 1)
     }
 
-    /// Bytes of this connection so far, those that wait to be written included.
+    /// Bytes of this connection so far, including those still to be written.
     pub(super) fn written_and_waiting(&self) -> u64 {
         self.written + self.out.len() as u64
     }
 
-    /// Why these bindings are too many for one frame, or one of them is too long.
+    /// The refusal if these bindings exceed one frame.
     pub(super) fn bindings_refusal(&self, bindings: &[Binding]) -> Option<Refusal> {
         let bytes = bindings.iter().map(bytes_of).sum();
         self.request_refusal("bindings", bindings.len(), bytes)
     }
 
-    /// How many of these bindings make a part of a bearable size.
+    /// How many of these bindings fit into one part.
     pub(super) fn bindings_of_a_part(&self, bindings: &[Binding]) -> usize {
         let mut bytes = 64;
         let fitting = bindings.iter().take_while(|binding| {
@@ -327,7 +327,7 @@ impl Requests {
         fitting.count().max(1).min(bindings.len())
     }
 
-    /// Why the engine would refuse this function, or worse: a frame over its limit ends the connection.
+    /// The refusal if the engine would refuse this function, or close the connection because of its size.
     pub(super) fn entry_refusal(&self, function: &Function) -> Option<Refusal> {
         let within_a_frame = self.max_frame().saturating_sub(BESIDE_A_PAYLOAD);
         let limit = or_unlimited(self.limits.max_entry).min(within_a_frame);
@@ -344,7 +344,7 @@ impl Requests {
         })
     }
 
-    /// Why the engine would refuse so many functions of one worker.
+    /// The refusal if a worker may not have so many functions.
     pub(super) fn count_refusal(&self, count: usize) -> Option<Refusal> {
         let limit = or_unlimited(self.limits.max_functions);
         (count > limit).then(|| {
@@ -355,13 +355,13 @@ impl Requests {
         })
     }
 
-    /// Why these names are too many for one frame.
+    /// The refusal if these names exceed one frame.
     pub(super) fn names_refusal(&self, names: &[Arc<str>]) -> Option<Refusal> {
         let bytes = names.iter().map(|name| name.len() + 3).sum();
         self.request_refusal("names", names.len(), bytes)
     }
 
-    /// Why `count` entries of so many bytes can't stand in one request.
+    /// The refusal if `count` entries with these bytes exceed one request.
     fn request_refusal(&self, entries: &str, count: usize, bytes: usize) -> Option<Refusal> {
         let (bytes, limit) = (bytes + 64, self.max_frame());
         let why = if bytes > limit {
@@ -371,12 +371,12 @@ impl Requests {
         } else {
             return None;
         };
-        let message = format!("{count} {entries} {why}: take several requests");
+        let message = format!("{count} {entries} {why}: use several requests");
         Some(refusal(Code::FrameTooLarge, &message))
     }
 }
 
-/// An engine that does not tell a limit has none that a worker would have to know.
+/// A limit that the engine does not tell does not concern a worker.
 fn or_unlimited(limit: u64) -> usize {
     match limit {
         0 => MAX_FRAME_CEILING - 1,
@@ -384,18 +384,18 @@ fn or_unlimited(limit: u64) -> usize {
     }
 }
 
-/// More than a binding takes on the wire.
+/// More than a binding needs on the wire.
 fn bytes_of(binding: &Binding) -> usize {
     let names = binding.event().len() + binding.function().len() + binding.id().len();
     names + binding.raw_config().len() + 64
 }
 
-/// We cannot do that.
+/// A failure with the code `unsupported`.
 pub(super) fn unsupported(message: &str) -> Fault {
     Fault::new(Code::Unsupported.as_str(), message).not_executed()
 }
 
-/// What the engine would say.
+/// A refusal in the engine's words.
 pub(super) fn refusal(code: Code, message: &str) -> Refusal {
     Refusal {
         code: code.as_str().into(),

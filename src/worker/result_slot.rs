@@ -1,4 +1,4 @@
-//! Where the runtime leaves the end of a call for the one thread that waits for it.
+//! Hands the end of a call from the runtime to the one thread that waits for it.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::call_error::CallError;
 use super::lock::{lock, wait_until};
 
-/// Holds the end of one call, once it is known.
+/// The end of one call, once it is known.
 #[derive(Debug, Default)]
 pub(super) struct ResultSlot {
     end: Mutex<Option<Result<Answer, CallError>>>,
@@ -20,7 +20,7 @@ impl ResultSlot {
         self.filled.notify_one();
     }
 
-    /// Waits for the end until then.
+    /// Waits for the end, until `until` at the latest.
     pub(super) fn take(&self, until: Instant) -> Option<Result<Answer, CallError>> {
         let mut end = lock(&self.end);
         loop {

@@ -1,4 +1,4 @@
-//! A function together with what runs when it is called. How and where it runs is the pool's business.
+//! A function together with its handler. The pool decides where it runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::function::{Function, pack, unpack};
 use crate::protocol::Code;
 
-/// What runs when a function is called: the arguments' bytes in, the result's out.
+/// Runs when a function is called: takes the bytes of the arguments, returns those of the result.
 #[derive(Clone)]
 pub(super) struct Handler(Arc<Closure>);
 
@@ -29,8 +29,8 @@ impl fmt::Debug for Handler {
     }
 }
 
-/// A function and its handler, to be registered. A function without a handler may be registered, too:
-/// it is on the board, and calls to it end with `unsupported`.
+/// A function and its handler, to be registered. A function may be registered without a handler: it is on the
+/// board, and calls to it fail with `unsupported`.
 #[derive(Clone)]
 pub struct Service {
     pub(super) function: Function,
@@ -38,9 +38,8 @@ pub struct Service {
 }
 
 impl Function {
-    /// What runs when it is called. Arguments and result are MessagePack, structs as maps; arguments that
-    /// are not of the handler's type end the call with `invalid_argument`, a panic with
-    /// `handler_panicked`.
+    /// Adds a handler. Arguments and result are MessagePack, structs as maps. A call whose arguments are not of the
+    /// handler's type fails with `invalid_argument`, a panic with `handler_panicked`.
     ///
     /// ```
     /// use callboard::worker::{Context, Function};
@@ -56,7 +55,7 @@ impl Function {
         F: Fn(&Context, T) -> Result<R, Fault> + Send + Sync + 'static,
     {
         self.raw_handler(move |context, arguments| {
-            // Who calls without arguments means nothing, and MessagePack has a word for that.
+            // A call without arguments means nil.
             let arguments = if arguments.is_empty() {
                 &[0xc0]
             } else {
@@ -70,7 +69,7 @@ impl Function {
         })
     }
 
-    /// What runs when it is called, over bytes of whatever format.
+    /// Adds a handler for bytes of any format.
     #[must_use]
     pub fn raw_handler<F>(self, handler: F) -> Service
     where

@@ -1,5 +1,5 @@
-//! The calls that came in over the present connection and are not answered, and the work that is to be
-//! handed out. What a function does is not known here.
+//! The incoming calls of the current connection that are not answered yet, and the work for handlers. Does not know
+//! what functions do.
 
 use std::collections::HashMap;
 use std::mem;
@@ -15,18 +15,18 @@ use crate::protocol::{Cast, Code, Invoke};
 /// Work for a handler.
 #[derive(Debug)]
 pub struct Work {
-    /// What was called, and by whom.
+    /// The function called, and its caller.
     pub invocation: Invocation,
-    /// The arguments, as they travel.
+    /// The arguments as bytes.
     pub payload: Vec<u8>,
-    /// What to answer to; `None` for a cast.
+    /// Identifies the call to answer; `None` for a cast.
     pub reply: Option<Reply>,
 }
 
-/// Names a call that came in, for its answer.
+/// Identifies an incoming call, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
-    /// Counts connections: an answer over another one is nobody's.
+    /// Number of the connection. An answer on another connection is discarded.
     connection: u64,
     id: u64,
 }
@@ -39,7 +39,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// A call came.
+    /// INVOKE arrived.
     pub(super) fn invoked(
         &mut self,
         invoke: &Invoke<'_>,
@@ -48,7 +48,7 @@ impl Serving {
         requests: &mut Requests,
     ) {
         if self.open.len() as u64 >= capacity {
-            let message = format!("{capacity} calls are in flight here already");
+            let message = format!("this worker already has {capacity} calls in flight");
             let fault = Fault::new(Code::Overloaded.as_str(), message).retry_later();
             return requests.answer(invoke.id, Err(fault.not_executed()));
         }
@@ -74,7 +74,7 @@ impl Serving {
         });
     }
 
-    /// A cast came.
+    /// CAST arrived.
     pub(super) fn cast(&mut self, cast: &Cast<'_>) {
         let event = cast.ext.event.0;
         self.work.push(Work {
@@ -92,28 +92,28 @@ impl Serving {
         });
     }
 
-    /// CANCEL came. An answer is owed nevertheless.
+    /// CANCEL arrived. An answer is still required.
     pub(super) fn cancelled(&self, id: u64) {
         if let Some(cancellation) = self.open.get(&id) {
             cancellation.cancel();
         }
     }
 
-    /// Tells every handler to stop.
+    /// Cancels every handler.
     pub(super) fn cancel_all(&self) {
         for cancellation in self.open.values() {
             cancellation.cancel();
         }
     }
 
-    /// The connection ended: nobody waits for these answers.
+    /// The connection was lost: these answers are no longer needed.
     pub(super) fn disconnected(&mut self) {
         self.cancel_all();
         self.open.clear();
         self.connection += 1;
     }
 
-    /// An answer is there. One that is not owed any more is dropped.
+    /// A result is available. Discards it if no answer is required any more.
     pub(super) fn answer(
         &mut self,
         reply: Reply,
@@ -125,7 +125,7 @@ impl Serving {
         }
     }
 
-    /// Calls that are not answered.
+    /// The number of unanswered calls.
     pub(super) fn in_flight(&self) -> usize {
         self.open.len()
     }
@@ -154,7 +154,7 @@ mod tests {
         serving.invoked(&invoke(7), 10, now, &mut requests);
         let lost = serving.take_work().remove(0).reply.unwrap();
         serving.disconnected();
-        // Over the next connection the same id is another call's.
+        // On the next connection, the same id belongs to another call.
         serving.invoked(&invoke(7), 10, now, &mut requests);
         let reply = serving.take_work().remove(0).reply.unwrap();
         serving.answer(lost, Ok(b"of the lost one".to_vec()), &mut requests);

@@ -1,6 +1,5 @@
-//! One section of the board: values by key, with what is known to be out of date marked stale. It can
-//! take back what a step did to it, and tell what a step or a replacement made different. It knows
-//! neither revisions nor what its values mean.
+//! One section of the board: values by key, each fresh or stale. Can undo a step, and reports the differences that
+//! a step or a replacement made. Knows neither revisions nor the meaning of values.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ pub(super) struct StagedValue<V> {
     pub(super) stale: bool,
 }
 
-/// How a key's value is different from before.
+/// How the value of a key changed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Difference<V> {
     Added(V),
@@ -22,7 +21,7 @@ pub(super) enum Difference<V> {
 #[derive(Debug, Clone)]
 pub(super) struct StagedMap<K, V> {
     values: BTreeMap<K, StagedValue<V>>,
-    /// What the step under way has touched, as it was before.
+    /// Entries touched by the current step, as they were before it.
     touched: BTreeMap<K, Option<StagedValue<V>>>,
 }
 
@@ -40,12 +39,12 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         &self.values
     }
 
-    /// Whether this is there and not stale: what the engine believes us to have.
+    /// Whether this key has a fresh value: what the engine believes the worker to have.
     pub(super) fn has(&self, key: &K) -> bool {
         self.values.get(key).is_some_and(|value| !value.stale)
     }
 
-    /// Sets a value, fresh.
+    /// Sets a fresh value.
     pub(super) fn put(&mut self, key: K, value: V) {
         let value = StagedValue {
             value,
@@ -55,14 +54,14 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         self.touched.entry(key).or_insert(before);
     }
 
-    /// Takes a value away, if it is there.
+    /// Removes a value, if there is one.
     pub(super) fn take(&mut self, key: &K) {
         if let Some(before) = self.values.remove(key) {
             self.touched.entry(key.clone()).or_insert(Some(before));
         }
     }
 
-    /// The step failed: as if it had never been.
+    /// The step failed: restores the state before it.
     pub(super) fn undo(&mut self) {
         for (key, before) in std::mem::take(&mut self.touched) {
             match before {
@@ -72,7 +71,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         }
     }
 
-    /// The step is whole: what it made different, by key. What was stale and came back as it was is no
+    /// The step is complete: returns the differences by key. A stale value that returned unchanged is no
     /// difference.
     pub(super) fn commit(&mut self) -> Vec<Difference<V>> {
         std::mem::take(&mut self.touched)
@@ -81,8 +80,8 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
             .collect()
     }
 
-    /// Takes the place of `old`: what that makes different, by key. What only `old` had stays, marked
-    /// stale, if `keep` says so.
+    /// Replaces `old` and returns the differences by key. Entries that only `old` had stay, marked stale, if `keep`
+    /// says so.
     pub(super) fn replace(
         &mut self,
         old: Self,
@@ -105,7 +104,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         differences
     }
 
-    /// Takes away all that is stale.
+    /// Removes all stale entries.
     pub(super) fn drop_stale(&mut self) -> Vec<Difference<V>> {
         let all = std::mem::take(&mut self.values).into_iter();
         let (stale, fresh): (Vec<_>, Vec<_>) = all.partition(|(_, value)| value.stale);
@@ -114,7 +113,7 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         gone.map(Difference::Removed).collect()
     }
 
-    /// Whether anything is stale.
+    /// Whether any entry is stale.
     pub(super) fn any_stale(&self) -> bool {
         self.values.values().any(|value| value.stale)
     }

@@ -1,4 +1,4 @@
-//! How a worker's connection stands, as a value.
+//! The status of a worker's connection and of its functions. Values only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,48 +7,46 @@ use super::error::{Attempt, End, Refusal};
 use super::function::Function;
 use crate::address::Address;
 
-/// How the connection stands.
+/// The status of the connection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Status {
-    /// There is none; the library tries.
+    /// There is no connection; the library is trying.
     Connecting {
-        /// What came of the latest attempts, one per address at most, oldest first. Also how the
-        /// connection before was lost.
+        /// The latest failed attempts, at most one per address, oldest first; also how the previous connection was
+        /// lost.
         attempts: Vec<Attempt>,
     },
-    /// The engine said WELCOME.
+    /// Connected: WELCOME arrived.
     Connected(ConnectionInfo),
-    /// The worker is over.
+    /// The worker has ended.
     Ended(End),
 }
 
-/// A connection, from WELCOME on.
+/// An established connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionInfo {
-    /// Where the engine was reached.
+    /// The engine's address.
     pub address: Address,
-    /// This worker's id; unique within the epoch, and kept through a takeover.
+    /// This worker's id, unique within the epoch and kept through a takeover.
     pub worker: u64,
     /// The engine's name.
     pub engine: Arc<str>,
-    /// The engine's epoch: new with each boot.
+    /// The engine's epoch, new with each start.
     pub epoch: u64,
-    /// The board's revision when the engine welcomed.
+    /// The board's revision at WELCOME.
     pub revision: u64,
-    /// Only what changed meanwhile was sent, no snapshot.
+    /// Only changes since the last revision were sent, no snapshot.
     pub resumed: bool,
-    /// The engine still held the connection before; this one took its place, functions and all.
+    /// The engine still held the previous connection; this one took over its session and functions.
     pub taken_over: bool,
-    /// For so long from WELCOME on, the engine, which had just restarted, gives workers to come back;
-    /// zero otherwise.
+    /// If the engine has just restarted: the time from WELCOME that it gives workers to return; otherwise zero.
     pub settling: Duration,
 }
 
-/// A registration or its opposite was accepted.
+/// A registration, a binding, or its removal was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registered {
-    /// The board's revision that holds the effect. This worker's own board has it already, if it
-    /// watches.
+    /// The board's revision that contains the effect. This worker's own board has reached it, if it watches.
     pub revision: u64,
 }
 
@@ -57,18 +55,18 @@ pub struct Registered {
 pub struct Offer {
     /// Its definition.
     pub function: Arc<Function>,
-    /// How it stands.
+    /// Its status.
     pub standing: Standing,
 }
 
-/// How an offer stands.
+/// The status of a wanted function.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
     /// It is on the board.
     Listed,
-    /// There is no connection, or the engine has not answered yet.
+    /// There is no connection, or the engine has not answered.
     Pending,
-    /// The engine accepted it once, and refused it after a reconnect. It is tried again: after a pause
-    /// if the refusal is retryable, with the next connection in any case.
+    /// The engine accepted it once and refused it after a reconnect. It is retried after a pause if the refusal is
+    /// retryable, and with the next connection in any case.
     Refused(Refusal),
 }

@@ -1,5 +1,5 @@
-//! The token that a worker presents: a text, or a file that is read anew for each connection, so that a token can be
-//! replaced without a restart. Never shown, not even for debugging.
+//! The token that a worker presents: a text, or a file read again for each connection, so that a token can be
+//! replaced without a restart. Never printed, not even in debug output.
 
 use std::env;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The token itself.
+/// Variable with the token itself.
 const VARIABLE: &str = "CALLBOARD_TOKEN";
 
-/// The file that has it.
+/// Variable with the path of the token's file.
 const FILE_VARIABLE: &str = "CALLBOARD_TOKEN_FILE";
 
-/// Bytes of a token, at the most.
+/// The longest token in bytes.
 const BYTES_MAX: u64 = 1024;
 
-/// Where a worker's token comes from.
+/// The source of a worker's token.
 #[derive(Clone)]
 pub struct Token(Source);
 
@@ -28,20 +28,19 @@ enum Source {
 }
 
 impl Token {
-    /// This text. What can be seen by others, such as a command line, is no place for it.
+    /// A token given as text. Do not take it from where others can see it, such as a command line.
     #[must_use]
     pub fn text(token: &str) -> Self {
         Self(Source::Text(token.trim_end().into()))
     }
 
-    /// The text of this file, whatever it is at the time of each connection; white space at its end does not
-    /// count.
+    /// A token read from this file for each connection. White space at the end is ignored.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
-    /// What `CALLBOARD_TOKEN` says; without it the file that `CALLBOARD_TOKEN_FILE` names; without both none.
+    /// The token in `CALLBOARD_TOKEN`, else the file named by `CALLBOARD_TOKEN_FILE`, else none.
     #[must_use]
     pub fn from_environment() -> Option<Self> {
         let named = |variable| env::var_os(variable).filter(|value| !value.is_empty());
@@ -51,8 +50,8 @@ impl Token {
         named(FILE_VARIABLE).map(Self::file)
     }
 
-    /// The token of now. Errors are those of reading the file; one that is empty, is no text, or has more than
-    /// 1 KiB is [`io::ErrorKind::InvalidData`].
+    /// The current token. Fails if the file cannot be read, and with [`io::ErrorKind::InvalidData`] if it is empty,
+    /// not text or larger than 1 KiB.
     pub fn read(&self) -> io::Result<Arc<str>> {
         let path = match &self.0 {
             Source::Text(token) => return checked(token),
@@ -73,9 +72,9 @@ impl Token {
 
 fn checked(token: &str) -> io::Result<Arc<str>> {
     let what = match token.len() as u64 {
-        0 => "there is no token in it",
+        0 => "it contains no token",
         1..=BYTES_MAX => return Ok(token.into()),
-        _ => "it is too long for a token",
+        _ => "it is too long to be a token",
     };
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }

@@ -1,5 +1,5 @@
-//! A socket to an engine, TCP or Unix: made within a time, read until a deadline, written to within a
-//! time. It knows nothing of what travels.
+//! A blocking socket to an engine, TCP or Unix: connects, reads and writes with timeouts. Knows nothing of the
+//! protocol.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -14,16 +14,16 @@ use super::error::Loss;
 use super::lock::lock;
 use crate::address::Address;
 
-/// To make a connection to one of a host's addresses.
+/// The timeout for connecting to one address of a host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For one write without any progress: an engine that takes nothing for so long is stuck.
+/// The timeout for one write without progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Transport {
     socket: Stream,
-    /// What the kernel was last told to wait for bytes.
+    /// The read timeout that the socket has now.
     read_timeout: Mutex<Option<Duration>>,
 }
 
@@ -33,19 +33,19 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// What came of reading.
+/// The outcome of a read.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// None until the deadline.
+    /// No bytes until the deadline.
     Nothing,
-    /// The peer closed its side, or we closed ours.
+    /// One side closed the connection.
     End,
 }
 
 impl Transport {
-    /// Connects, resolving the name anew.
+    /// Connects; resolves the name each time.
     pub(super) fn dial(address: &Address) -> Result<Self, Loss> {
         let socket = match address {
             Address::Tcp(host) => Stream::Tcp(dial_tcp(host)?),
@@ -64,7 +64,7 @@ impl Transport {
     fn prepare(&self) -> io::Result<()> {
         match &self.socket {
             Stream::Tcp(socket) => {
-                // A small frame shall not wait for the acknowledgement of the one before.
+                // A small frame must not wait for the acknowledgement of the previous one.
                 socket.set_nodelay(true)?;
                 socket.set_write_timeout(Some(WRITE_TIMEOUT))
             }
@@ -72,7 +72,7 @@ impl Transport {
         }
     }
 
-    /// Waits for bytes, at the longest until `deadline`.
+    /// Waits for bytes, until `deadline` at the latest.
     pub(super) fn read(
         &self,
         buffer: &mut [u8],
@@ -90,7 +90,7 @@ impl Transport {
                 io::ErrorKind::WouldBlock
                 | io::ErrorKind::TimedOut
                 | io::ErrorKind::Interrupted => {
-                    // The next deadline may be further away than what the kernel knows.
+                    // The next deadline may be later than the socket's timeout.
                     *lock(&self.read_timeout) = None;
                     Ok(Received::Nothing)
                 }
@@ -99,7 +99,7 @@ impl Transport {
         }
     }
 
-    /// Tells the kernel, unless what it knows is early enough: waking up early costs less than a system
+    /// Sets the socket's timeout, unless the present one is early enough: an early wake-up costs less than a system
     /// call before each read.
     fn limit_read(&self, deadline: Option<Instant>) -> io::Result<()> {
         let wait = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -118,7 +118,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Writes all of it, or fails.
+    /// Writes all bytes, or fails.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         match &self.socket {
             Stream::Tcp(socket) => (&*socket).write_all(bytes),
@@ -126,13 +126,12 @@ impl Transport {
         }
     }
 
-    /// Ends both directions: whoever reads or writes here at the moment stops. That it was closed
-    /// already is no error.
+    /// Closes both directions: current reads and writes end. Closing twice is no error.
     pub(super) fn close(&self) {
         let _ = self.shutdown(Shutdown::Both);
     }
 
-    /// Wakes whoever reads here at the moment; the peer notices nothing.
+    /// Wakes the thread that reads here; the peer does not notice.
     pub(super) fn stop_reading(&self) {
         let _ = self.shutdown(Shutdown::Read);
     }
@@ -152,8 +151,8 @@ fn dial_tcp(host: &str) -> Result<TcpStream, Loss> {
     let mut loss = Loss::Resolve(io::Error::from(io::ErrorKind::NotFound).into());
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            // Linux connects a socket to itself if the port is a free one of the range that it takes
-            // its own ports from. An engine that wants to listen there again could not.
+            // Linux connects a socket to itself if the port happens to be its own ephemeral port. An engine could
+            // then not listen there again.
             Ok(socket) if socket.local_addr().ok() == Some(address) => loss = Loss::NobodyListens,
             Ok(socket) => return Ok(socket),
             Err(error) => loss = loss_of(error),
@@ -165,7 +164,7 @@ fn dial_tcp(host: &str) -> Result<TcpStream, Loss> {
 fn dial_unix(path: &Path) -> Result<UnixStream, Loss> {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // The kernel takes this as the time to wait for a place in the listener's queue, too.
+        // The kernel also applies this timeout to the wait for the listener's backlog.
         socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
         socket.connect(&SockAddr::unix(path)?)?;
         Ok(socket.into())

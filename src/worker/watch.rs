@@ -1,10 +1,10 @@
-//! What a worker wants to see of the board. Fixed for the worker's lifetime, because the engine fixes
-//! it for a connection's.
+//! What a worker watches on the board. Fixed for the worker's lifetime, because the engine fixes it for a
+//! connection's.
 
 use crate::protocol::{Text, Watch as WireWatch};
 
-/// What to see of the board: prefixes of names, section by section. At most 16 prefixes a section;
-/// the empty prefix is everything.
+/// What to watch on the board: prefixes of names for each section, at most 16 per section. The empty prefix matches
+/// every name.
 ///
 /// ```
 /// use callboard::worker::Watch;
@@ -23,13 +23,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// All functions. This is the default.
+    /// All functions: the default.
     #[must_use]
     pub fn all() -> Self {
         Self::functions([""])
     }
 
-    /// Nothing: for a worker that only provides.
+    /// Nothing, for a worker that only provides.
     #[must_use]
     pub fn nothing() -> Self {
         Self {
@@ -48,21 +48,21 @@ impl Watch {
         }
     }
 
-    /// Also: workers whose names begin with one of these, and what they provide.
+    /// Also the workers whose names begin with one of these, and their functions.
     #[must_use]
     pub fn workers<P: Into<String>>(mut self, prefixes: impl IntoIterator<Item = P>) -> Self {
         self.workers = Some(list(prefixes));
         self
     }
 
-    /// Also: bindings to events whose names begin with one of these.
+    /// Also the bindings to events whose names begin with one of these.
     #[must_use]
     pub fn bindings<P: Into<String>>(mut self, prefixes: impl IntoIterator<Item = P>) -> Self {
         self.bindings = Some(list(prefixes));
         self
     }
 
-    /// Whether it matches nothing: an engine sends no board then, not even an empty one.
+    /// Whether it matches nothing: the engine then sends no board at all.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         let sections = [&self.functions, &self.workers, &self.bindings];
@@ -75,7 +75,7 @@ impl Watch {
         self.workers.is_some()
     }
 
-    /// As it travels.
+    /// Its form on the wire.
     pub(super) fn to_wire(&self) -> WireWatch<'_> {
         fn borrow(prefixes: Option<&Vec<String>>) -> Option<Vec<Text<'_>>> {
             prefixes.map(|list| list.iter().map(|prefix| Text(prefix)).collect())

@@ -1,5 +1,5 @@
-//! The worker as the application holds it: registers, serves, calls, and hands out the board. Each method passes on
-//! to the runtime; nothing is decided here.
+//! The handle that an application has of its worker: registers, serves, calls, and gives access to the board. Each
+//! method delegates to the runtime; nothing is decided here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ use super::snapshot::Snapshot;
 use super::status::{ConnectionInfo, Offer, Registered, Status};
 use crate::protocol::{NameError, check_event_name, check_function_name};
 
-/// A worker: one connection to an engine, which it keeps up by itself. To be used from any thread. Its
-/// drop closes it.
+/// A worker: one connection to an engine, kept up by itself. Usable from any thread. Dropping it closes it.
 pub struct Worker {
     runtime: Arc<Runtime>,
 }
@@ -37,10 +36,10 @@ impl Worker {
         Self { runtime }
     }
 
-    /// Provides these functions, all or none, as one revision of the board. Waits until the engine
-    /// confirms or refuses, through a reconnect if need be. What was confirmed is registered again after
-    /// every reconnect, until it is unregistered; what was refused is forgotten. Registering again what
-    /// one has replaces its definition.
+    /// Registers these functions, all or none, as one revision of the board. Waits until the engine confirms or
+    /// refuses, across a reconnect if necessary. Confirmed functions are registered again after every reconnect
+    /// until they are unregistered; refused ones are forgotten. Registering a function again replaces its
+    /// definition.
     ///
     /// ```no_run
     /// # use callboard::worker::{Function, RequestError, Worker};
@@ -64,9 +63,9 @@ impl Worker {
         self.runtime.register(services)
     }
 
-    /// Provides a function, and runs `handler` when it is called, on one of the worker's threads
-    /// ([`Builder::threads`]). [`Function::handler`] says more; for several functions in one batch, give
-    /// [`Worker::register`] functions with handlers.
+    /// Registers a function and runs `handler` for each call, on one of the worker's threads
+    /// ([`Builder::threads`](super::Builder::threads)). [`Function::handler`] has the details. For several
+    /// functions in one batch, give [`Worker::register`] functions with handlers.
     ///
     /// ```no_run
     /// # use callboard::worker::{Context, Fault, Function, RequestError, Worker};
@@ -97,7 +96,7 @@ impl Worker {
         self.register([function.into().handler(handler)])
     }
 
-    /// As [`Worker::serve`], over bytes of whatever format.
+    /// Like [`Worker::serve`], for bytes of any format.
     pub fn serve_raw<F>(
         &self,
         function: impl Into<Function>,
@@ -109,8 +108,8 @@ impl Worker {
         self.register([function.into().raw_handler(handler)])
     }
 
-    /// No longer provides these functions, all or none. One that this worker does not provide fails the
-    /// batch with `not_registered`.
+    /// Unregisters these functions, all or none. A function that this worker does not provide fails the batch with
+    /// `not_registered`.
     pub fn unregister<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
@@ -122,8 +121,8 @@ impl Worker {
         self.runtime.unregister(&names)
     }
 
-    /// Ties functions to events, all or none; confirmed and kept over reconnects as registrations are.
-    /// The functions need not be this worker's. Binding again what one has replaces its config.
+    /// Binds functions to events, all or none; confirmed and kept across reconnects like registrations. The
+    /// functions may be any worker's. Binding again replaces the configuration.
     pub fn bind(
         &self,
         bindings: impl IntoIterator<Item = Binding>,
@@ -132,8 +131,8 @@ impl Worker {
         self.runtime.run_operation(|link| link.bind(bindings))
     }
 
-    /// Unties them, all or none: event, function and id count. One that this worker does not bind fails
-    /// the batch with `not_registered`.
+    /// Unbinds, all or none; event, function and id identify a binding. A binding that this worker does not have
+    /// fails the batch with `not_registered`.
     pub fn unbind(
         &self,
         bindings: impl IntoIterator<Item = Binding>,
@@ -142,13 +141,13 @@ impl Worker {
         self.runtime.run_operation(|link| link.unbind(bindings))
     }
 
-    /// What calls others; for threads and handlers that shall not own the worker.
+    /// A client for threads and handlers that must not own the worker.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(self.runtime.clone())
     }
 
-    /// Calls a function and waits for its result, 30 s at the most.
+    /// Calls a function and waits for its result, at most 30 s.
     ///
     /// ```no_run
     /// # use callboard::worker::{CallError, CallOptions, Worker};
@@ -172,7 +171,7 @@ impl Worker {
         self.client().call(function, arguments)
     }
 
-    /// Calls a function as the options say, and waits for its result.
+    /// Calls a function with options, and waits for its result.
     pub fn call_with<R: DeserializeOwned>(
         &self,
         function: &str,
@@ -182,7 +181,7 @@ impl Worker {
         self.client().call_with(function, arguments, options)
     }
 
-    /// [`Client::call_raw`].
+    /// See [`Client::call_raw`].
     pub fn call_raw(
         &self,
         function: &str,
@@ -192,7 +191,7 @@ impl Worker {
         self.client().call_raw(function, payload, options)
     }
 
-    /// [`Client::begin_raw`].
+    /// See [`Client::begin_raw`].
     pub fn begin_raw(
         &self,
         function: &str,
@@ -202,20 +201,20 @@ impl Worker {
         self.client().begin_raw(function, payload, options)
     }
 
-    /// [`Client::cast`].
+    /// See [`Client::cast`].
     pub fn cast(&self, function: &str, arguments: &impl Serialize) -> Result<(), CallError> {
         self.client().cast(function, arguments)
     }
 
-    /// [`Client::emit`].
+    /// See [`Client::emit`].
     pub fn emit(&self, event: &str, payload: &impl Serialize) -> Result<u64, CallError> {
         self.client().emit(event, payload)
     }
 
-    /// Takes no new calls, leaves the board, and waits until what is in flight is answered; for so long
-    /// at the most, then the handlers are told to stop ([`Context::is_cancelled`]). Says whether all was
-    /// answered. Calls to others go on; nothing can be registered any more. Closing does this, too. A handler
-    /// may do it: its own call is not waited for, and answered as ever.
+    /// Leaves the board, accepts no new calls, and waits until those in flight are answered. When the timeout
+    /// passes, handlers are cancelled ([`Context::is_cancelled`]). Returns whether all were answered. Calls to
+    /// others continue; registration is no longer possible. Closing drains too. A handler may drain its own worker:
+    /// its own call is not waited for, and is answered as usual.
     #[expect(
         clippy::must_use_candidate,
         reason = "a close follows whatever came of it"
@@ -224,7 +223,7 @@ impl Worker {
         self.runtime.drain(timeout)
     }
 
-    /// What this worker provides or wants to, by name.
+    /// The functions that this worker provides or wants to provide, by name.
     #[must_use]
     pub fn offers(&self) -> Vec<Offer> {
         self.runtime.with_link(Link::offers)
@@ -236,25 +235,25 @@ impl Worker {
         Board::new(self.runtime.clone())
     }
 
-    /// The changes of the board and the connection from now on.
+    /// Notices about the board and the connection from now on.
     #[must_use]
     pub fn changes(&self) -> Changes {
         self.runtime.changes()
     }
 
-    /// The board as it is, and all that changes after that: nothing is missed or told twice.
+    /// The current board, and all notices after it: none is missing or repeated.
     #[must_use]
     pub fn board_and_changes(&self) -> (Snapshot, Changes) {
         self.runtime.subscribe()
     }
 
-    /// How the connection stands.
+    /// The status of the connection.
     #[must_use]
     pub fn status(&self) -> Status {
         self.runtime.status()
     }
 
-    /// Waits until there is a connection and the board is up to date.
+    /// Waits until there is a connection and the board is synced.
     pub fn wait_synced(&self, timeout: Duration) -> Result<ConnectionInfo, WaitError> {
         self.runtime.wait_until(timeout, || {
             self.runtime.with_link(|link| {
@@ -264,15 +263,15 @@ impl Worker {
         })
     }
 
-    /// Drains ([`Worker::drain`], for [`Builder::drain_timeout`] at the most), says goodbye and ends: all
-    /// that it provides leaves the board in one step. A drop does the same. Beyond what its handlers need
-    /// it takes three seconds at the most, where the engine does not answer. A handler that closes its own
-    /// worker gives up its own answer with the connection: that caller gets `provider_gone`.
+    /// Drains ([`Worker::drain`], for at most [`Builder::drain_timeout`](super::Builder::drain_timeout)), says
+    /// GOODBYE and ends: its functions leave the board in one step. Dropping the worker does the same. Apart from
+    /// its handlers it takes at most three seconds, if the engine does not answer. A handler that closes its own
+    /// worker loses its connection before it can answer: its caller gets `provider_gone`.
     pub fn close(self) {
         self.runtime.stop(true);
     }
 
-    /// Ends as a crash would: the connection is dropped without a goodbye.
+    /// Ends like a crash: the connection is dropped without GOODBYE.
     pub fn abort(self) {
         self.runtime.stop(false);
     }
@@ -292,7 +291,7 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// What an engine would refuse is refused here, so that it is an error without an engine, too.
+/// Names that an engine would refuse are refused here, so that the error does not depend on an engine.
 fn check(name: &str) -> Result<(), RequestError> {
     check_function_name(name).map_err(|error: NameError| RequestError::InvalidName {
         name: name.into(),

@@ -51,7 +51,7 @@ fn descriptors_that_run_out_again_and_again_cost_nobody_who_is_there_anything() 
             served += newcomers.dismiss();
             served == NEWCOMERS
         });
-        let lines = engine.log_until("connections are accepted again");
+        let lines = engine.log_until("accepting connections again");
         let again = lines.iter().filter(|line| line.contains("cannot accept"));
         assert_eq!(again.count(), 0, "said more than once: {lines:?}");
     }

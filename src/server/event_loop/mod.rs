@@ -1,6 +1,5 @@
-//! The loop: turns with phases that always come in the same order. Wait; read what is ready; look at
-//! the deadlines; let the engine seal; write what is due; close what is over; accept. Nothing is
-//! closed or accepted in between, and what a turn leaves undone makes the next wait end at once.
+//! The event loop. A turn has fixed phases: wait; read; check deadlines; seal; write; close; accept. Connections
+//! are closed and accepted in their phase only. Work that a turn leaves undone makes the next wait return at once.
 
 use std::io;
 use std::sync::Arc;
@@ -25,18 +24,18 @@ use super::stats_log::StatsLog;
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Turn, Written};
 use crate::limits::Limits;
 
-/// Events taken from the kernel at once; what is left over comes with the next wait.
+/// Events taken from the kernel at once; the rest come with the next wait.
 const EVENTS_PER_TURN: usize = 1024;
 
-/// Bytes of the one buffer that all connections are read into.
+/// Size of the one buffer that all connections are read into.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Bytes read from one connection in one turn, rounded up to whole reads: a peer that floods does not
-/// keep the others waiting for longer than it takes to handle this much.
+/// Bytes read from one connection in one turn, rounded up to whole reads, so that a flooding peer does not delay
+/// the others for longer than this much takes to handle.
 const READ_BUDGET: usize = 256 * 1024;
 
-/// What may be written in one turn to those who are owed answers, and to those who are told what all are told:
-/// each has its own, so that neither waits for the other for ever.
+/// What a turn may write to one class of readers. Replies and fan-out have a budget each, so that neither can
+/// starve the other.
 #[derive(Debug, Clone, Copy)]
 struct WriteBudget {
     /// Write calls.
@@ -44,27 +43,27 @@ struct WriteBudget {
     bytes: usize,
 }
 
-/// Answers. They were asked for, and reading goes on as soon as they are out.
+/// For replies. Peers wait for them, and reading from a peer resumes once they are out.
 const REPLY_BUDGET: WriteBudget = WriteBudget {
     writes: 4096,
     bytes: 16 * 1024 * 1024,
 };
 
-/// Bytes that a turn writes to those who look on: snapshots of a large board to a whole fleet. Like
-/// [`ServerConfig::fanout_writes`], about half a millisecond of the loop's time.
+/// Bytes of fan-out in one turn, for snapshots of a large board to a whole fleet. Like
+/// [`ServerConfig::fanout_writes`](super::ServerConfig::fanout_writes), about half a millisecond of the loop's time.
 const FANOUT_BYTES: usize = 1024 * 1024;
 
-/// Connections accepted in one turn: a fleet that reconnects is taken in between its own requests.
+/// Connections accepted in one turn, so that a reconnecting fleet is accepted in between its own requests.
 const ACCEPTS_PER_TURN: usize = 128;
 
-/// Connections taken in at the very end, to be told that the engine stops: as many as may wait.
+/// Connections accepted in the last turn, to be told that the engine stops: the length of the backlog.
 const LAST_ACCEPTS: usize = 4096;
 
 impl Server {
-    /// Serves until it is shut down. The engine lives and dies on the calling thread.
+    /// Serves until it is shut down. The engine lives on the calling thread.
     ///
     /// # Errors
-    /// [`RunError::Poll`] when the system does not let the loop wait for events.
+    /// [`RunError::Poll`] when waiting for events fails.
     pub fn run(self) -> Result<(), RunError> {
         let mut event_loop = EventLoop::new(self);
         let result = event_loop.run();
@@ -88,22 +87,22 @@ struct EventLoop {
     spin: Spin,
     fanout: WriteBudget,
     sockets: Slab<PeerSocket>,
-    /// How many connections were opened, as their ids count it.
+    /// The generation of the next connection's id.
     generation: u32,
     /// Connections to read in the next turn.
     ready: Vec<ConnId>,
-    /// The memory of the list that was read last, for the one after the next.
+    /// A spare allocation for the ready list.
     spare_list: Vec<ConnId>,
-    /// Connections whose writing failed: told to the engine in the next turn, since a death in the
-    /// middle of a fan-out would change what the fan-out is about.
+    /// Connections whose write failed. The engine learns of them in the next turn, since a death in the middle of a
+    /// fan-out would change what the fan-out is about.
     failed_writes: Vec<(ConnId, io::Error)>,
     read_buffer: Box<[u8]>,
     start: Instant,
     /// When the last turn ended.
     turn_ended: Time,
-    /// When something last came in, or was left to do.
+    /// When input last arrived, or work was last left over.
     last_active: Time,
-    /// How often a shutdown was asked for.
+    /// Number of shutdown requests.
     shutdown_requests: u32,
 }
 
@@ -166,7 +165,7 @@ impl EventLoop {
             if self.control.is_killed() {
                 return Ok(());
             }
-            // A look that found nothing is no turn.
+            // A poll that found nothing is no turn.
             if spins && events.is_empty() && !self.is_wait_over(wait) {
                 self.control.counters.looks.add(1);
                 continue;
@@ -202,7 +201,7 @@ impl EventLoop {
         self.accept(now);
         self.service.handle_turn(now, || self.engine.size());
         self.stats_log.handle_turn(now, || self.engine.stats());
-        // The wait that follows is reckoned from here: one look at the clock serves both.
+        // The next wait counts from here; one clock read serves both.
         self.turn_ended = self.now();
         self.engine.note_turn(Turn {
             began: now,
@@ -216,8 +215,8 @@ impl EventLoop {
         Time(self.start.elapsed().as_micros() as u64)
     }
 
-    /// How long to wait for events. The poll rounds up to whole milliseconds, so that a deadline has
-    /// passed when the wait for it ends.
+    /// How long to wait for events. The poll rounds up to whole milliseconds, so a deadline has passed when its
+    /// wait ends.
     fn timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() || !self.failed_writes.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
@@ -234,7 +233,7 @@ impl EventLoop {
         ))
     }
 
-    /// Whether to look for events again instead of sleeping until there are some.
+    /// Whether to poll again instead of sleeping.
     fn is_spinning(&self) -> bool {
         match self.spin {
             Spin::Never => false,
@@ -243,7 +242,7 @@ impl EventLoop {
         }
     }
 
-    /// Whether a sleep that began when the last turn ended would be over.
+    /// Whether a wait that began at the end of the last turn would be over.
     fn is_wait_over(&self, wait: Option<Duration>) -> bool {
         wait.is_some_and(|wait| self.turn_ended.after(wait) <= self.now())
     }
@@ -258,8 +257,8 @@ impl EventLoop {
 
     // Events.
 
-    /// Handles what the wait brought. If a deadline has passed, the rest as well: after a stall of this
-    /// process, what saves a connection may stand behind more events than one wait brings.
+    /// Handles the events of the wait. If a deadline has passed, fetches and handles further events first: after a
+    /// stall of this process, the bytes that keep a connection alive may come in a later batch.
     fn handle_events(&mut self, events: &mut Events, now: Time) {
         for _ in 0..=self.sockets.len() / EVENTS_PER_TURN {
             for event in &*events {
@@ -271,8 +270,8 @@ impl EventLoop {
                 return;
             }
             if let Err(error) = self.poll.poll(events, Some(Duration::ZERO)) {
-                // The next wait meets it again, or it has passed.
-                log::debug!("asking for more events failed: {error}");
+                // The next wait reports the error again, or it has passed.
+                log::debug!("cannot poll for more events: {error}");
                 return;
             }
         }
@@ -284,7 +283,7 @@ impl EventLoop {
         if (token >> 32) as u32 == OWN_GENERATION {
             return self.handle_server_event(id.key() as u32, now);
         }
-        // A slot that was given away again has another generation: the event is stale.
+        // A reused slot has another generation: the event is stale.
         let Some(socket) = find(&mut self.sockets, id) else {
             return;
         };
@@ -324,13 +323,13 @@ impl EventLoop {
         self.stop(asked, now);
     }
 
-    /// The engine was asked so often to end.
+    /// Handles this many shutdown requests.
     fn stop(&mut self, asked: u32, now: Time) {
         for _ in 0..asked {
             self.shutdown_requests += 1;
             if self.shutdown_requests == 1 {
                 log::info!(
-                    "shutting down: {} connections are told; asking again ends at once",
+                    "shutting down: draining {} connections (signal again to exit immediately)",
                     self.sockets.len()
                 );
                 self.service.handle_stop(&self.limits);
@@ -339,8 +338,8 @@ impl EventLoop {
         }
     }
 
-    /// Reads anew what may change while the engine runs. Limits and addresses may not: whoever is connected
-    /// was told them.
+    /// Reloads what may change at run time: the credentials. Limits and addresses may not, because connected
+    /// workers were told them.
     fn reload(&mut self, now: Time) {
         if self.shutdown_requests > 0 {
             return;
@@ -348,9 +347,12 @@ impl EventLoop {
         self.service.handle_reload();
         match self.credentials.as_ref().map(CredentialsFile::read) {
             Some(Ok(credentials)) => self.engine.handle_credentials(&credentials, now),
-            Some(Err(error)) => log::error!("the credentials stay as they were: {error}"),
+            Some(Err(error)) => log::error!(
+                "credentials reload failed, keeping the previous credentials: \
+                {error}"
+            ),
             None => {
-                log::info!("asked to reload: there is nothing to read anew, all stays as it is");
+                log::info!("reload: no credentials file is configured, nothing to do");
             }
         }
         self.service.handle_ready(now, self.engine.size());
@@ -368,7 +370,7 @@ impl EventLoop {
     // Reading.
 
     fn read_ready(&mut self, now: Time) {
-        // What a read leaves over goes onto the next turn's list, not behind this one.
+        // Connections with input left over go onto the next turn's list, not onto this one.
         let mut batch = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
         for id in batch.drain(..) {
             if let Some(socket) = find(&mut self.sockets, id) {
@@ -379,8 +381,8 @@ impl EventLoop {
         self.spare_list = batch;
     }
 
-    /// Reads until there is nothing left, the engine wants no more, or the budget is used up; then
-    /// the rest is for the next turn.
+    /// Reads until the socket is empty, the engine wants no more, or the budget is spent; the rest waits for the
+    /// next turn.
     fn read(&mut self, id: ConnId, now: Time) {
         let Some(socket) = find(&mut self.sockets, id) else {
             return;
@@ -405,8 +407,8 @@ impl EventLoop {
                 Ok(n) => {
                     counters.read_bytes.add(n);
                     budget = budget.saturating_sub(n);
-                    // A short read took all that there was, and what comes later is another event. Only
-                    // an end may be announced already, with the bytes that were read.
+                    // A short read emptied the socket, and further input raises another event. But an end that was
+                    // reported already may have come with these bytes.
                     if n < self.read_buffer.len() && socket.state == SocketState::Open {
                         socket.readable = false;
                     }
@@ -421,8 +423,8 @@ impl EventLoop {
         }
     }
 
-    /// Before a deadline ends anybody, its connection is read once more: bytes that keep it alive may
-    /// have come after the wait, or wait behind the budget.
+    /// Before a deadline closes a connection, reads it once more: bytes that keep it alive may have arrived after
+    /// the wait, or may be waiting behind the budget.
     fn expire(&mut self, now: Time) {
         while let Some(id) = self.engine.poll_expired(now) {
             if let Some(socket) = find(&mut self.sockets, id) {
@@ -435,10 +437,9 @@ impl EventLoop {
 
     // Writing.
 
-    /// Answers first, then what all are told. What is over a budget is for the next turn, behind what comes in
-    /// until then.
+    /// Writes replies first, then fan-out. Writes beyond the budget wait for the next turn, after its input.
     fn flush(&mut self, now: Time) {
-        // Asked twice to end, this is the last turn: whoever can be told is told.
+        // The second shutdown request makes this the last turn: tell every reachable peer.
         let all = WriteBudget {
             writes: 2 * self.sockets.len(),
             bytes: usize::MAX,
@@ -453,7 +454,7 @@ impl EventLoop {
         self.write_due(now, Engine::poll_news, fanout);
     }
 
-    /// Writes to those whom `next` names, within a budget.
+    /// Writes to the connections that `next` names, within a budget.
     fn write_due(
         &mut self,
         now: Time,
@@ -498,7 +499,7 @@ impl EventLoop {
                     if let Some(socket) = find(&mut self.sockets, id)
                         && let Err(error) = socket.stream.shutdown_write()
                     {
-                        // The peer broke the connection meanwhile.
+                        // The peer broke the connection in the meantime.
                         self.failed_writes.push((id, error));
                     }
                 }
@@ -506,7 +507,7 @@ impl EventLoop {
                     if find(&mut self.sockets, id).is_some() {
                         let mut socket = self.sockets.remove(id.key());
                         if let Err(error) = socket.stream.deregister(self.poll.registry()) {
-                            log::debug!("a connection was not registered: {error}");
+                            log::debug!("cannot deregister a connection: {error}");
                         }
                         self.control.counters.closed.add(1);
                     }
@@ -545,11 +546,11 @@ impl EventLoop {
         let slot = self.sockets.vacant_entry();
         let id = ConnId::new(self.generation, slot.key() as u32);
         if let Err(error) = stream.prepare(&self.limits) {
-            log::debug!("{peer}: a socket option was refused: {error}");
+            log::debug!("{peer}: cannot set a socket option: {error}");
         }
         if let Err(error) = stream.register(self.poll.registry(), Token(id.token())) {
             if self.engine.may_log(now) {
-                log::warn!("{peer}: refused, the connection cannot be watched: {error}");
+                log::warn!("{peer}: refused, cannot register the connection: {error}");
             }
             self.control.counters.closed.add(1);
             return;

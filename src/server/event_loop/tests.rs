@@ -1,5 +1,5 @@
-//! Turns driven by hand over real sockets: what a batch of events, a list of a turn before, or a crowd at the
-//! door may do. Waits for the kernel, never for the clock.
+//! Drives turns by hand over real sockets: stale events, the ready list of an earlier turn, many connections at
+//! once. Waits for the kernel, never for the clock.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -24,7 +24,7 @@ fn event_loop() -> (EventLoop, String) {
     (EventLoop::new(server), address)
 }
 
-/// The next events; there are some to come.
+/// The next events; some are pending.
 fn events(event_loop: &mut EventLoop) -> Events {
     let mut events = Events::with_capacity(EVENTS_PER_TURN);
     event_loop.poll.poll(&mut events, Some(PATIENCE)).unwrap();
@@ -32,7 +32,7 @@ fn events(event_loop: &mut EventLoop) -> Events {
     events
 }
 
-/// Connects, and takes turns until that one is in. Returns its id.
+/// Connects, and takes turns until the connection is accepted. Returns its id.
 fn join(event_loop: &mut EventLoop, address: &str) -> (TcpStream, ConnId) {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -46,7 +46,7 @@ fn join(event_loop: &mut EventLoop, address: &str) -> (TcpStream, ConnId) {
     (stream, newest.expect("it is in"))
 }
 
-/// Takes turns until the engine has said something to this one.
+/// Takes turns until the engine has sent something to this peer.
 fn is_answered(event_loop: &mut EventLoop, stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut answer = [0; 1];
@@ -66,7 +66,7 @@ fn is_answered(event_loop: &mut EventLoop, stream: &mut TcpStream) -> bool {
 fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_slot() {
     let (mut event_loop, address) = event_loop();
     let (mut older, gone) = join(&mut event_loop, &address);
-    // Bytes and an end wait for the older one, in a batch of events that nobody has looked at yet.
+    // Bytes and an end of stream are pending for the older connection, in a batch of events not handled yet.
     older.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     older.shutdown(Shutdown::Write).unwrap();
     let mut waiting = events(&mut event_loop);
@@ -74,7 +74,7 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     while !waiting.iter().any(|it| is_its(it) && it.is_read_closed()) {
         waiting = events(&mut event_loop);
     }
-    // Before it comes to that, a fan-out finds the connection failed_writes, and it is closed.
+    // Before they are handled, a fan-out finds the connection broken, and it is closed.
     let now = event_loop.now();
     event_loop.report_reset(gone, &io::ErrorKind::BrokenPipe.into(), now);
     event_loop.reap();
@@ -83,7 +83,7 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     assert_eq!(there.key(), gone.key(), "the same slot");
     assert_ne!(there, gone);
 
-    // All that a turn may still hold of the older one: events, the ready list, the list of the failed_writes.
+    // All that a turn may still hold of the older connection: events, the ready list, the list of failed writes.
     event_loop.handle_events(&mut waiting, now);
     event_loop.ready.push(gone);
     event_loop
@@ -94,7 +94,7 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     let socket = find(&mut event_loop.sockets, there).expect("it is not closed");
     assert_eq!(socket.state, SocketState::Open);
     assert!(!socket.in_ready_list);
-    // It is served as if there had been nobody before.
+    // The newer one is served as if its slot were new.
     newer.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     assert!(is_answered(&mut event_loop, &mut newer));
 }
@@ -108,7 +108,7 @@ fn a_crowd_at_the_door_is_let_in_a_bounded_number_at_a_time() {
         .collect();
     let mut inside = Vec::new();
     while inside.last() != Some(&CROWD) {
-        // More wait: the wait for events ends at once, whether there are any or not.
+        // More are pending: the wait returns at once, with or without events.
         assert_eq!(event_loop.timeout(), Some(Duration::ZERO));
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         event_loop
@@ -125,10 +125,10 @@ fn a_crowd_at_the_door_is_let_in_a_bounded_number_at_a_time() {
 fn a_deadline_ends_nobody_whose_bytes_wait_unread() {
     let (mut event_loop, address) = event_loop();
     let (mut peer, _) = join(&mut event_loop, &address);
-    // The events of these bytes are never looked at, as when they come while the turn is under way.
+    // The events of these bytes are not handled, as when they arrive during the turn.
     peer.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     events(&mut event_loop);
-    // Beyond its time for HELLO.
+    // After its deadline for HELLO.
     let late = Time(event_loop.now().0 + 700_000_000);
     event_loop.expire(late);
     event_loop.flush(late);

@@ -1,5 +1,5 @@
-//! The link's side of calls: what the application calls, casts and emits, what comes in for its handlers,
-//! and how it leaves the board. The tables are elsewhere; this passes on.
+//! The link's interface for calls: outgoing calls, casts and events, incoming work for handlers, and draining. The
+//! tables are elsewhere; this delegates.
 
 use std::time::Instant;
 
@@ -14,8 +14,7 @@ use crate::worker::serving::{Reply, Work};
 use crate::worker::ticket::Ticket;
 
 impl Link {
-    /// Makes a call. [`Link::take_ended_calls`] tells its end; whoever waits for it asks
-    /// [`Link::patience`] how long.
+    /// Makes a call. [`Link::take_ended_calls`] returns its end, and [`Link::patience`] how long to wait for it.
     pub fn call(&mut self, call: OutgoingCall, now: Instant) -> Result<Ticket, CallError> {
         if let Some(end) = self.end.clone() {
             let executed = Executed::No;
@@ -47,41 +46,41 @@ impl Link {
         Ok(())
     }
 
-    /// Until when a call is to be waited for; `None` once it has ended.
+    /// When the wait for a call ends; `None` once it has ended.
     #[must_use]
     pub fn patience(&self, ticket: Ticket) -> Option<Instant> {
         self.calls.patience(ticket)
     }
 
-    /// Ends a call if its time is over.
+    /// Ends a call if its deadline has passed.
     pub fn expire_call(&mut self, ticket: Ticket, now: Instant) {
         self.calls.expire(ticket, now, &mut self.requests);
     }
 
-    /// Nobody wants this call's end any more: cancels it.
+    /// Cancels a call whose end is no longer needed.
     pub fn forget_call(&mut self, ticket: Ticket) {
         self.calls.forget(ticket, &mut self.requests);
     }
 
-    /// How calls ended since the last time.
+    /// The calls that ended since the last call of this method.
     pub fn take_ended_calls(&mut self) -> Vec<CallEnd> {
         self.calls.take_ended()
     }
 
-    /// The calls and casts that came in since the last time, in order.
+    /// Incoming calls and casts since the last call of this method, in order.
     pub fn take_work(&mut self) -> Vec<Work> {
         self.serving.take_work()
     }
 
-    /// Answers a call that came in, if the answer is still owed.
+    /// Answers an incoming call, if an answer is still required.
     pub fn answer(&mut self, reply: Reply, result: Result<Vec<u8>, Fault>) {
         self.serving.answer(reply, result, &mut self.requests);
     }
 
-    /// Says that nothing stands behind this function here.
+    /// Answers that this worker runs nothing for this function.
     pub fn answer_unserved(&mut self, reply: Reply, provided: bool) {
         let fault = if provided {
-            unsupported("this worker runs nothing for this function")
+            unsupported("this worker has no handler for this function")
         } else {
             let code = Code::NoSuchFunction;
             Fault::new(code.as_str(), "this worker does not provide it")
@@ -91,34 +90,34 @@ impl Link {
         self.answer(reply, Err(fault));
     }
 
-    /// Takes no new calls: says DRAIN. What is in flight is still answered. Nothing is registered any
-    /// more, not even after a reconnect.
+    /// Sends DRAIN: no new calls arrive, those in flight are still answered. Nothing is registered any more, not
+    /// even after a reconnect.
     pub fn drain(&mut self) {
         if self.draining == DrainState::No {
             self.draining = DrainState::Confirmed;
             if matches!(self.state, LinkState::Up(_)) {
                 self.draining = DrainState::Purpose;
                 Drain::default().encode(&mut self.requests.out);
-                // Its answer comes behind every call that was routed here before.
+                // Its answer follows every call routed here before.
                 self.requests.ready(Purpose::Drain);
             }
         }
     }
 
-    /// Whether DRAIN was said.
+    /// Whether DRAIN was sent.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining != DrainState::No
     }
 
-    /// Calls that came in and are not answered, and whether more may come although DRAIN was said.
+    /// The number of unanswered incoming calls, and whether more may arrive in spite of DRAIN.
     #[must_use]
     pub fn in_flight(&self) -> (usize, bool) {
         let more = self.draining == DrainState::Purpose;
         (self.serving.in_flight(), more)
     }
 
-    /// Tells all handlers to stop.
+    /// Cancels all handlers.
     pub fn cancel_serving(&self) {
         self.serving.cancel_all();
     }

@@ -1,14 +1,14 @@
-//! One worker's side of the protocol, connection after connection: HELLO with the session's key and
-//! the resume point, WELCOME, the view, registering again, READY, the heartbeat, GOODBYE. It is a state
-//! machine without socket, clock, thread or chance of its own: bytes and the time come in, bytes and a
-//! deadline go out. The runtime around it (the library's, or a simulation) calls
+//! One worker's side of the protocol across its connections: HELLO with session key and resume point, WELCOME, the
+//! view, registering again, READY, heartbeat, GOODBYE. A state machine without socket, clock, thread or randomness
+//! of its own: bytes and the time go in, bytes and a deadline come out. The runtime around it (the library's, or a
+//! simulation) calls
 //!
-//! 1. [`Link::open`] once a transport is there;
-//! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for what happens; each
-//!    that returns a [`Loss`] has ended the connection: close the transport;
+//! 1. [`Link::open`] once there is a transport;
+//! 2. [`Link::handle_bytes`], [`Link::handle_end`] and [`Link::handle_time`] for input; each that returns a
+//!    [`Loss`] has ended the connection: close the transport;
 //! 3. [`Link::take_output`] after each of those and after each request, and writes it;
-//! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for
-//!    what came of it.
+//! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for the
+//!    results.
 
 mod calls;
 mod registrations;
@@ -46,41 +46,41 @@ use crate::protocol::{
     Watch as WireWatch, Welcome,
 };
 
-/// From the transport's start until WELCOME.
+/// From the start of the transport until WELCOME.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From our GOODBYE until the engine's close.
+/// From this worker's GOODBYE until the engine closes.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The heartbeat of an engine that does not tell its own.
+/// The heartbeat if the engine does not tell its own.
 const DEFAULT_PING: Duration = Duration::from_secs(5);
 const DEFAULT_SILENCE: Duration = Duration::from_secs(15);
 
-/// Session keys that are kept: one for each engine that was met lately.
+/// Session keys kept: one for each recently used engine.
 const MAX_SESSION_KEYS: usize = 4;
 
-/// Calls that a worker takes at once unless it says otherwise.
+/// The default number of calls that a worker accepts at once.
 const DEFAULT_CAPACITY: u64 = 1000;
 
 /// How far leaving the board has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DrainState {
     No,
-    /// DRAIN was said; calls that were sent before it was read may still come.
+    /// DRAIN was sent; calls routed before it may still arrive.
     Purpose,
-    /// No call comes any more.
+    /// No further call arrives.
     Confirmed,
 }
 
 #[derive(Debug)]
 enum LinkState {
-    /// No transport.
+    /// There is no transport.
     Closed,
-    /// HELLO is on its way.
+    /// HELLO was sent.
     Greeting { address: Address, until: Instant },
-    /// WELCOME came.
+    /// WELCOME arrived.
     Up(Heartbeat),
-    /// We said GOODBYE; the engine closes.
+    /// GOODBYE was sent; the engine closes.
     Leaving { until: Instant },
 }
 
@@ -89,22 +89,22 @@ struct Heartbeat {
     ping_after: Duration,
     silence: Duration,
     last_received: Instant,
-    /// We asked, and nothing came since.
+    /// PING was sent, and nothing has arrived since.
     ping_sent: bool,
 }
 
-/// The state machine.
+/// A worker's side of the protocol.
 #[derive(Debug)]
 pub struct Link {
     identity: Identity,
-    /// What the next HELLO presents.
+    /// The token for the next HELLO.
     token: Option<Arc<str>>,
     random: StdRng,
     state: LinkState,
     inbox: Inbox,
-    /// Bytes of a frame that the engine may send.
+    /// The largest frame that the engine may send.
     max_frame: usize,
-    /// Keys of sessions with their epochs, the newest last.
+    /// Session keys with their epochs, the newest last.
     keys: VecDeque<(u64, Box<[u8]>)>,
     requests: Requests,
     registrations: Registrations,
@@ -114,13 +114,13 @@ pub struct Link {
     view: View,
     connection: Option<ConnectionInfo>,
     notices: Vec<Notice>,
-    /// Requests that were answered.
+    /// Number of answered requests.
     answers: u64,
     end: Option<End>,
 }
 
 impl Link {
-    /// A link without a transport. All its chance comes from `seed`.
+    /// A link without a transport. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(identity: Identity, seed: [u8; 32], now: Instant) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl Link {
         }
     }
 
-    /// Bytes of the body of the longest HELLO that this link will send; an engine reads 16 KiB.
+    /// Size of the longest HELLO that this link may send; an engine reads 16 KiB.
     #[must_use]
     pub fn hello_bytes(&self) -> usize {
         let resume = Resume {
@@ -173,8 +173,8 @@ impl Link {
         .to_frame()
     }
 
-    /// A transport to `address` is there: says HELLO. `epoch` is that of the engine there, if it is
-    /// known: of several session keys, that engine's is presented then, else the newest.
+    /// Sends HELLO over a new transport to `address`. `epoch` is that of the engine there, if known: it selects
+    /// among several session keys; otherwise the newest is presented.
     pub fn open(&mut self, address: Address, epoch: Option<u64>, now: Instant) {
         self.inbox = Inbox::default();
         self.max_frame = MAX_FRAME_CEILING - 1;
@@ -191,7 +191,7 @@ impl Link {
         self.state = LinkState::Greeting { address, until };
     }
 
-    /// Bytes came, split in whatever way. All are taken.
+    /// Takes bytes in any split.
     pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Loss> {
         if let LinkState::Up(heartbeat) = &mut self.state {
             heartbeat.last_received = now;
@@ -216,7 +216,7 @@ impl Link {
         self.handle_time(now)
     }
 
-    /// The time went on.
+    /// Time has passed.
     pub fn handle_time(&mut self, now: Instant) -> Result<(), Loss> {
         let step = self.view.settle(now);
         self.notices.extend(step.map(Notice::Step));
@@ -253,7 +253,7 @@ impl Link {
         Ok(())
     }
 
-    /// The transport ended: by the engine's close, or as `why` says.
+    /// The transport was closed by the engine, or ended for the reason `why`.
     pub fn handle_end(&mut self, why: Option<Loss>, now: Instant) -> Loss {
         let loss = why.unwrap_or(match self.state {
             LinkState::Greeting { .. } => Loss::ClosedBeforeWelcome,
@@ -287,25 +287,24 @@ impl Link {
         }
     }
 
-    /// Moves the bytes that are to be written to the end of `into`; says whether there were any.
+    /// Moves the bytes to be written to the end of `into`; returns whether there are any.
     pub fn take_output(&mut self, into: &mut Vec<u8>) -> bool {
         self.requests.take_output(into);
         !into.is_empty()
     }
 
-    /// How many bytes [`Link::take_output`] has.
+    /// The number of bytes that [`Link::take_output`] has.
     #[must_use]
     pub fn output_bytes(&self) -> usize {
         self.requests.out.len()
     }
 
-    /// The news since the last call, in order.
+    /// The notices since the last call, in order.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         mem::take(&mut self.notices)
     }
 
-    /// Where the view stands and how much was answered: what somebody may wait for without there being
-    /// a notice of it.
+    /// The view's revision and the number of answers: progress that waiting threads must see even without a notice.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
         (self.view.revision(), self.answers)
@@ -323,19 +322,19 @@ impl Link {
         self.connection.as_ref()
     }
 
-    /// Whether nothing is open that a change of the connection would disturb.
+    /// Whether a change of the connection would disturb nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.requests.is_idle() && self.serving.in_flight() == 0
     }
 
-    /// Why the worker is over, once it is.
+    /// Why the worker ended, once it has.
     #[must_use]
     pub fn ended(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// Says GOODBYE. The engine closes then; [`Link::next_deadline`] says how long that may take.
+    /// Sends GOODBYE. The engine then closes; [`Link::next_deadline`] bounds the wait.
     pub fn leave(&mut self, now: Instant) {
         match self.state {
             LinkState::Up(_) | LinkState::Greeting { .. } => {
@@ -347,7 +346,7 @@ impl Link {
         }
     }
 
-    /// The worker is over: its orders end, nothing new is taken. Says so once.
+    /// The worker has ended: ends its operations, accepts nothing new, and sends one notice.
     pub fn finish(&mut self, end: End, now: Instant) {
         if self.end.is_none() {
             if !matches!(self.state, LinkState::Closed) {
@@ -371,7 +370,7 @@ impl Link {
         self.registrations.disconnected();
         self.view.lose(now);
         if let Loss::Inconsistent(error) = &loss {
-            log::error!("the board is fetched anew: {error}");
+            log::error!("fetching the whole board again: {error}");
             self.view.distrust();
         }
         if self.connection.take().is_some() {
@@ -435,7 +434,7 @@ impl Link {
             Message::Drain(it) => {
                 self.calls.engine_stops();
                 log::info!(
-                    "the engine is about to stop (back in {:?} ms)",
+                    "the engine is draining (retry after {:?} ms)",
                     it.ext.retry_after_ms
                 );
             }
@@ -447,7 +446,7 @@ impl Link {
             Message::Cast(it) => self.serving.cast(it),
             Message::Cancel(it) => self.serving.cancelled(it.id),
             Message::Unknown { kind, id: Some(id) } => {
-                let message = format!("this worker does not know requests of kind {kind}");
+                let message = format!("this worker does not support requests of kind {kind}");
                 self.requests.answer_unsupported(*id, &message);
             }
             Message::Unknown { id: None, .. } => {}
@@ -465,7 +464,7 @@ impl Link {
         let settling = Duration::from_millis(ext.settling_ms);
         let ping_after = or_default(ext.ping_ms, DEFAULT_PING);
         self.state = LinkState::Up(Heartbeat {
-            // A little later than the engine would ask: as long as it does, we need not.
+            // A little later than the engine's PING: while the engine asks, this side need not.
             ping_after: ping_after + ping_after / 5,
             silence: or_default(ext.silence_ms, DEFAULT_SILENCE),
             last_received: now,
@@ -507,7 +506,7 @@ impl Link {
             let (registrations, effects) = self.effects();
             registrations.restore(effects);
         }
-        // Behind what registers: a function of one's own is there to be called.
+        // After the registrations, so that a call finds this worker's own functions.
         self.calls.connected(now, &mut self.requests);
         Ok(())
     }
@@ -517,7 +516,7 @@ impl Link {
             refusal: Refusal {
                 code: goodbye.code.0.into(),
                 message: goodbye.message.0.into(),
-                // A code of a newer engine is read as the one that does not end a worker.
+                // An unknown code is treated as one that does not end the worker.
                 retryable: Code::parse(&goodbye.code).is_none_or(Code::retryable),
                 executed: Executed::No,
             },
@@ -527,7 +526,7 @@ impl Link {
     }
 }
 
-/// GOODBYE as a worker says it that is done.
+/// The GOODBYE of a worker that is done.
 pub(super) fn farewell() -> Vec<u8> {
     Goodbye {
         code: Text(Code::Bye.as_str()),
@@ -537,7 +536,7 @@ pub(super) fn farewell() -> Vec<u8> {
     .to_frame()
 }
 
-/// What PING and PONG carry: where the view stands.
+/// The bookmark in PING and PONG: the view's revision.
 fn bookmark(view: &View) -> u64 {
     if view.is_live() { view.revision() } else { 0 }
 }
@@ -549,7 +548,7 @@ fn or_default(milliseconds: u64, default: Duration) -> Duration {
     }
 }
 
-/// The watch that a HELLO need not spell out.
+/// Whether HELLO may omit this watch because it is the default.
 fn is_default(watch: &WireWatch<'_>) -> bool {
     *watch == Watch::all().to_wire()
 }

@@ -1,5 +1,4 @@
-//! The link's side of orders: what the application registers, unregisters, binds and unbinds. How an
-//! order is carried out is the registrations' business.
+//! The link's interface for operations: register, unregister, bind and unbind. `registrations` carries them out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,33 +14,33 @@ use crate::worker::status::{Offer, Registered};
 use crate::worker::ticket::Ticket;
 
 impl Link {
-    /// What the next HELLO presents to the engine.
+    /// The token for the next HELLO.
     pub fn set_token(&mut self, token: Option<Arc<str>>) {
         self.token = token;
     }
 
-    /// Orders the registration of these functions, as one batch. The ticket's end tells what came of it.
+    /// Registers these functions as one batch. The end of the ticket tells the outcome.
     pub fn register(&mut self, functions: Vec<Function>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
         let (registrations, effects) = self.effects();
         Ok(registrations.register(functions, effects))
     }
 
-    /// Orders the opposite.
+    /// Unregisters these functions as one batch.
     pub fn unregister(&mut self, names: Vec<Arc<str>>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
         let (registrations, effects) = self.effects();
         Ok(registrations.unregister(names, effects))
     }
 
-    /// Orders that these functions be tied to events, as one batch.
+    /// Binds functions to events as one batch.
     pub fn bind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
         let (registrations, effects) = self.effects();
         Ok(registrations.bind(bindings, effects))
     }
 
-    /// Orders the opposite.
+    /// Removes these bindings as one batch.
     pub fn unbind(&mut self, bindings: Vec<Binding>) -> Result<Ticket, RequestError> {
         self.check_not_over()?;
         let (registrations, effects) = self.effects();
@@ -53,23 +52,23 @@ impl Link {
             return Err(RequestError::Ended(end));
         }
         if self.draining != DrainState::No {
-            let message = "this worker leaves the board";
+            let message = "this worker is draining";
             return Err(RequestError::Refused(refusal(Code::Draining, message)));
         }
         Ok(())
     }
 
-    /// How an order ended, if it has; told once.
+    /// The end of an operation, once it has ended; returned once.
     pub fn take_end(&mut self, ticket: Ticket) -> Option<Result<Registered, RequestError>> {
         self.registrations.take_end(ticket)
     }
 
-    /// Nobody will ask for this order's end. It is carried out nevertheless.
+    /// The application no longer waits for this operation. It is carried out nevertheless.
     pub fn abandon(&mut self, ticket: Ticket) {
         self.registrations.abandon(ticket);
     }
 
-    /// What this worker wants to provide.
+    /// The functions that this worker wants to provide.
     #[must_use]
     pub fn offers(&self) -> Vec<Offer> {
         self.registrations.offers()
@@ -84,16 +83,16 @@ impl Link {
         (&mut self.registrations, effects)
     }
 
-    /// The engine says that this worker may register or bind something else than before.
+    /// The engine reports that this worker's rights have changed.
     pub(super) fn rights_changed(&mut self) {
-        log::info!("the rights of this worker have changed: all that it wants is registered again");
+        log::info!("the rights of this worker changed: registering everything again");
         if self.draining == DrainState::No {
             let (registrations, effects) = self.effects();
             registrations.rights_changed(effects);
         }
     }
 
-    /// The engine answered a request that is no call.
+    /// The engine answered a request that is not a call.
     pub(super) fn answered(
         &mut self,
         id: u64,

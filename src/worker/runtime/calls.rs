@@ -1,6 +1,5 @@
-//! Calls through the runtime, both ways: those that the application makes, with the threads that wait for
-//! them, and those that come in, with the handlers that run for them. What becomes of them is decided
-//! in the link.
+//! Calls through the runtime: outgoing calls with the threads that wait for them, and incoming calls with the
+//! handlers that run for them. The link decides what becomes of them.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
@@ -61,7 +60,7 @@ impl CallPort for Runtime {
 }
 
 impl Runtime {
-    /// Orders the registration of functions, and has their handlers ready before the first call.
+    /// Registers functions, and installs their handlers before the first call can arrive.
     pub(in crate::worker) fn register(
         self: &Arc<Self>,
         services: Vec<Service>,
@@ -72,7 +71,7 @@ impl Runtime {
         for Service { function, handler } in services {
             let name = function.shared_name();
             let old = state.handlers.get(name).cloned();
-            // Who describes a function anew need not say again what runs.
+            // A function registered again without a handler keeps its handler.
             let handler = handler.or_else(|| old.clone().flatten());
             state.handlers.insert(name.clone(), handler);
             before.push((name.clone(), old));
@@ -80,7 +79,7 @@ impl Runtime {
         }
         drop(state);
         let result = self.run_operation(|link| link.register(functions));
-        // After a timeout the library goes on trying.
+        // After a timeout the library keeps trying.
         if matches!(&result, Err(error) if !matches!(error, RequestError::Timeout(_))) {
             let mut state = self.state();
             for (name, old) in before.into_iter().rev() {
@@ -104,18 +103,18 @@ impl Runtime {
                 .map(|name| state.handlers.remove(name))
                 .collect();
             drop(state);
-            // What a handler holds may take its time to be dropped.
+            // Dropping what a handler holds may take a while.
             drop(gone);
         }
         result
     }
 
-    /// Whether anything runs here when it is called.
+    /// Whether any function has a handler.
     pub(super) fn serves(&self) -> bool {
         self.state().handlers.values().any(Option::is_some)
     }
 
-    /// Passes on what the link has: ends to those who wait for them, work to the pool.
+    /// Distributes the link's results: ends of calls to waiting threads, work to the pool.
     pub(super) fn dispatch(self: &Arc<Self>, state: &mut MutexGuard<'_, State>) {
         for (ticket, end) in state.link.take_ended_calls() {
             if let Some(slot) = state.waiting.remove(&ticket) {
@@ -138,7 +137,10 @@ impl Runtime {
         let Some(handler) = known.cloned().flatten() else {
             match reply {
                 Some(reply) => state.link.answer_unserved(reply, provided),
-                None => log::debug!("a cast to `{}`: nothing runs it", invocation.function),
+                None => log::debug!(
+                    "a cast to `{}` is ignored: it has no handler",
+                    invocation.function
+                ),
             }
             return;
         };
@@ -159,19 +161,22 @@ impl Runtime {
         if let Err(job) = self.pool.push(job, deliver) {
             match job.reply {
                 Some(reply) => {
-                    let fault = Fault::new(Code::Overloaded.as_str(), "too many calls wait here");
+                    let fault = Fault::new(
+                        Code::Overloaded.as_str(),
+                        "too many calls wait for a thread here",
+                    );
                     let fault = fault.retry_later().not_executed();
                     state.link.answer(reply, Err(fault));
                 }
                 None => log::warn!(
-                    "a cast to `{}` is dropped: too many wait here",
+                    "a cast to `{}` is dropped: the queue for handlers is full",
                     job.context.function()
                 ),
             }
         }
     }
 
-    /// A handler is done.
+    /// A handler has finished.
     fn deliver(&self, reply: Option<Reply>, result: Result<Vec<u8>, Fault>) {
         let mut state = self.state();
         match (reply, result) {
@@ -185,10 +190,10 @@ impl Runtime {
         self.send(state);
     }
 
-    /// Leaves the board and waits for what is in flight. Says whether all of it was answered.
+    /// Leaves the board and waits for the calls in flight. Returns whether all were answered.
     pub(in crate::worker) fn drain(&self, timeout: Duration) -> bool {
         let deadline = deadline_after(timeout);
-        // An engine that does not answer is not waited for longer than at the close.
+        // If the engine does not answer, wait no longer than at a close.
         let last_call = deadline.min(deadline_after(CLOSE_TIMEOUT));
         let mut state = self.state();
         if state.link.ended().is_some() {

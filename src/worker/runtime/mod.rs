@@ -1,7 +1,6 @@
-//! The runtime around the link: threads, sockets, the clock. One thread reads and reconnects, one writes
-//! what the first has to say (a reader that waits until it can write would stop an engine that waits
-//! until it is read), and the application's threads write by themselves, for that is faster. It decides
-//! nothing about the protocol.
+//! The runtime around the link: threads, sockets, the clock. One thread reads and reconnects. A second writes for
+//! it, because a reader that blocks on a write would stop an engine that blocks on its own write. Threads of the
+//! application write directly, which is faster. Decides nothing about the protocol.
 
 mod calls;
 mod probe;
@@ -25,23 +24,23 @@ use super::status::{Registered, Status};
 use super::ticket::Ticket;
 use super::transport::Transport;
 
-/// What an application's thread writes by itself. More would not fit into the kernel's buffer at once,
-/// and the thread shall be able to give up in time.
+/// The most that a thread of the application writes itself. More would not fit into the kernel's buffer at once,
+/// and the thread must be able to time out.
 const DIRECT_BYTES: usize = 64 * 1024;
 
-/// After GOODBYE: how long the engine may take to close, before the socket is dropped.
+/// After GOODBYE, how long the engine may take to close before the socket is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What all threads of one worker share.
+/// State shared by all threads of one worker.
 #[derive(Debug)]
 pub(super) struct Runtime {
     state: Mutex<State>,
-    /// Something changed that somebody may wait for: the board, the connection, an order's end.
+    /// The board, the connection or an operation has changed.
     pub(super) changed: Condvar,
-    /// There is something to write, or the worker is over.
+    /// There are bytes to write, or the worker has ended.
     write_ready: Condvar,
-    /// Whoever holds it writes; so frames are written in the order of their making. Never taken while
-    /// the state is held.
+    /// Its holder writes, so that frames are written in the order in which they were made. Never locked while the
+    /// state is locked.
     writer: Mutex<Option<Arc<Transport>>>,
     pub(super) settings: Settings,
     pub(super) pool: Arc<Pool>,
@@ -50,19 +49,19 @@ pub(super) struct Runtime {
 #[derive(Debug)]
 struct State {
     link: Link,
-    /// Counts what `changed` announced.
+    /// Counts the notifications of `changed`.
     version: u64,
     attempts: Vec<Attempt>,
     subscribers: Vec<Weak<Queue>>,
     transport: Option<Arc<Transport>>,
-    /// Counts connections; so a probe knows when it is out of date.
+    /// Counts connections, so that a probe knows when it is out of date.
     connections: u64,
     stop: bool,
-    /// An address that comes first is back: the epoch of the engine there.
+    /// A preferred engine is back: its epoch.
     move_to: Option<u64>,
-    /// Those who wait for calls.
+    /// Threads that wait for calls.
     waiting: HashMap<Ticket, Arc<ResultSlot>>,
-    /// What runs for which function.
+    /// The handler of each registered function, if it has one.
     handlers: HashMap<Arc<str>, Option<Handler>>,
 }
 
@@ -94,7 +93,7 @@ impl Runtime {
         lock(&self.state)
     }
 
-    /// Asks something of the link.
+    /// Queries the link.
     pub(super) fn with_link<T>(&self, ask: impl FnOnce(&Link) -> T) -> T {
         ask(&self.state().link)
     }
@@ -125,7 +124,7 @@ impl Runtime {
         self.state().subscribe()
     }
 
-    /// Orders something of the link, writes it, and waits for its end.
+    /// Starts an operation, writes its request, and waits for its end.
     pub(super) fn run_operation(
         &self,
         operation: impl FnOnce(&mut Link) -> Result<Ticket, RequestError>,
@@ -156,8 +155,7 @@ impl Runtime {
         wait_until(&self.changed, state, deadline)
     }
 
-    /// Waits until `condition` gives something. It is asked without a lock, so that it may ask the board
-    /// in turn.
+    /// Waits until `condition` returns a value. It is called without a lock, so that it may query the board.
     pub(super) fn wait_until<T>(
         &self,
         timeout: Duration,
@@ -185,12 +183,12 @@ impl Runtime {
         }
     }
 
-    /// Writes what the link has to say, until nothing is left.
+    /// Writes the link's output until none is left.
     fn flush(&self) {
         self.write_with(lock(&self.writer));
     }
 
-    /// Has written what the link has to say, without waiting for whoever is writing.
+    /// Gets the link's output written, without waiting for another thread that is writing.
     fn send(&self, state: MutexGuard<'_, State>) {
         let bytes = state.link.output_bytes();
         drop(state);
@@ -214,7 +212,7 @@ impl Runtime {
                 && let Err(error) = transport.write(&bytes)
             {
                 log::debug!("writing to the engine failed: {error}");
-                // The reader finds the end, and what it means.
+                // The reader finds out that the connection ended, and why.
                 transport.close();
                 *writer = None;
             }
@@ -222,12 +220,12 @@ impl Runtime {
         }
     }
 
-    /// Waits for whoever is writing.
+    /// Waits for a thread that is writing.
     fn write_to(&self, transport: Option<Arc<Transport>>) {
         *lock(&self.writer) = transport;
     }
 
-    /// The thread that writes what the reader has to say.
+    /// The thread that writes for the reader.
     fn write(&self) {
         loop {
             let mut state = self.state();
@@ -242,7 +240,7 @@ impl Runtime {
         }
     }
 
-    /// Tells everybody what the link did.
+    /// Publishes what the link did to subscribers and waiting threads.
     fn publish(self: &Arc<Self>, mut state: MutexGuard<'_, State>, before: (u64, u64)) {
         self.dispatch(&mut state);
         let notices = state.link.take_notices();
@@ -274,14 +272,14 @@ impl Runtime {
         let before = state.link.progress();
         state.link.finish(end, Instant::now());
         state.transport = None;
-        // What handlers hold may hold on to this worker.
+        // What handlers hold may keep this worker alive.
         let handlers = std::mem::take(&mut state.handlers);
         self.publish(state, before);
         drop(handlers);
         self.pool.close();
     }
 
-    /// Ends the worker; `gently` with a GOODBYE. Returns when it is over.
+    /// Ends the worker, with GOODBYE if `gently`. Returns when it has ended.
     pub(super) fn stop(self: &Arc<Self>, gently: bool) {
         if gently && self.serves() {
             self.drain(self.settings.drain_timeout);
@@ -304,8 +302,8 @@ impl Runtime {
         while state.link.ended().is_none() {
             if Instant::now() >= patience {
                 if shut {
-                    // The reader hangs in the operating system, looking up a name for instance. It ends
-                    // by itself when it comes back from there.
+                    // The reader hangs in the operating system, for example in a name lookup. It ends when that
+                    // returns.
                     break;
                 }
                 shut = true;

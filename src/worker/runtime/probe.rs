@@ -1,5 +1,5 @@
-//! Looks for engines that come before the present one in the list of addresses, and makes the worker
-//! move when one is back. It is a thread of its own, because a host that does not answer takes its time.
+//! Checks whether a preferred engine is back, and moves the worker there. Runs on a thread of its own, because a
+//! host that does not answer blocks it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,24 +17,24 @@ use crate::worker::token::Token;
 use crate::worker::transport::{Received, Transport};
 use crate::worker::watch::Watch;
 
-/// So often a move waits for calls in flight to end.
+/// How many times calls in flight may postpone a move.
 const MAX_POSTPONEMENTS: u32 = 10;
 
-/// The thread that looks for engines which come before the present one.
+/// The thread that checks for preferred engines.
 pub(super) struct Probe {
     runtime: Arc<Runtime>,
     identity: Identity,
     token: Option<Token>,
     addresses: Vec<Address>,
-    /// The connection that it looks on behalf of.
+    /// Number of the connection it runs for.
     connection: u64,
     random: StdRng,
-    /// How often calls in flight were in the way.
+    /// How many times calls in flight postponed the move.
     postponed: u32,
 }
 
 impl Probe {
-    /// A probe on behalf of the present connection.
+    /// A probe for the current connection.
     pub(super) fn new(
         runtime: Arc<Runtime>,
         identity: Identity,
@@ -76,13 +76,13 @@ impl Probe {
         }
     }
 
-    /// Not all workers of a fleet at once.
+    /// Jittered, so that not all workers of a fleet probe at once.
     fn next_attempt(&mut self) -> Instant {
         let jitter: f64 = self.random.random_range(0.8..1.2);
         deadline_after(self.runtime.settings.probe_interval.mul_f64(jitter))
     }
 
-    /// Waits; says whether the connection is still the same then.
+    /// Waits for the next attempt; returns whether the connection is still the same.
     fn wait_for_next_look(&mut self) -> bool {
         let until = self.next_attempt();
         let mut state = self.runtime.state();
@@ -97,8 +97,8 @@ impl Probe {
         }
     }
 
-    /// A whole HELLO, for a host that accepts connections need not have an engine that serves. Returns
-    /// the engine's epoch.
+    /// Exchanges a full HELLO and WELCOME, because a host that accepts connections may not have a serving engine.
+    /// Returns the engine's epoch.
     fn try_hello(&self, address: &Address) -> Result<u64, Loss> {
         let transport = Transport::dial(address)?;
         let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
@@ -112,7 +112,7 @@ impl Probe {
             let wrote = transport.write(&bytes);
             wrote.map_err(|error| Loss::Broken(error.into()))?;
             if let Some(connection) = link.connection() {
-                // If the engine is gone already, it needs no goodbye.
+                // An engine that has gone needs no GOODBYE.
                 let _ = transport.write(&farewell());
                 return Ok(connection.epoch);
             }
@@ -126,13 +126,13 @@ impl Probe {
         }
     }
 
-    /// Makes the reader move, unless a request is open: that waits for the next look.
+    /// Makes the reader move, unless a request is open: then it waits for the next attempt.
     fn request_move(&mut self, epoch: u64) -> bool {
         let mut state = self.runtime.state();
         if state.connections != self.connection {
             return false;
         }
-        // Who is never idle would stay here for good, and the fleet would be split.
+        // A worker that is never idle would stay here for good, and split the fleet.
         if !state.link.is_idle() && self.postponed < MAX_POSTPONEMENTS {
             self.postponed += 1;
             return false;

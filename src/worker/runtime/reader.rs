@@ -1,5 +1,5 @@
-//! The thread that reads and reconnects: dials one address after the other, as the schedule says, and passes what
-//! comes to the link. Decides nothing about the protocol.
+//! The thread that reads and reconnects: dials addresses as the schedule says, and passes input to the link.
+//! Decides nothing about the protocol.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::worker::settings::Settings;
 use crate::worker::token::Token;
 use crate::worker::transport::{Received, Transport};
 
-/// What one read takes at the most.
+/// The size of one read.
 const READ_BYTES: usize = 64 * 1024;
 
 /// The thread that reads and reconnects.
@@ -31,13 +31,13 @@ pub(in crate::worker) struct Reader {
     token: Option<Token>,
     schedule: DialSchedule,
     random: StdRng,
-    /// The connection that the worker moves away from. It is kept until the next one is welcomed: if
-    /// both lead to the same engine, that must not see this worker go.
+    /// The connection that the worker moves away from. Kept until the next one is welcomed: if both lead to the
+    /// same engine, that engine must not see the worker leave.
     outgoing: Option<Arc<Transport>>,
 }
 
 impl Reader {
-    /// Begins the threads of a worker. `single_round`: give up when no address works.
+    /// Starts the threads of a worker. `single_round`: end when no address works.
     pub(in crate::worker) fn start(
         identity: Identity,
         token: Option<Token>,
@@ -96,18 +96,18 @@ impl Reader {
         };
         log::debug!("worker `{}`: {end}", self.identity.name.escape_debug());
         self.runtime.finish(end);
-        // A board may be kept for long; the socket is not.
+        // A board may be kept for long; the socket must not be.
         self.runtime.write_to(None);
     }
 
-    /// Connects and stays connected for as long as it goes. Says whether the worker is over then.
+    /// Connects, and stays connected as long as possible. Returns the worker's end, if it has ended.
     fn try_address(&mut self, index: usize) -> Option<End> {
         let address = self.schedule.address(index).clone();
         let (loss, welcomed) = match self.dial(&address) {
             Ok(transport) => self.run_connection(index, &address, &Arc::new(transport)),
             Err(loss) => (loss, None),
         };
-        // It mends itself only when somebody does something.
+        // Only an operator can fix this.
         let level = if loss.code() == Some(Code::Unauthorized.as_str()) {
             log::Level::Warn
         } else {
@@ -132,7 +132,7 @@ impl Reader {
         end_by(&loss)
     }
 
-    /// Makes a connection, and has the link present the token of now on it.
+    /// Makes a connection, and gives the link the current token.
     fn dial(&self, address: &Address) -> Result<Transport, Loss> {
         let token = self.token.as_ref().map(Token::read).transpose();
         let token = token.map_err(|error| Loss::Token(error.into()))?;
@@ -141,7 +141,7 @@ impl Reader {
         Ok(transport)
     }
 
-    /// Returns why the connection ended, and when its WELCOME came.
+    /// Returns why the connection ended, and when WELCOME arrived.
     fn run_connection(
         &mut self,
         index: usize,
@@ -205,16 +205,16 @@ impl Reader {
         }
     }
 
-    /// Says goodbye to the engine that the worker moved away from.
+    /// Says GOODBYE to the engine that the worker moved away from.
     fn close_outgoing(&mut self) {
         if let Some(transport) = self.outgoing.take() {
-            // If that engine is gone, it needs none.
+            // An engine that has gone needs no GOODBYE.
             let _ = transport.write(&farewell());
             transport.close();
         }
     }
 
-    /// On an address that is not the first: looks from time to time whether one before it is back.
+    /// If the address is not the first, starts a probe for the ones before it.
     fn start_probe(&mut self, index: usize) {
         let addresses: Vec<Address> = (0..index)
             .map(|it| self.schedule.address(it).clone())
@@ -234,7 +234,7 @@ impl Reader {
             .name("callboard-probe".to_owned())
             .spawn(move || probe.run());
         if let Err(error) = spawned {
-            log::warn!("no thread to look for the engines that come first: {error}");
+            log::warn!("cannot start the thread that probes preferred engines: {error}");
         }
     }
 }

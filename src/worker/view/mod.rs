@@ -1,7 +1,6 @@
-//! The board as one worker sees it, kept right by what the engine sends. It checks that nothing is
-//! missing between two changes, applies steps whole or not at all, builds a new board aside while a
-//! snapshot runs, and tells what each step made different. It has no clock: the time comes in, a
-//! deadline goes out.
+//! The board as one worker sees it, kept up to date by the engine's messages. Finds gaps between changes, applies
+//! steps completely or not at all, builds a new board aside during a snapshot, and reports the differences of each
+//! step. Has no clock: the time goes in, a deadline comes out.
 
 #[cfg(test)]
 mod tests;
@@ -18,27 +17,27 @@ use super::notice::{Cause, Change, Step};
 use super::snapshot::Snapshot;
 use crate::protocol::Sections;
 
-/// The view.
+/// A worker's view of the board.
 #[derive(Debug)]
 pub struct View {
     watching: bool,
     contents: Contents,
     revision: u64,
-    /// Of the contents; `None` before there were any.
+    /// Origin of the contents; `None` before there are any.
     origin: Option<Origin>,
-    /// The contents are not to be resumed from.
+    /// The contents must not be resumed from.
     needs_snapshot: bool,
-    /// Of the connection.
+    /// Origin that the connection announced.
     current: Origin,
     state: SyncState,
-    /// Parts of a step whose last part has not come yet.
+    /// Parts of a step whose last part has not arrived.
     partial_step: Option<PartialStep>,
     stale_since: Option<Instant>,
     settle_at: Option<Instant>,
     own: OwnEntries,
 }
 
-/// Where contents come from, as HELLO's resume point wants it.
+/// Where contents come from, for HELLO's resume point.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
     /// The engine's epoch.
@@ -49,13 +48,13 @@ pub struct Origin {
 
 #[derive(Debug)]
 enum SyncState {
-    /// No connection, or no WELCOME yet.
+    /// There is no connection, or no WELCOME yet.
     Offline,
-    /// After WELCOME: RESYNC must come.
+    /// WELCOME arrived: RESYNC must follow.
     Announced,
-    /// After a WELCOME that resumes: changes come, then SYNCED.
+    /// WELCOME resumed: changes follow, then SYNCED.
     Resuming,
-    /// After RESYNC, until SYNCED.
+    /// Between RESYNC and SYNCED.
     Staging(Box<StagedBoard>),
     /// The view is right as of its revision.
     Live,
@@ -94,7 +93,7 @@ impl View {
         }
     }
 
-    /// A WELCOME came. `resumed` and `settling` are its words, `worker` this worker's id.
+    /// WELCOME arrived. `resumed` and `settling` are its fields, `worker` is this worker's id.
     pub fn welcome(
         &mut self,
         origin: Origin,
@@ -106,7 +105,8 @@ impl View {
     ) {
         let known = self.origin.as_ref().map(|old| old.epoch);
         let restarted = known.is_some_and(|epoch| epoch != origin.epoch);
-        // What is of another epoch can't be resumed, whatever the engine says: its changes come unannounced.
+        // Contents of another epoch cannot be resumed, whatever the engine says: its changes would arrive
+        // unannounced.
         let resumed = resumed && known == Some(origin.epoch);
         if !settling.is_zero() && (restarted || self.contents.any_stale()) {
             self.settle_at = Some(now + settling);
@@ -126,19 +126,19 @@ impl View {
         }
     }
 
-    /// The connection ended. The view stays as it is, stale from now on.
+    /// The connection was lost. The view stays, stale from now on.
     pub fn lose(&mut self, now: Instant) {
         self.state = SyncState::Offline;
         self.partial_step = None;
         self.stale_since.get_or_insert(now);
     }
 
-    /// The contents are not to be trusted: ask for all of them with the next HELLO.
+    /// The contents are unreliable: the next HELLO requests a full snapshot.
     pub fn distrust(&mut self) {
         self.needs_snapshot = true;
     }
 
-    /// A RESYNC came: a board that replaces this one follows.
+    /// RESYNC arrived: a snapshot that replaces this board follows.
     pub fn resync(&mut self, revision: u64, reason: &str, now: Instant) -> Result<(), ViewError> {
         if !self.watching || matches!(self.state, SyncState::Offline) {
             return Err(ViewError::Unannounced);
@@ -153,7 +153,7 @@ impl View {
         Ok(())
     }
 
-    /// A SNAPSHOT chunk came.
+    /// A chunk of a snapshot arrived.
     pub fn snapshot(&mut self, sections: &Sections<'_>) -> Result<(), ViewError> {
         let SyncState::Staging(staging) = &mut self.state else {
             return Err(ViewError::Unannounced);
@@ -163,7 +163,7 @@ impl View {
             .apply(EntryChange::all_of(sections), Fit::Loose, staging.revision)
     }
 
-    /// A CHANGES frame came. Once its step is whole and it made a visible difference, this is it.
+    /// CHANGES arrived. Returns the step once it is complete and made a visible difference.
     pub fn changes(
         &mut self,
         from: u64,
@@ -214,8 +214,8 @@ impl View {
         Ok(step(mine, to, Cause::Pushed, changes))
     }
 
-    /// A SYNCED came: the view is right as of `revision`. At most two steps: the difference that a
-    /// replaced board makes, and what was kept too long meanwhile.
+    /// SYNCED arrived: the view is right as of `revision`. Returns at most two steps: the differences of a replaced
+    /// board, and the removal of entries that were kept too long.
     pub fn synced(&mut self, revision: u64, now: Instant) -> Result<Vec<Step>, ViewError> {
         if let Some(partial_step) = &self.partial_step {
             return Err(ViewError::Torn {
@@ -253,7 +253,7 @@ impl View {
         Ok(steps)
     }
 
-    /// A PING or PONG came: all changes up to `revision` that the watch covers were sent before it.
+    /// PING or PONG arrived: all watched changes up to `revision` were sent before it.
     pub fn bookmark(&mut self, revision: u64) {
         if matches!(self.state, SyncState::Live) && self.partial_step.is_none() {
             self.revision = self.revision.max(revision);
@@ -267,7 +267,7 @@ impl View {
             .filter(|_| matches!(self.state, SyncState::Live))
     }
 
-    /// If the time is over that a restarted engine gives workers to come back: removes what did not.
+    /// Removes entries that did not return to a restarted engine in time.
     pub fn settle(&mut self, now: Instant) -> Option<Step> {
         self.next_deadline().filter(|&at| at <= now)?;
         self.settle_at = None;
@@ -275,7 +275,7 @@ impl View {
         step(self.revision, self.revision, Cause::Settled, changes)
     }
 
-    /// Marks a function as this worker's own, or no longer.
+    /// Marks a function as this worker's own, or removes the mark.
     pub fn set_own(&mut self, name: &Arc<str>, own: bool) {
         if own {
             self.own.functions.insert(name.clone());
@@ -284,7 +284,7 @@ impl View {
         }
     }
 
-    /// Where a later connection may go on: origin and revision.
+    /// Where a later connection may resume: origin and revision.
     #[must_use]
     pub fn resume_point(&self) -> Option<(&Origin, u64)> {
         let origin = self
@@ -294,50 +294,50 @@ impl View {
         Some((origin, self.revision))
     }
 
-    /// Whether the view is right as of its revision and follows.
+    /// Whether the view is right as of its revision and follows changes.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.state, SyncState::Live)
     }
 
-    /// Since when the view may be behind.
+    /// Since when the view may be out of date.
     #[must_use]
     pub fn stale_since(&self) -> Option<Instant> {
         self.stale_since
     }
 
-    /// The revision that it stands at.
+    /// Its revision.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many functions there are.
+    /// The number of functions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.contents.functions.values().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no functions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is a function of this name.
+    /// Whether there is a function with this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.contents.functions.values().contains_key(name)
     }
 
-    /// The function of this name.
+    /// The function with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Entry> {
         let value = self.contents.functions.values().get(name)?;
         Some(self.own.entry(value, self.stale_since.is_some()))
     }
 
-    /// All functions whose names begin with this, in order.
+    /// All functions whose names begin with this prefix, in order.
     pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = Entry> {
         let stale = self.stale_since.is_some();
         let from = (Bound::Included(prefix), Bound::Unbounded);
@@ -347,7 +347,7 @@ impl View {
             .map(move |(_, value)| self.own.entry(value, stale))
     }
 
-    /// The workers, by id; those that have not come back to a restarted engine at the end.
+    /// The workers by id; at the end those that have not returned to a restarted engine.
     pub fn workers(&self) -> impl Iterator<Item = WorkerInfo> {
         let stale = self.stale_since.is_some();
         let there = self.contents.workers.values().values();
@@ -373,7 +373,7 @@ impl View {
         })
     }
 
-    /// A copy of all of it.
+    /// A copy of the whole board.
     #[must_use]
     pub fn to_snapshot(&self) -> Snapshot {
         Snapshot {
@@ -386,7 +386,7 @@ impl View {
     }
 }
 
-/// A step, unless nothing is different.
+/// A step, unless there are no differences.
 fn step(from: u64, to: u64, cause: Cause, changes: Vec<Change>) -> Option<Step> {
     (!changes.is_empty()).then_some(Step {
         from,
