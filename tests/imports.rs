@@ -126,6 +126,10 @@ impl File {
         }
         for prefix in ["crate::", "super::"] {
             for (at, _) in code.match_indices(prefix) {
+                // A visibility, as in `pub(in crate::worker)`, imports nothing.
+                if code[..at].ends_with("in ") {
+                    continue;
+                }
                 let path = code[at..]
                     .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
                     .next()
