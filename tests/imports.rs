@@ -236,9 +236,9 @@ fn circles<'a>(imports: &BTreeMap<&'a Path, BTreeSet<&'a Path>>) -> BTreeSet<&'a
         }
         for file in removable {
             left.remove(file);
-            left.values_mut().for_each(|named| {
+            for named in left.values_mut() {
                 named.remove(file);
-            });
+            }
         }
     }
 }

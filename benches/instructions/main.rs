@@ -1,5 +1,5 @@
-//! Instructions that the pure engine spends on a call, and on a change for each watcher, counted by callgrind: a
-//! number that other work on the machine does not move. Each case runs twice under valgrind, with few and with
+//! Instructions that the pure engine spends on a call, on a change for each watcher, and on a join, counted by
+//! callgrind: a number that other work on the machine does not move. Each case runs twice under valgrind, with few and with
 //! many rounds; the difference, divided, is printed. Only what the engine is asked to do counts, not who asks.
 
 #[path = "../../tests/fleet/mod.rs"]
@@ -19,13 +19,16 @@ const MANY: u64 = 1_200;
 /// Watchers of the cases that have some.
 const WATCHERS: usize = 1_000;
 
+/// Functions on the board that is joined.
+const BOARD: usize = 1_000;
+
 /// Calls of one round of the gathered case.
 const GATHERED: usize = 64;
 
 /// What one round does, how many of these a round has, and what does it.
 type Case = (&'static str, u64, fn(u64));
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     ("call, one in flight", 1, one_call),
     ("call, 64 gathered", GATHERED as u64, gathered_calls),
     ("change, nobody watches", 2, |rounds| changes(0, rounds)),
@@ -36,6 +39,7 @@ const CASES: [Case; 4] = [
             changes(WATCHERS, rounds / 10);
         },
     ),
+    ("join, of a board of 1,000 functions", 1, joins),
 ];
 
 fn one_call(rounds: u64) {
@@ -63,6 +67,16 @@ fn changes(watchers: usize, rounds: u64) {
     for _ in 0..rounds {
         fleet.say(worker, &come);
         fleet.say(worker, &go);
+    }
+}
+
+/// A watcher connects, gets the snapshot, and is lost.
+fn joins(rounds: u64) {
+    let mut fleet = Fleet::with(BOARD, 0);
+    let hello = hello(true);
+    for _ in 0..rounds {
+        let id = fleet.join(&hello);
+        fleet.lose(id);
     }
 }
 
