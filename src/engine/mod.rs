@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// The uid of the user that runs this engine. Without credentials, that user and root may command the engine over
-    /// a Unix socket. Without this call, nobody may.
+    /// a Unix socket. Without this call, no connection may.
     pub fn set_owner(&mut self, uid: u32) {
         self.authenticator.set_owner(uid);
     }
@@ -140,7 +140,7 @@ impl Engine {
         self.lifecycle.is_stopped() && self.connections.len() == 0
     }
 
-    /// Whether somebody called `engine::drain` since the last time. Then the shell shuts down as on SIGTERM.
+    /// Whether a worker called `engine::drain` since the last time. Then the shell shuts down as on SIGTERM.
     pub fn take_drain(&mut self) -> bool {
         self.lifecycle.take_drain_request()
     }

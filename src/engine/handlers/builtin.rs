@@ -20,9 +20,9 @@ use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, MAX_DEPTH, Outc
 
 /// Entries of one answer, unless fewer are asked for.
 const PAGE_DEFAULT: u64 = 1000;
-/// Entries of one answer at the most.
+/// Entries of one answer at most.
 const PAGE_MAX: u64 = 10_000;
-/// Bytes of a provider in an answer, without its name, at the most.
+/// Bytes of a provider in an answer, without its name, at most.
 const PROVIDER_ROW: usize = 64;
 /// Bytes of a worker's id in an answer, at the most.
 const ID_BYTES: usize = 9;
@@ -33,7 +33,7 @@ const ROW_PARTS: usize = 4;
 const ROW_WORK: u64 = 5;
 const STATS_WORK: u64 = 200;
 
-/// What `engine::workers::kick` takes: one of both.
+/// The arguments of `engine::workers::kick`: one of both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct KickArguments {
@@ -50,15 +50,15 @@ struct Kicked {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// What the lists take. All keys may be absent, and so may the map.
+/// The arguments of the lists. All keys may be absent, and so may the map.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ListArguments {
-    /// Only names that begin so (functions', workers', events').
+    /// Only names with this prefix (of functions, workers, events).
     prefix: String,
-    /// Only what comes behind this: `next` of the answer before.
+    /// Only entries after this key: `next` of the previous answer.
     after: Option<String>,
-    /// So many entries at the most.
+    /// This many entries at most.
     limit: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ struct FunctionRow<'a> {
     metadata: Bin<'a>,
     exclusive: bool,
     providers: Vec<ProviderRow>,
-    /// Providers beyond those, which no answer would hold.
+    /// Number of further providers, which would not fit into an answer.
     more_providers: usize,
 }
 
@@ -103,7 +103,7 @@ struct BindingRow<'a> {
     config: Bin<'a>,
     deliver_all: bool,
     workers: Vec<u64>,
-    /// Workers beyond those, which no answer would hold.
+    /// Number of further workers, which would not fit into an answer.
     more_workers: usize,
 }
 
@@ -356,8 +356,8 @@ impl Engine {
         self.config.limits.max_payload as usize / ROW_PARTS
     }
 
-    /// As many rows as the caller wants and half a payload holds, but one at least: its own lists fill no more
-    /// than their share, and the rest of it came in a frame.
+    /// A page of rows: as many as the caller asks for and half a payload holds, but one at least. One row always fits:
+    /// its lists are bounded, and the rest of it came in a frame.
     fn page<T: Serialize>(
         &self,
         revision: u64,
@@ -406,7 +406,7 @@ fn may_observe_binding(grant: &Grant, key: &str) -> bool {
     grant.may_observe(event) && grant.may_observe(function)
 }
 
-/// Reads the arguments of a list. Nothing at all is as good as an empty map.
+/// Reads the arguments of a list. An empty payload counts as an empty map.
 fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
     if matches!(payload, [] | [0xc0]) {
         return Ok(ListArguments::default());

@@ -163,7 +163,7 @@ impl Engine {
         }
     }
 
-    /// Tells a provider that nobody waits for a call any more.
+    /// Tells a provider that its call has no caller any more.
     fn cancel(&mut self, call_id: CallId, provider: ConnId) {
         let cancel = Cancel {
             id: call_id.wire(),

@@ -59,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// Checks an EMIT. An error is the refusal, and the reason to count if nobody is told.
+    /// Checks an EMIT. An error is the refusal, and the reason to count for an EMIT without an answer.
     fn check_emit(&self, from: Sender, emit: &Emit<'_>) -> Result<(), (Refusal, Dropped)> {
         let event = emit.event.0;
         if let Err(error) = check_event_name(event) {

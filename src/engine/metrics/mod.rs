@@ -75,7 +75,7 @@ impl Metrics {
         costly
     }
 
-    /// The costly gauges are outdated.
+    /// Drops the costly gauges: the state has changed.
     pub(crate) fn invalidate_costly(&self) {
         self.costly.set(None);
     }

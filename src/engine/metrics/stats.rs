@@ -11,31 +11,31 @@ use super::turn_times::Percentiles;
 /// the allocator's overhead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Stats {
-    /// Connections now, those that are being closed included.
+    /// Connections now, including those that are being closed.
     pub connections: u64,
     /// Connections now that have not said HELLO.
     pub greeting: u64,
-    /// Namespaces kept now, those that nobody uses at the moment included.
+    /// Namespaces now, including those without connections.
     pub namespaces: u64,
     /// Functions on all boards now.
     pub functions: u64,
-    /// Workers that provide something now.
+    /// Workers that provide or bind something now.
     pub workers: u64,
     /// Bindings now.
     pub bindings: u64,
-    /// Different watches now, of all namespaces.
+    /// Audiences of all namespaces now.
     pub audiences: u64,
     /// The revision of the asker's namespace; of `default` when the process itself asks.
     pub revision: u64,
     /// Connections that have not yet been sent all changes now.
     pub behind: u64,
-    /// Calls in flight now, those included that a provider holds after their ending.
+    /// Calls in flight now, including those that a provider still holds after their ending.
     pub calls: u64,
-    /// Calls that wait for a provider now.
+    /// Parked calls now.
     pub parked: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that said HELLO and were not let in: no token, an unknown one, another namespace's.
+    /// Failed authentications: no token, an unknown one, or one of another namespace.
     pub failed_logins: u64,
     /// Connections ended, by code.
     pub closed: BTreeMap<&'static str, u64>,
@@ -43,26 +43,26 @@ pub struct Stats {
     pub frames_in: u64,
     /// Bytes read.
     pub bytes_in: u64,
-    /// Frames written, begun ones included.
+    /// Frames written, including partly written ones.
     pub frames_out: u64,
     /// Bytes written.
     pub bytes_out: u64,
     /// Revisions sealed, of all namespaces.
     pub revisions: u64,
-    /// What they changed.
+    /// Entries that they changed.
     pub changes: Changes,
     /// Times that changes were encoded for an audience. A change to any number of watchers with the same
     /// watch is encoded once.
     pub encodings: u64,
     /// Snapshot pages encoded.
     pub pages_encoded: u64,
-    /// Snapshots begun, by the reason that RESYNC gives.
+    /// Snapshots started, by the reason that RESYNC gives.
     pub resyncs: BTreeMap<&'static str, u64>,
     /// Calls ended, by outcome: `result`, `failure` (the function's own), `caller_gone`, or an error code.
     pub endings: BTreeMap<&'static str, u64>,
     /// Casts delivered to a provider.
     pub casts: u64,
-    /// What was dropped without a word to anybody, by reason: see [`Dropped`].
+    /// Inputs dropped without an answer, by reason: see [`Dropped`].
     pub dropped: BTreeMap<&'static str, u64>,
     /// Requests other than calls that failed, by code.
     pub refused: BTreeMap<&'static str, u64>,
@@ -71,37 +71,37 @@ pub struct Stats {
     pub limited: BTreeMap<&'static str, u64>,
     /// Turns of the loop.
     pub turns: u64,
-    /// How long they took since the start.
+    /// Their duration since the start, in microseconds.
     pub turn_us: Percentiles,
-    /// How long they took in the last one to two minutes.
+    /// Their duration in the last one to two minutes.
     pub recent_turn_us: Percentiles,
-    /// How long the writing in them took since the start.
+    /// The duration of the writes in them since the start.
     pub flush_us: Percentiles,
-    /// How long it took in the last one to two minutes.
+    /// The duration of the writes in the last one to two minutes.
     pub recent_flush_us: Percentiles,
-    /// Frames read in one turn, of those that read any; all of these of the last one to two minutes.
+    /// Frames read in one turn, over turns that read any, in the last one to two minutes.
     pub recent_frames_read: Percentiles,
-    /// Write calls in one turn, of those that wrote.
+    /// Write calls in one turn, over turns that wrote, in the last one to two minutes.
     pub recent_writes: Percentiles,
-    /// Bytes that a write call took, in the mean of each turn that wrote.
+    /// Mean bytes per write call in one turn, over turns that wrote, in the last one to two minutes.
     pub recent_write_bytes: Percentiles,
     /// Bytes of all change logs now.
     pub log_bytes: u64,
-    /// Bytes of encoded frames and snapshot pages kept now.
+    /// Bytes of cached frames and snapshot pages now.
     pub cache_bytes: u64,
     /// Bytes of frames for single connections that wait to be written now.
     pub outbound_bytes: u64,
-    /// Bytes of unfinished frames held now.
+    /// Bytes of incomplete frames now.
     pub partial_bytes: u64,
-    /// Bytes of batches now that await a further part.
+    /// Bytes of incomplete batches now.
     pub batch_bytes: u64,
-    /// Bytes of arguments kept for another try now.
+    /// Bytes of arguments retained for another try now.
     pub retained_bytes: u64,
 }
 
 macro_rules! dropped {
     ($( $variant:ident = $word:literal $reason:literal; )*) => {
-        /// Why something that came in had no effect, and nobody was told.
+        /// The reason why an input was dropped without an answer.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Dropped {
             $( #[doc = $reason] $variant, )*

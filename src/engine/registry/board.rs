@@ -85,7 +85,7 @@ impl Board {
         self.shown
     }
 
-    /// Whether `worker` may provide `name` beside those who do, `exclusive` or not.
+    /// Whether `worker` may provide `name` beside its other providers, `exclusive` or not.
     pub(crate) fn check(&self, name: &str, worker: u64, exclusive: bool) -> Result<(), Conflict> {
         let Some(&slot) = self.by_name.get(name) else {
             return Ok(());
