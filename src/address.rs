@@ -1,11 +1,11 @@
-//! Where an engine listens: `host:port` or `unix:/path`. One grammar for the engine, the worker library
-//! and the command line. Never resolves a name and opens nothing.
+//! Addresses of engines: `host:port` or `unix:/path`. One grammar for the engine, the worker library and the
+//! command line. Never resolves a name, never opens a socket.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where an engine listens unless told otherwise.
+/// The default address of an engine.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:4747";
 
 /// An engine's address.
@@ -17,22 +17,22 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressError {
-    /// Nothing there, or an empty element in a list.
+    /// The text, or an element of the list, is empty.
     Empty,
     /// No `:port` at the end.
     NoPort(String),
-    /// The part behind the last colon is no number from 0 to 65535.
+    /// The part after the last colon is not a number from 0 to 65535.
     BadPort(String),
-    /// Nothing before the port.
+    /// There is no host before the port.
     NoHost(String),
     /// `unix:` without a path.
     NoPath,
-    /// A path longer than the 107 bytes that a Unix socket's address holds.
+    /// The path exceeds the 107 bytes of a Unix socket's address.
     LongPath(String),
-    /// A URL: this is not HTTP.
+    /// A URL; this is not HTTP.
     Url(String),
 }
 
@@ -91,7 +91,7 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// Reads a list separated by commas, in order of preference.
+    /// Parses a comma-separated list, in order of preference.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, AddressError> {
         text.split(',').map(str::parse).collect()
     }

@@ -7,13 +7,13 @@
 //! server      protocol            engine                                  server
 //! ```
 //!
-//! - [`protocol`]: what travels, as bytes and as values. No I/O.
-//! - [`engine`]: the state machine. No socket, no clock: the same code runs under the real loop and
-//!   under a seeded simulation.
-//! - [`server`]: the `mio` loop around it. It only reads, writes and waits.
-//! - [`worker`]: the client library: one connection, a live view of the board, reconnects by itself.
+//! - [`protocol`]: frames and messages, as bytes and as values. No I/O.
+//! - [`engine`]: the state machine. No socket, no clock: the same code runs under the real event loop and under a
+//!   seeded simulation.
+//! - [`server`]: the `mio` event loop around it. It only reads, writes and waits.
+//! - [`worker`]: the client library: one connection, a live view of the board, automatic reconnects.
 //! - [`mod@bench`]: measures a running engine from outside.
-//! - [`limits`]: every limit, with its flag and its reason. [`address`]: where engines listen.
+//! - [`limits`]: every limit, with its flag and reason. [`address`]: where engines listen.
 
 pub mod address;
 pub mod bench;
@@ -23,7 +23,7 @@ pub mod protocol;
 pub mod server;
 pub mod worker;
 
-/// The README's example is compiled with the tests.
+/// Compiles the README's example with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,4 @@
-//! The `callboard` binary: hands its arguments to the command line, and ends with the exit code that it
-//! gives. Nothing else happens here.
+//! The `callboard` binary: passes its arguments to the command line and returns its exit code.
 
 mod cli;
 

@@ -213,7 +213,7 @@ fn whoever_is_no_engine_is_told_apart() {
     });
     let (code, _, stderr) = run(&["functions", "--connect", &address]);
     assert_eq!(code, 3);
-    assert!(stderr.contains("no Callboard engine"), "{stderr}");
+    assert!(stderr.contains("not a Callboard engine"), "{stderr}");
     server.join().expect("no panic");
 
     // Connects (the kernel does), and never answers.

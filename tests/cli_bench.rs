@@ -486,7 +486,7 @@ fn an_engine_that_stands_still_is_exit_code_3_after_the_timeout() {
     engine.process.signal("STOP");
     let stderr = bench.all_errors();
     assert_eq!(bench.wait(), 3, "{stderr}");
-    assert!(stderr.contains("nothing was heard"), "{stderr}");
+    assert!(stderr.contains("the engine was silent"), "{stderr}");
 }
 
 #[test]

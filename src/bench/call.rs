@@ -1,11 +1,10 @@
-//! `call`: callers and providers that do nothing but call and answer, and how long a call takes from the one to the
-//! other and back. As many in flight as asked for, an answer making the next call; or so many a second, whether
-//! answers come or not.
+//! `call`: the round-trip time and the throughput of calls between callers and providers that do nothing else.
+//! Either a fixed number of calls in flight, each result starting the next call, or a fixed rate, whether results
+//! arrive or not.
 //!
-//! A paced load is corrected for coordinated omission: a call's time counts from the moment at which it was to be
-//! made. While the engine stalls, all calls that were due wait in that time, each as long as it really would have.
-//! (The histogram could make such values up by itself, `record_correct`; it would have to guess what the schedule
-//! knows.)
+//! A paced load is corrected for coordinated omission: the time of a call counts from its scheduled moment. While
+//! the engine stalls, all calls that become due wait, each for as long as it really would have. (The histogram's
+//! own `record_correct` would have to guess what the schedule knows.)
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,42 +17,42 @@ use super::timer::Timer;
 use super::{BenchError, CallReport, ResourceUse, StopCondition, TimeHistogram};
 use crate::protocol::{Failure, Invoke, Message, Outcome};
 
-/// What runs before anything is measured.
+/// The warm-up before the measurement.
 const WARM_UP: StopCondition = StopCondition {
     time: Some(Duration::from_millis(300)),
     count: Some(1_000),
 };
 
-/// Calls in flight on one connection, at the most: where a paced load finds that many open, the next are made late,
-/// and count from when they were due all the same. Below the engine's `--max-calls`.
+/// The most calls in flight on one connection. When a paced load reaches it, further calls are made late but count
+/// from their scheduled moment. Below the engine's `--max-calls`.
 const MOST_OPEN: usize = 8_192;
 
-/// The function's group.
+/// Group of the function's name.
 const GROUP: &str = "echo";
 
-/// See the top of this file.
+/// A load of calls, in flight or paced.
 #[derive(Debug, Clone, Copy)]
 pub struct CallLoad {
     /// Connections that call.
     pub connections: usize,
     /// Connections that provide the function.
     pub providers: usize,
-    /// Calls in flight on each connection, unless `rate` says how many to make.
+    /// Calls in flight on each connection, unless `rate` is set.
     pub in_flight: usize,
-    /// Calls a second, over all connections.
+    /// Calls per second over all connections.
     pub rate: Option<u64>,
-    /// Bytes of the argument, and of the result.
+    /// Size of the argument and of the result, in bytes.
     pub payload: usize,
-    /// How many calls, or for how long.
+    /// When to stop.
     pub stop_condition: StopCondition,
 }
 
 impl CallLoad {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// When the engine ends, refuses the function, the first call does not come to its result, or an answer comes that
-    /// nobody waits for.
+    /// When the engine ends or refuses the function, when the first call fails, or when an unexpected answer
+    /// arrives.
     pub fn run(&self, session: &mut Session) -> Result<CallReport, BenchError> {
         session.make_room(self.providers + self.connections)?;
         let providers = session.join(self.providers, false, |_| Ok(()))?;
@@ -118,10 +117,10 @@ impl CallLoad {
     }
 }
 
-/// A call that is open, or was.
+/// A call, open or closed.
 #[derive(Debug, Clone, Copy)]
 struct CallSlot {
-    /// When it was to be made.
+    /// When it was scheduled.
     due: Instant,
     /// When it was made.
     made: Instant,
@@ -160,7 +159,7 @@ impl CallGenerator {
         }
     }
 
-    /// What was measured so far does not count.
+    /// Discards the measurements so far.
     fn forget(&mut self) {
         (self.made, self.results) = (0, 0);
         self.failures.clear();
@@ -168,7 +167,7 @@ impl CallGenerator {
         self.service = TimeHistogram::default();
     }
 
-    /// Makes room for so many open calls, none of which is open yet.
+    /// Allocates this many closed slots.
     fn lay_out(&mut self, slots: usize) {
         let now = Instant::now();
         let closed = CallSlot {
@@ -180,7 +179,7 @@ impl CallGenerator {
         self.slots.resize(slots, closed);
     }
 
-    /// Makes a call: puts its frame into `out`.
+    /// Makes a call: appends its frame to `out`.
     fn make(&mut self, slot: usize, due: Instant, made: Instant, out: &mut Vec<u8>) {
         self.slots[slot] = CallSlot {
             due,
@@ -192,7 +191,7 @@ impl CallGenerator {
         out.extend_from_slice(self.call.numbered(slot));
     }
 
-    /// An INVOKE is answered; an answer closes its slot, which is returned.
+    /// Answers an INVOKE; an answer closes its slot, which is returned.
     fn take(&mut self, received: &mut ReceivedFrame<'_>) -> Result<Option<usize>, BenchError> {
         match received.kind {
             Invoke::KIND => {
@@ -234,7 +233,7 @@ impl CallGenerator {
         Ok(())
     }
 
-    /// So many calls at a time on each connection: an answer makes the next one.
+    /// Keeps a number of calls in flight on each connection: each answer starts the next call.
     fn keep_in_flight(
         &mut self,
         session: &mut Session,
@@ -257,14 +256,14 @@ impl CallGenerator {
             session.send(caller, &frames)?;
         }
         while self.open > 0 {
-            // Once a turn: a look at the clock for each call would be felt.
+            // Once per turn: reading the clock for each call would be noticeable.
             let over = session.is_stopped() || stop_condition.is_met(0, began);
             session.turn(|mut received| {
                 if let Some(slot) = self.take(&mut received)?
                     && !over
                     && self.made < last
                 {
-                    // The call before ended when this one begins, so that no time is nobody's.
+                    // The next call begins when the previous one ended, so that no time is unaccounted for.
                     self.make(slot, received.at, received.at, received.reply);
                 }
                 Ok(())
@@ -274,7 +273,7 @@ impl CallGenerator {
         Ok(())
     }
 
-    /// So many calls a second, the connections in turn, whether answers come or not.
+    /// Makes calls at a fixed rate, the connections in turn, whether answers arrive or not.
     fn keep_pace(
         &mut self,
         session: &mut Session,
@@ -315,7 +314,7 @@ impl CallGenerator {
                 timer.set(due)?;
             }
             if self.open == 0 {
-                // Nothing is due from the engine.
+                // The engine owes nothing.
                 session.connection_set().forgive_silence();
             }
             session.turn(|mut received| {
@@ -329,7 +328,7 @@ impl CallGenerator {
         session.connection_set().remove_timer(&timer)
     }
 
-    /// Puts the calls that are due by now into the frames of their connections. Returns when the next one is due.
+    /// Appends the calls due by now to the frames of their connections. Returns when the next one is due.
     fn make_what_is_due(
         &mut self,
         rate: u64,
@@ -348,7 +347,7 @@ impl CallGenerator {
             if due > now || self.made >= last {
                 return due;
             }
-            // While all places are taken the schedule waits, and the calls count from when they were due.
+            // While all slots are taken the schedule waits; calls still count from their scheduled moment.
             let Some(slot) = free[at].pop() else {
                 return now + Duration::from_millis(1);
             };
@@ -357,7 +356,7 @@ impl CallGenerator {
     }
 }
 
-/// When the call of this number is to be made, counted from the first.
+/// When the call with this number is due, counted from the first.
 fn due(number: u64, rate: u64) -> Duration {
     let nanoseconds = u128::from(number) * 1_000_000_000 / u128::from(rate);
     Duration::from_nanos(nanoseconds as u64)
@@ -417,7 +416,7 @@ mod tests {
         free[0].push(1);
         make(&mut generator, &mut free);
         assert_eq!(generator.made, 4);
-        // The fourth was due when it was due, not when there was room.
+        // The fourth counts from when it was due, not from when a slot was free.
         assert_eq!(generator.slots[1].due - began, Duration::from_millis(30));
     }
 

@@ -1,4 +1,4 @@
-//! What came of a load of calls.
+//! The report of a load of calls.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,40 @@ use serde::Serialize;
 use super::report_header::ReportHeader;
 use super::{ResourceUse, Summary};
 
-/// See the top of this file. Times are in microseconds.
+/// The results of a load of calls. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// As asked for.
+    /// As requested.
     pub connections: usize,
-    /// As asked for.
+    /// As requested.
     pub providers: usize,
-    /// As asked for: on each connection. `None` where the load is paced.
+    /// As requested, per connection; `None` if the load is paced.
     pub in_flight: Option<usize>,
-    /// As asked for.
+    /// As requested.
     pub rate: Option<u64>,
-    /// As asked for: bytes of the argument, and of the result.
+    /// As requested: size of the argument and of the result.
     pub payload: usize,
-    /// Calls made, each with one ending, or the measurement fails.
+    /// Calls made. Each must have exactly one end, or the measurement fails.
     pub calls: u64,
-    /// Those that ended with a result.
+    /// Calls that returned a result.
     pub results: u64,
-    /// The others, by code.
+    /// The other calls, by error code.
     pub failures: BTreeMap<String, u64>,
-    /// What it took.
+    /// Time and resources used.
     #[serde(flatten)]
     pub resource_use: ResourceUse,
-    /// Calls in a second.
+    /// Calls per second.
     pub calls_per_second: f64,
-    /// Calls in a second of the engine's processor time.
+    /// Calls per second of the engine's processor time.
     pub calls_per_engine_cpu_second: Option<f64>,
-    /// From the moment at which a call was to be made until its ending.
+    /// From the scheduled moment of a call until its end.
     pub latency_us: Summary,
-    /// From the moment at which it was made. Differs from `latency_us` where the load is paced only: a call that is made
-    /// late because the engine was slow looks fast here.
+    /// From the moment a call was made until its end. Differs from `latency_us` only if the load is paced: a call
+    /// made late because the engine was slow looks fast here.
     pub service_us: Summary,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }

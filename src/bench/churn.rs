@@ -1,6 +1,6 @@
-//! `churn`: a board that changes all the time, as fast as its watchers are told. Who changes it keeps a number of
-//! changes under way; nobody runs further ahead of the slowest watcher than a window, so that what is measured is
-//! what the whole sustains.
+//! `churn`: a board that changes constantly, as fast as its watchers can follow. Each worker keeps a number of
+//! changes in flight, but none runs more than a window ahead of the slowest watcher, so that the measurement shows
+//! what the whole system sustains.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,99 +14,99 @@ use super::session::{Session, end_of};
 use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::{Changes, Message, Resync};
 
-/// What runs before anything is measured.
+/// The warm-up before the measurement.
 const WARM_UP: StopCondition = StopCondition {
     time: Some(Duration::from_millis(300)),
     count: Some(100),
 };
 
-/// Changes that a watcher may be behind, and their bytes: well within what an engine's log holds. No function goes
-/// before it is this old, so that its coming and its going are never folded into nothing.
+/// How far a watcher may lag, in changes and in their bytes; well within the engine's log. No function leaves
+/// before it is this old, so that its arrival and departure are never folded into nothing.
 const WINDOW: u64 = 4_000;
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// What the names of the changing functions have in common.
+/// Group of the changing functions' names.
 const GROUP: &str = "churn";
 
-/// What changes, and how many changes are under way.
+/// What changes, and how many changes are in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pattern {
-    /// Each change is another function that comes or goes; each worker keeps `pipeline` of them under way.
+    /// Each change adds or removes another function; each worker keeps `pipeline` changes in flight.
     Distinct,
-    /// One function comes and goes, `pipeline` times without waiting, and again when all of that is answered: the engine
-    /// may fold what nobody needs to see. An odd number of times, so that something is left to see.
+    /// One function toggles: `pipeline` changes without waiting, then again once all are answered. The engine may
+    /// fold changes that no watcher needs to see. The number is odd, so that a difference remains.
     Toggle,
-    /// As `Distinct`, but each change waits for the answer to the one before, the workers in turn.
+    /// Like `Distinct`, but each change waits for the answer to the previous one, the workers in turn.
     Single,
 }
 
-/// See the top of this file.
+/// A load of changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Churn {
     /// What changes.
     pub pattern: Pattern,
-    /// Connections that are told of the changes.
+    /// Connections that watch the changes.
     pub watchers: usize,
-    /// Connections besides these that watch too, and do not read.
+    /// Further connections that watch but do not read.
     pub stalled: usize,
     /// Connections that change the board.
     pub workers: usize,
-    /// Changes under way on each of them.
+    /// Changes in flight on each of them.
     pub pipeline: usize,
-    /// Bytes of metadata of each function.
+    /// Size of each function's metadata, in bytes.
     pub payload: usize,
-    /// How many changes, or for how long.
+    /// When to stop.
     pub stop_condition: StopCondition,
 }
 
-/// What came of it.
+/// The results of a load of changes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChurnReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// As asked for.
+    /// As requested.
     pub pattern: Pattern,
-    /// As asked for.
+    /// As requested.
     pub watchers: usize,
-    /// As asked for.
+    /// As requested.
     pub stalled: usize,
-    /// As asked for; 1 where one function comes and goes.
+    /// As requested; 1 if one function toggles.
     pub workers: usize,
-    /// As asked for, and odd where one function comes and goes; `None` where each change waits for the one before.
+    /// As requested, and odd if one function toggles; `None` if each change waits for the previous one.
     pub pipeline: Option<usize>,
-    /// As asked for.
+    /// As requested.
     pub payload: usize,
     /// Changes made, each answered.
     pub changes: u64,
-    /// Entries that watchers were told: each watcher each change, or the measurement fails; fewer where one function
-    /// comes and goes.
+    /// Entries delivered to watchers: each change to each watcher, or the measurement fails; fewer if one function
+    /// toggles.
     pub entries: u64,
-    /// Entries of others that watchers were told meanwhile.
+    /// Entries of other workers delivered to watchers in the meantime.
     pub foreign_entries: u64,
-    /// What it took, until the last watcher was up to date.
+    /// Time and resources used, until the last watcher was up to date.
     #[serde(flatten)]
     pub resource_use: ResourceUse,
-    /// Changes in a second.
+    /// Changes per second.
     pub changes_per_second: f64,
-    /// Entries in a second.
+    /// Entries per second.
     pub entries_per_second: f64,
-    /// Changes in a second of the engine's processor time.
+    /// Changes per second of the engine's processor time.
     pub changes_per_engine_cpu_second: Option<f64>,
-    /// Entries in a second of the engine's processor time.
+    /// Entries per second of the engine's processor time.
     pub entries_per_engine_cpu_second: Option<f64>,
     /// From a change until its answer, in microseconds.
     pub answer_us: Summary,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }
 
 impl Churn {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// When the engine ends, refuses, or tells a watcher anything else than each change once.
+    /// When the engine ends or refuses, or does not deliver each change exactly once.
     pub fn run(&self, session: &mut Session) -> Result<ChurnReport, BenchError> {
         let workers = match self.pattern {
             Pattern::Toggle => 1,
@@ -163,27 +163,27 @@ impl Churn {
     }
 }
 
-/// Who changes the board.
+/// A worker that changes the board.
 struct Worker {
     key: usize,
-    /// Functions that it holds, oldest first, by number.
+    /// Numbers of the functions that it provides, oldest first.
     held: VecDeque<u64>,
-    /// Its last change was that a function came.
+    /// Whether its last change added a function.
     came: bool,
-    /// When the changes under way were sent; they are answered in this order.
+    /// When the changes in flight were sent, in the order of their answers.
     under_way: VecDeque<Instant>,
 }
 
-/// A watcher.
+/// A connection that watches.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
-    /// Entries that it was told.
+    /// Entries delivered to it.
     told: u64,
     /// Its revision.
     revision: u64,
 }
 
-/// The changes and those who are told of them.
+/// The changes, and the watchers of them.
 struct Turmoil {
     pattern: Pattern,
     pipeline: usize,
@@ -194,13 +194,13 @@ struct Turmoil {
     watchers: Vec<usize>,
     /// By connection.
     progress: Vec<Progress>,
-    /// Changes sent, those of the warm-up included.
+    /// Changes sent, including the warm-up.
     sent: u64,
-    /// Changes that count, and what was told of them.
+    /// Measured changes and deliveries.
     counted: u64,
     entries: u64,
     foreign: u64,
-    /// The revision that the latest answer named.
+    /// Revision of the latest answer.
     revision: u64,
     answers: TimeHistogram,
 }
@@ -232,7 +232,7 @@ impl Turmoil {
         }
     }
 
-    /// What was measured so far does not count.
+    /// Discards the measurements so far.
     fn forget(&mut self) {
         (self.counted, self.entries, self.foreign) = (0, 0, 0);
         self.answers = TimeHistogram::default();
@@ -265,10 +265,10 @@ impl Turmoil {
         Ok(())
     }
 
-    /// Sends what may be under way.
+    /// Sends as many changes as may be in flight.
     fn refill(&mut self, session: &mut Session, last: u64) -> Result<(), BenchError> {
         let most = match self.pattern {
-            // How many entries a watcher is told of a folded function is not known.
+            // It is unknown how many entries of a folded function a watcher receives.
             Pattern::Toggle => last,
             Pattern::Distinct | Pattern::Single => last.min(self.slowest() + self.window),
         };
@@ -292,7 +292,7 @@ impl Turmoil {
             if !frames.is_empty() {
                 session.send(self.workers[at].key, &frames)?;
             }
-            // One change and no more, although the next worker's turn has come.
+            // A single change, even though the next worker's turn has come.
             if self.pattern == Pattern::Single && room > 0 {
                 break;
             }
@@ -309,7 +309,7 @@ impl Turmoil {
         let oldest = worker.held.front().copied();
         let going = match self.pattern {
             Pattern::Toggle => oldest,
-            // One comes, one goes, as soon as there are some that are old enough.
+            // One is added and one removed, once some are old enough.
             Pattern::Distinct | Pattern::Single => {
                 oldest.filter(|oldest| worker.came && oldest + WINDOW < number)
             }
@@ -366,18 +366,19 @@ impl Turmoil {
         })
     }
 
-    /// What the slowest watcher was told.
+    /// Entries delivered to the slowest watcher.
     fn slowest(&self) -> u64 {
         let told = self.watchers.iter().map(|&key| self.progress[key].told);
         told.min().unwrap_or(u64::MAX - WINDOW)
     }
 
-    /// Whether each watcher was told each change.
+    /// Whether each watcher received each change.
     fn is_told(&self) -> bool {
         self.pattern == Pattern::Toggle || self.slowest() >= self.sent
     }
 
-    /// Another function comes, which no folding hides, and goes: whoever was told of it was told of all before.
+    /// Adds and removes one more function, which folding cannot hide: a watcher that received it has received all
+    /// earlier changes.
     fn mark(&mut self, session: &mut Session) -> Result<(), BenchError> {
         let name = [session.function_names().name(GROUP, 1)];
         let frames = [
@@ -392,7 +393,7 @@ impl Turmoil {
                 self.turn(session)?;
             }
         }
-        // They are not what was measured.
+        // These changes are not part of the measurement.
         let marks = 2 * self.watchers.len() as u64;
         self.entries = self.entries.saturating_sub(marks);
         self.answers = answers;

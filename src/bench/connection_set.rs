@@ -1,5 +1,5 @@
-//! All connections of a bench in one poll. A turn waits for events, reads what came, shows each frame, and writes
-//! the replies; it is called again and again by whoever measures. Decides nothing about what is measured.
+//! All connections of a bench in one poll. A turn waits for events, reads, passes on each frame, and writes the
+//! replies. Decides nothing about what is measured.
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
@@ -15,29 +15,29 @@ use super::peer::{JoinState, Peer};
 use super::received_frame::ReceivedFrame;
 use crate::protocol::{Code, Goodbye, Ping, Text};
 
-/// Bytes read at once.
+/// The size of one read.
 const READ_BUFFER: usize = 256 * 1024;
 
 const EVENTS_AT_ONCE: usize = 1024;
 
-/// How often those who do not read say that they are alive: well below the silence that ends a connection.
+/// How often stalled connections send PING: well below the silence that ends a connection.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The token of the timer; connections count from 0.
+/// Token of the timer; connections count from 0.
 const TIMER: Token = Token(usize::MAX);
 
-/// See the top of this file.
+/// The connections of a bench.
 #[derive(Debug)]
 pub(super) struct ConnectionSet {
     poll: Poll,
     events: Events,
     peers: Slab<Peer>,
     read_buffer: Box<[u8]>,
-    /// When anything was read last.
+    /// When bytes were last read.
     last_read: Instant,
-    /// Connections that have not arrived yet.
+    /// Connections that are still joining.
     joining: usize,
-    /// Those that do not read.
+    /// Connections that do not read.
     stalled: Vec<usize>,
     next_heartbeat: Instant,
 }
@@ -56,7 +56,7 @@ impl ConnectionSet {
         })
     }
 
-    /// A connection that was made just now; says this HELLO.
+    /// Adds a connection that was just made, and sends this HELLO.
     pub(super) fn add(
         &mut self,
         socket: Socket,
@@ -81,12 +81,12 @@ impl ConnectionSet {
         let peer = &mut self.peers[key];
         peer.out().extend_from_slice(frame);
         peer.flush();
-        // What it asks for is due from now on.
+        // Its answer is due from now on.
         self.last_read = Instant::now();
         watch_if_full(self.poll.registry(), key, peer)
     }
 
-    /// A descriptor that only wakes the turn.
+    /// Adds a descriptor that only wakes the turn.
     pub(super) fn add_timer(&mut self, timer: &impl AsRawFd) -> Result<(), BenchError> {
         let registry = self.poll.registry();
         registry
@@ -105,28 +105,28 @@ impl ConnectionSet {
         &mut self.peers[key]
     }
 
-    /// Connections that have said HELLO, and have neither WELCOME nor, if they watch, the board.
+    /// Connections that sent HELLO and have neither WELCOME nor, if they watch, the board.
     pub(super) fn joining(&self) -> usize {
         self.joining
     }
 
-    /// For how long nothing was read.
+    /// How long ago bytes were last read.
     pub(super) fn silence(&self) -> Duration {
         self.last_read.elapsed()
     }
 
-    /// What was silent by intention is not from now on.
+    /// Ends an intended silence: it counts from now.
     pub(super) fn forgive_silence(&mut self) {
         self.last_read = Instant::now();
     }
 
-    /// This connection does not read from now on; it says PING, so that it is not taken for dead.
+    /// Stops reading from a connection; it sends PING, so that the engine does not close it.
     pub(super) fn stall(&mut self, key: usize) {
         self.peers[key].stalled = true;
         self.stalled.push(key);
     }
 
-    /// Waits for events, at the longest so long, and handles them.
+    /// Waits for events up to `wait`, and handles them.
     pub(super) fn turn(
         &mut self,
         wait: Duration,
@@ -176,8 +176,8 @@ impl ConnectionSet {
         Ok(())
     }
 
-    /// Says GOODBYE over these connections, and waits until the engine has closed them: what they provided is gone
-    /// then. After `timeout` they are closed from here.
+    /// Sends GOODBYE over these connections and waits until the engine has closed them, and so removed their
+    /// functions. Closes the rest after `timeout`.
     pub(super) fn leave(&mut self, keys: &[usize], timeout: Duration) {
         let goodbye = Goodbye {
             code: Text(Code::Bye.as_str()),
@@ -188,12 +188,12 @@ impl ConnectionSet {
             let peer = &mut self.peers[key];
             self.joining -= usize::from(peer.join_state.is_joining());
             peer.join_state = JoinState::Leaving;
-            // One that the poll does not take is closed from here in the end.
+            // If the poll refuses it, it is closed below.
             let _ = self.send(key, &goodbye);
             let peer = &mut self.peers[key];
             if std::mem::take(&mut peer.stalled) {
                 self.stalled.retain(|it| *it != key);
-                // Its events have passed unheeded.
+                // Its events were ignored until now.
                 let read = peer.read(key, &mut self.read_buffer, true, &mut |_| Ok(()));
                 if read.is_err() {
                     peer.join_state = JoinState::Closed;
@@ -207,7 +207,7 @@ impl ConnectionSet {
             if keys.iter().all(gone) || left.is_zero() {
                 break;
             }
-            // What ails others does not keep these from leaving; it comes again for whoever asks them.
+            // An error of another connection must not stop these from leaving; it will come up again.
             if self.turn(left, |_| Ok(())).is_err() {
                 break;
             }
@@ -215,19 +215,19 @@ impl ConnectionSet {
         for &key in keys {
             let peer = self.peers.remove(key);
             let fd = peer.socket.as_raw_fd();
-            // It is closed with the peer anyway.
+            // It is closed together with the peer anyway.
             let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
         }
     }
 
-    /// All connections.
+    /// Keys of all connections.
     pub(super) fn keys(&self) -> Vec<usize> {
         self.peers.iter().map(|(key, _)| key).collect()
     }
 }
 
-/// From the moment at which a socket was full once, the poll tells when it takes more. Not from the beginning: a Unix
-/// socket would wake the poll each time that its peer has read something.
+/// Once a socket was full, polls for writability too. Not from the start: a Unix socket would wake the poll each
+/// time its peer reads.
 fn watch_if_full(registry: &Registry, key: usize, peer: &mut Peer) -> Result<(), BenchError> {
     if !peer.is_full() || std::mem::replace(&mut peer.is_watched, true) {
         return Ok(());

@@ -1,14 +1,14 @@
-//! How many file descriptors this process may have: each connection takes one. Raises the soft limit as far as the
-//! hard one allows, and says when that is not enough.
+//! The limit on file descriptors: each connection needs one. Raises the soft limit as far as the hard limit allows,
+//! and reports if that is not enough.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::BenchError;
 
-/// What is open besides connections: standard streams, the poll, files of `/proc`.
+/// Descriptors open besides connections: standard streams, the poll, files of `/proc`.
 const OTHERS: u64 = 32;
 
-/// Makes room for so many connections.
+/// Makes room for this many connections.
 pub(super) fn make_room(connections: usize) -> Result<(), BenchError> {
     let wanted = connections as u64 + OTHERS;
     let limit = getrlimit(Resource::Nofile);

@@ -1,5 +1,4 @@
-//! Where the connections of a bench go: an address, resolved once, so that no connection waits for a name. Makes
-//! sockets that do not block.
+//! The engine's address, resolved once, so that no connection waits for name resolution. Makes nonblocking sockets.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -9,16 +8,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::address::Address;
 
-/// See the top of this file.
+/// A resolved address of the engine.
 #[derive(Debug)]
 pub(super) struct Destination {
     at: SockAddr,
-    /// For how long a connection may take to be made.
+    /// The timeout for connecting.
     timeout: Duration,
 }
 
 impl Destination {
-    /// Connects to the address; what its name stands for is tried in turn, and the first that listens is kept.
+    /// Connects to the address: tries what its name resolves to, and keeps the first that accepts.
     pub(super) fn find(address: &Address, timeout: Duration) -> io::Result<(Self, Socket)> {
         let candidates = match address {
             Address::Tcp(host) => host.to_socket_addrs()?.map(SockAddr::from).collect(),
@@ -35,17 +34,17 @@ impl Destination {
         Err(last)
     }
 
-    /// Another connection.
+    /// Makes another connection.
     pub(super) fn connect(&self) -> io::Result<Socket> {
         let domain = self.at.domain();
         let socket = Socket::new(domain, Type::STREAM, None)?;
         if domain == Domain::UNIX {
-            // A connect that waits for room in the backlog heeds it.
+            // The timeout also applies to a connect that waits for the backlog.
             socket.set_write_timeout(Some(self.timeout))?;
             socket.connect(&self.at)?;
         } else {
             socket.connect_timeout(&self.at, self.timeout)?;
-            // A small frame shall not wait for the acknowledgement of the one before.
+            // A small frame must not wait for the acknowledgement of the previous one.
             socket.set_tcp_nodelay(true)?;
         }
         socket.set_nonblocking(true)?;

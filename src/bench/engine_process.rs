@@ -1,5 +1,5 @@
-//! The process of an engine on this machine, or this one: which it is, the processor time that it has used, and the memory that
-//! it alone has in use. Reads `/proc` and changes nothing. What it may not read, or what is not there, is unknown.
+//! A process on this machine, of an engine or this one: its processor time and its private memory. Reads `/proc`
+//! and changes nothing. What it may not read is unknown.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,14 +11,14 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, Socket};
 
-/// See the top of this file.
+/// A process on this machine, by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineProcess {
     id: u32,
 }
 
 impl EngineProcess {
-    /// The one with this id.
+    /// The process with this id.
     ///
     /// # Errors
     /// When there is no such process.
@@ -27,10 +27,11 @@ impl EngineProcess {
         Ok(Self { id })
     }
 
-    /// The one at the other end of a connection, if it is on this machine and can be told.
+    /// The process at the other end of a connection, if it is on this machine and can be found.
     pub(super) fn behind(socket: &Socket) -> Option<Self> {
         let id = if socket.domain().ok()? == Domain::UNIX {
-            // Of whoever listened first: with socket activation that is systemd, which is not the engine.
+            // It belongs to the process that listened first: with socket activation that is systemd, not the
+            // engine.
             let id = socket_peercred(socket).ok()?.pid.as_raw_nonzero().get();
             u32::try_from(id).ok().filter(|&id| id != 1)
         } else {
@@ -38,7 +39,7 @@ impl EngineProcess {
             let inode = inode(there.as_socket()?, here.as_socket()?)?;
             holder(&format!("socket:[{inode}]"))
         };
-        // An engine within the measuring process cannot be told from the measuring.
+        // An engine within the measuring process cannot be measured separately.
         let id = id.filter(|&id| id != std::process::id())?;
         Self::of_id(id).ok()
     }
@@ -49,14 +50,13 @@ impl EngineProcess {
         self.id
     }
 
-    /// Processor time that all of its threads have used so far, the kernel's work for them included. Of a thread that
-    /// runs at this moment, up to its last tick.
+    /// Processor time of all its threads so far, including kernel time. For a running thread, up to its last tick.
     #[must_use]
     pub fn cpu(self) -> Option<Duration> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.id)).ok()?;
         let mut nanoseconds = 0;
         for task in tasks.flatten() {
-            // A thread may end meanwhile.
+            // A thread may end in the meantime.
             let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else {
                 continue;
             };
@@ -66,11 +66,10 @@ impl EngineProcess {
         (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
     }
 
-    /// Bytes of memory that it alone has in use: heap and stacks, without program text and without what the kernel
-    /// holds for its sockets.
+    /// Private memory in bytes: heap and stacks, without program text and the kernel's socket buffers.
     #[must_use]
     pub fn memory(self) -> Option<u64> {
-        // From `smaps_rollup`, since the sums in `status` are rounded per thread.
+        // From `smaps_rollup`, because the sums in `status` are rounded per thread.
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id)).ok()?;
         let line = text.lines().find(|line| line.starts_with("Anonymous:"))?;
         let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -85,7 +84,7 @@ fn inode(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
         IpAddr::V6(_) => "/proc/net/tcp6",
     };
     let found = find_inode(same_family, &hex(local), &hex(remote));
-    // An engine that listens on `[::]` sees whoever comes by IPv4 under a mapped address.
+    // An engine that listens on `[::]` sees IPv4 peers under mapped addresses.
     found.or_else(|| find_inode("/proc/net/tcp6", &hex(mapped(local)), &hex(mapped(remote))))
 }
 
@@ -95,7 +94,7 @@ fn find_inode(table: &str, local: &str, remote: &str) -> Option<u64> {
         let mut words = line.split_whitespace().skip(1);
         let is_it = words.next()? == local && words.next()? == remote;
         let inode = words.nth(6)?.parse().ok()?;
-        // 0: nobody has accepted it yet, or it is over.
+        // 0: not accepted yet, or already closed.
         (is_it && inode != 0).then_some(inode)
     })
 }
@@ -107,7 +106,7 @@ fn mapped(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// As `/proc/net/tcp` writes an address: words of 32 bits in the byte order of the machine.
+/// An address in the form of `/proc/net/tcp`: 32-bit words in the machine's byte order.
 fn hex(address: SocketAddr) -> String {
     let bytes = match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -122,14 +121,14 @@ fn hex(address: SocketAddr) -> String {
     format!("{out}:{:04X}", address.port())
 }
 
-/// The process that has this open.
+/// The process that has this file open.
 fn holder(target: &str) -> Option<u32> {
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let id = process.file_name().to_str().and_then(|it| it.parse().ok());
         let Some(id) = id else {
             continue;
         };
-        // Those of others may not be read.
+        // Processes of other users may not be read.
         let Ok(open) = fs::read_dir(process.path().join("fd")) else {
             continue;
         };
@@ -179,7 +178,7 @@ mod tests {
             let addresses = (here.peer_addr().unwrap(), here.local_addr().unwrap());
             let inode = inode(addresses.0, addresses.1).expect("an inode");
             assert_eq!(holder(&format!("socket:[{inode}]")), Some(own), "{listen}");
-            // It is this process itself, whose figures would be the bench's.
+            // It is this process, whose figures would include the bench's.
             assert_eq!(EngineProcess::behind(&Socket::from(here)), None);
         }
         let directory = tempfile::tempdir().unwrap();
@@ -199,7 +198,7 @@ mod tests {
         let ballast = vec![1_u8; 8 << 20];
         assert!(own.memory().expect("it weighs") > ballast.len() as u64);
         assert!(own.cpu().unwrap() >= before);
-        // No process has it: the kernel's highest is below.
+        // No process has this id: it is above the kernel's maximum.
         assert!(EngineProcess::of_id(u32::MAX).is_err());
     }
 }

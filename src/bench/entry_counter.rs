@@ -1,36 +1,35 @@
-//! How many entries a frame of the board holds, and how many of them are the bench's own. A change is sent to all
-//! watchers as the same bytes, so frames are known again by their bytes and only new ones are decoded: the load side
-//! shall cost less than the engine.
+//! Counts the entries in frames of the board, and which of them are the bench's own. All watchers receive a change
+//! as the same bytes, so known frames are recognised by their bytes and only new ones are decoded: measuring must
+//! cost less than the engine.
 
 use std::collections::HashMap;
 
 use super::BenchError;
 use crate::protocol::{Changes, Message, Sections};
 
-/// Bytes of frames that are known again, at the most: all pages of a large board, or what watchers that read at
-/// different speeds are told.
+/// The most bytes of known frames: all pages of a large board, or what watchers at different revisions receive.
 const KNOWN_BYTES: usize = 64 << 20;
 
-/// By so many bytes of its beginning, and its length, a frame is looked up: revisions and the first name are there.
+/// Length of a frame's beginning that, with its length, is the key: it contains revisions and the first name.
 const KEY_BYTES: usize = 64;
 
-/// See the top of this file.
+/// Counts entries, and remembers known frames.
 #[derive(Debug)]
 pub(super) struct EntryCounter {
-    /// What the names of its own begin with.
+    /// Prefix of the bench's own names.
     group: String,
     known: HashMap<(usize, Vec<u8>), (Vec<u8>, Counted)>,
     known_bytes: usize,
 }
 
-/// What a frame holds.
+/// The entries in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counted {
-    /// Entries of the group: functions that came, changed or went.
+    /// Entries of the group: functions added, updated or removed.
     pub(super) own: u64,
     /// Other entries.
     pub(super) foreign: u64,
-    /// The revision that the reader has afterwards; 0 for a part of a snapshot.
+    /// The reader's revision after the frame; 0 for a part of a snapshot.
     pub(super) revision: u64,
 }
 
@@ -43,7 +42,7 @@ impl EntryCounter {
         }
     }
 
-    /// Counts the entries of CHANGES or of a SNAPSHOT; nothing in other frames.
+    /// Counts the entries of CHANGES or SNAPSHOT; other frames have none.
     pub(super) fn count(&mut self, body: &[u8]) -> Result<Counted, BenchError> {
         let key = (body.len(), body[..KEY_BYTES.min(body.len())].to_vec());
         let known = self.known.get(&key).filter(|(bytes, _)| bytes == body);
@@ -56,7 +55,7 @@ impl EntryCounter {
             Message::Changes(Changes {
                 to, more, sections, ..
             }) => Counted {
-                // Parts take effect with the last.
+                // The parts of a step take effect with its last.
                 revision: if *more { 0 } else { *to },
                 ..self.entries(sections)
             },
@@ -131,7 +130,7 @@ mod tests {
             ..Snapshot::default()
         };
         assert_eq!(count(snapshot.to_frame()).own, 4);
-        // Frames that begin alike are told apart.
+        // Frames with the same beginning are distinguished.
         let long = "x".repeat(200);
         for (name, own) in [("mine::x", 5), ("yours::", 4)] {
             changes.sections.functions.updated = vec![definition("mine::d"), definition(&long)];

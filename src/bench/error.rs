@@ -1,4 +1,4 @@
-//! Why a measurement could not be made, or ended before its end.
+//! Why a measurement could not be made, or ended early.
 
 use std::fmt;
 use std::io;
@@ -7,61 +7,61 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::protocol::{Failure, Goodbye, Message};
 
-/// See the top of this file.
+/// An error of a measurement.
 #[derive(Debug)]
 pub enum BenchError {
-    /// No connection to any of the addresses; what came of each.
+    /// No address could be connected; the error of each.
     NoEngine(Vec<(Address, io::Error)>),
-    /// Whoever listens there sends what is no frame or no message of this protocol.
+    /// The listener sent something that is no frame or no message of this protocol.
     NotAnEngine(String),
-    /// Nothing was heard from the engine for so long, although an answer was due.
+    /// The engine was silent for this long although an answer was due.
     Silent(Duration),
-    /// The same, while connections wait for WELCOME or for the board.
+    /// The engine was silent while connections waited for WELCOME or the board.
     Unwelcome {
-        /// How many.
+        /// Number of waiting connections.
         waiting: usize,
-        /// For how long nothing was heard.
+        /// Duration of the silence.
         time: Duration,
     },
-    /// The engine closed a connection without a word.
+    /// The engine closed a connection without GOODBYE.
     Closed,
     /// Reading or writing failed.
     Broken(io::Error),
     /// The engine is about to stop.
     Stopping,
-    /// The engine said no, in its own words.
+    /// The engine refused; its code and message.
     Refused {
         /// The code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
-    /// So many connections are wanted, and this process may have only so many file descriptors.
+    /// The connections need more file descriptors than this process may have.
     Descriptors {
-        /// File descriptors that are needed.
+        /// Descriptors needed.
         wanted: u64,
-        /// Those that the hard limit allows.
+        /// Descriptors that the hard limit allows.
         allowed: u64,
     },
-    /// The engine's process is not known, or its memory may not be read.
+    /// The engine's process is unknown, or its memory may not be read.
     NoProcess,
-    /// The engine delivered something else than what was caused.
+    /// The engine delivered something other than expected.
     Miscounted {
         /// What was counted.
         what: &'static str,
-        /// How many there should be.
+        /// The expected number.
         wanted: u64,
-        /// How many there were.
+        /// The actual number.
         counted: u64,
     },
-    /// The operating system gives no poll, no timer or no chance.
+    /// The operating system gave no poll, no timer or no random bytes.
     System(io::Error),
-    /// It was stopped before there was anything to report.
+    /// Stopped before there was anything to report.
     Stopped,
 }
 
 impl BenchError {
-    /// What a GOODBYE says.
+    /// The error of a GOODBYE.
     pub(super) fn goodbye(goodbye: &Goodbye<'_>) -> Self {
         match goodbye.code.0 {
             "shutting_down" => Self::Stopping,
@@ -72,7 +72,7 @@ impl BenchError {
         }
     }
 
-    /// What a FAILURE says.
+    /// The error of a FAILURE.
     pub(super) fn failure(failure: &Failure<'_>) -> Self {
         match failure.code.0 {
             "shutting_down" => Self::Stopping,
@@ -83,14 +83,13 @@ impl BenchError {
         }
     }
 
-    /// A message that has no place here.
+    /// The error of an unexpected message.
     pub(super) fn unexpected(body: &[u8]) -> Self {
         match Message::decode(body) {
             Ok(Message::Failure(failure)) => Self::failure(&failure),
-            Ok(message) => Self::NotAnEngine(format!(
-                "it sent {}, which has no place here",
-                message.wire_name()
-            )),
+            Ok(message) => {
+                Self::NotAnEngine(format!("it sent an unexpected {}", message.wire_name()))
+            }
             Err(error) => Self::NotAnEngine(error.to_string()),
         }
     }
@@ -114,21 +113,21 @@ impl fmt::Display for BenchError {
                 }
                 Ok(())
             }
-            Self::NotAnEngine(why) => write!(f, "no Callboard engine answers there: {why}"),
+            Self::NotAnEngine(why) => write!(f, "this is not a Callboard engine: {why}"),
             Self::Silent(time) => {
                 write!(
                     f,
-                    "nothing was heard from the engine for {} ms",
+                    "the engine was silent for {} ms",
                     time.as_millis()
                 )
             }
             Self::Unwelcome { waiting, time } => write!(
                 f,
-                "nothing was heard for {} ms while {waiting} connections wait to be welcomed: does the engine stand \
-                 still, or may it open no more files (`ulimit -n`, LimitNOFILE=)?",
+                "the engine was silent for {} ms while {waiting} connections were joining: is it stuck, or out \
+                 of file descriptors (`ulimit -n`, LimitNOFILE=)?",
                 time.as_millis()
             ),
-            Self::Closed => f.write_str("the engine closed a connection without a word"),
+            Self::Closed => f.write_str("the engine closed a connection without GOODBYE"),
             Self::Broken(error) => write!(f, "a connection broke: {error}"),
             Self::Stopping => f.write_str("the engine is about to stop (shutting_down)"),
             Self::Refused { code, message } => {
@@ -136,19 +135,19 @@ impl fmt::Display for BenchError {
             }
             Self::Descriptors { wanted, allowed } => write!(
                 f,
-                "{wanted} file descriptors are needed, and this process may have {allowed}: raise the hard limit \
-                 (`ulimit -Hn`, LimitNOFILE=), or measure with fewer connections"
+                "{wanted} file descriptors are needed, but this process may open only {allowed}: raise the \
+                 hard limit (`ulimit -Hn`, LimitNOFILE=), or measure with fewer connections"
             ),
             Self::NoProcess => f.write_str(
                 "the memory of the engine cannot be read: its process is on another machine, not found, or \
-                 another user's; --engine-pid says which it is",
+                 another user's; --engine-pid names it",
             ),
             Self::Miscounted {
                 what,
                 wanted,
                 counted,
-            } => write!(f, "{what}: {counted} were counted, {wanted} should be"),
-            Self::System(error) => write!(f, "the system refuses what this needs: {error}"),
+            } => write!(f, "{what}: expected {wanted}, counted {counted}"),
+            Self::System(error) => write!(f, "the system refused a required resource: {error}"),
             Self::Stopped => f.write_str("stopped before there was anything to report"),
         }
     }

@@ -1,5 +1,5 @@
-//! `fanout`: one registration, and the time until the first, the median and the last of all watchers have been told
-//! of it. One at a time: the next registration waits until all have heard of the one before.
+//! `fanout`: one registration, and the time until the first, the median and the last watcher received it. One at a
+//! time: the next registration waits until all watchers have the previous one.
 
 use std::time::Instant;
 
@@ -12,83 +12,83 @@ use super::session::{Session, end_of};
 use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::Changes;
 
-/// Registrations before those that are measured.
+/// Registrations of the warm-up.
 const WARM_UP: u64 = 10;
 
-/// Registrations after which their functions leave again, unmeasured.
+/// After this many registrations their functions are removed, unmeasured.
 const SWEEP: u64 = 1_000;
 
-/// What the names of the measured functions have in common, and those of the board that is there before.
+/// Groups of the names: of the measured functions, and of those on the board before.
 const GROUP: &str = "fanout";
 const BOARD: &str = "board";
 
-/// See the top of this file.
+/// A load of single registrations to many watchers.
 #[derive(Debug, Clone, Copy)]
 pub struct Fanout {
-    /// Connections that are told of each change.
+    /// Connections that watch the changes.
     pub watchers: usize,
-    /// Connections besides these that watch too, and do not read.
+    /// Further connections that watch but do not read.
     pub stalled: usize,
-    /// Connections that register, in turn: each has a budget for changes of its own.
+    /// Connections that register, in turn: each has its own budget for changes.
     pub workers: usize,
-    /// Functions on the board beforehand.
+    /// Functions on the board before the measurement.
     pub functions: usize,
-    /// Bytes of metadata of each function.
+    /// Size of each function's metadata, in bytes.
     pub payload: usize,
-    /// How many registrations, or for how long.
+    /// When to stop.
     pub stop_condition: StopCondition,
 }
 
-/// What came of it. Times are in microseconds, from just before a registration is written.
+/// The results. Times are in microseconds, from just before a registration is written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FanoutReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// As asked for.
+    /// As requested.
     pub watchers: usize,
-    /// As asked for.
+    /// As requested.
     pub stalled: usize,
-    /// As asked for.
+    /// As requested.
     pub workers: usize,
-    /// As asked for.
+    /// As requested.
     pub functions: usize,
-    /// As asked for.
+    /// As requested.
     pub payload: usize,
-    /// Registrations measured.
+    /// Measured registrations.
     pub changes: u64,
-    /// Entries that watchers were told: each watcher each change, or the measurement fails.
+    /// Entries delivered to watchers: each change to each watcher, or the measurement fails.
     pub entries: u64,
-    /// Entries of others that watchers were told meanwhile: the board was not the bench's alone.
+    /// Entries of other workers delivered to watchers in the meantime: the bench did not have the board to itself.
     pub foreign_entries: u64,
-    /// What it took.
+    /// Time and resources used.
     #[serde(flatten)]
     pub resource_use: ResourceUse,
-    /// Registrations in a second, one after the other.
+    /// Registrations per second, one after the other.
     pub changes_per_second: f64,
-    /// Entries in a second.
+    /// Entries per second.
     pub entries_per_second: f64,
-    /// Entries in a second of the engine's processor time.
+    /// Entries per second of the engine's processor time.
     pub entries_per_engine_cpu_second: Option<f64>,
-    /// Until the first watcher had it.
+    /// Until the first watcher received it.
     pub first_us: Summary,
-    /// Until half of them had it.
+    /// Until half of the watchers received it.
     pub median_us: Summary,
-    /// Until all of them had it.
+    /// Until all watchers received it.
     pub last_us: Summary,
-    /// Of all watchers together.
+    /// Over all watchers.
     pub each_us: Summary,
-    /// Until the one who registered had the answer.
+    /// Until the registering worker received the answer.
     pub answer_us: Summary,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }
 
 impl Fanout {
-    /// Measures. Nothing is left on the board but by an error, until the session is closed.
+    /// Runs the measurement. Leaves nothing on the board, except after an error, until the session is closed.
     ///
     /// # Errors
-    /// When the engine ends, refuses, or tells a watcher anything else than each change once.
+    /// When the engine ends or refuses, or does not deliver each change exactly once.
     pub fn run(&self, session: &mut Session) -> Result<FanoutReport, BenchError> {
         session.make_room(self.workers + self.watchers + self.stalled)?;
         let workers = session.join(self.workers, false, |_| Ok(()))?;
@@ -147,13 +147,13 @@ struct Rounds {
     watchers: usize,
     metadata: Vec<u8>,
     entry_counter: EntryCounter,
-    /// Registrations so far, those of the warm-up included; also the id of the last one.
+    /// Registrations so far, including the warm-up; also the id of the last one.
     number: u64,
-    /// Those that count.
+    /// Measured registrations.
     done: u64,
-    /// Functions on the board, by who provides them.
+    /// Functions on the board, by provider.
     held: Vec<Vec<String>>,
-    /// The number of the last registration that each connection was told of.
+    /// Number of the last registration delivered to each connection.
     told: Vec<u64>,
     foreign: u64,
     first: TimeHistogram,
@@ -183,7 +183,7 @@ impl Rounds {
         }
     }
 
-    /// What was measured so far does not count.
+    /// Discards the measurements so far.
     fn forget(&mut self) {
         self.done = 0;
         self.foreign = 0;
@@ -258,7 +258,7 @@ impl Rounds {
         Ok(())
     }
 
-    /// Takes what was registered off the board again, so that neither it nor its workers grow without end.
+    /// Removes the registered functions, so that neither the board nor its workers grow without end.
     fn sweep(&mut self, session: &mut Session) -> Result<(), BenchError> {
         let (mut waiting, mut entries) = (0, 0);
         for (&worker, names) in self.workers.iter().zip(&mut self.held) {

@@ -1,9 +1,9 @@
-//! The names that a bench gives its functions: a prefix of its own, `bench::<random>::`, so that it disturbs nobody
-//! and can tell what is its own from what is not.
+//! Names for a bench's functions, under a prefix of its own, `bench::<random>::`: they cannot clash with other
+//! functions, and are recognised on the board.
 
 use super::BenchError;
 
-/// See the top of this file.
+/// A prefix, and the names under it.
 #[derive(Debug, Clone)]
 pub(super) struct FunctionNames {
     prefix: String,
@@ -19,13 +19,13 @@ impl FunctionNames {
         })
     }
 
-    /// A function's name: of a group, with a number of always as many digits, so that all frames of a group are of
-    /// one size.
+    /// The name of a function of a group. Numbers have a fixed number of digits, so that all frames of a group have
+    /// the same size.
     pub(super) fn name(&self, group: &str, number: u64) -> String {
         format!("{}{group}::{number:09}", self.prefix)
     }
 
-    /// What the names of a group begin with.
+    /// The prefix of a group's names.
     pub(super) fn group(&self, group: &str) -> String {
         format!("{}{group}::", self.prefix)
     }

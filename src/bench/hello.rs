@@ -1,25 +1,25 @@
-//! How the connections of a bench say who they are: the one place where a HELLO is made.
+//! Makes the HELLO of a bench's connections.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::protocol::{Hello, HelloOptions, Text, VERSION, Watch};
 
-/// Calls that a connection takes at once: the engine's own limit is met first.
+/// Calls that a connection accepts at once; the engine's own limit is lower.
 const CAPACITY: u64 = 1 << 20;
 
-/// See the top of this file.
+/// The identity of a bench's connections.
 #[derive(Clone)]
 pub struct HelloConfig {
-    /// What others see as the worker.
+    /// Name of the worker on the board.
     pub name: String,
-    /// The board; empty: that of the token.
+    /// The namespace; empty for that of the token.
     pub namespace: String,
-    /// The credential, where the engine wants one.
+    /// The token, if the engine requires one.
     pub token: Option<Arc<str>>,
 }
 
-/// Without the token.
+/// Omits the token.
 impl fmt::Debug for HelloConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Greeting")
@@ -30,7 +30,7 @@ impl fmt::Debug for HelloConfig {
 }
 
 impl HelloConfig {
-    /// HELLO of somebody who watches all functions, as workers do unless they say otherwise, or nothing.
+    /// A HELLO that watches all functions, like the default of workers, or nothing.
     pub(super) fn frame(&self, watching: bool) -> Vec<u8> {
         let watch = Watch {
             functions: watching.then(|| vec![Text("")]),

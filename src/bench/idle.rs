@@ -1,5 +1,5 @@
-//! `idle`: what connections that do nothing weigh in the memory of the engine's process: before they have been told
-//! anything, and after. What the kernel holds for their sockets is not in it.
+//! `idle`: the memory of idle connections in the engine's process, before and after they received a change.
+//! Excludes the kernel's socket buffers.
 
 use serde::Serialize;
 
@@ -10,46 +10,46 @@ use super::session::{Session, end_of};
 use super::{BenchError, EngineProcess};
 use crate::protocol::Changes;
 
-/// What the names of the functions have in common.
+/// Group of the functions' names.
 const GROUP: &str = "idle";
 
-/// See the top of this file.
+/// A load of idle connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Idle {
-    /// Connections, each of which watches all functions.
+    /// Connections, each watching all functions.
     pub connections: usize,
-    /// Bytes of metadata of the function that they are told of.
+    /// Size of the metadata of the function they receive, in bytes.
     pub payload: usize,
 }
 
-/// What came of it. Memory is in bytes: `Anonymous` of the process, heap and stacks.
+/// The results. Memory is in bytes: `Anonymous` of the process, heap and stacks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IdleReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// As asked for.
+    /// As requested.
     pub connections: usize,
-    /// As asked for.
+    /// As requested.
     pub payload: usize,
-    /// Before they came.
+    /// Memory before the connections were made.
     pub engine_memory_before: u64,
-    /// With all of them.
+    /// Memory with all of them.
     pub engine_memory_joined: u64,
-    /// After all were told of a function that came and went.
+    /// Memory after all received a function that was added and removed.
     pub engine_memory_told: u64,
-    /// A connection's part of the growth.
+    /// Growth per connection.
     pub bytes_per_connection: f64,
-    /// The same, after all were told.
+    /// Growth per connection, after the change.
     pub bytes_per_connection_told: f64,
-    /// Entries that they were told: each of them two, or the measurement fails.
+    /// Entries delivered: two to each connection, or the measurement fails.
     pub entries: u64,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }
 
 impl Idle {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
     /// When the memory of the engine's process cannot be read, or when the engine ends or refuses.
@@ -62,7 +62,7 @@ impl Idle {
         };
         memory()?;
         session.make_room(self.connections + 2)?;
-        // What the first ones make the engine set up is not a connection's weight.
+        // What the engine sets up for the first connections is not counted.
         let mut first = session.join(1, false, |_| Ok(()))?;
         first.extend(session.join(1, true, |_| Ok(()))?);
         self.change(session, first[0], 1)?;
@@ -88,7 +88,7 @@ impl Idle {
         })
     }
 
-    /// A function comes and goes, and so many watchers are told. Returns the entries.
+    /// Adds and removes a function that this many watchers receive. Returns the number of entries.
     fn change(
         &self,
         session: &mut Session,

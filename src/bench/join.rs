@@ -1,5 +1,5 @@
-//! `join`: how long it takes from the connecting of a worker until it has the whole board: one after the other, on a
-//! board that stands still.
+//! `join`: the time from connecting until a worker has the whole board, one worker after the other, on an
+//! unchanging board.
 
 use std::time::Instant;
 
@@ -12,58 +12,58 @@ use super::session::Session;
 use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
 use crate::protocol::{Changes, Resync, Snapshot, Synced, Welcome};
 
-/// Joins before those that are measured: the first has the engine encode the pages of the board.
+/// Joins of the warm-up: the first makes the engine encode the pages of the board.
 const WARM_UP: u64 = 3;
 
 /// Functions of one worker of the board.
 const EACH: usize = 10_000;
 
-/// What the names of the board have in common.
+/// Group of the board's names.
 pub(super) const BOARD: &str = "board";
 
-/// See the top of this file.
+/// A load of single joins.
 #[derive(Debug, Clone, Copy)]
 pub struct Join {
     /// Functions on the board.
     pub functions: usize,
-    /// Bytes of metadata of each.
+    /// Size of each function's metadata, in bytes.
     pub payload: usize,
-    /// How many joins, or for how long.
+    /// When to stop.
     pub stop_condition: StopCondition,
 }
 
-/// What came of it. Times are in microseconds, from just before the connection is made.
+/// The results. Times are in microseconds, from just before the connection is made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JoinReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// How they joined: `single`, one after the other.
+    /// The pattern: `single`, one after the other.
     pub pattern: &'static str,
-    /// As asked for.
+    /// As requested.
     pub functions: usize,
-    /// As asked for.
+    /// As requested.
     pub payload: usize,
-    /// Joins measured.
+    /// Measured joins.
     pub joins: u64,
-    /// Entries of the board that they were told: each of them each, or the measurement fails.
+    /// Entries of the board delivered: all of them to each worker, or the measurement fails.
     pub entries: u64,
-    /// What it took, the leaving included.
+    /// Time and resources used, leaving included.
     #[serde(flatten)]
     pub resource_use: ResourceUse,
-    /// Until the engine said WELCOME.
+    /// Until WELCOME.
     pub welcome_us: Summary,
-    /// Until the board was there: SYNCED.
+    /// Until the board was complete: SYNCED.
     pub synced_us: Summary,
-    /// It was stopped before its end.
+    /// Whether it was stopped early.
     pub stopped: bool,
 }
 
 impl Join {
-    /// Measures.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// When the engine ends, refuses, or gives a newcomer anything else than the board.
+    /// When the engine ends or refuses, or delivers anything but the board.
     pub fn run(&self, session: &mut Session) -> Result<JoinReport, BenchError> {
         let board = stand(session, self.functions, self.payload)?;
         let mut entry_counter = EntryCounter::new(session.function_names().group(BOARD));
@@ -120,7 +120,7 @@ impl Join {
     }
 }
 
-/// What a newcomer was told of the board that stands.
+/// What a joining worker received of an unchanging board.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Arrival {
     entries: u64,
@@ -128,7 +128,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Takes a frame; at SYNCED, the board must be there.
+    /// Takes a frame; at SYNCED the board must be complete.
     pub(super) fn take(
         &mut self,
         kind: u64,
@@ -137,7 +137,7 @@ impl Arrival {
         functions: usize,
     ) -> Result<(), BenchError> {
         match kind {
-            // It begins, or begins anew.
+            // A snapshot begins, or begins again.
             Resync::KIND => self.entries = 0,
             Snapshot::KIND | Changes::KIND => self.entries += entry_counter.count(body)?.own,
             Synced::KIND if self.entries != functions as u64 => {
@@ -154,7 +154,7 @@ impl Arrival {
     }
 }
 
-/// Connections that provide a board of so many functions.
+/// Makes connections that provide a board with this many functions.
 pub(super) fn stand(
     session: &mut Session,
     functions: usize,

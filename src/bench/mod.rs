@@ -1,14 +1,14 @@
-//! Measures a running engine from outside: one thread with one poll drives thousands of nonblocking connections that
-//! speak the protocol as any worker does. It starts no engine and knows none from inside; it prints nothing.
+//! Measures a running engine from outside: one thread with one poll drives thousands of nonblocking connections
+//! that speak the protocol like any worker. Starts no engine, knows none from inside, and prints nothing.
 //!
 //! ```text
-//! a kind (fanout, call, …) -> session -> crowd -> peers -> sockets
-//!                             sample             frames    poll
+//! a kind (fanout, call, …) -> session -> connection set -> peers -> sockets
+//!                             sample     poll              frames
 //! ```
 //!
-//! - [`Session`]: the connections of one bench, with the names that they may use; what they leave behind is nothing.
-//! - [`Fanout`], [`Churn`], [`Join`], [`Storm`], [`CallLoad`], [`Idle`]: what is measured, and their reports.
-//! - [`Sample`]: what the engine counts and what it costs its machine, before and after.
+//! - [`Session`]: the connections of one bench and the names that they may use; it leaves nothing behind.
+//! - [`Fanout`], [`Churn`], [`Join`], [`Storm`], [`CallLoad`], [`Idle`]: the measurements and their reports.
+//! - [`Sample`]: the engine's counters and its use of the machine, before and after.
 
 mod call;
 mod call_report;

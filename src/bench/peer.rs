@@ -1,5 +1,5 @@
-//! One connection of a bench: its socket, the frame that it has read in part, the bytes that it has not written
-//! yet, and how far its joining is. Never waits.
+//! One connection of a bench: its socket, a partly read frame, unwritten bytes, and how far its join is. Never
+//! waits.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::protocol::{
     Drain, Goodbye, Inbox, MAX_FRAME_CEILING, Message, Ping, Pong, Synced, Welcome, WorkerLimits,
 };
 
-/// See the top of this file.
+/// A connection of a bench.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) socket: Socket,
@@ -21,31 +21,31 @@ pub(super) struct Peer {
     /// Bytes of `out` that are written.
     sent: usize,
     pub(super) join_state: JoinState,
-    /// What the engine told in its WELCOME.
+    /// The limits in the engine's WELCOME.
     pub(super) limits: WorkerLimits,
-    /// It does not read.
+    /// Does not read.
     pub(super) stalled: bool,
-    /// The poll tells when the socket takes more.
+    /// Polled for writability.
     pub(super) is_watched: bool,
 }
 
-/// How far a connection is.
+/// How far the join of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JoinState {
-    /// It has said HELLO. `watching`: the board comes after the WELCOME.
+    /// HELLO was sent. `watching`: the board follows WELCOME.
     Greeting { watching: bool },
-    /// It was welcomed, and waits for the board.
+    /// WELCOME arrived; the board has not.
     Syncing,
-    /// It has what it waited for.
+    /// The join is complete.
     Joined,
-    /// It has said GOODBYE.
+    /// GOODBYE was sent.
     Leaving,
-    /// The engine has closed it after that.
+    /// The engine has closed it after GOODBYE.
     Closed,
 }
 
 impl JoinState {
-    /// Whether it is still on its way to [`JoinState::Joined`].
+    /// Whether it has yet to become [`JoinState::Joined`].
     pub(super) fn is_joining(self) -> bool {
         matches!(self, Self::Greeting { .. } | Self::Syncing)
     }
@@ -65,24 +65,24 @@ impl Peer {
         }
     }
 
-    /// What goes out with the next [`flush`](Self::flush).
+    /// Bytes to write with the next [`flush`](Self::flush).
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
-    /// Whether the socket takes no more at the moment.
+    /// Whether the socket takes no more bytes for now.
     pub(super) fn is_full(&self) -> bool {
         !self.out.is_empty()
     }
 
-    /// Writes what the socket takes.
+    /// Writes as much as the socket takes.
     pub(super) fn flush(&mut self) {
         while self.sent < self.out.len() {
             match self.socket.write(&self.out[self.sent..]) {
                 Ok(n) => self.sent += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Why it broke is read from the other direction: a GOODBYE may wait there.
+                // The other direction tells why it broke: a GOODBYE may be pending.
                 Err(_) => self.sent = self.out.len(),
             }
         }
@@ -90,8 +90,8 @@ impl Peer {
         self.sent = 0;
     }
 
-    /// Reads what there is, shows each frame that is not about the connection itself, and sends the replies.
-    /// `ended`: the poll said that nothing comes after it. Returns whether anything came.
+    /// Reads what has arrived, passes on each frame that is not about the connection itself, and sends the replies.
+    /// `ended`: the poll reported the end of the stream. Returns whether bytes arrived.
     pub(super) fn read(
         &mut self,
         key: usize,
@@ -130,7 +130,7 @@ impl Peer {
             self.inbox = inbox;
             result?;
             self.flush();
-            // A short read took all that there was; what comes after it is another event.
+            // A short read emptied the socket; further bytes raise another event.
             if n < read_buffer.len() && !ended {
                 break;
             }
@@ -138,7 +138,7 @@ impl Peer {
         Ok(any)
     }
 
-    /// The engine closed it.
+    /// The engine closed the connection.
     fn end(&mut self) -> Result<(), BenchError> {
         match self.join_state {
             JoinState::Leaving | JoinState::Closed => {
@@ -213,7 +213,7 @@ mod tests {
         (Peer::new(near, true), far)
     }
 
-    /// What the peer makes of what the engine sent: the kinds that were shown, or the error.
+    /// Reads what the engine sent: the kinds passed on, or the error.
     fn read(peer: &mut Peer) -> Result<Vec<u64>, BenchError> {
         let mut kinds = Vec::new();
         let mut read_buffer = [0; 64];
@@ -273,8 +273,11 @@ mod tests {
             (goodbye("too_many_connections"), "refused: too_many"),
             (goodbye("shutting_down"), "about to stop"),
             (Drain::default().to_frame(), "about to stop"),
-            (b"HTTP/1.1 400 Bad Request".to_vec(), "no Callboard engine"),
-            (vec![0, 0, 0, 2, 0xff, 0xff], "no Callboard engine"),
+            (
+                b"HTTP/1.1 400 Bad Request".to_vec(),
+                "not a Callboard engine",
+            ),
+            (vec![0, 0, 0, 2, 0xff, 0xff], "not a Callboard engine"),
             (Vec::new(), "closed without WELCOME"),
         ] {
             let (mut peer, mut engine) = pair();
@@ -287,7 +290,7 @@ mod tests {
         peer.join_state = JoinState::Joined;
         drop(engine);
         assert!(matches!(read(&mut peer), Err(BenchError::Closed)));
-        // Whoever has said GOODBYE expects it, whatever came before.
+        // After GOODBYE a close is expected, whatever came before.
         let (mut peer, mut engine) = pair();
         peer.join_state = JoinState::Leaving;
         engine.write_all(&goodbye("silent")).unwrap();

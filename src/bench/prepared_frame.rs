@@ -1,18 +1,18 @@
-//! The frames of a call whose id always takes the same nine bytes at the same place, so that whoever plays caller or
-//! provider moves it from frame to frame and decodes nothing. Sends nothing.
+//! Frames of calls whose id always occupies the same nine bytes, so that callers and providers copy it from frame
+//! to frame without decoding. Sends nothing.
 
 use std::ops::Range;
 
 use super::received_frame::ReceivedFrame;
 use crate::protocol::{Bin, Call, Outcome, Text};
 
-/// Where the id stands in a frame of CALL and RESULT alike: behind the length, the array's head and the kind.
+/// Position of the id in frames of CALL and RESULT: after the length, the array's head and the kind.
 const ID: Range<usize> = 6..15;
 
-/// From here on an id takes all nine bytes.
+/// From this value on an id takes nine bytes.
 const FIRST: u64 = 1 << 32;
 
-/// A CALL or a RESULT, ready but for its id.
+/// A CALL or RESULT, complete except for its id.
 #[derive(Debug)]
 pub(super) struct PreparedFrame(Vec<u8>);
 
@@ -38,14 +38,14 @@ impl PreparedFrame {
         Self(result.to_frame())
     }
 
-    /// The CALL of this number. Numbers in flight on one connection differ.
+    /// The CALL with this number, which must be unique among those in flight on a connection.
     pub(super) fn numbered(&mut self, number: usize) -> &[u8] {
         self.with_id(FIRST + number as u64)
     }
 
     /// The RESULT that answers this INVOKE.
     pub(super) fn answering(&mut self, invoke: &ReceivedFrame<'_>) -> &[u8] {
-        // An engine may write an id shorter than here; as a number it is the same.
+        // The engine may encode an id more compactly; its value is the same.
         self.with_id(invoke.number)
     }
 
@@ -55,7 +55,7 @@ impl PreparedFrame {
     }
 }
 
-/// The number of the CALL that an answer ends.
+/// The number of the CALL that this answers.
 pub(super) fn number(answer: &ReceivedFrame<'_>) -> Option<usize> {
     answer.number.checked_sub(FIRST).map(|it| it as usize)
 }

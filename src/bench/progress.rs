@@ -1,14 +1,14 @@
-//! What a measurement says of itself while it runs, about once a second. Who shows it is not its matter.
+//! The progress of a measurement, reported about once a second. Shows nothing.
 
 use std::time::Duration;
 
-/// See the top of this file.
+/// The progress of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done: `joining`, `changes`, `calls`.
+    /// The work in progress: `joining`, `changes`, `calls`.
     pub what: &'static str,
     /// How much of it is done.
     pub done: u64,
-    /// Since when.
+    /// Time since the session began.
     pub elapsed: Duration,
 }

@@ -1,26 +1,25 @@
-//! One frame that a connection was sent, as the kinds of measurement look at it: its kind and first number are read,
-//! the rest only by whoever needs it.
+//! A received frame as the measurements see it: only the kind and the first number are decoded in advance.
 
 use std::time::Instant;
 
 use super::BenchError;
 
-/// See the top of this file.
+/// A frame received on a connection.
 #[derive(Debug)]
 pub(super) struct ReceivedFrame<'a> {
-    /// Which connection.
+    /// Key of the connection.
     pub(super) peer: usize,
     /// When its bytes were read.
     pub(super) at: Instant,
     pub(super) kind: u64,
-    /// The first field, if it is a number: the id of requests and of their ends, a revision.
+    /// The first field, if it is a number: the id of a request or its answer, or a revision.
     pub(super) number: u64,
     pub(super) body: &'a [u8],
-    /// What is put here is sent over the same connection, all that one read brought in one write.
+    /// Bytes put here are sent over the same connection; all replies to one read go out in one write.
     pub(super) reply: &'a mut Vec<u8>,
 }
 
-/// Kind and first number of a frame's body.
+/// The kind and first number of a frame's body.
 pub(super) fn head(body: &[u8]) -> Result<(u64, u64), BenchError> {
     let mut rest = body;
     let kind = rmp::decode::read_array_len(&mut rest)

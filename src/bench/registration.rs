@@ -1,17 +1,17 @@
-//! The frames of those who change the board, and the board that is there before anything is measured. Waits for the
-//! answers; measures nothing.
+//! Frames that change the board, and the setup of a board before a measurement. Waits for the answers; measures
+//! nothing.
 
 use super::BenchError;
 use super::session::{Session, end_of};
 use crate::protocol::{Bin, Definition, Register, Text, Unregister};
 
-/// Functions registered with one frame.
+/// Functions per REGISTER.
 const BATCH: usize = 1_000;
 
-/// A byte that payloads and metadata are made of.
+/// The byte that fills payloads and metadata.
 const FILLING: u8 = 0x5a;
 
-/// So many bytes of nothing in particular.
+/// This many filler bytes.
 pub(super) fn filling(bytes: usize) -> Vec<u8> {
     vec![FILLING; bytes]
 }
@@ -41,7 +41,7 @@ pub(super) fn unregister(id: u64, names: &[String]) -> Vec<u8> {
     unregister.to_frame()
 }
 
-/// Puts so many functions on the board, shared out among these connections.
+/// Registers this many functions, distributed over these connections.
 pub(super) fn fill(
     session: &mut Session,
     workers: &[usize],
@@ -50,7 +50,7 @@ pub(super) fn fill(
     metadata: &[u8],
 ) -> Result<(), BenchError> {
     let numbers: Vec<u64> = (0..functions as u64).collect();
-    // A frame must stay below the engine's limit, whatever the metadata.
+    // The frame must stay below the engine's limit, whatever the metadata.
     let batch = BATCH.min((512 * 1024 / (metadata.len() + 64)).max(1));
     let mut done = 0;
     for (turn, numbers) in numbers.chunks(batch).enumerate() {

@@ -1,18 +1,18 @@
-//! What all reports begin with: what was measured, and where.
+//! The header of every report: what was measured, and where.
 
 use serde::Serialize;
 
-/// See the top of this file.
+/// What was measured, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportHeader {
-    /// Which kind of measurement.
+    /// The kind of measurement.
     pub bench: &'static str,
-    /// The address that answered.
+    /// The address that was connected.
     pub address: String,
-    /// What the engine calls itself.
+    /// The engine's name.
     pub engine: String,
-    /// Its process, if it is known.
+    /// The engine's process id, if known.
     pub engine_pid: Option<u32>,
-    /// The board.
+    /// The namespace.
     pub namespace: String,
 }

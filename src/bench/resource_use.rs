@@ -1,5 +1,5 @@
-//! What a measured piece of work took: time by the clock, the engine's processor time, and what the engine counted
-//! meanwhile. The difference of two samples.
+//! The cost of a measurement: elapsed time, processor time, and the engine's counters. The difference of two
+//! samples.
 
 use std::time::Duration;
 
@@ -7,27 +7,28 @@ use serde::Serialize;
 
 use super::sample::{Counters, Sample};
 
-/// The flags of the budget that one connection has for changes.
+/// Flags of the limits that form a connection's budget for changes.
 const BUDGET: [&str; 2] = ["changes-per-second", "max-share"];
 
-/// See the top of this file.
+/// Time and resources used by a measurement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ResourceUse {
-    /// By the clock.
+    /// Elapsed time.
     pub seconds: f64,
-    /// Processor time of the engine's process, the kernel's work for it included; `None` if the process is not known.
+    /// Processor time of the engine's process, including kernel time; `None` if the process is unknown.
     pub engine_cpu_seconds: Option<f64>,
-    /// Processor time of this program, which is one thread: near `seconds`, it is the load that set the pace.
+    /// Processor time of this program, which has one thread: if it is close to `seconds`, the bench was the
+    /// bottleneck.
     pub load_cpu_seconds: Option<f64>,
-    /// What the engine counted meanwhile, the work of others included; `None` if it does not tell.
+    /// The engine's counters, including work for others; `None` if the engine does not tell.
     pub engine_work: Option<EngineWork>,
-    /// How often a connection had used up the engine's budget for changes and was slowed down to it
-    /// (`--changes-per-second`, `--max-share`): above 0, a rate of changes is the budget's, not the engine's.
-    /// `None` if the engine does not tell.
+    /// How often a connection used up the engine's budget for changes and was slowed down (`--changes-per-second`,
+    /// `--max-share`). Above 0, a rate of changes shows the budget, not the engine. `None` if the engine does not
+    /// tell.
     pub budget_met: Option<u64>,
 }
 
-/// What an engine counted during a measurement.
+/// The growth of the engine's counters during a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineWork {
     /// Revisions sealed.
@@ -36,7 +37,7 @@ pub struct EngineWork {
     pub encodings: u64,
     /// Snapshot pages encoded.
     pub pages_encoded: u64,
-    /// Snapshots begun, whatever the reason.
+    /// Snapshots begun, for any reason.
     pub resyncs: u64,
     /// Frames read.
     pub frames_in: u64,
@@ -44,12 +45,12 @@ pub struct EngineWork {
     pub frames_out: u64,
     /// Bytes written.
     pub bytes_out: u64,
-    /// Turns of its loop.
+    /// Turns of the event loop.
     pub turns: u64,
 }
 
 impl ResourceUse {
-    /// From one sample to a later one.
+    /// The difference from one sample to a later one.
     #[must_use]
     pub fn between(before: &Sample, after: &Sample) -> Self {
         let used = |before: Option<Duration>, after: Option<Duration>| {
@@ -79,13 +80,13 @@ impl ResourceUse {
             .is_some_and(|used| used > 0.9 * self.seconds)
     }
 
-    /// So many of something in a second.
+    /// A count per second.
     #[must_use]
     pub fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.seconds
     }
 
-    /// So many of something in a second of the engine's processor time.
+    /// A count per second of the engine's processor time.
     #[must_use]
     pub fn per_cpu_second(&self, count: u64) -> Option<f64> {
         let used = self.engine_cpu_seconds.filter(|used| *used > 0.0);

@@ -1,4 +1,4 @@
-//! What an engine says of itself at a moment, and what it has cost its machine until then. Two of them make an
+//! The engine's counters and its use of the machine at one moment. Two samples make a
 //! [`ResourceUse`](super::ResourceUse).
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-/// The counters of `engine::stats` that a measurement looks at; what an engine does not tell is 0.
+/// The counters of `engine::stats` that measurements use; a missing one is 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
 pub struct Counters {
@@ -30,18 +30,18 @@ pub struct Counters {
     pub limited: BTreeMap<String, u64>,
 }
 
-/// See the top of this file.
+/// The engine's counters and its use of the machine at one moment.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// When it was taken.
     pub at: Instant,
-    /// `None` if the engine does not tell this asker.
+    /// `None` if the engine does not tell this connection.
     pub counters: Option<Counters>,
-    /// Processor time that this program has used itself.
+    /// Processor time of this program so far.
     pub load_cpu: Option<Duration>,
-    /// Processor time of the engine; `None` if its process is not known.
+    /// Processor time of the engine; `None` if its process is unknown.
     pub cpu: Option<Duration>,
-    /// Bytes; `None` if its process is not known.
+    /// Memory of the engine in bytes; `None` if its process is unknown.
     pub memory: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(empty, Counters::default());
     }
 
-    /// As an engine encodes its statistics, and something that this version does not know.
+    /// Statistics as an engine encodes them, with a counter that this version does not know.
     fn stats_of_an_engine() -> Vec<u8> {
         rmp_serde::to_vec_named(&serde_json::json!({
             "connections": 1, "revisions": 5, "encodings": 3, "changes": {"added": 2},

@@ -1,5 +1,5 @@
-//! One bench at one engine: the connections that it has there, what it may call its functions, how it asks the engine
-//! what that counts, and how it leaves. The kinds of measurement are built on it. Blocks no longer than a turn.
+//! A bench at one engine: its connections and function names, the engine's statistics, and the clean-up. The
+//! measurements build on it. Blocks no longer than one turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,50 +15,50 @@ use super::{BenchError, EngineProcess, HelloConfig, Progress, descriptors};
 use crate::address::Address;
 use crate::protocol::{Call, CallOptions, Failure, Message, Outcome, Text};
 
-/// The longest that a turn waits: how soon a stop is seen.
+/// The longest wait of a turn, which bounds how soon a stop is noticed.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// Connections that wait for the answer to their HELLO at once, unless it is the crowd that is measured.
+/// The most connections that join at once, unless the measurement is about just that.
 const MAX_JOINING: usize = 256;
 
-/// For how long the engine may take to see all connections off.
+/// How long the engine may take to close all connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is told how far things are.
+/// How often progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The engine's function that tells what it counts.
+/// The engine's function for statistics.
 const STATS: &str = "engine::stats";
 
-/// The id of the requests that are made one at a time.
+/// Id of requests that are made one at a time.
 const REQUEST: u64 = 1;
 
-/// Whom to measure, and as whom.
+/// The engine to measure, and the identity to use.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// Tried in this order; the first that answers is measured.
+    /// Tried in this order; the first that accepts is measured.
     pub addresses: Vec<Address>,
-    /// As whom.
+    /// Identity of the connections.
     pub hello: HelloConfig,
-    /// For how long an answer that is due may take.
+    /// How long an answer may take.
     pub timeout: Duration,
-    /// The engine's process, if it is known better than can be found out.
+    /// The engine's process, if it is known already.
     pub process: Option<EngineProcess>,
 }
 
-/// See the top of this file.
+/// The connections of one bench at one engine.
 pub struct Session {
     connection_set: ConnectionSet,
     destination: Destination,
     hello: HelloConfig,
     timeout: Duration,
-    /// The address that answered.
+    /// The address that was connected.
     address: Address,
-    /// What the engine calls itself.
+    /// The engine's name.
     engine: String,
     process: Option<EngineProcess>,
     function_names: FunctionNames,
-    /// The connection over which the engine is asked what it counts.
+    /// The connection for the engine's statistics.
     control: usize,
     stop: Arc<AtomicBool>,
     observer: Box<dyn FnMut(Progress)>,
@@ -67,7 +67,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and says HELLO. `stop` ends measurements early once it is true; `observer` is told how far they are.
+    /// Connects and sends HELLO. `stop` ends measurements early once it is true; `observer` receives their
+    /// progress.
     pub fn open(
         config: SessionConfig,
         stop: Arc<AtomicBool>,
@@ -121,25 +122,25 @@ impl Session {
         Ok(session)
     }
 
-    /// The address that answered.
+    /// The address that was connected.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What the engine calls itself.
+    /// The engine's name.
     #[must_use]
     pub fn engine(&self) -> &str {
         &self.engine
     }
 
-    /// The board.
+    /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.hello.namespace
     }
 
-    /// What a report begins with.
+    /// The header of a report.
     pub(super) fn header(&self, bench: &'static str) -> ReportHeader {
         ReportHeader {
             bench,
@@ -150,13 +151,13 @@ impl Session {
         }
     }
 
-    /// The engine's process, if it is known.
+    /// The engine's process, if known.
     #[must_use]
     pub fn process(&self) -> Option<EngineProcess> {
         self.process
     }
 
-    /// Whether measurements shall end early.
+    /// Whether measurements should end early.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -170,12 +171,12 @@ impl Session {
         &mut self.connection_set
     }
 
-    /// Makes room for so many connections more than there are.
+    /// Makes room for this many more connections.
     pub(super) fn make_room(&self, connections: usize) -> Result<(), BenchError> {
         descriptors::make_room(self.connection_set.keys().len() + connections)
     }
 
-    /// Another connection, that has said HELLO when this returns.
+    /// Makes another connection and sends HELLO.
     pub(super) fn connect(&mut self, watching: bool) -> Result<usize, BenchError> {
         let socket = self.destination.connect();
         let socket =
@@ -184,7 +185,7 @@ impl Session {
             .add(socket, &self.hello.frame(watching), watching)
     }
 
-    /// So many more connections, and waits until all are welcome and, if they watch, have the board.
+    /// Makes this many more connections, and waits until all have WELCOME and, if they watch, the board.
     pub(super) fn join(
         &mut self,
         count: usize,
@@ -206,7 +207,7 @@ impl Session {
         Ok(keys)
     }
 
-    /// A turn, in which something is due from the engine.
+    /// Runs a turn in which the engine owes something.
     pub(super) fn turn(
         &mut self,
         on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
@@ -214,7 +215,7 @@ impl Session {
         self.turn_waiting(true, on_frame)
     }
 
-    /// The same, with or without a wait for what is not there yet.
+    /// The same, optionally without waiting.
     pub(super) fn turn_waiting(
         &mut self,
         wait: bool,
@@ -233,7 +234,7 @@ impl Session {
         }
     }
 
-    /// The same, where nothing can be reported if it is stopped.
+    /// The same; an error if the measurement was stopped, for phases without anything to report.
     pub(super) fn turn_or_stop(
         &mut self,
         on_frame: impl FnMut(ReceivedFrame<'_>) -> Result<(), BenchError>,
@@ -249,8 +250,7 @@ impl Session {
         self.connection_set.send(key, frame)
     }
 
-    /// Asks the engine what it counts, and the system what it has used. Nothing else may be under way: what comes
-    /// meanwhile is not looked at.
+    /// Reads the engine's statistics and resource use. No other request may be in flight: other frames are ignored.
     pub(super) fn sample(&mut self) -> Result<Sample, BenchError> {
         let call = Call {
             id: REQUEST,
@@ -273,7 +273,7 @@ impl Session {
                     Ok(Message::Outcome(outcome)) => {
                         counters = Some(rmp_serde::from_slice(outcome.payload.0).ok());
                     }
-                    // It does not tell everybody.
+                    // The engine does not tell every caller.
                     Ok(Message::Failure(_)) => counters = Some(None),
                     _ => return Err(BenchError::unexpected(received.body)),
                 }
@@ -291,7 +291,7 @@ impl Session {
         })
     }
 
-    /// Says how far things are, if it was not said a moment ago.
+    /// Reports progress, unless it did so a moment ago.
     pub(super) fn report_progress(&mut self, what: &'static str, done: u64) {
         let now = Instant::now();
         if now >= self.next_progress {
@@ -304,20 +304,20 @@ impl Session {
         }
     }
 
-    /// These connections leave, and what they provide with them.
+    /// Closes these connections, which removes their functions.
     pub(super) fn leave(&mut self, keys: &[usize]) {
         self.connection_set.leave(keys, CLOSE_TIMEOUT);
     }
 
-    /// Leaves: when this returns, nothing of it is on the board any more. Dropping the session has the same end, a
-    /// little later.
+    /// Leaves: when this returns, nothing remains on the board. Dropping the session has the same effect a little
+    /// later.
     pub fn close(mut self) {
         let keys = self.connection_set.keys();
         self.leave(&keys);
     }
 }
 
-/// A request's end: its id, or why it failed.
+/// The end of a request: its id, or why it failed.
 pub(super) fn end_of(received: &ReceivedFrame<'_>) -> Result<Option<u64>, BenchError> {
     match received.kind {
         Outcome::KIND => Ok(Some(received.number)),

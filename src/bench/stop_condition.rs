@@ -1,18 +1,18 @@
-//! How long a measurement goes on: for a time, for a number of things done, or for what comes first.
+//! When a measurement ends: after a time, after a count, or whichever comes first.
 
 use std::time::{Duration, Instant};
 
-/// See the top of this file. Without either it goes on until it is stopped.
+/// When to stop. Without either limit, a measurement runs until it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StopCondition {
-    /// The time.
+    /// The duration.
     pub time: Option<Duration>,
-    /// Things done: changes, calls, joins.
+    /// The number of changes, calls or joins.
     pub count: Option<u64>,
 }
 
 impl StopCondition {
-    /// Whether no more is to be begun, so many having been begun since then.
+    /// Whether to begin no more, after `count` of them since `began`.
     #[must_use]
     pub fn is_met(&self, count: u64, began: Instant) -> bool {
         self.count.is_some_and(|most| count >= most)

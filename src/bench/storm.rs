@@ -1,6 +1,6 @@
-//! `join`, the other half: many workers that join a board at once, as after an engine's restart, and each of them
-//! registers a function as soon as it has the board. So the board changes while it is handed out, and everybody is
-//! told of everybody.
+//! `join` with the pattern `storm`: many workers join a board at once, as after a restart of the engine, and each
+//! registers a function once it has the board. So the board changes while it is sent, and each worker receives the
+//! functions of all others.
 
 use std::time::{Duration, Instant};
 
@@ -14,70 +14,70 @@ use super::session::Session;
 use super::{BenchError, EngineProcess, ResourceUse, Summary, TimeHistogram};
 use crate::protocol::{Changes, Failure, Message, Outcome, Synced, Welcome};
 
-/// Connections without WELCOME at once, at the most: the kernel keeps a few thousand that nobody has accepted yet,
-/// and puts off further ones by a second.
+/// The most connections without WELCOME at once: the kernel's backlog holds a few thousand, and delays further ones
+/// by a second.
 const UNWELCOMED: usize = 1_024;
 
-/// Connections made between two looks at what came.
+/// Connections made between two polls.
 const STRIDE: usize = 32;
 
-/// How often the engine's memory is looked at.
+/// How often the engine's memory is read.
 const WEIGHED_EVERY: Duration = Duration::from_millis(100);
 
-/// What the names of the newcomers' functions have in common.
+/// Group of the joining workers' functions.
 const GROUP: &str = "storm";
 
-/// See the top of this file.
+/// A load of simultaneous joins.
 #[derive(Debug, Clone, Copy)]
 pub struct Storm {
-    /// Functions on the board beforehand.
+    /// Functions on the board before the measurement.
     pub functions: usize,
     /// Workers that join.
     pub workers: usize,
-    /// Bytes of metadata of each function.
+    /// Size of each function's metadata, in bytes.
     pub payload: usize,
 }
 
-/// What came of it. Times are in microseconds, each worker's from just before its connection is made.
+/// The results. Times are in microseconds, for each worker from just before its connection is made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StormReport {
-    /// Where it was measured.
+    /// What was measured, and where.
     #[serde(flatten)]
     pub header: ReportHeader,
-    /// How they joined: `storm`, all at once.
+    /// The pattern: `storm`, all at once.
     pub pattern: &'static str,
-    /// As asked for.
+    /// As requested.
     pub functions: usize,
-    /// As asked for.
+    /// As requested.
     pub payload: usize,
-    /// Workers that joined, each of which has the board and registered a function.
+    /// Workers that joined, received the board and registered a function.
     pub joins: u64,
-    /// Entries of the board that they were told.
+    /// Entries of the board delivered to them.
     pub entries: u64,
-    /// What it took, until each had been told of all the others' functions.
+    /// Time and resources used, until each worker had the functions of all others.
     #[serde(flatten)]
     pub resource_use: ResourceUse,
-    /// Joins in a second.
+    /// Joins per second.
     pub joins_per_second: f64,
-    /// Seconds until the last had the board.
+    /// Seconds until the last worker had the board.
     pub synced_seconds: f64,
-    /// Until the engine said WELCOME.
+    /// Until WELCOME.
     pub welcome_us: Summary,
-    /// Until the board was there: SYNCED.
+    /// Until the board was complete: SYNCED.
     pub synced_us: Summary,
     /// Until its own function was on the board.
     pub registered_us: Summary,
-    /// Bytes by which the engine's process grew, at its largest; looked at ten times a second.
+    /// The peak growth of the engine's memory in bytes; read ten times a second.
     pub engine_memory_growth: Option<u64>,
-    /// Bytes by which it was larger when all were there.
+    /// The growth of the engine's memory in bytes once all had joined.
     pub engine_memory_kept: Option<u64>,
 }
 
 impl Storm {
-    /// Measures. If it is stopped there is nothing to report.
+    /// Runs the measurement. If it is stopped, there is nothing to report.
     ///
     /// # Errors
-    /// When the engine ends, refuses, or gives a newcomer anything else than the board.
+    /// When the engine ends or refuses, or delivers anything but the board.
     pub fn run(&self, session: &mut Session) -> Result<StormReport, BenchError> {
         session.make_room(self.workers)?;
         let board = stand(session, self.functions, self.payload)?;
@@ -122,7 +122,7 @@ impl Storm {
     }
 }
 
-/// One of them.
+/// A joining worker.
 #[derive(Debug, Clone, Copy)]
 struct Joiner {
     key: usize,
@@ -133,7 +133,7 @@ struct Joiner {
 
 struct Joiners {
     all: Vec<Joiner>,
-    /// Who has this connection, as an index into `all`.
+    /// Index into `all` by connection.
     by_key: Vec<usize>,
     entry_counter: EntryCounter,
     metadata: Vec<u8>,
@@ -141,9 +141,9 @@ struct Joiners {
     welcome: TimeHistogram,
     synced: TimeHistogram,
     registered: TimeHistogram,
-    /// The revision at which all functions are on the board, once it is known.
+    /// The revision with all functions on the board, once it is known.
     last_revision: u64,
-    /// Those that are at that revision.
+    /// Workers that have reached it.
     at_end: usize,
     heaviest: Option<u64>,
     next_weighed: Instant,
@@ -169,7 +169,7 @@ impl Joiners {
         }
     }
 
-    /// Some more of them begin.
+    /// Starts some more of them.
     fn connect(&mut self, session: &mut Session, workers: usize) -> Result<(), BenchError> {
         if session.is_stopped() {
             return Err(BenchError::Stopped);

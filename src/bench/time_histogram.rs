@@ -1,5 +1,4 @@
-//! Many times of one thing: an HDR histogram of nanoseconds, and the few numbers that people look at. Measures
-//! nothing itself.
+//! A histogram of durations (HDR, nanoseconds), and its summary. Measures nothing itself.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,13 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The longest time that is told apart from longer ones.
+/// The longest duration; longer ones count as this.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Digits of a time that are kept: to a thousandth.
+/// Significant digits.
 const DIGITS: u8 = 3;
 
-/// See the top of this file.
+/// A histogram of durations.
 #[derive(Clone)]
 pub struct TimeHistogram {
     histogram: Histogram<u64>,
@@ -23,31 +22,31 @@ impl Default for TimeHistogram {
     fn default() -> Self {
         let histogram = Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, DIGITS);
         Self {
-            // These bounds are legal.
+            // These bounds are valid.
             histogram: histogram.expect("the bounds of a histogram"),
         }
     }
 }
 
 impl TimeHistogram {
-    /// Adds one.
+    /// Adds a duration.
     pub fn add(&mut self, time: Duration) {
         self.histogram.saturating_record(time.as_nanos() as u64);
     }
 
-    /// How many there are.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// So much of them, from 0 to 1, took at most this.
+    /// The duration that this fraction, from 0 to 1, did not exceed.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
         Duration::from_nanos(self.histogram.value_at_quantile(part))
     }
 
-    /// The numbers of it.
+    /// The summary.
     #[must_use]
     pub fn summary(&self) -> Summary {
         let at = |part| rounded(self.histogram.value_at_quantile(part) as f64);
@@ -70,27 +69,27 @@ impl fmt::Debug for TimeHistogram {
     }
 }
 
-/// Nanoseconds in microseconds, to a tenth.
+/// Nanoseconds as microseconds, rounded to a tenth.
 fn rounded(nanoseconds: f64) -> f64 {
     (nanoseconds / 100.0).round() / 10.0
 }
 
-/// What is told of [`TimeHistogram`], in microseconds: each to a thousandth, or to a tenth of a microsecond.
+/// The summary of a [`TimeHistogram`] in microseconds, with three significant digits or a tenth of a microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Summary {
-    /// How many times there are.
+    /// The number of durations.
     pub count: u64,
     /// The shortest.
     pub min: f64,
-    /// The sum divided by the count.
+    /// The mean.
     pub mean: f64,
-    /// Half of them took at most this.
+    /// The median.
     pub p50: f64,
-    /// 90 of a hundred.
+    /// The 90th percentile.
     pub p90: f64,
-    /// 99 of a hundred.
+    /// The 99th percentile.
     pub p99: f64,
-    /// 999 of a thousand.
+    /// The 99.9th percentile.
     pub p999: f64,
     /// The longest.
     pub max: f64,

@@ -1,4 +1,4 @@
-//! Wakes a turn at a moment, to the microsecond: what a poll waits is rounded up to milliseconds.
+//! Wakes a turn with microsecond precision: the timeout of a poll is rounded up to milliseconds.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use rustix::time::{
 
 use super::BenchError;
 
-/// See the top of this file.
+/// A timer that a poll can wait for.
 #[derive(Debug)]
 pub(super) struct Timer(OwnedFd);
 
@@ -22,7 +22,7 @@ impl Timer {
             .map_err(|error| BenchError::System(error.into()))
     }
 
-    /// Wakes at this moment, and at none that was set before.
+    /// Sets the moment to wake at, and cancels an earlier one.
     pub(super) fn set(&self, at: Instant) -> Result<(), BenchError> {
         let left = at.saturating_duration_since(Instant::now());
         let zero = Timespec {
@@ -33,7 +33,7 @@ impl Timer {
             it_interval: zero,
             it_value: Timespec {
                 tv_sec: left.as_secs().cast_signed(),
-                // Zero would mean never.
+                // Zero would disarm the timer.
                 tv_nsec: i64::from(left.subsec_nanos()).max(1),
             },
         };
@@ -69,7 +69,7 @@ mod tests {
             .register(&mut source, Token(0), Interest::READABLE)
             .unwrap();
         let mut events = Events::with_capacity(8);
-        // Also for a moment that has passed; and nobody reads the timer in between.
+        // Also for a moment in the past, and although the timer is never read.
         for wait in [
             Duration::from_micros(300),
             Duration::ZERO,

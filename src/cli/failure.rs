@@ -235,7 +235,7 @@ impl fmt::Display for Failure {
             Self::Ended(end) => end.fmt(f),
             Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
-            Self::System(error) => write!(f, "the system refuses what this needs: {error}"),
+            Self::System(error) => write!(f, "the system refused a required resource: {error}"),
             Self::Command(error) => error.fmt(f),
             Self::Bench(error) => error.fmt(f),
         }

@@ -90,7 +90,7 @@ impl fmt::Display for ProgramError {
             Self::TooLong(limit) => write!(f, "it printed more than {limit} bytes"),
             Self::Deadline => f.write_str("it took too long, and was killed"),
             Self::Cancelled => f.write_str("the call was cancelled, and it was killed"),
-            Self::System(error) => write!(f, "the system refuses what this needs: {error}"),
+            Self::System(error) => write!(f, "the system refused a required resource: {error}"),
         }
     }
 }

@@ -14,19 +14,19 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
 
-            /// As it stands on the wire.
+            /// Its form on the wire.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $text, )* }
             }
 
-            /// Whether the same request may succeed later without being changed.
+            /// Whether the same request may succeed later unchanged.
             #[must_use]
             pub fn retryable(self) -> bool {
                 match self { $( Self::$variant => $retryable, )* }
             }
 
-            /// The code that the wire names; `None` for one of a newer engine.
+            /// Parses a code; `None` for one of a newer engine.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $( $text => Some(Self::$variant), )* _ => None }
@@ -36,60 +36,60 @@ macro_rules! codes {
 }
 
 codes! {
-    // Of the connection: these close it.
+    // Codes that close the connection.
 
-    /// The peer broke the protocol: malformed bytes, a wrong order of frames, a foreign protocol.
+    /// The peer violated the protocol: malformed bytes, frames in a wrong order, or another protocol.
     ProtocolError = "protocol_error", false;
-    /// A frame was announced that is longer than `--max-frame`.
+    /// A frame longer than `--max-frame` was announced.
     FrameTooLarge = "frame_too_large", false;
-    /// No version is spoken by both.
+    /// The two sides have no protocol version in common.
     UnsupportedVersion = "unsupported_version", false;
     /// No HELLO within `--hello-timeout`.
     HelloTimeout = "hello_timeout", true;
-    /// A frame was begun and not completed in time.
+    /// A frame was not completed in time.
     FrameTimeout = "frame_timeout", true;
-    /// Nothing was heard for `--silence`.
+    /// The peer was silent for `--silence`.
     Silent = "silent", true;
     /// Nothing could be written for `--write-deadline`.
     TooSlow = "too_slow", true;
-    /// The engine serves `--max-connections` already.
+    /// The engine already serves `--max-connections`.
     TooManyConnections = "too_many_connections", true;
-    /// There are `--max-namespaces` namespaces in use already.
+    /// The engine already has `--max-namespaces` namespaces in use.
     TooManyNamespaces = "too_many_namespaces", true;
-    /// There are `--max-audiences` different watches in the namespace already.
+    /// The namespace already has `--max-audiences` different watches.
     TooManyAudiences = "too_many_audiences", true;
     /// A watch has more than `--max-prefixes` prefixes in a section.
     TooManyPrefixes = "too_many_prefixes", false;
-    /// No token, or one that opens nothing here; or its namespace is another.
+    /// The token is missing, unknown, or for another namespace.
     Unauthorized = "unauthorized", true;
-    /// Somebody who may do so sent the worker away.
+    /// An authorised caller kicked the worker.
     Kicked = "kicked", false;
-    /// Another connection presented this one's session key and took its place.
+    /// Another connection presented this session key and took over the session.
     SessionTakenOver = "session_taken_over", false;
-    /// The engine stops; come back after `retry_after_ms`.
+    /// The engine is stopping; reconnect after `retry_after_ms`.
     ShuttingDown = "shutting_down", true;
-    /// The plain end: the peer is done.
+    /// A normal end: the peer is done.
     Bye = "bye", true;
 
-    // Of a request.
+    // Codes of a failed request.
 
-    /// The engine does not know this kind of request, or not yet.
+    /// The engine does not support this kind of request.
     Unsupported = "unsupported", false;
-    /// A name is not of the grammar.
+    /// A name violates the grammar.
     InvalidName = "invalid_name", false;
-    /// A name under `engine::`.
+    /// The name is under `engine::`.
     ReservedName = "reserved_name", false;
-    /// The rights do not allow it, whether what is named exists or not.
+    /// The rights do not allow it, whether or not the named thing exists.
     Forbidden = "forbidden", false;
-    /// The worker does not provide a function that it wants to unregister.
+    /// The worker does not have what it wants to unregister or unbind.
     NotRegistered = "not_registered", false;
-    /// One side insists on being a function's only provider.
+    /// A provider requires to be the function's only one.
     Exclusive = "exclusive", true;
     /// More functions than `--max-functions` allows one worker.
     TooManyFunctions = "too_many_functions", false;
     /// More bindings than `--max-bindings` allows one worker.
     TooManyBindings = "too_many_bindings", false;
-    /// The arguments of one of the engine's own functions can't be read.
+    /// The arguments of one of the engine's functions are invalid.
     InvalidArgument = "invalid_argument", false;
     /// More providing workers than `--max-workers` in the namespace.
     TooManyWorkers = "too_many_workers", true;
@@ -99,19 +99,19 @@ codes! {
     MetadataTooLarge = "metadata_too_large", false;
     /// A payload exceeds `--max-payload`.
     PayloadTooLarge = "payload_too_large", false;
-    /// Nobody provides the function.
+    /// No worker provides the function.
     NoSuchFunction = "no_such_function", true;
-    /// The provider went before it answered.
+    /// The provider left before it answered.
     ProviderGone = "provider_gone", true;
     /// The deadline passed.
     DeadlineExceeded = "deadline_exceeded", true;
     /// The caller cancelled.
     Cancelled = "cancelled", false;
-    /// All providers have as many calls in flight as they take.
+    /// All providers are at capacity.
     Overloaded = "overloaded", true;
-    /// The engine or the provider drains.
+    /// The engine or the provider is draining.
     Draining = "draining", true;
-    /// The connection ended while the request was under way. Libraries say this; the engine never does.
+    /// The connection was lost during the request. Used by libraries, never by the engine.
     ConnectionLost = "connection_lost", true;
 }
 
@@ -121,18 +121,18 @@ impl fmt::Display for Code {
     }
 }
 
-/// Whether a failed request may have had its effect.
+/// Whether a failed request may have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Executed {
-    /// Certainly not: it may be sent again.
+    /// It had none: it may be sent again.
     #[default]
     No,
-    /// Perhaps: send it again only if it is idempotent.
+    /// It may have had one: send it again only if it is idempotent.
     Maybe,
 }
 
 impl Executed {
-    /// As it stands on the wire.
+    /// Its form on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -152,7 +152,7 @@ impl Field<'_> for Executed {}
 
 impl<'de> serde::Deserialize<'de> for Executed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A word of a newer peer is read as the careful one.
+        // An unknown value of a newer peer is read as the cautious one.
         let word = Text::deserialize(deserializer)?;
         Ok(if word.0 == "no" {
             Self::No

@@ -1,13 +1,12 @@
-//! What the engine reads and writes most, without serde: CALL and RESULT in, INVOKE and RESULT out, the RESULT of a
-//! registration too. What this reads, the general way reads as the same message; whatever it does not
-//! know at once it leaves to the general way, faults above all. What this writes is what the general way writes.
-//! The tests hold both.
+//! The hot path without serde: reads CALL and RESULT, writes INVOKE and RESULT, including the RESULT of a
+//! registration. What it reads and writes is what the general decoder and encoder would; anything unusual is left
+//! to them, above all errors. Tests compare the two.
 
 use super::frame::{begin_frame, end_frame};
 use super::kinds::{Call, CallOptions, Invoke, InvokeOptions, Message, Outcome, OutcomeOptions};
 use super::wire::{Bin, Text};
 
-/// A message of those kinds. Smaller than a [`Message`], which is moved about with each frame.
+/// A message on the fast path. Smaller than a [`Message`], which would be moved with each frame.
 #[derive(Debug)]
 pub(crate) enum Hot<'a> {
     Call(Call<'a>),
@@ -16,7 +15,7 @@ pub(crate) enum Hot<'a> {
 }
 
 impl<'a> Hot<'a> {
-    /// Reads a body that is a CALL or a RESULT as workers send them. `None` for all others.
+    /// Reads a CALL or RESULT in the form that workers send. `None` for everything else.
     #[inline]
     pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
         let (&[head, kind], rest) = body.split_first_chunk()?;
@@ -53,7 +52,7 @@ impl<'a> Hot<'a> {
     }
 }
 
-/// What is left of a body.
+/// The rest of a body.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -116,7 +115,7 @@ impl<'a> Input<'a> {
         self.take(len as usize).map(Bin)
     }
 
-    /// Known keys, each at most once.
+    /// The known keys, each at most once.
     fn call_options(&mut self) -> Option<CallOptions<'a>> {
         let count = match self.byte()? {
             head @ 0x80..=0x8f => head & 0xf,
@@ -158,7 +157,7 @@ impl<'a> Input<'a> {
 }
 
 impl Invoke<'_> {
-    /// As [`Invoke::encode`].
+    /// Like [`Invoke::encode`].
     pub(crate) fn encode_hot(&self, out: &mut Vec<u8>) {
         let InvokeOptions {
             caller,
@@ -197,7 +196,7 @@ impl Invoke<'_> {
 }
 
 impl Outcome<'_> {
-    /// As [`Outcome::encode`], of one without extensions.
+    /// Like [`Outcome::encode`], without extensions.
     pub(crate) fn encode_hot(id: u64, payload: &[u8], out: &mut Vec<u8>) {
         out.reserve(FIXED + payload.len());
         let mark = begin_frame(out);
@@ -208,7 +207,7 @@ impl Outcome<'_> {
         end_frame(out, mark);
     }
 
-    /// As [`Outcome::encode`], of one without a payload that names a revision: the good end of a registry request.
+    /// Like [`Outcome::encode`], without a payload and with a revision: the answer to a registry request.
     pub(crate) fn encode_receipt(id: u64, revision: u64, out: &mut Vec<u8>) {
         let mark = begin_frame(out);
         out.push(0x94);
@@ -222,13 +221,13 @@ impl Outcome<'_> {
     }
 }
 
-/// Keys, as they stand in a frame.
+/// Keys in their encoded form.
 const CALLER: &[u8] = b"\xa6caller";
 const CALLER_NAME: &[u8] = b"\xabcaller_name";
 const HEADERS: &[u8] = b"\xa7headers";
 const REVISION: &[u8] = b"\xa8revision";
 
-/// Bytes of either frame beside its names, its payload and its headers, at most.
+/// An upper bound for the size of a frame besides its names, payload and headers.
 const FIXED: usize = 96;
 
 #[allow(clippy::inline_always)] // A call costs as much again as what is done here: docs/COSTS.md.

@@ -1,19 +1,19 @@
-//! A frame: a big-endian `u32` length and that many bytes of MessagePack. This file cuts a stream of
-//! bytes into frames and puts lengths before bodies. It never looks into a body.
+//! Frames: a big-endian `u32` length, then that many bytes of MessagePack. Splits a stream of bytes into frames and
+//! prefixes bodies with lengths. Never looks into a body.
 
 use std::fmt;
 
 /// Bytes of the length prefix.
 pub const HEADER_LEN: usize = 4;
 
-/// No frame may ever be this long (16 MiB), whatever the limits say: the first byte of every header
-/// is therefore 0x00, and anything else on the port is a stranger (HTTP, TLS, text).
+/// The exclusive upper bound of a frame's length (16 MiB), whatever the limits say. So the first byte of every
+/// header is 0x00, and anything else is another protocol (HTTP, TLS, text).
 pub const MAX_FRAME_CEILING: usize = 1 << 24;
 
-/// Why a stream of bytes is not a stream of frames. Each of these ends the connection.
+/// Why a stream of bytes is not a stream of frames. Each error closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameError {
-    /// The first byte of a header was not 0x00: this is some other protocol.
+    /// The first byte of a header is not 0x00: this is another protocol.
     Foreign(u8),
     /// The header announced more bytes than `limit`. Nothing was allocated for it.
     TooLarge {
@@ -22,7 +22,7 @@ pub enum FrameError {
         /// The limit in force.
         limit: usize,
     },
-    /// The header announced fewer bytes than the shortest message has (one array of one element).
+    /// The header announced fewer bytes than the shortest message (one array of one element).
     TooShort(usize),
 }
 
@@ -31,10 +31,10 @@ impl fmt::Display for FrameError {
         match *self {
             Self::Foreign(byte) => write!(
                 f,
-                "the first byte is 0x{byte:02x}, not 0x00; {} This port speaks Callboard's \
-                 length-prefixed MessagePack (see docs/PROTOCOL.md)",
+                "the first byte is 0x{byte:02x}, not 0x00; {} This port expects Callboard's length-prefixed \
+                 MessagePack (see docs/PROTOCOL.md)",
                 match byte {
-                    0x16 => "this looks like TLS, which is not spoken here.",
+                    0x16 => "this looks like TLS, which is not supported.",
                     b'A'..=b'Z' => "this looks like HTTP or text.",
                     _ => "this is another protocol.",
                 }
@@ -50,17 +50,17 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// Reserves the length prefix at the end of `out`; returns the mark that [`end_frame`] wants.
+/// Reserves the length prefix at the end of `out`; returns its position for [`end_frame`].
 pub fn begin_frame(out: &mut Vec<u8>) -> usize {
     let mark = out.len();
     out.extend_from_slice(&[0; HEADER_LEN]);
     mark
 }
 
-/// Writes the length of all that was appended since [`begin_frame`] into the reserved prefix.
+/// Writes the length of everything appended since [`begin_frame`] into the prefix.
 ///
 /// # Panics
-/// When the frame is 16 MiB or longer, which the limits rule out beforehand.
+/// If the frame is 16 MiB or longer, which the limits rule out.
 pub fn end_frame(out: &mut [u8], mark: usize) {
     let len = out.len() - mark - HEADER_LEN;
     assert!(
@@ -70,21 +70,21 @@ pub fn end_frame(out: &mut [u8], mark: usize) {
     out[mark..mark + HEADER_LEN].copy_from_slice(&(len as u32).to_be_bytes());
 }
 
-/// Cuts one connection's incoming bytes into frame bodies.
+/// Splits a connection's incoming bytes into frame bodies.
 ///
-/// Whole frames are handed out as slices of the caller's own buffer; only a frame that arrives in
-/// pieces is copied. The copy grows with the bytes that arrived, never with the length that was
-/// announced, and is given back as soon as the frame was read: an idle connection owns no memory.
+/// Whole frames are returned as slices of the caller's buffer; only a frame that arrives in pieces is copied. The
+/// copy grows with the received bytes, never with the announced length, and is freed once the frame was read: an
+/// idle connection owns no memory.
 #[derive(Debug, Default)]
 pub struct Inbox {
     partial: Vec<u8>,
-    /// The frame in `partial` was handed out by the last call; its memory is due.
+    /// The last call returned the frame in `partial`, which is to be freed.
     handed_out: bool,
 }
 
 impl Inbox {
-    /// The next whole frame body out of what is held and `input`, which is advanced past what was
-    /// taken. `None` means that all of `input` was taken and no frame is complete yet.
+    /// The next whole frame body from the copy and `input`, which is advanced. `None` means that all of `input` was
+    /// consumed and no frame is complete.
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -125,7 +125,7 @@ impl Inbox {
         *input = &input[missing..];
     }
 
-    /// Bytes of an unfinished frame held here. 0 between frames.
+    /// Size of the unfinished frame; 0 between frames.
     #[must_use]
     pub fn held(&self) -> usize {
         if self.handed_out {
@@ -135,7 +135,7 @@ impl Inbox {
         }
     }
 
-    /// The length that the unfinished frame announced, once its header is there.
+    /// The announced length of the unfinished frame, once its header is complete.
     #[must_use]
     pub fn announced(&self) -> Option<usize> {
         if self.handed_out {

@@ -1,6 +1,5 @@
-//! A message: one MessagePack array `[kind, fields …, extensions?, anything newer …]`. Decoding
-//! borrows from the frame; a message of the call path allocates nothing. Readers skip what they
-//! don't know: further elements, keys, kinds.
+//! Messages: one MessagePack array `[kind, fields …, extensions?, anything newer …]`. Decoding borrows from the
+//! frame, and allocates nothing for messages of the call path. Readers skip unknown elements, keys and kinds.
 
 use std::fmt;
 
@@ -12,7 +11,7 @@ use super::fast_path::Hot;
 use super::kinds::{Message, read_elements};
 use super::wellformed::{Malformed, check_wellformed};
 
-/// Why a frame's body is no message that this version can read.
+/// Why the body of a frame is not a readable message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
     /// It is not well-formed.
@@ -54,7 +53,7 @@ impl Message<'_> {
     #[must_use]
     pub fn wire_name(&self) -> String {
         match self {
-            // `Result` is taken in Rust.
+            // `Result` is a reserved name in Rust.
             Self::Outcome(_) => "RESULT".to_owned(),
             Self::Unknown { kind, .. } => format!("kind {kind}"),
             _ => self.kind_name().to_uppercase(),
@@ -62,14 +61,14 @@ impl Message<'_> {
     }
 }
 
-/// The number that stands first in a body, of which nothing else is looked at; `None` if there is none.
+/// The kind of a body, without looking at the rest; `None` if there is none.
 pub(crate) fn kind_of(mut body: &[u8]) -> Option<u64> {
     rmp::decode::read_array_len(&mut body).ok()?;
     rmp::decode::read_int(&mut body).ok()
 }
 
-/// The elements of a body. `rmp_serde` wants to see the last of an array; here nobody looks at what a newer peer says
-/// behind all that is known: it is well-formed, and it may be a megabyte.
+/// The elements of a body. `rmp_serde` insists on reading an array to its end, but elements of a newer peer behind
+/// the known ones are skipped unread: they are well-formed, and may be a megabyte.
 struct Elements<'de> {
     rest: Deserializer<ReadRefReader<'de, [u8]>>,
     left: u32,
@@ -167,13 +166,13 @@ mod tests {
         assert!(error(&body(&(67,))).contains("lacks its field `revision`"));
         assert!(error(&body(&(67, -1))).contains("revision"));
         assert!(error(&body(&(63, "x"))).contains("id"));
-        // Bytes are no text, text is no bytes, arrays and nil are no maps.
+        // Bytes are not text, text is not bytes, arrays and nil are not maps.
         assert!(error(&body(&(6, 1, serde_bytes::Bytes::new(b"f"), ""))).contains("function"));
         assert!(error(&body(&(6, 1, "f", "text"))).contains("payload"));
         assert!(Message::decode(&body(&(67, 5, [0u8; 0]))).is_err());
         assert!(Message::decode(&body(&(67, 5, ()))).is_err());
         assert!(error(&body(&(1, 1, false, [("a", "b")]))).contains("functions"));
-        // Wherever it stands, the error says where that is.
+        // The error names the place, wherever it is.
         let hello = |ext| error(&body(&(64, [1], "w", "n", ext)));
         let token = hello(serde_json::json!({"token": null}));
         assert!(token.contains("Hello, extensions: `token`: "), "{token}");

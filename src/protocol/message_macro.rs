@@ -1,10 +1,10 @@
-//! The macro that declares the kinds of messages, and how it reads their fields. Knows no kind.
+//! The macro that declares the message kinds, and the functions that read their fields. Knows no kind.
 
 use serde::de::{Error, SeqAccess};
 
 use super::wire::{Field, Strict};
 
-/// Declares the kinds: a struct each, the `Message` enum over them, and both ways of the wire.
+/// Declares the kinds: a struct for each, the `Message` enum, encoding and decoding.
 macro_rules! messages {
     ($(
         $(#[$doc:meta])*
@@ -21,13 +21,13 @@ macro_rules! messages {
             }
 
             impl $(<$life>)? $name $(<$life>)? {
-                /// The number that stands first in the frame.
+                /// The kind's number, the first element of the array.
                 pub const KIND: u64 = $kind;
 
                 /// Appends this message to `out` as a whole frame, length included.
                 ///
                 /// # Panics
-                /// When the frame is 16 MiB or longer; the limits are checked before.
+                /// If the frame is 16 MiB or longer; the limits rule that out.
                 pub fn encode(&self, out: &mut Vec<u8>) {
                     use serde::ser::{SerializeTuple, Serializer};
                     let mark = super::frame::begin_frame(out);
@@ -54,7 +54,7 @@ macro_rules! messages {
                     self.to_frame_in(64)
                 }
 
-                /// The same, in memory that is taken once if the frame has at most `room` bytes.
+                /// The same, with a single allocation if the frame has at most `room` bytes.
                 #[must_use]
                 pub fn to_frame_in(&self, room: usize) -> Vec<u8> {
                     let mut out = Vec::with_capacity(room);
@@ -71,9 +71,9 @@ macro_rules! messages {
             $( $name(messages!(@owned $name 'a $($life)?)), )*
             /// A kind that this version does not know.
             Unknown {
-                /// The number that stands first in the frame.
+                /// The kind's number.
                 kind: u64,
-                /// What a request's first field says, if this is a request.
+                /// The id, if this is a request.
                 id: Option<u64>,
             },
         }
@@ -87,7 +87,7 @@ macro_rules! messages {
                 }
             }
 
-            /// The number that stands first in the frame.
+            /// The kind's number.
             #[must_use]
             pub fn kind(&self) -> u64 {
                 match self {
@@ -110,7 +110,7 @@ macro_rules! messages {
                 &[ $( (stringify!($name), $kind), )* ];
         }
 
-        /// Reads the elements of a well-formed body as far as this version knows them.
+        /// Reads the known elements of a well-formed body.
         pub(super) fn read_elements<'de, A: serde::de::SeqAccess<'de>>(
             mut seq: A,
         ) -> Result<Message<'de>, A::Error> {
@@ -155,7 +155,7 @@ pub(super) fn field<'de, T: Field<'de>, A: SeqAccess<'de>>(
     }
 }
 
-/// What stands behind the fields, if anything does.
+/// The extensions behind the fields, if any.
 pub(super) fn extensions<'de, T: Field<'de> + Default, A: SeqAccess<'de>>(
     seq: &mut A,
     of: &'static str,

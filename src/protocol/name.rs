@@ -2,22 +2,22 @@
 
 use std::fmt;
 
-/// Bytes of the longest name.
+/// The longest name in bytes.
 pub const NAME_MAX: usize = 255;
 
-/// Names under this prefix belong to the engine.
+/// The prefix reserved for the engine.
 const RESERVED: &str = "engine::";
 
-/// Why a name is refused.
+/// Why a name is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
-    /// No bytes at all.
+    /// It is empty.
     Empty,
     /// More than [`NAME_MAX`] bytes.
     TooLong(usize),
-    /// A byte outside of visible ASCII (0x21 to 0x7E), at this offset.
+    /// A byte at this offset is not visible ASCII (0x21 to 0x7E).
     Invisible(usize),
-    /// Under `engine::`.
+    /// It is under `engine::`.
     Reserved,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// A function's name: 1 to 255 bytes of visible ASCII, not under `engine::`.
+/// Checks a function's name: 1 to 255 bytes of visible ASCII, not under `engine::`.
 pub fn check_function_name(name: &str) -> Result<(), NameError> {
     check_event_name(name)?;
     if name.starts_with(RESERVED) {
@@ -47,7 +47,7 @@ pub fn check_function_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// An event's name, a binding's id or a namespace: 1 to 255 bytes of visible ASCII.
+/// Checks the name of an event or a namespace, or the id of a binding: 1 to 255 bytes of visible ASCII.
 pub fn check_event_name(name: &str) -> Result<(), NameError> {
     check_length(name)?;
     match name.bytes().position(|byte| !byte.is_ascii_graphic()) {
@@ -56,7 +56,7 @@ pub fn check_event_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// A worker's name is for people: 1 to 255 bytes of any UTF-8. Whoever prints it escapes it.
+/// Checks a worker's name, which is for people: 1 to 255 bytes of any UTF-8. Escape it before printing.
 pub fn check_worker_name(name: &str) -> Result<(), NameError> {
     check_length(name)
 }

@@ -1,12 +1,11 @@
-//! What is on a board, as it travels: the entries of the sections `functions`, `workers` and
-//! `bindings`, and what a HELLO asks to see of them.
+//! The board on the wire: entries of the sections `functions`, `workers` and `bindings`, and the watch of a HELLO.
 
 use super::wire::{Bin, Text, wire_map};
 
 wire_map! {
-    /// What to be told about: a list of name prefixes per section. An absent section is not watched,
-    /// an empty list matches nothing, the empty prefix matches everything. At most 16 prefixes a
-    /// section (`--max-prefixes`).
+    /// What a connection watches: a list of name prefixes per section. An absent section is not watched, an empty
+    /// list matches nothing, the empty prefix matches everything. At most 16 prefixes per section
+    /// (`--max-prefixes`).
     Watch<'a> {
         /// Prefixes of function names.
         functions: Option<Vec<Text<'a>>> = "functions",
@@ -37,23 +36,23 @@ wire_map! {
     FunctionSection<'a> {
         /// Names whose last provider left.
         removed: Vec<Text<'a>> = "removed",
-        /// Functions whose first provider came.
+        /// Functions that gained their first provider.
         added: Vec<Definition<'a>> = "added",
-        /// Functions that look different now, in full.
+        /// Functions whose entry changed, in full.
         updated: Vec<Definition<'a>> = "updated",
     }
 
-    /// A worker that provides or binds something, or a part of what changed about it.
+    /// A worker with functions or bindings, or a part of its changes.
     WorkerEntry<'a> {
-        /// Unique within an epoch, never used again in it.
+        /// Its id, never reused within an epoch.
         id: u64 = "id",
-        /// As its HELLO gave it; several workers may bear the same.
+        /// From its HELLO; not necessarily unique.
         name: Text<'a> = "name",
-        /// As its HELLO gave it; opaque, by convention a MessagePack map.
+        /// From its HELLO; opaque, by convention a MessagePack map.
         metadata: Bin<'a> = "metadata",
-        /// Functions that it provides now and did not before.
+        /// Functions it provides now and did not before.
         added: Vec<Text<'a>> = "added",
-        /// Functions that it no longer provides.
+        /// Functions it no longer provides.
         removed: Vec<Text<'a>> = "removed",
     }
 
@@ -61,36 +60,37 @@ wire_map! {
     WorkerKey<'a> {
         /// Its id.
         id: u64 = "id",
-        /// Its name, so that the removal can be read by itself.
+        /// Its name, so that the removal is readable on its own.
         name: Text<'a> = "name",
     }
 
-    /// Changes to the section `workers`. A reader takes `removed`, then `added`, then `updated`, each
-    /// list in its order: a worker with many functions comes as one `added` and several `updated`.
+    /// Changes to the section `workers`. A reader takes `removed`, then `added`, then `updated`, each in its order:
+    /// a worker with many functions arrives as one `added` and several `updated`.
     WorkerSection<'a> {
-        /// Workers that provide and bind nothing any more.
+        /// Workers without functions and bindings now.
         removed: Vec<WorkerKey<'a>> = "removed",
-        /// Workers that provide or bind something now.
+        /// Workers that gained their first function or binding.
         added: Vec<WorkerEntry<'a>> = "added",
-        /// What changed about workers already known.
+        /// Changes of known workers.
         updated: Vec<WorkerEntry<'a>> = "updated",
     }
 
-    /// A function tied to an event.
+    /// A binding of a function to an event.
     BindingEntry<'a> {
-        /// The event's name, of the same grammar as a function's.
+        /// The event's name, with the grammar of function names.
         event: Text<'a> = "event",
         /// The function that the event is cast to.
         function: Text<'a> = "function",
-        /// Tells several bindings of one function to one event apart.
+        /// Distinguishes bindings of one function to one event.
         id: Text<'a> = "id",
-        /// For the event's source: a schedule, a route; opaque, by convention a MessagePack map.
+        /// Configuration for the event's source, such as a schedule or a route; opaque, by convention a MessagePack
+        /// map.
         config: Bin<'a> = "config",
-        /// Cast to every provider, not to one of them.
+        /// Cast the event to every provider instead of one.
         deliver_all: bool = "deliver_all",
     }
 
-    /// What names a binding.
+    /// The key of a binding.
     BindingKey<'a> {
         /// See [`BindingEntry::event`].
         event: Text<'a> = "event",
@@ -104,9 +104,9 @@ wire_map! {
     BindingSection<'a> {
         /// Bindings whose last worker left.
         removed: Vec<BindingKey<'a>> = "removed",
-        /// Bindings whose first worker came.
+        /// Bindings made by their first worker.
         added: Vec<BindingEntry<'a>> = "added",
-        /// Bindings that look different now, in full.
+        /// Bindings whose entry changed, in full.
         updated: Vec<BindingEntry<'a>> = "updated",
     }
 
@@ -114,9 +114,9 @@ wire_map! {
     Sections<'a> {
         /// Functions.
         functions: FunctionSection<'a> = "functions",
-        /// Who provides what.
+        /// Workers and their functions.
         workers: WorkerSection<'a> = "workers",
-        /// Functions tied to events.
+        /// Bindings.
         bindings: BindingSection<'a> = "bindings",
     }
 }

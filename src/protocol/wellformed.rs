@@ -1,43 +1,42 @@
-//! One walk over a frame body before serde sees it: is this exactly one MessagePack array, no deeper
-//! and no wider than its own bytes can carry? What passes here can be decoded without surprises;
-//! what does not is a `protocol_error`. Never looks into `bin` payloads, so its cost does not grow
-//! with them, and never allocates.
+//! Validates a frame body in one pass before serde sees it: exactly one MessagePack array, no deeper than allowed
+//! and no wider than its own bytes. A body that passes decodes without surprises; any other is a `protocol_error`.
+//! Skips `bin` payloads, so the cost does not grow with them, and never allocates.
 
 use std::fmt;
 
-/// Arrays and maps may nest this deep, the envelope's own array included. rmp-serde would allow
-/// 1,024, which overflows a 2 MiB stack in debug builds.
+/// The deepest nesting of arrays and maps, including the envelope's own array. rmp-serde would allow 1,024, which
+/// overflows a 2 MiB stack in debug builds.
 pub const MAX_DEPTH: usize = 32;
 
-/// Keys that one map of the envelope may have. Finding duplicates compares each pair, so the number
-/// must be small; the largest map of the protocol has a dozen, the rest is room to grow.
+/// The most keys in one map of the envelope. Duplicates are found by comparing all pairs, so the number must be
+/// small; the protocol's largest map has a dozen.
 pub const MAX_MAP_KEYS: usize = 64;
 
-/// Elements that one array of the envelope may have. An element of one byte is read into a hundred times as much:
-/// without a bound, a frame of a megabyte would take a tenth of a second, in which nobody else is served. As many
-/// as one worker may have functions (`--max-functions`).
+/// The most elements in one array of the envelope. A decoded element may take a hundred times its encoded byte:
+/// without a bound, a frame of a megabyte would occupy the engine for a tenth of a second. As many as one worker
+/// may have functions (`--max-functions`).
 pub const MAX_ELEMENTS: usize = 65_536;
 
-/// Why a frame body is not a well-formed message.
+/// Why a body is not well-formed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// The outermost value is not an array of at least one element.
+    /// The outermost value is not an array with at least one element.
     NotAnArray,
     /// The bytes end inside a value, or a header announces more elements than there are bytes.
     Truncated,
-    /// Bytes are left over behind the array.
+    /// Bytes follow the array.
     TrailingBytes(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// 0xc1, which MessagePack never uses.
+    /// 0xc1, which MessagePack does not use.
     ReservedByte,
-    /// An extension type: the protocol has none.
+    /// An extension type, which the protocol does not use.
     ExtensionType,
     /// A string that is not UTF-8.
     InvalidUtf8,
     /// A map key that is not a string.
     KeyNotString,
-    /// The same key twice in one map.
+    /// A key occurs twice in one map.
     DuplicateKey,
     /// More than [`MAX_ELEMENTS`] elements in one array.
     TooManyElements,
@@ -50,7 +49,7 @@ impl fmt::Display for Malformed {
         match self {
             Self::NotAnArray => f.write_str("a frame must hold one array that starts with a kind"),
             Self::Truncated => f.write_str("a value is longer than the frame"),
-            Self::TrailingBytes(n) => write!(f, "{n} bytes are left over behind the array"),
+            Self::TrailingBytes(n) => write!(f, "{n} bytes follow the array"),
             Self::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
             Self::ReservedByte => f.write_str("byte 0xc1, which MessagePack reserves"),
             Self::ExtensionType => f.write_str("a MessagePack extension type"),
@@ -60,7 +59,7 @@ impl fmt::Display for Malformed {
             Self::TooManyElements => {
                 write!(
                     f,
-                    "more than {MAX_ELEMENTS} elements in an array: take several requests"
+                    "more than {MAX_ELEMENTS} elements in an array: use several requests"
                 )
             }
             Self::TooManyKeys => write!(f, "more than {MAX_MAP_KEYS} keys in a map"),
@@ -70,16 +69,16 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Checks that `body` is exactly one well-formed array. Returns how many values it holds, itself and keys of maps
-/// included: what it costs to read it is in proportion to that.
+/// Checks that `body` is exactly one well-formed array. Returns the number of values in it, including itself and
+/// map keys; the cost of decoding is proportional to that.
 ///
 /// # Errors
-/// The first fault that is met.
+/// The first fault found.
 pub fn check_wellformed(body: &[u8]) -> Result<usize, Malformed> {
     if !matches!(body.first(), Some(0x91..=0x9f | 0xdc | 0xdd)) {
         return Err(Malformed::NotAnArray);
     }
-    // Other encoders may write the length at any width; of an empty array it is zero at each.
+    // Other encoders may use any width for the length; the length of an empty array is zero in each.
     if matches!(body, [0xdc, 0, 0, ..] | [0xdd, 0, 0, 0, 0, ..]) {
         return Err(Malformed::NotAnArray);
     }
@@ -160,7 +159,7 @@ impl<'a> Walk<'a> {
         if n > MAX_ELEMENTS {
             return Err(Malformed::TooManyElements);
         }
-        // Every element takes at least one byte: a header that lies is refused before the first.
+        // Every element takes at least one byte: a false header is refused before the first.
         if n > self.rest.len() {
             return Err(Malformed::Truncated);
         }
@@ -175,7 +174,7 @@ impl<'a> Walk<'a> {
         if n > MAX_MAP_KEYS {
             return Err(Malformed::TooManyKeys);
         }
-        // Nearly all maps are small; room for the largest would cost more than the walk.
+        // Nearly all maps are small; space for the largest would cost more than the pass itself.
         if n <= 8 {
             self.entries::<8>(n, depth)
         } else {
@@ -183,7 +182,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The `n` entries of a map, of which there are at most `ROOM`.
+    /// The `n` entries of a map, at most `ROOM`.
     fn entries<const ROOM: usize>(&mut self, n: usize, depth: usize) -> Result<(), Malformed> {
         let mut keys: [&[u8]; ROOM] = [&[]; ROOM];
         for i in 0..n {
@@ -269,7 +268,7 @@ mod tests {
             [header, vec![0x80; n]].concat()
         };
         assert_eq!(check_wellformed(&list(MAX_ELEMENTS)), Ok(3 + MAX_ELEMENTS));
-        // Nothing of it is looked at: neither is its first element seen to be none.
+        // The array is refused unread: its first element is not even checked.
         let mut long = list(MAX_ELEMENTS + 1);
         long[7] = 0xc1;
         assert_eq!(check_wellformed(&long), Err(Malformed::TooManyElements));

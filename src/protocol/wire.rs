@@ -1,6 +1,6 @@
-//! How fields look on the wire: strict borrowed text and bytes, strict lists, and the macro for maps
-//! with short string keys. serde alone would take bytes for text and for lists, nil for an absent
-//! key and arrays for structs; a protocol that other languages speak must not.
+//! The encoding of fields: strict borrowed text and bytes, strict lists, and the macro for maps with short string
+//! keys. Plain serde would accept bytes as text or lists, nil for an absent key, and arrays for structs; a protocol
+//! for several languages must not.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use std::ops::Deref;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// What may stand in a field or under a key. It is read as serde reads it, unless it says otherwise.
+/// A value of a field or key. By default it is read as serde reads it.
 pub(super) trait Field<'de>: Deserialize<'de> {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)
@@ -21,14 +21,14 @@ impl Field<'_> for bool {}
 impl<'de> Field<'de> for Text<'de> {}
 impl<'de> Field<'de> for Bin<'de> {}
 
-/// A key that is there has a value: nil is none.
+/// A present key has a value: nil is not accepted.
 impl<'de, T: Field<'de>> Field<'de> for Option<T> {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::read(deserializer).map(Some)
     }
 }
 
-/// An array. Asked for a sequence, `rmp_serde` would hand out the bytes of a bin one by one.
+/// An array. When asked for a sequence, `rmp_serde` would return the bytes of a bin one by one.
 impl<'de, T: Field<'de>> Field<'de> for Vec<T> {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct List<T>(PhantomData<T>);
@@ -38,8 +38,8 @@ impl<'de, T: Field<'de>> Field<'de> for Vec<T> {
                 f.write_str("an array")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-                // As much room as is announced: the body is well-formed, so that is no more elements
-                // than it has bytes, and a list that grew would take up to three times as much.
+                // Allocates the announced length: the body is well-formed, so it has at least as many bytes, and a
+                // growing list would take up to three times as much.
                 let mut list = Vec::with_capacity(seq.size_hint().unwrap_or(0));
                 while let Some(Strict(value)) = seq.next_element()? {
                     list.push(value);
@@ -51,7 +51,7 @@ impl<'de, T: Field<'de>> Field<'de> for Vec<T> {
     }
 }
 
-/// A field's value on its way in: the reader that serde's interfaces ask for.
+/// Reads a field strictly; the wrapper that serde's interfaces require.
 pub(super) struct Strict<T>(pub T);
 
 impl<'de, T: Field<'de>> Deserialize<'de> for Strict<T> {
@@ -60,7 +60,7 @@ impl<'de, T: Field<'de>> Deserialize<'de> for Strict<T> {
     }
 }
 
-/// A borrowed MessagePack `str`. Bytes are not taken for text.
+/// A borrowed MessagePack `str`. Bytes are not accepted as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text<'a>(pub &'a str);
 
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
-/// Borrowed MessagePack `bin`: opaque to the engine. Text is not taken for bytes.
+/// A borrowed MessagePack `bin`, opaque to the engine. Text is not accepted as bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bin<'a>(pub &'a [u8]);
 
@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Bin<'de> {
     }
 }
 
-/// The value of this key, or an error that names it.
+/// The value of this key, or an error that names the key.
 pub(super) fn value<'de, T: Field<'de>, A: MapAccess<'de>>(
     map: &mut A,
     key: &'static str,
@@ -160,8 +160,8 @@ pub(super) fn value<'de, T: Field<'de>, A: MapAccess<'de>>(
         .map_err(|error| A::Error::custom(format_args!("`{key}`: {error}")))
 }
 
-/// Declares a struct that travels as a map with string keys. A field at its default is left out;
-/// an absent key reads as the default; an unknown key is skipped. That is how maps grow.
+/// Declares a struct encoded as a map with string keys. Fields at their default are omitted, absent keys read as
+/// the default, and unknown keys are skipped: so maps can grow.
 macro_rules! wire_map {
     ($(
         $(#[$doc:meta])*
