@@ -4,6 +4,8 @@
 
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
+#[path = "../../tests/turn/mod.rs"]
+mod turn;
 
 use std::process::{Command, ExitCode};
 

@@ -10,6 +10,8 @@ mod fleet;
 mod frames;
 mod log;
 mod routing;
+#[path = "../../tests/turn/mod.rs"]
+mod turn;
 mod turns;
 
 use criterion::{Criterion, criterion_main};

@@ -9,8 +9,8 @@ use callboard::protocol::{
 };
 
 use crate::dice::{Dice, seeds};
-use crate::fleet::{functions, many, nothing, register_all};
 use crate::reader::{Event, Reader};
+use crate::setup::{functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 

@@ -6,9 +6,9 @@ use callboard::protocol::{
     Bin, BindingEntry, CallOptions, Definition, Hello, HelloOptions, Register, Text,
 };
 
-use crate::fleet::nothing;
 use crate::limits::{Case, Met, stranger};
 use crate::reader::{Cover, Reader};
+use crate::setup::nothing;
 use crate::world::{World, hello, plain};
 
 fn from(world: &mut World, address: &str) -> usize {

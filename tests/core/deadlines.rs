@@ -3,8 +3,8 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Ping, Pong};
 
-use crate::fleet::nothing;
 use crate::reader::{Cover, Reader};
+use crate::setup::nothing;
 use crate::turn::Budgets;
 use crate::world::World;
 

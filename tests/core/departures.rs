@@ -4,8 +4,8 @@ use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Drain, Executed};
 
 use crate::calls::{failed, idempotent, in_flight, invoked, waiting};
-use crate::fleet::{everything, nothing};
 use crate::reader::CallEnding;
+use crate::setup::{everything, nothing};
 use crate::world::World;
 
 #[test]

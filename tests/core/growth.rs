@@ -6,8 +6,8 @@ use callboard::protocol::{
 };
 
 use crate::calls::{idempotent, invoked};
-use crate::fleet::{code, many, nothing, register_all};
 use crate::reader::{CallEnding, Reader};
+use crate::setup::{code, many, nothing, register_all};
 use crate::world::{World, hello, plain};
 
 /// Bytes of a GOODBYE's or a FAILURE's message at the most: it is for people, and goes into the log.

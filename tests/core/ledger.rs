@@ -183,7 +183,7 @@ impl Ledger {
             let living = runs.filter(|&&it| !self.peers[it].gone).count();
             assert!(living <= 1, "call {tag} is run by two");
         } else {
-            assert_eq!(call.received_by, [], "call {tag} was run twice");
+            assert!(call.received_by.is_empty(), "call {tag} was run twice");
         }
         let (caller, function) = (call.link, call.function);
         let (idempotent, pinned) = (call.idempotent, call.pinned);
@@ -369,7 +369,10 @@ impl Ledger {
                 && failure.executed == Executed::No
             {
                 let runs = &call.received_by;
-                assert_eq!(*runs, [], "call {tag} is said not to have run: {call:?}");
+                assert!(
+                    runs.is_empty(),
+                    "call {tag} is said not to have run: {call:?}"
+                );
             }
             let arrived = call.arrived.map(|(turn, _)| turn);
             let owed = match (arrived, stop_turn) {

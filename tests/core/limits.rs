@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use callboard::limits::Limits;
 
-use crate::fleet::{functions, nothing};
 use crate::reader::{CallEnding, Reader};
+use crate::setup::{functions, nothing};
 use crate::world::World;
 
 /// A connection that has said nothing.

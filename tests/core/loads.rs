@@ -5,9 +5,9 @@ use callboard::protocol::{CallOptions, Ping};
 
 use crate::calls::{idempotent, invoked, waiting};
 use crate::crowds::bind_three;
-use crate::fleet::{functions, many, nothing};
 use crate::limits::{Case, Met, stranger};
 use crate::reader::Cover;
+use crate::setup::{functions, many, nothing};
 use crate::world::{World, hello};
 
 /// The first bytes of a frame of 100,000.

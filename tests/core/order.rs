@@ -5,8 +5,8 @@ use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Text};
 
 use crate::dice::Dice;
-use crate::fleet::{functions, names, nothing};
 use crate::reader::Cover;
+use crate::setup::{functions, names, nothing};
 use crate::turn::Budgets;
 use crate::world::{World, plain};
 

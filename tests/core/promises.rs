@@ -3,8 +3,8 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Drain, Goodbye, HelloOptions, Ping, Text};
 
-use crate::fleet::{code, everything, fleet, functions, many, names, nothing, register_all};
 use crate::reader::{Cover, Reader, View};
+use crate::setup::{code, everything, fleet, functions, many, names, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 

@@ -5,11 +5,11 @@ use callboard::engine::{Principal, Rights, Rules, TokenHash, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, HelloOptions};
 
-use crate::fleet::{code, names};
 use crate::reader::{CallEnding, Cover, Reader};
 use crate::rights::{
     admit, all, bind, hello_of, join, listed, nothing, principal, with_one, world_with,
 };
+use crate::setup::{code, names};
 use crate::turn::Budgets;
 use crate::world::{World, plain};
 

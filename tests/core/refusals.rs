@@ -3,8 +3,8 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, Definition, Emit, Register};
 
-use crate::fleet::{code, everything, functions, nothing};
 use crate::reader::{Cover, Reader, View};
+use crate::setup::{code, everything, functions, nothing};
 use crate::world::{World, hello, plain};
 
 #[test]

@@ -10,8 +10,8 @@ use callboard::protocol::{
     HelloOptions, Inbox, Message, Text, Watch,
 };
 
-use crate::fleet::{code, names};
 use crate::reader::{CallEnding, Cover, Reader};
+use crate::setup::{code, names};
 use crate::turn::Budgets;
 use crate::world::{World, plain};
 

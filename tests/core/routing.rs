@@ -4,8 +4,8 @@ use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Executed};
 
 use crate::calls::{failed, idempotent, invoked, waiting};
-use crate::fleet::nothing;
 use crate::reader::{CallEnding, Cover, Reader};
+use crate::setup::nothing;
 use crate::world::{World, hello};
 
 /// How many INVOKEs each of `providers` has had.

@@ -2,8 +2,8 @@
 
 use callboard::limits::Limits;
 
-use crate::fleet::{fleet, functions, many, names, nothing, register_all};
 use crate::reader::{Cover, Reader, View};
+use crate::setup::{fleet, functions, many, names, nothing, register_all};
 use crate::world::{World, hello};
 
 fn take_over(world: &mut World, older: usize) -> usize {

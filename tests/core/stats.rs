@@ -4,8 +4,8 @@ use callboard::engine::{Changes, Time, Turn};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, Definition, Ping};
 
-use crate::fleet::{everything, functions, many, nothing, register_all};
 use crate::reader::{CallEnding, Reader};
+use crate::setup::{everything, functions, many, nothing, register_all};
 use crate::world::{World, hello, plain};
 
 fn changes(added: u64, removed: u64, updated: u64) -> Changes {

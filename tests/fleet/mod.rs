@@ -5,16 +5,14 @@
 
 mod calls;
 mod exchange;
-#[path = "../turn/mod.rs"]
-mod turn;
 
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Hello, HelloOptions, Register, Text, Unregister, Watch};
 
+use crate::turn::{self, Budgets, Sockets};
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use calls::{Calls, Gathered};
-use turn::{Budgets, Sockets};
 
 /// Functions that one of the fleet's own workers provides at most.
 const FUNCTIONS_PER_WORKER: usize = 10_000;

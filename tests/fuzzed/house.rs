@@ -5,7 +5,7 @@
 use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 
-use super::turn::{self, Budgets, Sockets};
+use crate::turn::{self, Budgets, Sockets};
 
 /// Attempts to write in one turn after which an engine that still has something to say is taken to be in a loop.
 const WRITES_MAX: usize = 100_000;

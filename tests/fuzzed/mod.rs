@@ -16,13 +16,7 @@ mod replica;
 pub mod session;
 mod steward;
 mod stranger;
-#[path = "../turn/mod.rs"]
-mod turn;
 mod worker_frame;
-
-/// A reader that panics over whatever the specification rules out.
-#[path = "../core/reader.rs"]
-mod reader;
 
 /// Panics if `work` ever held more than `most` bytes of memory more than before.
 fn bounded<T>(most: usize, work: impl FnOnce() -> T) -> T {

@@ -13,8 +13,8 @@ use super::house::House;
 use super::principals::{self, LOCAL_UID, SECRET, STAFF};
 use super::steward::{FUNCTION, LINKED, Steward, Watcher};
 use super::stranger::Stranger;
-use super::turn::Budgets;
 use super::worker_frame::{self, Known};
+use crate::turn::Budgets;
 
 /// Strangers at once.
 pub(super) const STRANGERS: usize = 4;

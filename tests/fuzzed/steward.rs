@@ -13,7 +13,7 @@ use callboard::worker::link::{Identity, Link};
 use callboard::worker::{Function, Watch as LinkWatch};
 
 use super::house::House;
-use super::reader::{CallEnding, Cover, Event, Reader};
+use crate::reader::{CallEnding, Cover, Event, Reader};
 
 /// The function of the one who provides.
 pub const FUNCTION: &str = "well::echo";

@@ -4,7 +4,7 @@
 //! `cargo test --test pressure -- --ignored --test-threads=1`. It never looks into the engine but for
 //! what that tells about itself.
 
-#[path = "../promises/peer.rs"]
+#[path = "../sockets/peer.rs"]
 #[allow(dead_code, reason = "the tests of the board use all of it")]
 mod peer;
 #[path = "../core/reader.rs"]
@@ -14,7 +14,7 @@ mod reader;
 mod running;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../calls/talk.rs"]
+#[path = "../sockets/talk.rs"]
 #[allow(dead_code, reason = "the tests of calls use all of it")]
 mod talk;
 

@@ -1,0 +1,83 @@
+//! The library, where it is not let in, sent away, or without the file that it needs.
+
+use std::time::Instant;
+
+use callboard::worker::{ConnectError, End, Function, Loss, Notice, Status};
+
+use super::PATIENCE;
+use super::house::{House, await_connected, await_notice, god, principal};
+
+#[test]
+fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
+    let mut house = House::new(&god());
+    let worker = house.builder("late", "late").start().unwrap();
+    let mut notices = worker.changes();
+    house.engine.error("not let in");
+    let connecting = worker.status();
+    if let Status::Connecting { attempts } = &connecting {
+        let code = attempts.first().and_then(|it| it.loss.code());
+        assert!(
+            code.is_none_or(|code| code == "unauthorized"),
+            "{connecting:?}"
+        );
+    } else {
+        panic!("{connecting:?}");
+    }
+    house.reload(&(god() + &principal("late", "observe = [\"\"]")));
+    await_connected(&mut notices);
+    // Who wants to know at once is told at once.
+    let failed = house.builder("nobody", "w").connect(PATIENCE).unwrap_err();
+    let ConnectError::Failed(attempts) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(attempts[0].loss.code(), Some("unauthorized"));
+}
+
+#[test]
+fn a_worker_that_was_sent_away_stays_away() {
+    let house = House::new(&(god() + &principal("x", "register = [\"\"]\nobserve = [\"\"]")));
+    let worker = house.worker("x", "x");
+    worker.register([Function::new("a::b")]).unwrap();
+    let mut notices = worker.changes();
+    let (code, stdout, stderr) = house.run("god", &["kick", "x"]);
+    assert_eq!((code, &*stdout), (0, "1 worker sent away\n"), "{stderr}");
+    let end = await_notice(&mut notices, |notice| match notice {
+        Notice::Ended(end) => Some(end),
+        _ => None,
+    });
+    assert!(matches!(end, End::Kicked(_)), "{end:?}");
+    let (_, functions, _) = house.run("god", &["functions", "--json"]);
+    assert_eq!(functions, "");
+    // Started again, it may.
+    house
+        .worker("x", "x")
+        .register([Function::new("a::b")])
+        .unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_there_for_a_moment_ends_no_worker() {
+    let house = House::new(&god());
+    let path = house.token_file("god");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let token = callboard::worker::Token::file(&path);
+    let builder = callboard::worker::Worker::builder("w")
+        .engine(&house.address)
+        .unwrap();
+    let worker = builder.token(token).start().unwrap();
+    let mut notices = worker.changes();
+    let deadline = Instant::now() + PATIENCE;
+    let tried = loop {
+        if let Status::Connecting { attempts } = worker.status()
+            && let Some(attempt) = attempts.into_iter().next()
+        {
+            break attempt;
+        }
+        assert!(Instant::now() < deadline, "it was not tried");
+        std::thread::yield_now();
+    };
+    assert!(matches!(tried.loss, Loss::Token(_)), "{tried}");
+    std::fs::write(&path, text).unwrap();
+    await_connected(&mut notices);
+}

@@ -1,0 +1,13 @@
+//! Credentials over real sockets: who gets in, what each may do, what happens when the file changes, and what the
+//! commands and the library make of it. The rules themselves are held in `tests/core/rights.rs`.
+
+mod command_line;
+mod door;
+mod house;
+mod library;
+mod reload;
+
+use std::time::Duration;
+
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,159 @@
+//! The file changes while workers live: with SIGHUP everybody is brought in line.
+
+use std::fs;
+
+use callboard::worker::{Binding, Board, Function, Loss, Notice, Status, Watch};
+
+use super::PATIENCE;
+use super::house::{House, await_connected, await_notice, god, principal, token, write_guarded};
+
+/// `x` with these lines, beside `god`.
+fn with_x(lines: &str) -> String {
+    god() + &principal("x", lines)
+}
+
+const ALL: &str = "register = [\"\"]\ncall = [\"\"]\nobserve = [\"\"]";
+
+#[test]
+fn a_token_is_replaced_while_its_worker_lives() {
+    let mut house = House::new(&with_x(ALL));
+    let watcher = house.worker("god", "watcher");
+    let worker = house.worker("x", "rotating");
+    worker.register([Function::new("orders::create")]).unwrap();
+    let mut notices = worker.changes();
+    let first = house.token_file("x");
+    // The second token beside the first; then the worker's file; then the second alone.
+    let both = |tokens: &[&str]| {
+        let hashes = tokens
+            .iter()
+            .map(|it| format!("\"{}\"", callboard::engine::TokenHash::of(it)));
+        let hashes: Vec<String> = hashes.collect();
+        god() + &format!("[principals.x]\ntokens = [{}]\n{ALL}\n", hashes.join(","))
+    };
+    let line = house.reload(&both(&[&token("x"), "cbt_second"]));
+    assert!(
+        line.contains("0 connections are sent away, the rights of 0 have"),
+        "{line}"
+    );
+    write_guarded(&first, "cbt_second\n");
+    let line = house.reload(&both(&["cbt_second"]));
+    assert!(line.contains("1 connections are sent away"), "{line}");
+    let lost = await_notice(&mut notices, |notice| match notice {
+        Notice::Disconnected(loss) => Some(loss),
+        _ => None,
+    });
+    assert_eq!(Loss::code(&lost), Some("unauthorized"));
+    watcher
+        .board()
+        .wait_for("orders::create", PATIENCE)
+        .unwrap();
+    await_connected(&mut notices);
+}
+
+#[test]
+fn a_file_that_is_of_no_use_changes_nothing_and_the_log_says_why() {
+    let mut house = House::new(&with_x(ALL));
+    let worker = house.worker("x", "x");
+    let line = house.reload("[principals.god]\nregster = []");
+    assert!(
+        line.contains("credentials reload failed, keeping the previous credentials"),
+        "{line}"
+    );
+    assert!(
+        line.contains("line 2: principal `god`: `regster`"),
+        "{line}"
+    );
+    assert!(matches!(worker.status(), Status::Connected(_)));
+    worker.register([Function::new("a::b")]).unwrap();
+    fs::remove_file(house.file()).unwrap();
+    house.engine.signal("HUP");
+    house
+        .engine
+        .error("credentials reload failed, keeping the previous credentials");
+    assert_eq!(house.run("x", &["functions"]).0, 0);
+}
+
+#[test]
+fn rights_that_change_are_applied_to_those_who_are_in() {
+    let mut house = House::new(&with_x(ALL));
+    let watcher = house.worker("god", "watcher");
+    let worker = house.worker("x", "x");
+    worker
+        .register([Function::new("mine::a"), Function::new("yours::a")])
+        .unwrap();
+    watcher.register([Function::new("secret::a")]).unwrap();
+    worker.board().wait_for("secret::a", PATIENCE).unwrap();
+    let narrow = "register = [\"mine::\"]\ncall = [\"\"]\nobserve = [\"mine::\"]";
+    let line = house.reload(&with_x(narrow));
+    assert!(
+        line.contains("0 connections are sent away, the rights of 1 have"),
+        "{line}"
+    );
+    let seen = |board: &Board| -> Vec<String> {
+        board
+            .with_prefix("")
+            .iter()
+            .map(|entry| entry.name().to_owned())
+            .collect()
+    };
+    worker
+        .board()
+        .wait_until(PATIENCE, |board| seen(board) == ["mine::a"])
+        .unwrap();
+    watcher
+        .board()
+        .wait_until(PATIENCE, |board| seen(board) == ["mine::a", "secret::a"])
+        .unwrap();
+    assert!(matches!(worker.status(), Status::Connected(_)));
+    let refused = worker.register([Function::new("yours::b")]).unwrap_err();
+    assert_eq!(refused.code(), "forbidden");
+}
+
+#[test]
+fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
+    let bindings = format!("{ALL}\nbind = [\"\"]");
+    let mut house = House::new(&with_x(&bindings));
+    let watcher = house.builder("god", "watcher");
+    let watcher = watcher
+        .watch(Watch::all().bindings([""]))
+        .connect(PATIENCE)
+        .unwrap();
+    let worker = house.worker("x", "x");
+    worker
+        .register([
+            Function::new("orders::create"),
+            Function::new("orders::take"),
+        ])
+        .unwrap();
+    worker
+        .bind([Binding::new("order.paid", "orders::create")])
+        .unwrap();
+    let mut notices = worker.changes();
+    let board = watcher.board();
+    let (create, take) = ("orders::create", "orders::take");
+    board.wait_for(create, PATIENCE).unwrap();
+    // Not `orders::`: one of them may stay, and nothing may be bound.
+    house.reload(&with_x("register = [\"orders::t\"]\nobserve = [\"\"]"));
+    board
+        .wait_until(PATIENCE, |board| !board.contains(create))
+        .unwrap();
+    assert!(board.contains(take));
+    let lost = await_notice(&mut notices, |notice| match notice {
+        Notice::NotRestored { name, refusal } => Some((name, refusal)),
+        _ => None,
+    });
+    assert_eq!((&*lost.0, &*lost.1.code), (create, "forbidden"));
+    house.reload(&with_x(&bindings));
+    for name in [create, "order.paid -> orders::create"] {
+        let back = await_notice(&mut notices, |notice| match notice {
+            Notice::Restored { name } => Some(name),
+            _ => None,
+        });
+        assert_eq!(&*back, name);
+    }
+    board.wait_for(create, PATIENCE).unwrap();
+    board
+        .wait_until(PATIENCE, |board| board.bindings().len() == 1)
+        .unwrap();
+    assert!(matches!(worker.status(), Status::Connected(_)));
+}
