@@ -218,8 +218,8 @@ fn the_core_has_no_socket_no_clock_and_no_thread() {
 }
 
 #[test]
-fn the_cores_maps_hash_with_the_injected_chance() {
-    // A map that asks the system for its keys makes no run repeat itself.
+fn the_cores_maps_hash_with_the_engines_keys() {
+    // With keys from the system, no run could be repeated.
     let mut found = 0;
     for source in sources().iter().filter(|it| it.is_under("src/engine")) {
         let code = source.code();
@@ -235,7 +235,7 @@ fn the_cores_maps_hash_with_the_injected_chance() {
                     found += 1;
                     let line = arguments.lines().next().unwrap_or_default();
                     assert!(
-                        line.contains("Keyed"),
+                        line.contains("HashKeys"),
                         "{}: {name}<{line}",
                         source.path.display()
                     );

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod errors;
+mod imports;
 mod logs;
 mod operations;
 mod proof;
