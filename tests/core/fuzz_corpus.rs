@@ -2,7 +2,7 @@
 //! sessions with bytes flipped, cut out and doubled, by fixed seeds. What a fuzzer found is among the corpus.
 //!
 //! The inputs that come from the vectors are written by
-//! `CALLBOARD_WRITE_CORPUS=1 cargo test --test fuzz_corpus`.
+//! `CALLBOARD_WRITE_CORPUS=1 cargo test --test core fuzz_corpus`.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -178,7 +178,7 @@ fn the_corpus_holds_every_vector() {
     }
     assert!(
         missing.is_empty(),
-        "CALLBOARD_WRITE_CORPUS=1 cargo test --test fuzz_corpus writes what is missing: {missing:?}"
+        "CALLBOARD_WRITE_CORPUS=1 cargo test --test core fuzz_corpus writes what is missing: {missing:?}"
     );
 }
 

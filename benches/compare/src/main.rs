@@ -176,14 +176,15 @@ fn write(page: &Page, options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the engine as it is released.
+/// Builds the engine as packages have it.
 fn build() -> Result<PathBuf, Box<dyn Error>> {
     let root = options::root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args([
             "build",
-            "--release",
+            "--profile",
+            "dist",
             "--locked",
             "--bin",
             "callboard",
@@ -196,7 +197,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     if !built.success() {
         return Err("the engine could not be built".into());
     }
-    Ok(root.join("target/release/callboard"))
+    Ok(root.join("target/dist/callboard"))
 }
 
 /// As many file descriptors as this program may give itself; what it starts inherits that.

@@ -1,4 +1,4 @@
-//! A server that a comparison starts: Callboard's release build, and what the distribution's packages bring. Each runs
+//! A server that a comparison starts: Callboard as packages have it, and what the distribution's packages bring. Each runs
 //! on the servers' processor, listens on a free port of the loopback, stores nothing that outlasts it, and is killed
 //! by its id, at the latest when this program ends. What it says goes to a file, and to the screen if it fails.
 
