@@ -1,4 +1,4 @@
-//! The board in turns of the pure engine that nobody watches: many functions at once, and providers of which the
+//! The board in turns of the pure engine without watchers: many functions at once, and providers of which the
 //! board shows nothing.
 
 use criterion::{BenchmarkId, Criterion, Throughput};

@@ -1,5 +1,5 @@
 //! The change log: steps that are pushed onto one that has room and onto one that is full, and folded for a reader
-//! who was behind by many of them.
+//! for a reader that was behind by many of them.
 
 use std::time::{Duration, Instant};
 

@@ -48,7 +48,7 @@ fn joins(criterion: &mut Criterion) {
         fleet.lose(id);
     };
     group.sample_size(20);
-    // Nobody joined before: each page is encoded.
+    // The first to join: each page is encoded.
     group.bench_function(BenchmarkId::new("cold pages", JOINED), |bencher| {
         bencher.iter_batched_ref(|| Fleet::with(JOINED, 0), join, BatchSize::PerIteration);
     });

@@ -186,7 +186,7 @@ fn beside_an_empty_one(path: &impl Fn(&str) -> String) {
     }
 }
 
-/// Fills an engine. What is returned keeps it full.
+/// Fills an engine. The returned connections keep it full.
 fn fill(address: &str) -> Vec<Peer> {
     let names: Vec<String> = (0..FUNCTIONS)
         .map(|number| format!("orders::number{number:06}"))
@@ -236,7 +236,7 @@ fn alternate(
     }
     let mut ratios = [(); 4].map(|()| Ratio::default());
     for round in 0..ROUNDS {
-        // Who comes first changes, so that a drift of the machine favours nobody.
+        // The order alternates, so that a drift of the machine favours neither.
         let (first, last) = match round % 2 {
             0 => (&mut *one, &mut *other),
             _ => (&mut *other, &mut *one),

@@ -14,7 +14,7 @@ use crate::process::{self, Process};
 /// The role's name.
 pub(super) const ROLE: &str = "engine";
 
-/// The limits under which it runs. Nobody is pinged, expired or rationed: what is counted is what the bench
+/// The limits under which it runs. No connection is pinged, expired or rationed: the counts are what the bench
 /// causes.
 const FLAGS: [(&str, u64); 5] = [
     ("ping-after", 3_600_000),

@@ -1,5 +1,5 @@
-//! Calls beside somebody who sends what makes much work, as fast as the engine takes it: with the share of the engine's
-//! time that one connection may have, and without one.
+//! Calls beside a connection that sends expensive requests as fast as the engine takes them: with the share of the
+//! engine's time that one connection may have, and without one.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -28,7 +28,7 @@ const EVENTS: usize = 100;
 
 const SHARES: [(&str, &str); 2] = [("max-share=10", "10 %"), ("max-share=0", "any")];
 
-/// What somebody does who means no good.
+/// What a hostile connection sends.
 #[derive(Debug, Clone, Copy)]
 enum Flood {
     Nothing,
@@ -92,7 +92,7 @@ fn run(how: &str, flood: Flood, times: &mut Histogram<u64>) {
     reader.join().expect("it only reads");
 }
 
-/// What is said again and again, when all that it needs is there.
+/// The frames that are sent again and again, once their preconditions are there.
 fn prepare(flood: Flood, peer: &mut Peer, names: &[String]) -> Vec<u8> {
     match flood {
         Flood::Nothing => Vec::new(),
@@ -130,7 +130,7 @@ fn prepare(flood: Flood, peer: &mut Peer, names: &[String]) -> Vec<u8> {
             emit.to_frame().repeat(EVENTS)
         }
         Flood::Junk => {
-            // A request of a kind that nobody knows, with lists as long as they may be.
+            // A request of an unknown kind, with lists as long as they may be.
             let list = [&[0xdd, 0, 1, 0, 0][..], &vec![0x80; MAX_ELEMENTS]].concat();
             let lists = list.repeat(16);
             let body = [&[0x93, 50, 1, 0xdc, 0, 16][..], &lists].concat();

@@ -50,7 +50,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Joins, watching all functions or nothing; whoever watches has the board then.
+    /// Joins, watching all functions or nothing; a watcher has the board then.
     pub(super) fn join(address: &str, watching: bool) -> Self {
         let mut peer = Self {
             stream: connect(address),
@@ -80,7 +80,7 @@ impl Peer {
         peer
     }
 
-    /// Registers a function, or describes it anew.
+    /// Registers a function, or describes it again.
     pub(super) fn register(&mut self, name: &str, description: &str) {
         self.begin_register(name, description);
         self.end_register();

@@ -26,7 +26,7 @@ pub(super) fn values<'a>(role: &'a str, name: &str) -> impl Iterator<Item = &'a 
     words.filter_map(move |(it, value)| (it == name).then_some(value))
 }
 
-/// The server's side: says where it listens, then answers until nobody asks any more.
+/// The server's side: says where it listens, then answers until its clients are gone.
 pub(super) fn answer(addresses: &[String], report: impl Fn() -> String) {
     println!("{} {}", std::process::id(), addresses.join(" "));
     for line in std::io::stdin().lines() {

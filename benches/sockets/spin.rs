@@ -40,7 +40,7 @@ fn compare(transport: usize, name: &str) {
     let mut figures = [(); 3].map(|()| [(); 4].map(|()| Vec::new()));
     for round in 0..ROUNDS {
         for step in 0..MODES.len() {
-            // Who comes first changes.
+            // The order alternates.
             let which = (round + step) % MODES.len();
             // One engine at a time: one that spins leaves the others no processor.
             let path = directory.path().join(format!("{round}-{step}"));

@@ -12,7 +12,7 @@ use crate::peer::Peer;
 const CHANGES: u64 = 100_000;
 /// Changes between two looks at the engine.
 const STRIDE: u64 = 10_000;
-/// Functions that are described anew, one after the other.
+/// Functions that are described again, one after the other.
 const FUNCTIONS: u64 = 100;
 /// Bytes of a description: the log holds a fraction of all changes.
 const DESCRIPTION: usize = 200;

@@ -1,4 +1,5 @@
-//! What one connection may have done for it in a second. Whoever asks for more is read more slowly, and nobody else.
+//! The work that one connection may cause in a second. A connection that asks for more is read more slowly,
+//! and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,7 +93,7 @@ fn emit(world: &mut World, link: usize) {
     world.say(link, &emit.to_frame());
 }
 
-/// What is said, and the units of work that it makes with 2,000 names.
+/// A request, and the units of work that it makes with 2,000 names.
 const BUSY: [(&str, usize, Busy); 8] = [
     ("the same functions again", 10_000, |world, link, names| {
         world.register(link, names);
@@ -279,7 +280,7 @@ fn a_list_that_no_request_may_have_ends_the_connection_unread() {
 
 #[test]
 fn what_the_engine_alone_may_say_is_not_read() {
-    // What follows the kind is nonsense: nobody looks.
+    // Nonsense follows the kind: it is not looked at.
     for (kind, name) in [(Snapshot::KIND, "SNAPSHOT"), (Changes::KIND, "CHANGES")] {
         let mut world = World::new(Limits::default());
         let worker = world.join("p", &nothing());

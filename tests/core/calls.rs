@@ -1,4 +1,4 @@
-//! What a call may rely on: one ending, its own answer, its place in the queue, and nobody else's faults.
+//! What a call may rely on: one ending, its own answer, its place in the queue, and isolation from others' faults.
 
 use callboard::limits::Limits;
 use callboard::protocol::{
@@ -544,7 +544,7 @@ fn those_who_hold_what_nobody_waits_for_fill_nobody_elses_books() {
         assert_eq!(failed(&world, caller, call), ("cancelled", Executed::Maybe));
     }
     assert_eq!(in_flight(&world).0, 4);
-    // Whoever holds none of them is called as ever.
+    // A provider that holds none of them is called as ever.
     let call = world.call(caller, "f", b"", CallOptions::default());
     world.turn();
     world.answer(honest, invoked(&world, honest)[0], b"ok");

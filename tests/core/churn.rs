@@ -148,7 +148,7 @@ impl Churn {
                 let goodbye = callboard::protocol::Goodbye::default().to_frame();
                 self.world.say(link, &goodbye);
             }
-            // The engine keeps believing in it: whoever comes back takes the session over.
+            // The engine takes it for alive: the worker that comes back takes the session over.
             _ => self.world.links[link].up.clear(),
         }
         let cover = self.world.links[link].reader.cover.clone();
@@ -156,10 +156,10 @@ impl Churn {
         if reader.welcome.is_some() && reader.goodbye.is_none() {
             self.absent.push((self.worker_names[&link].clone(), reader));
         }
-        // Whatever still arrives for the old connection belongs to nobody.
+        // Frames that still arrive for the old connection are dropped.
         self.world.links[link].deaf = true;
         if kind == 3 {
-            // Its end comes sooner or later, perhaps after somebody took the session over.
+            // Its end comes sooner or later, perhaps after the session was taken over.
             self.late.push(link);
         }
     }
@@ -357,7 +357,7 @@ impl Churn {
     }
 }
 
-/// What is wrong with a view, in as few words as possible.
+/// The difference between a view and the board, in as few words as possible.
 fn difference(have: &View, want: &View) -> String {
     let mut out = String::new();
     for name in have.functions.keys().chain(want.functions.keys()) {

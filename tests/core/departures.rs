@@ -1,4 +1,4 @@
-//! What becomes of calls when somebody goes: a provider, a caller, a worker that drains, the engine itself.
+//! What becomes of calls when a peer leaves: a provider, a caller, a worker that drains, the engine itself.
 
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Drain, Executed};

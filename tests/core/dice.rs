@@ -1,4 +1,4 @@
-//! Chance from a seed, for tests that try what nobody thought of, and the seeds that they run.
+//! Random choices from a seed, for tests that try unforeseen cases, and the seeds that they run.
 
 use std::ops::Range;
 

@@ -26,7 +26,7 @@ struct Stage {
     ledger: Ledger,
     /// What a newcomer does not confirm stays its own for as long as anything lasts here.
     patient: bool,
-    /// Nobody stalls and nothing is held back any more.
+    /// No reader stalls and nothing is held back any more.
     calm: bool,
     /// When the grace period ends, in microseconds.
     grace_ends: Option<u64>,
@@ -40,7 +40,7 @@ impl Stage {
             log_bytes: [1_500, 16 << 20][dice.below(2)],
             changes_per_second: 0,
             grace: GRACE,
-            // Nobody dies of silence here: the tests of clocks are elsewhere.
+            // No connection expires here: the tests of clocks are elsewhere.
             ping_after: 3_600_000,
             silence: 7_200_000,
             write_deadline: 7_200_000,
@@ -90,7 +90,7 @@ impl Stage {
         stage
     }
 
-    /// Somebody connects, perhaps with the key of the session at `older`.
+    /// A worker connects, perhaps with the key of the session at `older`.
     fn come(&mut self, older: Option<usize>) -> usize {
         let cover = match self.dice.below(3) {
             0 => Cover::new(&[""], &[""]),
@@ -288,7 +288,7 @@ impl Stage {
         }
     }
 
-    /// Somebody answers what is not his to answer, or not any more, or never was.
+    /// A worker answers a call that is not its to answer, or not any more, or never was.
     fn forge(&mut self, link: usize) {
         let at = self.dice.below(self.ledger.peers.len());
         let other = &self.ledger.peers[at];

@@ -182,7 +182,7 @@ fn the_corpus_holds_every_vector() {
     );
 }
 
-/// A recording made anew differs whenever the engine says something else: it is not compared.
+/// A new recording differs whenever the engine says something else: it is not compared.
 #[test]
 fn the_corpus_holds_a_recording() {
     if is_writing() {

@@ -178,7 +178,7 @@ fn arguments_are_kept_for_nobody_who_does_not_wait_any_more() {
     let call = world.call(other, "f", &[0; 1000], idempotent());
     world.turn();
     assert!(world.call_ending(other, call).is_none());
-    // The provider dies: what nobody waits for is forgotten, the other's is tried again.
+    // The provider dies: the abandoned call is dropped, the other is tried again.
     let next = world.provider(&["f"], 100);
     world.reset(hung);
     world.turn();
@@ -237,7 +237,7 @@ fn small_replies_pile_up_no_further_than_large_ones() {
     assert!(world.engine.stats().outbound_bytes < waits as u64 + 100);
 }
 
-/// A worker that bound this many functions, which nobody provides, to the event `e`.
+/// A worker that bound this many functions, none of which has a provider, to the event `e`.
 fn event_with_bindings(world: &mut World, count: usize) {
     let binder = world.join("b", &nothing());
     let functions = many(count);
@@ -324,7 +324,7 @@ fn an_event_for_very_many_costs_none_of_them_its_connection() {
     world.say(source, &emit.to_frame());
     world.turn();
     world.turn();
-    // There was room for some; nobody was asked to read before it was too much.
+    // There was room for some; the rest was refused.
     let stats = world.engine.stats();
     assert_eq!((stats.casts, stats.dropped["event_full"]), (3, 5));
     for provider in providers {

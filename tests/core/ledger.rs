@@ -39,7 +39,7 @@ pub(crate) enum Asked {
     Confirm(BTreeSet<&'static str>),
 }
 
-/// Who speaks on a link.
+/// The peer that speaks on a link.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
     pub name: String,
@@ -86,7 +86,7 @@ pub(crate) struct Peer {
     pub steady: BTreeSet<&'static str>,
 }
 
-/// See the top of this file.
+/// What is known of the peers and calls of a seeded run; each frame is checked against it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub peers: Vec<Peer>,
@@ -101,7 +101,7 @@ pub(crate) struct Ledger {
     pub stopped: bool,
     /// Limits on calls are so tight that they may be met.
     pub tight: bool,
-    /// So few calls may be held for nobody (`max_calls_total`) that whoever holds one may be sent no others.
+    /// So few abandoned calls may be held (`max_calls_total`) that a provider that holds one may be sent no others.
     pub crowds: bool,
 }
 
@@ -272,7 +272,7 @@ impl Ledger {
         }
     }
 
-    /// Somebody provided the function for certain in this whole turn; with `room`, and could take a call at
+    /// A worker provided the function for certain in this whole turn; with `room`, and could take a call at
     /// any time in it.
     fn surely(&self, function: &str, pinned: Option<u64>, room: bool) -> bool {
         let takes_another = |peer: &Peer| {
@@ -310,7 +310,7 @@ impl Ledger {
         let call = &self.calls[tag];
         let (turn, arrived) = call.arrived.expect("it was answered");
         let maybe = failure.executed == Executed::Maybe;
-        // Whoever reads late learns nothing about this turn.
+        // A reader that lags says nothing about this turn.
         let since = self.peers[call.link].fluent_since;
         let prompt = since.is_some_and(|since| since < self.turn) && self.shutdown.is_none();
         let surely = |room| prompt && self.surely(call.function, call.pinned, room);
@@ -342,7 +342,7 @@ impl Ledger {
         );
     }
 
-    /// Where nobody stalls any more: no call waits while somebody has room for it.
+    /// When no reader stalls any more: no call waits while a provider has room for it.
     pub(crate) fn check_nobody_waits_in_vain(&self) {
         for (tag, call) in self.calls.iter().enumerate() {
             let waits = call.arrived.is_some_and(|(turn, _)| turn < self.turn);

@@ -1,5 +1,5 @@
-//! Each limit is met on purpose: who meets it is told which one and by which flag, it is counted, and the others
-//! go on as before. A limit without a case here fails the test.
+//! Each limit is met on purpose: the peer that meets it is told which one and by which flag, it is counted, and the
+//! others go on as before. A limit without a case here fails the test.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub(crate) enum Met {
     Failure(usize, u64, &'static str),
     /// The call fails, with this code.
     CallFailure(usize, u64, &'static str),
-    /// Nobody is told; the case has looked at what happens instead.
+    /// No peer is told; the case has looked at what happens instead.
     Felt,
     /// It refuses nothing and is not counted; the case has looked at what it does.
     Paced,

@@ -1,5 +1,5 @@
-//! Who is written to first: those who are owed an answer, before those who are told what all are told; and that
-//! nobody waits for ever, whatever a turn's budgets are.
+//! The order of writes: connections that are owed an answer come before watchers that are told of a change; and
+//! none waits for ever, whatever a turn's budgets are.
 
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Text};
@@ -97,7 +97,7 @@ fn the_first_who_watches_is_told_before_the_one_who_registered() {
         hear(&mut world);
         world.flush(Budgets::writes(usize::MAX, 1));
         assert_eq!(writes(&world, &watchers) - told, 1, "the news goes first");
-        // But nobody who registers waits until all have heard of it.
+        // But a registration is acknowledged before all watchers are told of it.
         world.flush(Budgets::writes(usize::MAX, 1));
         assert_eq!(world.links[worker].writes - answered, 1);
         world.settle();

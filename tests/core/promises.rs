@@ -165,7 +165,7 @@ fn a_shared_function_stays_while_either_provider_lives() {
     };
     world.register_definitions(second, vec![described]);
     world.turn();
-    // Who watches functions hears of the first provider only; who watches workers of both.
+    // A watcher of functions is told of the first provider only; a watcher of workers of both.
     assert_eq!(world.reader(watcher).steps, [(0, 1)]);
     assert_eq!(world.reader(detailed).view.workers.len(), 2);
     let shown = world.reader(watcher).view.functions["a"];
@@ -201,7 +201,7 @@ fn prefixes_and_details_show_exactly_what_they_should() {
         let functions = ["a", "a::1", "c::1"].map(str::to_owned).into();
         assert_eq!(workers, [("blue-1".to_owned(), functions)]);
     }
-    // What nobody of an audience watches does not even wake it.
+    // A change that no member of an audience watches does not even wake it.
     let writes = world.links[before].writes;
     world.register(red, &["zebra"]);
     world.turn();
@@ -406,7 +406,7 @@ fn shutdown_empties_nobodys_view_and_spreads_the_return() {
     }
     world.turn();
     assert!(world.engine.is_finished());
-    // Who comes now is sent away.
+    // A new connection is refused now.
     let late = world.open(Reader::new(nothing()));
     world.turn();
     assert_eq!(

@@ -450,7 +450,7 @@ pub(crate) fn digest(it: &Definition<'_>) -> u64 {
     hasher.finish()
 }
 
-/// Applies sections to a view. `strict`: what is removed or updated must be there, what is added must not.
+/// Applies sections to a view. `strict`: removed or updated entries must be there, added ones must not.
 fn apply(view: &mut View, sections: &Sections<'_>, cover: &Cover, strict: bool) {
     let covers = |list: &[String], name: &str| {
         assert!(

@@ -146,7 +146,7 @@ fn changed_rights_are_applied_in_place() {
     world.turn();
     assert_eq!(names(&world.reader(worker).view), ["other::b", "seen::a"]);
     assert_eq!(world.reader(worker).resyncs.len(), 3);
-    // The same file once more concerns nobody.
+    // The same file once more changes nothing.
     admit(
         &mut world,
         vec![

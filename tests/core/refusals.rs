@@ -1,4 +1,4 @@
-//! What is refused, and with which words.
+//! Refused requests, and the words of their refusal.
 
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, Definition, Emit, Register};
@@ -99,7 +99,7 @@ fn exclusive_is_refused_with_the_owner_named() {
             "{message}"
         );
     }
-    // The owner may give it anew, and give it up.
+    // The owner may register it again, and unregister it.
     let again = world.register_definitions(owner, vec![exclusive("mine")]);
     world.turn();
     assert!(world.ending(owner, again).is_ok());

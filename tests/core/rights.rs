@@ -184,7 +184,7 @@ fn who_registers_needs_the_right_for_each_name_and_is_refused_in_the_same_words_
         let god = join(&mut world, "god", "god", &nothing());
         let worker = join(&mut world, "x", "x", &nothing());
         for &name in NAMES {
-            // Nobody has it, somebody shares it, somebody insists on being alone.
+            // Without a provider, with a shared one, with an exclusive one.
             let mut refusals = BTreeSet::new();
             for exclusive in [None, Some(false), Some(true)] {
                 if let Some(exclusive) = exclusive {
@@ -370,7 +370,7 @@ fn what_may_be_observed_is_what_snapshots_changes_lists_and_errors_tell() {
             let want = if expected(case, event) { seen.len() } else { 0 };
             assert_eq!(matched, want as u64, "{case:?} {event}");
         }
-        // Who may register it and not see it learns that somebody has it, and not who.
+        // A worker that may register but not see it learns that it is taken, and not by which worker.
         for &name in NAMES {
             let definition = Definition {
                 exclusive: true,
@@ -514,7 +514,7 @@ fn the_engine_is_commanded_by_those_who_may_and_told_of_by_those_who_may() {
                 command == "engine::drain" && expected(case, command)
             );
         }
-        // What is not there is not there, with rights or without.
+        // An absent function is `no_such_function`, with rights or without.
         let answer = ask(&mut world, asker, "engine::nonsense", &rmpv::Value::Nil);
         assert_eq!(answer, Err("no_such_function".to_owned()));
     }
@@ -548,7 +548,7 @@ fn who_is_kicked_is_told_so_and_leaves_in_the_same_turn() {
     let answer = ask(&mut world, watcher, function, &kick("worker", id.into())).unwrap();
     assert_eq!(answer["kicked"].as_u64(), Some(1));
     assert!(names(&world.reader(watcher).view).is_empty());
-    // Nobody kicks himself, and a question that says nothing is none.
+    // A worker cannot kick itself, and an empty question is refused.
     let answer = ask(&mut world, watcher, function, &kick("name", "w".into())).unwrap();
     assert_eq!(answer["kicked"].as_u64(), Some(0));
     let wrong = ask(&mut world, watcher, function, &kick("nam", "w".into()));

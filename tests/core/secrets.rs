@@ -28,12 +28,12 @@ fn event(zone: usize, number: usize) -> String {
     format!("{}e{number}.", ZONES[zone])
 }
 
-/// What is said about a function; as secret as its name.
+/// The description of a function; as secret as its name.
 fn description(name: &str) -> String {
     format!("about <{}>", name.replace("::", "/"))
 }
 
-/// Somebody whose bytes are looked through.
+/// A connection whose bytes are searched.
 struct Onlooker {
     link: usize,
     principal: usize,
@@ -249,7 +249,7 @@ impl Stage {
                 self.world.unregister(link, &[&name]);
             }
             _ => {
-                // Events reach an onlooker that may not see them, through a function that nobody may see.
+                // Events reach an onlooker that may not see them, through a function that no onlooker may see.
                 let own = format!("zz{link}.");
                 let event = event(zone, number);
                 self.world.register(link, &[&own]);
@@ -297,7 +297,7 @@ impl Stage {
                     }
                 }
             }
-            // Who casts to it tells his name.
+            // A cast tells its caller's name.
             let hidden = |all: &Providers, link: &usize| {
                 all.get(link)
                     .is_none_or(|(_, names)| !names.iter().any(|it| may(it)))

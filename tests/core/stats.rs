@@ -31,7 +31,7 @@ fn changes_are_counted_net_as_watchers_hear_of_them() {
     world.register_definitions(worker, vec![described]);
     world.turn();
     assert_eq!(world.engine.stats().changes, changes(3, 0, 1));
-    // Came and went within a turn: nobody hears of it.
+    // Came and went within a turn: no watcher is told.
     world.register(worker, &["c"]);
     world.unregister(worker, &["c"]);
     world.turn();
@@ -106,7 +106,7 @@ fn every_byte_and_frame_that_came_is_counted() {
     world.turn();
     assert_eq!(world.engine.stats().greeting, 0);
     let ping = Ping::default().to_frame();
-    // Two good frames, then what ends the connection, then what nobody reads any more.
+    // Two good frames, then one that ends the connection, then bytes that are not read any more.
     for said in [&ping[..], &ping, b"GET /", &ping] {
         world.say(link, said);
         bytes += said.len() as u64;

@@ -1,4 +1,4 @@
-//! The frames of a call whose id always takes the same nine bytes at the same place, so that whoever plays caller
+//! The frames of a call whose id always takes the same nine bytes at the same place, so that code that plays caller
 //! or provider can move it from frame to frame without decoding anything. For tests and benches of calls.
 //! Sends nothing.
 #![allow(dead_code, reason = "each user has its own part")]

@@ -30,16 +30,16 @@ pub(crate) struct Fleet {
     pub(crate) writes: u64,
     /// Bytes that they took.
     pub(crate) bytes: u64,
-    /// Who does not read.
+    /// The connection that does not read.
     deaf: Option<ConnId>,
-    /// Whose writes are kept.
+    /// The connection whose frames are kept.
     listening: Option<ConnId>,
     /// What was last written to it.
     heard: Vec<u8>,
 }
 
 impl Fleet {
-    /// An empty board whose changes are not rationed. Nobody is pinged, however many turns there are.
+    /// An empty board whose changes are not rationed. No connection is pinged, however many turns there are.
     pub(crate) fn new() -> Self {
         Self::new_within(&Limits::default())
     }

@@ -33,7 +33,7 @@ const NAMES: [&str; 8] = [
     "\u{1b}[2J",
 ];
 
-/// The longest heartbeats and settling times stand for what nobody lives to see.
+/// The longest heartbeats and settling times stand for "never".
 const TIMES: [u64; 8] = [0, 1, 100, 5_000, 15_000, 60_000, u64::MAX / 2, u64::MAX];
 
 fn name<'a>(cursor: &mut Cursor<'a>) -> Text<'a> {

@@ -66,7 +66,7 @@ impl House {
         }
     }
 
-    /// Opens a connection of nobody in particular; returns its line.
+    /// Opens a connection without a user id; returns its line.
     pub fn open(&mut self) -> usize {
         self.open_as(None)
     }

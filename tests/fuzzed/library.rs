@@ -36,7 +36,7 @@ pub(super) const ORDER: u8 = 12;
 
 const OWN: [&str; 3] = ["own::one", "own::two", "a1"];
 
-/// One input: who the worker is, then operations.
+/// One input: the worker's identity, then operations.
 pub fn run(data: &[u8]) {
     let mut fed = 0;
     let used = allocation_counter::measure(|| {
@@ -94,7 +94,7 @@ struct Hall {
     invoked: BTreeSet<u64>,
     orders: BTreeSet<Ticket>,
     calls: BTreeSet<Ticket>,
-    /// Calls whose end nobody waits for: it may be told, and need not be.
+    /// Calls that were given up: their end may be told, and need not be.
     forgotten: BTreeSet<Ticket>,
     work: Vec<Reply>,
     replica: Replica,
@@ -208,7 +208,7 @@ impl Hall {
             let result = self.link.handle_time(self.now);
             self.after(result);
         }
-        // Whoever waits until the deadline must not have to wait again for the same.
+        // A deadline that has passed must not be reported a second time.
         let next = self.link.next_deadline();
         assert!(next.is_none_or(|at| at > self.now), "no end of deadlines");
         let waiting: Vec<Ticket> = self.calls.iter().copied().collect();
@@ -371,7 +371,7 @@ impl Hall {
             _ => self.link.answer_unserved(reply, shape & 1 == 1),
         }
         if shape & 8 == 8 {
-            // Twice: the second one is nobody's.
+            // Twice: the second one answers nothing.
             self.link.answer(reply, Ok(Vec::new()));
         }
     }

@@ -1,7 +1,7 @@
 //! What the fuzz targets do with their bytes, one file each: `run` panics over whatever must not be. The
 //! targets in `fuzz/` and the ordinary tests run the same code. Chooses no bytes itself.
 
-// Nobody uses all of it: a target has one `run`, the tests make seeds too.
+// No user needs all of it: a target has one `run`, the tests make seeds too.
 #![allow(dead_code)]
 
 mod cursor;

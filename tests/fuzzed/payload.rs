@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     show(&lossy);
 }
 
-/// What is JSON comes back as it was sent.
+/// JSON comes back as it was sent.
 fn from_json(data: &[u8]) {
     let Ok(payload) = messagepack::from_bytes(data) else {
         return;
@@ -38,7 +38,7 @@ fn from_json(data: &[u8]) {
     check_line(&meant);
 }
 
-/// What is MessagePack, or is not, can be shown; and what was shown can be sent.
+/// Any bytes can be shown, MessagePack or not; and the text that was shown can be sent.
 fn from_messagepack(data: &[u8]) {
     let value = json::from_messagepack(data);
     let line = check_line(&value);
@@ -99,6 +99,6 @@ fn is_obeyed(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{180e}'
         // Tags.
         | '\u{e0000}'..='\u{e007f}'
-        // For private use: what is shown is the font's affair.
+        // For private use: the font decides how they look.
         | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }

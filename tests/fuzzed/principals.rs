@@ -1,5 +1,5 @@
-//! Who may do what where a fuzzed engine has credentials: the staff everything, each guest what the input says, and
-//! says anew as it goes. Nobody but the staff may observe the secret.
+//! Rights in a fuzzed engine with credentials: the staff may do everything, each guest what the input says, and
+//! changes as it goes. Only the staff may observe the secret.
 
 use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
 
@@ -8,13 +8,13 @@ use super::cursor::Cursor;
 /// The stewards' token. No stranger has it, and it can't be guessed from what the engine does: it keeps the hash only.
 pub const STAFF: &str = "staff-0f5d92c1b7e84a63d0";
 
-/// A function of the staff. No stranger says its name, so nobody may tell it to one.
+/// A function of the staff. No stranger says its name, so the engine may never send it to one.
 pub const SECRET: &str = "vault::9f3c61d2a7b84e05";
 
 /// A user of this host who is a guest without a token.
 pub const LOCAL_UID: u32 = 1000;
 
-/// Tokens that strangers present. The last is nobody's.
+/// Tokens that strangers present. The last belongs to no principal.
 pub const TOKENS: [&str; 4] = ["guest", "narrow", "elsewhere", "nobody"];
 
 /// Which names, by two bits of the input.

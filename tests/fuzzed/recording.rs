@@ -1,5 +1,5 @@
 //! Sessions as they are when everybody keeps the rules: links of the worker library in the strangers' places,
-//! recorded as inputs of the targets `session` and `library`. What is flipped in them afterwards is not this
+//! recorded as inputs of the targets `session` and `library`. The bytes flipped in them afterwards are not this
 //! file's business.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What somebody knows who only listens to a link's notices. It must be what the link's view shows, whatever
+//! The board as rebuilt from a link's notices alone. It must be what the link's view shows, whatever
 //! the engine says.
 
 use std::collections::BTreeMap;

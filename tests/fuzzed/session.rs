@@ -1,6 +1,6 @@
 //! Whole sessions against the pure engine: up to four strangers whose bytes, splits, pauses, partial reads
 //! and ends the input chooses, beside stewards who keep the rules. Nothing panics, the engine's books stay
-//! within its limits, whoever it sends away is told why, and the stewards are served as if nobody else were
+//! within its limits, each connection that it closes is told why, and the stewards are served as if they alone were
 //! there.
 
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ pub(super) struct Session {
     arrived: usize,
     /// All that each place of a stranger said in bytes of the input's own.
     raw: [Vec<u8>; STRANGERS],
-    /// What each stranger was told, for whoever listens in.
+    /// The bytes that each stranger was sent, for a recording.
     pub(super) told: [Vec<u8>; STRANGERS],
 }
 
@@ -306,7 +306,7 @@ impl Session {
     }
 
     fn open(&mut self, slot: usize) {
-        // The last of them is somebody whom the kernel knows.
+        // The last of them has a user id from the kernel.
         let uid = (slot == STRANGERS - 1).then_some(LOCAL_UID);
         self.strangers[slot] = Some(Stranger::new(self.house.open_as(uid)));
     }
@@ -341,7 +341,7 @@ impl Session {
     }
 
     fn wait(&mut self, milliseconds: u64) {
-        // What is still to be written is not to blame for what the clock does.
+        // Writes what is still due first, so that the clock alone causes what follows.
         self.turn();
         self.provider.ping(&mut self.house);
         self.caller.ping(&mut self.house);
@@ -422,7 +422,7 @@ impl Session {
         assert!(stats.connections <= open, "{stats:?}, {open}");
         assert!(stats.parked <= limits.max_parked, "{stats:?}");
         assert!(stats.retained_bytes <= limits.max_retained, "{stats:?}");
-        // Those that a caller waits for, and as many that a provider holds for nobody.
+        // Those that a caller waits for, and as many abandoned ones that a provider still holds.
         assert!(stats.calls <= 2 * limits.max_calls_total, "{stats:?}");
         assert!(stats.batch_bytes <= limits.max_batches, "{stats:?}");
         assert!(stats.partial_bytes <= limits.max_partial, "{stats:?}");

@@ -147,7 +147,7 @@ impl Steward {
                 up.extend(outcome.to_frame());
             }
         }
-        // What is dealt with is forgotten, or a long run would look at it again and again.
+        // Drops handled entries; otherwise a long run would look at them again and again.
         self.dealt_with = self.reader.events.len();
     }
 

@@ -15,7 +15,7 @@ use super::principals::TOKENS;
 #[derive(Debug, Default)]
 pub struct Known {
     pub welcomes: Vec<Greeting>,
-    /// Ids of INVOKEs, whoever got them.
+    /// Ids of INVOKEs, to any connection.
     pub invokes: Vec<u64>,
     /// Ids of workers that are there.
     pub workers: Vec<u64>,
@@ -142,7 +142,7 @@ pub fn append(cursor: &mut Cursor<'_>, known: &mut Known, out: &mut Vec<u8>) {
         19 => Drain::default().encode(out),
         20 => farewell_or_foreign(cursor, out),
         21 => {
-            // A kind that nobody knows.
+            // An unknown kind.
             let mark = begin_frame(out);
             let known_fields = [0x92, 30 + (cursor.byte() & 0x3f), cursor.byte() & 0x7f];
             out.extend_from_slice(&known_fields);

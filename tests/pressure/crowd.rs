@@ -277,7 +277,7 @@ impl Member {
     }
 }
 
-/// See the top of this file.
+/// Thousands of connections, driven by one thread.
 pub(crate) struct Crowd {
     poll: Poll,
     events: Events,
@@ -290,7 +290,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Nobody yet; all will watch all functions.
+    /// Empty; all that join will watch all functions.
     pub(crate) fn new(at: SocketAddr) -> Self {
         Self {
             poll: Poll::new().unwrap(),

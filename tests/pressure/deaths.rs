@@ -68,7 +68,7 @@ fn killed(deaths: usize) {
         let held = stage.hold(&gated);
         engine.kill();
         if death % 2 == 1 {
-            // Long enough for everybody to notice, and to find nobody there.
+            // Long enough for every peer to notice, and to find no engine there.
             observer
                 .board()
                 .wait_until(PATIENCE, |_| {

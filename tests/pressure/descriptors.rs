@@ -45,7 +45,7 @@ fn descriptors_that_run_out_again_and_again_cost_nobody_who_is_there_anything() 
         residents.read_until("the change", |member| member.mine() >= revision);
         newcomers.turn(Duration::ZERO);
         assert_eq!(welcome(&newcomers), ROOM, "nobody went");
-        // Whoever was served makes room for another.
+        // Each connection that was served makes room for another.
         let mut served = 0;
         newcomers.watch_until("everybody is served", |newcomers| {
             served += newcomers.dismiss();

@@ -27,7 +27,7 @@ pub(crate) const PATIENT: &[&str] = &[
 /// What the loop says, and no line for every connection: thousands come and go.
 const LOG: &str = "warn,callboard::server=info";
 
-/// See the top of this file. Its drop kills it.
+/// An engine in a process of its own. Its drop kills it.
 pub(crate) struct Engine {
     process: Running,
     flags: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Serves at a free port with these flags. Killed when it has run for `minutes`, whoever waits for it.
+    /// Serves at a free port with these flags. Killed when it has run for `minutes`.
     pub(crate) fn start(minutes: u64, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let lifetime = Duration::from_secs(60 * minutes);

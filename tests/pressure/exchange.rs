@@ -119,7 +119,7 @@ fn exchange(calls: u64) {
     );
 }
 
-/// What is asked: who asks, its how manieth call it is, and bytes that only this call has.
+/// The payload of a call: the caller, the call's sequence number, and bytes that only this call has.
 fn arguments(which: u64, n: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16 + FILLING);
     bytes.extend_from_slice(&which.to_be_bytes());
@@ -290,7 +290,7 @@ impl Provider {
         while !registered {
             wire.read(|message| match message {
                 Message::Outcome(it) if it.id == 1 => registered = true,
-                // What waited for somebody comes at once.
+                // Parked calls arrive at once.
                 Message::Invoke(it) => {
                     run(it, ledger, &mut out);
                     served += 1;

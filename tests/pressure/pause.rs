@@ -56,7 +56,7 @@ fn an_engine_that_stood_still_for_20_s_expires_nobody() {
     assert!(closed["silent"].is_nil(), "{closed}");
 }
 
-/// Somebody comes, registers something, takes it back, and goes. Returns the last revision.
+/// A worker connects, registers a function, unregisters it, and leaves. Returns the last revision.
 fn change(engine: &Engine, name: &str) -> u64 {
     let mut peer = Peer::join(&engine.address(), name, &nothing());
     peer.register(&[name]).unwrap();

@@ -62,7 +62,7 @@ fn after_hours_of_everything_descriptors_and_memory_are_what_they_were() {
         // A log that the warm-up fills.
         "--log-bytes=1048576",
         "--changes-per-second=0",
-        // Everybody is asked often, and nobody is given up because this machine is slow.
+        // The engine pings often, and expires no connection because this machine is slow.
         "--ping-after=1000",
         "--hello-timeout=600000",
         "--silence=600000",
@@ -170,7 +170,7 @@ fn round(engine: &Engine) {
     }
 }
 
-/// Who comes by: silent, loud, malformed, half.
+/// Passing connections: silent, loud, malformed, cut in half.
 fn strangers(at: &Address) {
     let hello = support::hello("stranger", callboard::protocol::Watch::default());
     for n in 0..STRANGERS {
@@ -229,7 +229,7 @@ fn library(at: &Address) {
     );
     assert_eq!(calls.emit("soak::event", &1).expect("a count"), 1);
     calls.cast("soak::double", &1).expect("a connection");
-    // What is begun and not waited for is cancelled.
+    // Calls that are under way and not waited for are cancelled.
     drop(calls.begin_raw("soak::double", arguments(1), &patient));
 }
 

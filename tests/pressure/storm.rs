@@ -41,7 +41,7 @@ fn a_storm_of_ten_thousand_reconnects_is_served_to_the_last() {
     served(&mut crowd, workers);
     check(&engine, &crowd, workers, "came back after its death", first);
 
-    // All connections break at once, and nobody says a word: each takes its session over.
+    // All connections break at once, without GOODBYE: each worker takes its session over.
     let revision = crowd.members[0].mine();
     for index in 0..workers {
         crowd.reconnect_one(index);

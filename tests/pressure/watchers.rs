@@ -94,7 +94,7 @@ struct Last {
     _provider: Peer,
 }
 
-/// Changes the board by what workers do: register, describe anew, unregister, go in every way.
+/// Changes the board by what workers do: register, describe again, unregister, leave in every way.
 fn act(at: &Address, rounds: usize) -> Last {
     let mut held: BTreeMap<usize, Peer> = BTreeMap::new();
     for round in 0..rounds {

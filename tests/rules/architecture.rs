@@ -83,7 +83,7 @@ fn files(folders: &[&str], ending: &str) -> Vec<Source> {
             continue;
         };
         for path in entries.map(|entry| entry.expect("an entry").path()) {
-            // What cargo built for a crate of its own is nobody's source.
+            // Cargo's output for a crate of its own is no source.
             if path.ends_with("target") {
                 continue;
             }

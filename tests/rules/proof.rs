@@ -15,7 +15,7 @@ fn every_test_that_the_page_about_pressure_names_exists() {
         "only {} tests were found: is the search broken?",
         named.len()
     );
-    // And the other way: nothing heavy that nobody knows of.
+    // And the other way: the page lists every heavy test.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pressure");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -123,13 +123,13 @@ impl Running {
         }
     }
 
-    /// What is left of standard error, up to its end.
+    /// The rest of standard error, up to its end.
     pub(crate) fn all_errors(&mut self) -> String {
         self.errors.extend(self.stderr.iter());
         self.errors.join("\n")
     }
 
-    /// What is left of standard output, up to its end.
+    /// The rest of standard output, up to its end.
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = String::new();
         if let Some(stdout) = &mut self.stdout {
@@ -138,7 +138,7 @@ impl Running {
         rest
     }
 
-    /// Nobody reads standard output from here on.
+    /// Closes standard output's reading end.
     pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
@@ -241,7 +241,7 @@ impl Engine {
         finished(&self.with_address(arguments))
     }
 
-    /// Behind the command: what comes after `--` belongs to somebody else.
+    /// Behind the command: arguments after `--` belong to the exposed program.
     fn with_address<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let (command, rest) = arguments.split_at(1);
         [command, &["--connect", &self.address], rest].concat()

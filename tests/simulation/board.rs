@@ -1,5 +1,5 @@
-//! The board as it should be: an independent, plain model of one namespace. Who provides and binds what, in
-//! the order in which they came; what each revision shows; and who provided what from when to when. It is
+//! The board as it should be: an independent, plain model of one namespace. Providers and bindings, in
+//! the order in which they came; what each revision shows; and from when to when a worker provided a function. It is
 //! told what happened and in which order, and never asks the engine.
 
 use std::cell::RefCell;
@@ -174,7 +174,7 @@ impl Namespace {
         })
     }
 
-    /// Who provides a function, the longest-standing first.
+    /// The providers of a function, the longest-standing first.
     pub(crate) fn providers(&self, function: &str) -> impl Iterator<Item = u64> {
         let list = self.functions.get(function).into_iter().flatten();
         list.map(|(worker, _)| *worker)

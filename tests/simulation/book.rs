@@ -14,7 +14,7 @@ use crate::journal::{hold, saw};
 
 pub(crate) use attempt::{Attempt, Forbidden};
 
-/// What is wanted.
+/// The kind of an errand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Call,
@@ -108,7 +108,7 @@ pub(crate) struct Errand {
     pub ended: bool,
     /// The caller was told that it did not run.
     pub said_no: bool,
-    /// Nobody is there any more to be told.
+    /// No caller is left to be told.
     pub dropped: bool,
 }
 
@@ -186,7 +186,7 @@ impl Book {
         index
     }
 
-    /// Its caller gets no ending any more, or has it. Nobody ran it, if `refused`.
+    /// Its caller gets no ending any more, or has it. No provider ran it, if `refused`.
     pub(crate) fn close(&mut self, attempt: usize, tick: u64, refused: bool) {
         let it = &mut self.attempts[attempt];
         it.over.get_or_insert(tick);
@@ -231,7 +231,7 @@ impl Book {
             "call {number} for {:?} went to worker {worker}",
             errand.pinned
         );
-        // Of the same engine: the next one begins to count anew.
+        // Of the same engine: the next one counts from the beginning.
         let same = |it: &&Invoked| it.id == id && it.token >> 48 == token >> 48;
         if errand.idempotent {
             for other in errand.invokes.iter().filter(same) {
@@ -435,7 +435,7 @@ impl Book {
         self.unseen.iter().filter(may).count()
     }
 
-    /// When nothing is left to be written: no call waits while somebody who provides its function has room.
+    /// When nothing is left to be written: no call waits while a provider of its function has room.
     pub(crate) fn assert_nobody_waits_in_vain(
         &self,
         now: u64,
@@ -551,7 +551,7 @@ impl Book {
         });
     }
 
-    /// When nothing is under way any more: every call has ended for whoever is there to be told.
+    /// When nothing is under way any more: every call has ended for each caller that is still connected.
     pub(crate) fn assert_all_ended(&self) {
         for (number, errand) in self.errands.iter().enumerate() {
             let owed = errand.kind == Kind::Call && !errand.dropped;

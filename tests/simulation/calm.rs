@@ -48,7 +48,7 @@ impl World {
                 .values()
                 .all(|it| it.up.under_way() + it.down.under_way() == 0);
             let stopping = self.host.as_ref().is_none_or(|it| it.registrar.stopping);
-            // Nobody is left who believes in a connection that is none.
+            // No side takes a dead connection for a live one.
             let is_dead = |it: &Wire| it.is_cut || it.near_gone || it.far == Far::Gone;
             let dead = self.wires.values().any(is_dead);
             if living && quiet && !stopping && !dead && !self.may_retry() {
@@ -75,7 +75,7 @@ impl World {
         );
     }
 
-    /// Somebody is to be registered again, and will be tried later.
+    /// A worker has yet to register again, and will try later.
     fn may_retry(&self) -> bool {
         self.workers.iter().any(|worker| {
             let offers = worker.link.offers();

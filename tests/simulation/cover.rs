@@ -1,4 +1,4 @@
-//! What somebody is shown of a board: what it watches, as far as it may see that.
+//! The part of a board that a connection is shown: what it watches, as far as it may see that.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ impl Cover {
         matches(&self.workers, name)
     }
 
-    /// A worker as it is shown: with what may be seen of its functions. Who may not see everything sees none
+    /// A worker as it is shown: with its visible functions. A connection that may not see everything sees none
     /// without any.
     pub(crate) fn row(&self, row: &Rc<Row>) -> Option<Rc<Row>> {
         if !self.has_worker(&row.name) {

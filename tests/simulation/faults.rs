@@ -24,7 +24,7 @@ impl World {
                 let mut scene = scene!(self);
                 self.workers[at].crash(&mut scene);
                 if self.dice.one_in(2) {
-                    // Its host went with it: nobody says so.
+                    // Its host went with it: the engine gets no FIN.
                     self.lose_all_under_way(at);
                 }
             }

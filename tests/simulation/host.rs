@@ -117,7 +117,7 @@ impl Host {
         self.engine.handle_credentials(&credentials, Time(now));
     }
 
-    /// Who is at the other end of a wire.
+    /// The peer at the other end of a wire.
     pub(crate) fn party(&self, wire: &Wire) -> Option<&Party> {
         match wire.far {
             Far::Taken(token) => self.registrar.parties.get(&token),
@@ -149,7 +149,7 @@ impl Host {
         self.assert_ends_known(&stats);
         self.assert_within_limits(&stats);
         self.assert_resumed();
-        // While too many calls are held for nobody, who holds one gets no other.
+        // While too many abandoned calls are held, a provider that holds one gets no other.
         let crowds = self.registrar.limits.max_calls_total < 1000;
         if !self.engine.has_more() && !self.registrar.stopping && !crowds {
             around
@@ -178,7 +178,7 @@ impl Host {
         }
     }
 
-    /// Ids of workers that somebody might guess.
+    /// Ids of workers that a stranger might guess.
     pub(crate) fn roll(&self) -> Vec<u64> {
         let parties = self.registrar.parties.values();
         let live = parties.filter(|it| it.phase == Phase::Live);

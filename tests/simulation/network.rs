@@ -24,7 +24,7 @@ pub(crate) struct Pipe {
     /// When the last parcel arrives.
     last: u64,
     end: Option<(u64, End)>,
-    /// What is written from now on goes nowhere, though nobody may know.
+    /// Bytes written from now on are lost, and the writer may not know.
     lost: bool,
 }
 
@@ -122,14 +122,14 @@ impl Pipe {
     }
 }
 
-/// Who is at the engine's end.
+/// The engine's end of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Far {
     /// It arrives then.
     Dialling(u64),
     /// The engine knows it under this token.
     Taken(u64),
-    /// Nobody is there any more.
+    /// The engine dropped it.
     Gone,
 }
 
@@ -143,7 +143,7 @@ pub(crate) struct Wire {
     pub far: Far,
     /// Microseconds that a parcel takes, at least and at most.
     pub delay: (u64, u64),
-    /// Somebody pulled the cable: both directions end somewhere, and not everybody is told.
+    /// The cable is pulled: both directions end somewhere, and an end may not be told.
     pub is_cut: bool,
     /// The worker's end is no more.
     pub near_gone: bool,

@@ -1,4 +1,4 @@
-//! A connection as its peer and the protocol have it: who speaks, what is owed to it, what it was asked to
+//! A connection as its peer and the protocol have it: its identity, what is owed to it, what it was asked to
 //! run. Decides nothing.
 
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ pub(crate) struct Party {
     pub resume: Option<(u64, u64)>,
     pub session: Option<Vec<u8>>,
     pub older_session: Option<Vec<u8>>,
-    /// Its worker is its own: nobody took the session over.
+    /// It still holds its session: no other connection took it over.
     pub holds: bool,
     pub unconfirmed: bool,
     pub draining: bool,

@@ -1,5 +1,5 @@
-//! Who has room for a call, as far as that can be known from outside: from what was written and read, and from
-//! who has been sent all that he is owed. Changes nothing.
+//! Free capacity for calls, as far as it is known from outside: from what was written and read, and from
+//! which connections have been sent all that they are owed. Changes nothing.
 
 use crate::book::{Attempt, Book, Errand};
 use crate::party::{Party, Phase};
@@ -19,7 +19,7 @@ impl Registrar {
         self.limits.max_outbound > 1 << 20 && party.invoked.len() + unseen < party.capacity
     }
 
-    /// Whether somebody has room for this call, and neither is it on its way to anybody nor its ending to
+    /// Whether a provider has room for this call, while neither is the call on its way to a provider nor its ending to
     /// its caller: they have been sent all that they are owed.
     pub(crate) fn has_room_for(&self, attempt: &Attempt, errand: &Errand) -> bool {
         let board = &self.namespaces[&*attempt.namespace];

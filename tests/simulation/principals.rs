@@ -1,5 +1,5 @@
-//! Who may do what where the engine has credentials: rules in the plainest way, and the credentials that say the
-//! same to the engine. Holds nobody to them.
+//! Rights where the engine has credentials: rules in the plainest way, and the credentials that say the
+//! same to the engine. Enforces none.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -149,7 +149,7 @@ impl Principals {
         }
     }
 
-    /// The token of somebody in this namespace.
+    /// The token of a principal in this namespace.
     pub(crate) fn token(namespace: &str, dice: &mut Dice) -> String {
         format!("{}@{namespace}", dice.pick(&RANKS))
     }

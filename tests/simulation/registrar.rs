@@ -18,7 +18,7 @@ use crate::journal::saw;
 use crate::party::{Batch, Owed, Party, Phase};
 use crate::principals::Principals;
 
-/// What is owed for what the rights do not allow.
+/// The answer owed for a request that the rights do not allow.
 fn forbidden() -> Owed {
     saw("a request was forbidden");
     Owed::Refused("forbidden")
@@ -27,7 +27,7 @@ fn forbidden() -> Owed {
 #[derive(Debug)]
 pub(crate) struct Registrar {
     pub limits: Limits,
-    /// Whom the engine lets in; none: everybody.
+    /// The principals that the engine admits; `None` admits every peer.
     principals: Option<Principals>,
     /// Counts what happened.
     pub tick: u64,

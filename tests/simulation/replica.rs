@@ -1,4 +1,4 @@
-//! What somebody knows of the board who only listens to a worker's notices. They must add up to the worker's
+//! The board as rebuilt from a worker's notices alone. They must add up to the worker's
 //! view.
 
 use std::collections::BTreeMap;

@@ -56,7 +56,7 @@ impl Stranger {
         if stranger.greeted {
             let all = scene.dice.one_in(2).then(|| vec![Text("")]);
             let known = before.iter().find_map(|it| it.session.clone());
-            // Who guesses at ids shall not be asked by them meanwhile.
+            // Ids that a stranger guesses at must not be in use meanwhile.
             let known = known.filter(|_| stranger.provides);
             let session = known.unwrap_or_else(|| vec![7; 16]);
             let capacity = 1 + scene.dice.below(2) as u64;
@@ -265,7 +265,7 @@ fn outcome(id: u64, payload: &[u8]) -> Vec<u8> {
     Outcome { id, payload, ext }.to_frame()
 }
 
-/// A frame of a kind that nobody knows.
+/// A frame of an unknown kind.
 fn unknown(kind: u8, id: u64) -> Vec<u8> {
     let mut body = vec![0x92, 0xcc, kind, 0xcf];
     body.extend(id.to_be_bytes());

@@ -480,7 +480,7 @@ impl Tap {
         Some(bench.book.errands.len() - 1 - found)
     }
 
-    /// What is owed for a request that is answered now.
+    /// The answer owed for a request that is answered now.
     fn settle(&mut self, request: u64, bench: &mut Bench<'_>, what: &str) -> Owed {
         let party = bench
             .registrar

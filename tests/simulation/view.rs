@@ -19,7 +19,7 @@ impl Worker {
         };
         let (at, cover) = self.sees(scene);
         let now = (connection.epoch, view.revision(), view.is_live(), at);
-        // Who has said GOODBYE reads no further.
+        // A worker that has said GOODBYE reads no further.
         let reads = self.stage != Stage::Leaving;
         if now == self.compared || !view.is_live() || self.cover.is_nothing() || !reads {
             return;

@@ -254,7 +254,7 @@ impl Worker {
         );
     }
 
-    /// The process is gone, and nobody there hears of anything any more.
+    /// The process is gone; it is told nothing any more.
     pub(crate) fn crash(&mut self, scene: &mut Scene<'_>) {
         note!("{} crashes", self.name);
         self.stage = Stage::Over;

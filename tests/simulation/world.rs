@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub annals: BTreeMap<u64, Annals>,
     /// By wire: behind how many bytes of the engine's a view is by which cover.
     pub covers: BTreeMap<u64, Vec<(u64, Cover)>>,
-    /// Whom the engine lets in; none: everybody.
+    /// The principals that the engine admits; `None` admits every peer.
     pub principals: Option<Principals>,
     pub workers: Vec<Worker>,
     pub strangers: Vec<Stranger>,
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// Whoever has something to do has a turn.
+    /// Each worker and stranger that has something to do has a turn.
     pub(crate) fn turn(&mut self) {
         journal::at(self.now);
         if self.host.is_none() && self.boot_at <= self.now {

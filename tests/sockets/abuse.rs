@@ -1,5 +1,5 @@
 //! Bytes that no library would send: each closes the connection that sent them, with a typed GOODBYE
-//! that can be read, takes what it had off the board, and touches nobody else.
+//! that can be read, takes what it had off the board, and affects no other connection.
 
 use std::time::Duration;
 

@@ -187,7 +187,7 @@ fn churn_tells_each_watcher_each_change_however_many_are_under_way() {
         assert_eq!(count(report, "/answer_us/count"), 9000);
         let entries = count(report, "/entries");
         if report["pattern"] == "toggle" {
-            // What nobody needs to see is left out; each watcher is told of something.
+            // Rows of zeros are left out; each watcher is told of something.
             assert!((4..=4 * 9000).contains(&entries), "{entries}");
             assert_eq!(count(report, "/pipeline"), 9);
         } else {
@@ -196,7 +196,7 @@ fn churn_tells_each_watcher_each_change_however_many_are_under_way() {
     }
     assert_eq!(reports[1]["workers"], 1);
     assert_eq!(reports[2]["pipeline"], Value::Null);
-    // Nobody is needed to be told.
+    // It works without watchers.
     let run = [
         "churn",
         "--watchers",

@@ -307,7 +307,7 @@ fn an_event_reaches_what_is_bound_to_it() {
     let (code, shown, stderr) = board.engine.run(&["cast", "mail::welcome", "\"cast\""]);
     assert_eq!((code, &*shown, &*stderr), (0, "", ""));
     until("the cast", || written(&board.file("told")) == "\"cast\"");
-    // Nobody there is no error.
+    // An empty list is no error.
     assert_eq!(board.engine.run(&["cast", "no::such"]).0, 0);
 }
 

@@ -19,7 +19,7 @@ impl Drop for Process {
     }
 }
 
-/// A WireGuard tunnel's end on a host. wireguard-go is nobody's child: without this it would stay.
+/// A WireGuard tunnel's end on a host. wireguard-go detaches itself: without this it would stay.
 struct Tunnel<'a>(&'a Host);
 
 impl Drop for Tunnel<'_> {
@@ -137,7 +137,7 @@ fn stunnel_carries_a_fleet_as_the_page_says() {
     does_not_serve(&shop, "10.47.0.1:4748");
     does_not_serve(&shop, "10.47.0.1:4747");
 
-    // With another key nobody comes in.
+    // Another key opens nothing.
     drop(here);
     let other = shop.shell(r#"echo "shop:$(openssl rand -hex 32)""#);
     shop.write("/etc/stunnel/callboard.keys", &other, "0600");

@@ -124,7 +124,7 @@ pub(crate) fn nothing() -> Cover {
     Cover::new(&[], &[])
 }
 
-/// See the top of this file.
+/// One connection that speaks the protocol frame by frame, with a strict reader.
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
     pub(crate) reader: Reader,
@@ -256,7 +256,7 @@ impl Peer {
                 revision: self.reader.mine,
                 ..Pong::default()
             };
-            // The engine may have closed meanwhile; whoever waits for more than that finds out.
+            // The engine may have closed meanwhile; a test that waits for more finds out.
             let _ = self.socket.write_all(&pong.to_frame());
         }
     }

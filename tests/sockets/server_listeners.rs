@@ -109,7 +109,7 @@ fn a_shutdown_tells_everyone_and_ends() {
     let (code, _) = worker.goodbye();
     assert_eq!(code, "shutting_down");
     drop(worker);
-    // The worker's end is not news any more: nobody's view empties.
+    // The worker's end is not told any more: no view empties.
     let last = loop {
         match watcher.next_or_end() {
             Ok(frame) => {

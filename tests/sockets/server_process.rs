@@ -123,7 +123,7 @@ fn sigterm_drains_says_goodbye_with_jitter_and_exits_0() {
     let mut retries = BTreeSet::new();
     for client in &mut clients {
         client.next_where(|message| matches!(message, Message::Drain(_)));
-        // From here on no change comes, whoever leaves first.
+        // From here on no change comes, in whichever order they leave.
         let goodbye = client.next_where(|message| {
             assert!(!matches!(message, Message::Changes(_)), "{message:?}");
             matches!(message, Message::Goodbye(_))

@@ -1,11 +1,11 @@
 //! One question put to several targets in alternation. Each round runs all of them, the next in the other order, so
-//! that a drift of the machine favours nobody. A target that stands in it twice is its own control. A target that
+//! that a drift of the machine favours none. A target that stands in it twice is its own control. A target that
 //! loses or invents something has no figures but the reason. Runs what it is given; measures nothing itself.
 
 use crate::figures::{Series, Spread};
 use crate::wire::Fault;
 
-/// What is measured of each target.
+/// The figures of each target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
@@ -37,7 +37,7 @@ impl Unit {
 
 pub(crate) struct Comparison {
     pub(crate) metrics: Vec<Metric>,
-    /// Whose figures are shown in parts of the others'.
+    /// The target whose figures are shown in parts of the others'.
     pub(crate) subject: String,
     runs: Vec<Run>,
 }
@@ -66,7 +66,7 @@ impl Comparison {
         }
     }
 
-    /// The same, with somebody else than Callboard in parts of the others.
+    /// The same, with another target than Callboard in parts of the others.
     pub(crate) fn about(mut self, subject: &str) -> Self {
         subject.clone_into(&mut self.subject);
         self

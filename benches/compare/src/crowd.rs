@@ -71,7 +71,7 @@ pub(crate) struct Heard {
 }
 
 impl Crowd {
-    /// Watchers that have all joined, and nobody who publishes.
+    /// Watchers that have all joined, and no publisher.
     pub(crate) fn join(target: &Target, watchers: usize) -> Result<Self, Fault> {
         let mut crowd = Self {
             tongue: target.tongue,
@@ -314,7 +314,7 @@ impl Watcher {
             reader.read(piece, answers, &mut |news| {
                 match news {
                     News::Ready => *ready = true,
-                    // How many of these are told nobody can say beforehand; but one leads on from the other.
+                    // The number of these is not known beforehand; but one leads on from the other.
                     News::Entry(TOGGLED) | News::Gone(TOGGLED) | News::Updated(TOGGLED)
                         if *ready =>
                     {

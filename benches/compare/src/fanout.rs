@@ -1,5 +1,5 @@
 //! One change to many watchers: how long until the first, the median and the last of them have it, and what it costs
-//! the server. One change at a time; the next when all have the one before and whoever made it has its answer.
+//! the server. One change at a time; the next when all have the one before and its publisher has the answer.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The floor under a fan-out and under a join: a bare loop that writes bytes which somebody else has prepared. What a
-//! publisher sends goes to all watchers, each read of it with one write each; who joins is sent as many bytes as it
+//! The floor under a fan-out and under a join: a bare loop that writes bytes which were prepared elsewhere. What a
+//! publisher sends goes to all watchers, each read of it with one write each; a joiner is sent as many bytes as it
 //! asks for. The loop and the options of its sockets are the engine's. Knows no message, keeps no board, decides
 //! nothing.
 
@@ -29,7 +29,7 @@ const BACKLOG: i32 = 4096;
 /// What one write takes of the prepared bytes: as much as the engine puts into a frame of a snapshot. One write of all
 /// of it would have the reader wait for the whole.
 const PIECE: usize = 64 * 1024;
-/// The most that somebody who joins can ask for.
+/// The most that a joining worker can ask for.
 const PREPARED: usize = 32 << 20;
 
 const LISTENER: Token = Token(usize::MAX);

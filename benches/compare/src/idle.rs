@@ -17,13 +17,13 @@ const METRICS: [Metric; 1] = [Metric {
 /// What it may weigh in Callboard.
 const MOST: f64 = 600.0;
 
-/// Connections that are there before anything is weighed: what the first ones make a server set up is nobody's weight.
+/// Connections that are there before memory is read: what the first ones make a server set up is not counted.
 const FIRST: usize = 10;
 
 /// Of so many etcd's connections are weighed: each takes a hundred times as much.
 const PART_OF_ETCD: usize = 10;
 
-/// A target that nobody has connected to: the figures of [`METRICS`].
+/// A target without connections: the figures of [`METRICS`].
 fn weigh(target: &Target, connections: usize) -> Result<Vec<f64>, Fault> {
     let _first = Crowd::join(target, FIRST)?;
     let before = target.memory();

@@ -53,7 +53,7 @@ const WEIGHING: Duration = Duration::from_millis(100);
 const SCRATCH: usize = 64 * 1024;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Who joins.
+/// A worker that joins.
 struct Worker {
     stream: TcpStream,
     follows: Follows,
@@ -149,7 +149,7 @@ struct Rush<'a> {
 }
 
 impl<'a> Rush<'a> {
-    /// All connect; nobody says anything.
+    /// All connect; none sends anything.
     fn connect(
         target: &'a Target,
         functions: u64,
@@ -271,7 +271,7 @@ impl<'a> Rush<'a> {
     }
 }
 
-/// One rush on a target that nobody has rushed on: the figures of [`METRICS`].
+/// One rush on a fresh target: the figures of [`METRICS`].
 fn rush(
     programs: &Programs,
     tongue: Tongue,

@@ -1,5 +1,5 @@
-//! A server that a comparison starts: Callboard as packages have it, and what the distribution's packages bring. Each runs
-//! on the servers' processor, listens on a free port of the loopback, stores nothing that outlasts it, and is killed
+//! A server that a comparison starts: Callboard as packages have it, and what the distribution's packages bring. Each runs on
+//! the servers' processor, listens on a free port of the loopback, stores nothing that outlasts it, and is killed
 //! by its id, at the latest when this program ends. What it says goes to a file, and to the screen if it fails.
 
 use std::ffi::OsStr;
@@ -17,11 +17,11 @@ use crate::processors;
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(15);
 
-/// Ports are free when they are looked for; somebody else may take one before the server does.
+/// Ports are free when they are looked for; another program may take one before the server does.
 const ATTEMPTS: usize = 3;
 
-/// The limits under which the engine runs that are not its defaults: nobody is pinged, expired or rationed, so that
-/// what is measured is what the comparison causes.
+/// The engine's limits that are not its defaults: no connection is pinged, expired or rationed, so that
+/// the comparison alone causes what is measured.
 pub(crate) const ENGINE_FLAGS: [(&str, &str); 7] = [
     ("changes-per-second", "0"),
     ("max-share", "0"),
@@ -158,7 +158,7 @@ impl Server {
             if ended.is_some() || Instant::now() > until {
                 return Err(std::fs::read_to_string(said).unwrap_or_default());
             }
-            // Nobody says when a port is listened on.
+            // No server reports when it listens.
             thread::sleep(Duration::from_millis(20));
         }
         Ok(server)
@@ -171,7 +171,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is our child, and nobody has waited for it: the id is its own.
+        // It is our child and has not been waited for: the id is its own.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -119,7 +119,7 @@ pub(crate) fn ask(programs: &Programs, rounds: usize, length: Duration) -> Resul
         let at = |part| times.value_at_quantile(part) as f64 / 1e3;
         Ok([0.5, 0.99, 0.999].map(at).to_vec())
     });
-    // They are still behind: nobody let go of them meanwhile.
+    // They are still behind: the engine has not closed them.
     let behind = parties[1].target.stat(programs, "behind")?;
     if behind != STALLED as u64 {
         return Err(format!("{behind} of {STALLED} that do not read are behind"));

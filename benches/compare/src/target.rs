@@ -1,4 +1,4 @@
-//! What is compared: something that runs in a process of its own and speaks one of the tongues.
+//! A target of the comparison: it runs in a process of its own and speaks one of the protocols.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -16,14 +16,14 @@ pub(crate) struct Attempt {
     /// The board's revision then: what it causes comes behind that.
     pub revision: u64,
     pub deadline: u64,
-    /// Nobody provided the function then.
+    /// The function had no provider then.
     pub nobody: bool,
     /// It may have been refused for want of room, or for a limit.
     pub may_be_refused: bool,
     pub cancelled: bool,
     /// When its caller could get no ending any more, or got it.
     pub over: Option<u64>,
-    /// It ended, and certainly nobody ran it.
+    /// It ended, and certainly no provider ran it.
     pub refused: bool,
     /// An INVOKE was seen that is of this attempt or of another one at the same errand.
     pub doubtful: bool,

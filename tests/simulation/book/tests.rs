@@ -52,7 +52,7 @@ fn an_invoke_of_the_second_attempt_leaves_the_first_where_it_may_be() {
     let (mut book, first, second) = made_again();
     invoke(&mut book, 70, 1, 5);
     assert!(book.unseen.contains(&first) && !book.unseen.contains(&second));
-    // Somebody who has not been sent what was due at tick 5 may have it; who has, has it not.
+    // A worker that was not yet sent what was due at tick 5 may have it; one that was, has it not.
     assert_eq!(book.may_be_at(|_| true, 4), 1);
     assert_eq!(book.may_be_at(|_| true, 5), 0);
 }

@@ -47,7 +47,7 @@ impl Host {
             ),
             ("parked", stats.parked, limits.max_parked),
             ("retained_bytes", stats.retained_bytes, limits.max_retained),
-            // Those that wait for their ending, as many that are held for nobody, and what each worker may
+            // Those that wait for their ending, as many abandoned ones, and what each worker may
             // hold that held none before.
             ("calls", stats.calls, 2 * limits.max_calls_total + places),
             (
@@ -83,7 +83,7 @@ impl Host {
         }
     }
 
-    /// When the network has come to rest: nobody is behind, and nothing is left over.
+    /// When the network has come to rest: no connection is behind, and nothing is left over.
     pub(crate) fn assert_at_rest(&self) {
         let stats = self.engine.stats();
         let left = (

@@ -1,4 +1,4 @@
-//! Who is let in as whom: HELLO, what a token opens, and whose session is taken over.
+//! HELLO in the model: admission by token, identity, and takeover of sessions.
 
 use std::rc::Rc;
 

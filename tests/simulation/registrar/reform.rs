@@ -33,8 +33,8 @@ impl Registrar {
         }
     }
 
-    /// Whether somebody is on its way out with rights that nobody has any more: what is still written to it is by
-    /// those, and nobody keeps for them any more what a worker's change is to whom. No view is resumed from there.
+    /// Whether a connection is closing with outdated rights: frames still written to it follow
+    /// those, and the model does not keep them. No view is resumed from there.
     pub(crate) fn leaves_with_old_rights(&self, party: &Party) -> bool {
         let principals = self.principals.as_ref();
         matches!(party.phase, Phase::Over(_))
@@ -52,7 +52,7 @@ impl Registrar {
             if permit.may(Verb::Call, name) {
                 continue;
             }
-            // Nobody can have been given it, and nothing else has ended it.
+            // No provider can have been given it, and nothing else has ended it.
             let waits = attempt.nobody
                 && !board.was_provided(name, attempt.tick)
                 && !attempt.cancelled

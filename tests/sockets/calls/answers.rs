@@ -1,4 +1,4 @@
-//! Only who was asked may answer, and only once: an answer that nobody waits for from there goes nowhere.
+//! Only the provider that was invoked may answer, and only once: any other answer is dropped.
 
 use callboard::protocol::{Bin, Call, CallOptions, Executed, Failure, FailureOptions, Text};
 
@@ -42,7 +42,7 @@ fn a_forged_foreign_doubled_or_late_result_never_reaches_a_caller() {
         provider.answer(guess, b"forged");
         unknown += 1;
     }
-    // Not even the caller may answer its own call, and nobody else may cancel it.
+    // Not even the caller may answer its own call, and no other connection may cancel it.
     caller.answer(asked.id, b"forged");
     forger.cancel(id);
     forger.cancel(asked.id);

@@ -1,4 +1,4 @@
-//! Casts: one provider gets each, nobody is ever told what became of it. Also what a peer of casts and events
+//! Casts: one provider gets each, and no result is ever reported. Also what a peer of casts and events
 //! says and hears.
 
 use callboard::protocol::{Bin, Cast, CastOptions, Message, Ping, Text};

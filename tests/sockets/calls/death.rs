@@ -86,7 +86,7 @@ fn an_idempotent_call_that_waits_survives_the_last_provider() {
         server.stats().unwrap().calls == 3
     });
     doomed.kill();
-    // Nobody is left: what may not wait fails, and what may not run twice.
+    // No provider is left: calls that may not wait or may not run twice fail.
     for id in [brief, waits] {
         let ending = caller.outcome(id);
         assert_eq!(failed(&ending), ("provider_gone", Executed::Maybe));

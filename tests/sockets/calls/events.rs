@@ -1,4 +1,4 @@
-//! Events: what is bound hears of them, once for each function, and what is bound stands on the board.
+//! Events: each bound function is cast to once, and bindings stand on the board.
 
 use callboard::address::Address;
 use callboard::protocol::{
@@ -231,7 +231,7 @@ fn bindings_stand_on_the_board_and_leave_with_the_last_who_made_them() {
     let revision = first.bind(vec![nightly("04:00")]).unwrap();
     let updated = "updated cron.nightly report  04:00".to_owned();
     assert_eq!(watcher.next_change(), (revision, vec![updated]));
-    // Who joins now sees it in the snapshot.
+    // A worker that joins now gets it in the snapshot.
     let mut joiner = Client::join_watching(at, "joiner", watch());
     let frame = joiner.next_where(|message| matches!(message, Message::Snapshot(_)));
     let Message::Snapshot(snapshot) = frame.message() else {
@@ -241,7 +241,7 @@ fn bindings_stand_on_the_board_and_leave_with_the_last_who_made_them() {
         said(&snapshot.sections),
         ["added cron.nightly report  04:00"]
     );
-    // The first leaves: the second one's is shown. Then nobody is left.
+    // The first leaves: the second one's is shown. Then none is left.
     first.reset();
     let updated = "updated cron.nightly report  03:00".to_owned();
     assert_eq!(watcher.next_change().1, [updated]);

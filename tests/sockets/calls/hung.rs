@@ -42,7 +42,7 @@ fn a_stopped_provider_gets_no_new_call_after_its_first_deadline_while_a_healthy_
         healthy.answer(asked.id, b"healthy");
         assert_eq!(caller.outcome(id), result(b"healthy"));
     }
-    // Only when the healthy one is full is the stopped one better than nobody.
+    // Only when the healthy one is full does the stopped one get calls.
     let held: Vec<u64> = (0..ROOM).map(|_| caller.call("f", b"", plain())).collect();
     let held_by = healthy.invoked(healthy_calls + ROOM);
     let overflow = caller.call("f", b"", plain());
@@ -50,7 +50,7 @@ fn a_stopped_provider_gets_no_new_call_after_its_first_deadline_while_a_healthy_
     assert_eq!(healthy.invokes_until_now(), healthy_calls + ROOM);
     assert!(caller.still_waits_for(overflow));
 
-    // Woken up, it answers what it owes; what came too late reaches nobody.
+    // Resumed, it answers what it owes; late answers are dropped.
     stopped.go_on();
     assert_eq!(caller.outcome(overflow), result(b"stopped"));
     for (id, asked) in held.into_iter().zip(&held_by[healthy_calls..]) {
@@ -87,7 +87,7 @@ fn a_provider_that_never_answers_costs_its_callers_their_deadline_and_nobody_els
     let calls: Vec<u64> = (0..ROOM)
         .map(|_| victim.call("silent::f", b"", hurried()))
         .collect();
-    // Nobody else waits, not even the same caller's calls to others.
+    // No other call waits, not even the same caller's calls to others.
     for round in 0..20 {
         let id = bystander.call("other::f", b"", plain());
         let same = victim.call("other::f", b"", plain());

@@ -1,4 +1,4 @@
-//! Which provider gets a call: load follows capacity, equals take turns, nobody gets more than it takes.
+//! Which provider gets a call: load follows capacity, equals take turns, none gets more than its capacity.
 
 use callboard::protocol::{CallOptions, Executed};
 
@@ -38,7 +38,7 @@ fn load_follows_capacity_and_nobody_gets_more_than_it_takes() {
     }
     let ending = caller.call_out("f", b"", plain());
     assert_eq!(failed(&ending), ("overloaded", Executed::No));
-    // Whoever has answered gets the next.
+    // The provider that has answered gets the next.
     let waits = caller.call("f", b"last", waiting());
     assert!(caller.still_waits_for(waits));
     let asked = providers[1].next_invoke(0);
@@ -62,7 +62,7 @@ fn equals_take_turns() {
         .collect();
     let mut caller = Peer::join(at, "caller", &nothing());
     for round in 0..8 {
-        // One at a time: nobody has any load, so it is a matter of turns alone.
+        // One at a time: no provider has any load, so only the rotation decides.
         let mut had_turn = [false; 3];
         for _ in 0..3 {
             let id = caller.call("f", b"", plain());

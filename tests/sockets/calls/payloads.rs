@@ -61,7 +61,7 @@ fn payloads_pass_byte_for_byte_when_both_ends_read_slowly() {
     const CALLS: usize = 12;
     let server = serve(patient());
     let at = &server.addresses()[0];
-    // Small buffers and nobody who reads: what does not fit stays with the engine, and more waits.
+    // Small buffers and no reader: bytes that do not fit stay in the engine, and more waits.
     let mut caller = Peer::join_narrow(at, "caller", &nothing());
     let mut provider = Peer::join_narrow(at, "provider", &nothing());
     provider.register(&["f"]).unwrap();
@@ -78,7 +78,8 @@ fn payloads_pass_byte_for_byte_when_both_ends_read_slowly() {
     other.answer(asked.id, b"at once");
     assert_eq!(quick.outcome(id), result(b"at once"));
 
-    // Who does not read is not read: so it must not wait for its answers to be taken before it reads on.
+    // The engine does not read a connection that does not read: the test must not wait for its answers
+    // before it reads on.
     let mut socket = provider.socket.try_clone().unwrap();
     let (answers, due) = channel::<Vec<u8>>();
     let writer = thread::spawn(move || due.iter().try_for_each(|frame| socket.write_all(&frame)));

@@ -81,7 +81,7 @@ fn a_call_that_races_the_removal_has_its_own_result_or_fails_and_never_hangs() {
         caller.read_until("the change", |reader| {
             reader.view.functions.contains_key(&name)
         });
-        // Somebody else's call is under way all the time.
+        // Another caller's call is in flight all the time.
         let others = other_caller.call("other::f", b"", plain());
 
         let early = (round / ways.len()).is_multiple_of(2);
@@ -114,7 +114,7 @@ fn a_call_that_races_the_removal_has_its_own_result_or_fails_and_never_hangs() {
         let others_invocation = other.next_invoke(round);
         other.answer(others_invocation.id, b"other");
         let mut was_invoked = false;
-        // Who only stops to provide still answers what it was asked before.
+        // A provider that only unregisters still answers what it was asked before.
         if let (Leaving::Unregister | Leaving::Drain, Some(provider)) = (leaving, &mut provider) {
             // What it still has to run came before the engine's next word.
             provider.ping();

@@ -47,7 +47,7 @@ fn a_shutdown_lets_calls_in_flight_end_within_the_grace() {
         assert_eq!(code, "shutting_down");
         assert!(retry.is_some());
     }
-    // Nobody's view was emptied.
+    // No view was emptied.
     assert!(caller.has("f"));
     drop((caller, provider));
     server.join().unwrap();

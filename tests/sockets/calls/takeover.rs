@@ -28,7 +28,7 @@ fn what_the_older_connection_ran_ends_as_by_its_death_and_the_newcomer_is_called
     let asked_again = newer.invoked(2);
     let payloads: Vec<_> = asked_again.iter().map(|it| &it.payload[..]).collect();
     assert_eq!(payloads, [&b"again"[..], b"new"]);
-    // It answers what it was asked on the older connection: nobody waits for that.
+    // It answers what it was asked on the older connection: that answer is dropped.
     newer.answer(asked[0].id, b"of the older connection");
     newer.ping();
     assert!(caller.still_waits_for(id) && caller.still_waits_for(again));

@@ -1,4 +1,4 @@
-//! Who gets in, and where the engine listens.
+//! Admission by token, and the addresses where an engine with credentials listens.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

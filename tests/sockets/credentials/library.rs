@@ -25,7 +25,7 @@ fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
     }
     house.reload(&(god() + &principal("late", "observe = [\"\"]")));
     await_connected(&mut notices);
-    // Who wants to know at once is told at once.
+    // `connect` reports the refusal at once.
     let failed = house.builder("nobody", "w").connect(PATIENCE).unwrap_err();
     let ConnectError::Failed(attempts) = failed else {
         panic!("{failed:?}");

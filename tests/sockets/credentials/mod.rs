@@ -1,4 +1,4 @@
-//! Credentials over real sockets: who gets in, what each may do, what happens when the file changes, and what the
+//! Credentials over real sockets: admission, rights, what happens when the file changes, and what the
 //! commands and the library make of it. The rules themselves are held in `tests/core/rights.rs`.
 
 mod command_line;

@@ -156,7 +156,7 @@ impl Churner {
         self.peer.ending(go).unwrap();
     }
 
-    /// Dies without a word and comes back as somebody new.
+    /// Dies without GOODBYE and comes back as a new worker.
     fn crash(&mut self) {
         let newer = Peer::connect(&self.at, Reader::new(self.cover.clone()));
         let older = std::mem::replace(&mut self.peer, newer);
@@ -238,7 +238,7 @@ fn join_again_and_again(at: &Address, number: u64) -> Vec<Peer> {
 fn joins_under_churn(log_bytes: u64) -> Peer {
     let limits = Limits {
         changes_per_second: 0,
-        // What is not read shall stay with the engine and not with the kernel.
+        // Unread bytes shall stay in the engine and not in the kernel.
         send_buffer: 16 * 1024,
         log_bytes,
         ..patient()

@@ -77,7 +77,7 @@ fn a_killed_worker_process_leaves_in_one_step() {
     for (peer, before) in watchers.iter_mut().zip(before) {
         let (steps, frames) = steps_until(peer, |reader| count(reader) == (0, 0));
         assert_eq!(steps, 1, "{:?}", peer.reader.cover);
-        // Who watches workers hears of the worker's key alone.
+        // A watcher of workers is told the worker's key alone.
         assert!(frames > 1 || peer.reader.cover == workers);
         assert_eq!(*peer.view(), before);
         assert_eq!(peer.reader.steps.last(), Some(&(gone, gone + 1)));

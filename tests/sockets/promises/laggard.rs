@@ -1,4 +1,4 @@
-//! A watcher that does not read: it costs bounded memory, delays nobody, and ends with the right board.
+//! A watcher that does not read: it costs bounded memory, delays no other connection, and ends with the right board.
 
 use std::thread;
 

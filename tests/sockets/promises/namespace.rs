@@ -42,7 +42,7 @@ fn namespaces_never_leak_into_one_another() {
     assert_eq!(watchers[3].ping(), 0, "no revision of another's");
     assert_eq!(watchers[3].reader.change_frames, 0);
 
-    // One's end is nobody else's.
+    // The end of one affects no other.
     let [default, mut blue, mut blue2, mut green] = workers;
     drop(default);
     watchers[0].read_until("it leaves", |reader| reader.mine == 4);

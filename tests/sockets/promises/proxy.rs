@@ -7,7 +7,7 @@ use std::thread;
 
 use callboard::address::Address;
 
-/// See the top of this file. Both connections are closed when it is dropped.
+/// The proxy of one connection. Its drop closes both sides.
 pub(crate) struct Proxy {
     at: Address,
     listener: TcpListener,

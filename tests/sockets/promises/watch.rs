@@ -39,7 +39,7 @@ fn prefix_watches_and_details_show_exactly_what_they_should() {
         ["shop-1", "shop-2", "post", "größe 1"].map(|name| Peer::join(at, name, &nothing()));
     let mut late = Vec::new();
     let mut check = |revision: u64| {
-        // Whoever watched all the time and whoever joins now see the same, each its own part.
+        // Old and new watchers see the same, each its own part.
         let mut board = Peer::join(at, "board", &both());
         board.catch_up(revision);
         let board = board.view().clone();

@@ -61,7 +61,7 @@ fn sockets_of_the_manager_are_served_and_outlive_the_engine() {
     engine.terminate();
     assert!(path.exists(), "the manager's to remove");
 
-    // Between two engines nobody is refused: the manager holds the sockets.
+    // Between two engines no connection is refused: the manager holds the sockets.
     let early: Vec<Client> = addresses.iter().map(Client::connect).collect();
     let mut engine = start();
     for mut client in early {
@@ -155,7 +155,7 @@ fn sockets_that_other_hosts_reach_need_insecure_as_well() {
     let (code, log) = refused(Start::engine(GIVEN).socket(everywhere.try_clone().unwrap()));
     assert_eq!(code, 5, "{log}");
     assert!(log.contains("--insecure"), "{log}");
-    // With it, what is in the way is the next thing only: nobody here serves the world.
+    // With it, the next obstacle shows: no test serves a public address.
     let (_busy, at) = listener();
     let at = at.to_string();
     let arguments = [GIVEN, &["--insecure", "--listen", &at]].concat();

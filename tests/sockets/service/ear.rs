@@ -1,5 +1,5 @@
 //! A service manager's ear: the datagram socket that NOTIFY_SOCKET names. Hears what is reported, and
-//! what is not; starts nothing.
+//! absent reports; starts nothing.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -26,7 +26,7 @@ impl Ear {
         path.to_str().unwrap().to_owned()
     }
 
-    /// What is reported next.
+    /// The next report.
     pub(crate) fn next(&self) -> String {
         self.next_or_silence().expect("a report in time")
     }

@@ -55,7 +55,7 @@ fn a_loop_that_hangs_is_not_fed() {
         .spawn();
     manager.hears("READY=1");
     let address = {
-        // Not all of it: the rest is what nobody reads.
+        // Not all of it: the rest stays unread.
         let mut log = Vec::new();
         let mut byte = [0];
         while !log.ends_with(b"listening on ") {
@@ -69,7 +69,7 @@ fn a_loop_that_hangs_is_not_fed() {
         address.parse().unwrap()
     };
     manager.hears("WATCHDOG=1");
-    // Each is worth a line in the log; nobody reads that, and at last a write of it never returns. Then
+    // Each logs a line; the log is not read, and at last a write to it never returns. Then
     // they pile up, and where the kernel holds few of them the next one finds no place.
     for _ in 0..2000 {
         if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {

@@ -183,7 +183,7 @@ impl Tutorial {
             let shown = how.shown.as_deref().unwrap_or("");
             let why = match difference(shown, &printed) {
                 _ if code != how.exits => Some(format!("exit code {code}:\n{printed}")),
-                // What nobody shows may print nothing worth showing, and must not fail.
+                // A block without shown output may print anything, and must not fail.
                 Some(_) if how.shown.is_none() => None,
                 why => why,
             };
@@ -271,7 +271,7 @@ fn no_command_of_the_page_is_left_out() {
         .count();
     // Each block has two marks and is a step, or what a step prints.
     assert_eq!(fenced, 2 * (page::steps(PAGE).len() + shown));
-    // A command outside of blocks would be run by nobody.
+    // A command outside of blocks would not be run.
     let mut outside = true;
     for line in PAGE.lines() {
         outside ^= line.starts_with("```");

@@ -244,7 +244,7 @@ impl Drop for Service {
 fn supervise(shared: &Shared, pause: Duration, again: &str, never: &[i32], start: &mut Start) {
     let look_again = Duration::from_millis(20);
     loop {
-        // Its end is asked for, and not waited for: who stops it must get at it meanwhile.
+        // Polls for its end without blocking: `stop` needs access meanwhile.
         let mut state = shared.state();
         let ended = match &mut state.child {
             Some(child) => child.try_wait().expect("a child"),

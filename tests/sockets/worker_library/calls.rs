@@ -274,7 +274,7 @@ fn a_handler_that_drops_its_own_worker_ends_it() {
         .begin_raw("end", [0xc0], &CallOptions::new())
         .unwrap();
     told.recv_timeout(PATIENCE).unwrap();
-    // Whoever closes the connection cannot answer over it.
+    // A worker that closes the connection cannot answer over it.
     let error = call.wait().unwrap_err();
     assert_eq!(
         (error.code(), error.executed()),

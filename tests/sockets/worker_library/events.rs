@@ -1,4 +1,4 @@
-//! Events and casts over a real engine: who hears them, and what the board shows of bindings.
+//! Events and casts over a real engine: their receivers, and what the board shows of bindings.
 
 use std::sync::mpsc;
 

@@ -50,7 +50,7 @@ fn moving_to_another_address_of_the_same_engine_flaps_on_nobodys_board() {
     let unix = Address::Unix(folder.path().join("engine.sock"));
     let engine = serve(vec![any_port(), unix.clone()], settled());
     let tcp = engine.addresses()[0].clone();
-    // Nobody listens at the preferred address yet.
+    // No engine listens at the preferred address yet.
     let link = folder.path().join("preferred.sock");
     let preferred = Address::Unix(link.clone());
     let watcher = at(&[&tcp], "watcher")
@@ -85,7 +85,7 @@ fn a_worker_that_is_never_idle_moves_back_all_the_same() {
     let (let_go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let hold = move |_: &Context, (): ()| {
-        // Whoever let it go may be gone by then.
+        // The thread that dropped it may be gone by then.
         let _ = wait.lock().unwrap().recv_timeout(10 * PATIENCE);
         Ok(())
     };

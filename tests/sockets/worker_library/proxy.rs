@@ -76,7 +76,7 @@ impl Proxy {
         }
     }
 
-    /// Drops whoever comes, from now on, or lets them through again.
+    /// Drops new connections from now on, or lets them through again.
     pub(super) fn set_closed(&self, closed: bool) {
         self.state.lock().unwrap().closed = closed;
     }

@@ -50,7 +50,7 @@ fn after_a_restart_of_the_engine_all_is_back_and_what_is_not_is_told_when_it_has
     goes.abort();
     let engine = serve_again(&address, Limits::default());
     assert!(await_connected(&mut changes).settling > Duration::ZERO);
-    // Nobody flaps: the only step is that of what did not come back.
+    // No entry flaps: the only step removes what did not come back.
     let step = next_step(&mut changes);
     assert_eq!((brief(&step).as_str(), step.cause), ("-x", Cause::Settled));
     assert_eq!(names(&watcher), ["a", "b", "c"]);
@@ -111,7 +111,7 @@ fn a_registration_waits_for_the_engine_and_the_engine_may_come_later() {
         let engine = serve_again(&address, settled());
         registered.join().unwrap().unwrap();
         also.join().unwrap().unwrap();
-        // What nobody waited for any more was wanted all the same.
+        // A registration whose caller gave up waiting was applied all the same.
         await_names(&provider, &["e", "h", "p"]);
         drop(engine);
     });

@@ -1,4 +1,4 @@
-//! The end of a board on its way to somebody who joins: found by the heads of frames alone, so that finding it costs
+//! The end of a board on its way to a joining worker: found by the heads of frames alone, so that finding it costs
 //! next to nothing. Looking into what came is for afterwards.
 
 use super::{Fault, News, Reader, Tongue, callboard, etcd, http2};
@@ -47,7 +47,7 @@ impl Arrival {
     }
 }
 
-/// What somebody who joins says first.
+/// The first frames of a joining worker.
 pub(crate) fn join(tongue: Tongue) -> Vec<u8> {
     match tongue {
         Tongue::Etcd => etcd::join(),

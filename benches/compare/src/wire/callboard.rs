@@ -167,7 +167,7 @@ impl View {
         let elements = read_array_len(&mut rest).map_err(|_| broken())?;
         let kind: u64 = read_int(&mut rest).map_err(|_| broken())?;
         match kind {
-            // Who watches is ready when it has the board.
+            // A watcher is ready when it has the board.
             Welcome::KIND if self.watching => {}
             Welcome::KIND => news(News::Ready)?,
             Resync::KIND if self.revision.is_some() => {
@@ -219,7 +219,7 @@ pub(super) fn head(bytes: &[u8]) -> Option<(usize, u8)> {
 /// The kind behind which a board is whole.
 pub(super) const SYNCED: u8 = Synced::KIND as u8;
 
-/// What somebody who only skims hears of.
+/// What the skimming reader finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skimmed {
     Welcome,
@@ -229,7 +229,7 @@ pub(crate) enum Skimmed {
     Registered(u64),
 }
 
-/// Follows a connection by the beginnings of its frames. What is behind them is not kept: thousands who join at once
+/// Follows a connection by the beginnings of its frames. The rest is not kept: thousands that join at once
 /// would fill the load's memory and its time.
 #[derive(Default)]
 pub(crate) struct Skimmer {

@@ -1,4 +1,4 @@
-//! Cuts a stream of bytes into messages, whatever the reads made of it. What is whole is handed on where it lies;
+//! Cuts a stream of bytes into messages, whatever the reads made of it. Whole messages are handed on where they lie;
 //! only the beginning of an unfinished message is copied and kept. Knows no protocol.
 
 use super::Fault;
@@ -35,7 +35,7 @@ impl Carry {
         let used = all(&self.held)?;
         self.held.drain(..used);
         if self.held.is_empty() {
-            // Of thousands of connections nobody keeps what one large message needed.
+            // With thousands of connections, none keeps the buffer that one large message needed.
             self.held = Vec::new();
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! HTTP/2 (RFC 9113) as a client of gRPC needs it: the frames that open a connection and a stream, and the cutting
-//! of what comes into gRPC messages. It offers the largest windows there are, so nobody ever waits for one of ours;
+//! of what comes into gRPC messages. It offers the largest windows there are, so no server ever waits for one of ours;
 //! of the server's it spends no more than it was given. Headers that come are not decoded: a stream that ends
 //! without a message is an error, whatever its headers say.
 

@@ -31,7 +31,7 @@ pub(crate) const TOGGLED: u64 = 0;
 /// Something that a connection was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
-    /// It is greeted, or sees the board: what is published from now on reaches it.
+    /// It is greeted, or sees the board: later publications reach it.
     Ready,
     /// The publication of this number.
     Entry(u64),
@@ -97,7 +97,7 @@ impl Tongue {
         self != Self::Etcd
     }
 
-    /// Whether each publication is answered to whoever made it.
+    /// Whether each publication is acknowledged to its publisher.
     pub(crate) fn answers(self) -> bool {
         matches!(self, Self::Callboard | Self::Redis | Self::Etcd)
     }
