@@ -1,7 +1,7 @@
 //! Seeded churn: workers that come, register, go, crash, take over and resume, and watchers of all sorts
 //! that read at all speeds. Every view is compared with the board at its revision. The worlds are smaller than
 //! those of the simulation, and their logs tiny: they come where it does not, to folds for joiners and to pages
-//! cut in the midst of a snapshot, as two of the planted faults show.
+//! cut in the midst of a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -313,6 +313,35 @@ fn joiners_share_pages_and_only_changed_pages_are_encoded_again() {
     );
 }
 
+#[test]
+fn a_page_that_is_cut_anew_in_the_midst_of_a_snapshot_leaves_nothing_out() {
+    let mut world = World::new(Limits {
+        changes_per_second: 0,
+        ..Limits::default()
+    });
+    let worker = world.join("p", &nothing());
+    // One page of many frames, of which one write holds a part.
+    let description = "x".repeat(10_000);
+    let names = many(100);
+    let described = names.iter().map(|name| Definition {
+        description: Text(&description),
+        ..plain(name)
+    });
+    world.register_definitions(worker, described.collect());
+    world.settle();
+    let joiner = world.hello("joiner", &functions());
+    world.arrive(joiner, usize::MAX);
+    world.finish_turn(Budgets::writes(1, 0));
+    // The first entry shrinks: each frame behind it begins with another entry than before.
+    world.register(worker, &[&names[0]]);
+    world.arrive(worker, usize::MAX);
+    world.finish_turn(Budgets::writes(0, 0));
+    assert!(!world.reader(joiner).is_synced());
+    world.settle();
+    assert!(world.reader(joiner).is_synced());
+    assert_eq!(world.reader(joiner).view.functions.len(), names.len());
+}
+
 /// A joiner is sent a snapshot; meanwhile a function comes before it has got there, and goes after so many further
 /// writes. Whether it was synced by then.
 fn synced_before_the_end(writes: usize) -> bool {
