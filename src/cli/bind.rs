@@ -1,4 +1,4 @@
-//! `callboard bind`: a function tied to an event for as long as the command runs.
+//! `callboard bind`: binds a function to an event while the command runs.
 
 use callboard::protocol::{check_event_name, check_function_name, check_worker_name};
 use callboard::worker::{Binding, Watch};

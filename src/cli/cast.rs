@@ -1,4 +1,4 @@
-//! `callboard cast`: a call that nobody answers.
+//! `callboard cast`: a call without an answer.
 
 use callboard::worker::Watch;
 
@@ -37,7 +37,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
     let worker = builder.connect(target.timeout)?;
     worker.client().cast_raw(name, &payload, &[])?;
-    // The goodbye comes behind it.
+    // GOODBYE follows it.
     worker.close();
     Ok(())
 }

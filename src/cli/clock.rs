@@ -1,8 +1,8 @@
-//! The time of day as `watch` prints it, in UTC: the standard library knows no time zones.
+//! The time of day for `watch`, in UTC: the standard library has no time zones.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, as `HH:MM:SS.mmm`.
+/// The current time as `HH:MM:SS.mmm`.
 pub(super) fn time_of_day() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     of_milliseconds(since.map_or(0, |since| since.as_millis() as u64))

@@ -1,4 +1,4 @@
-//! A command of `callboard` as data: what the help shows and what runs.
+//! A command of `callboard` as data: its help and its function.
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -8,16 +8,16 @@ use super::options::{Flag, Options};
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) name: &'static str,
-    /// What follows the name in the usage line, flags aside.
+    /// The arguments in the usage line, without flags.
     pub(super) arguments: &'static str,
-    /// One line for the list of commands.
+    /// One line in the list of commands.
     pub(super) summary: &'static str,
-    /// Paragraphs; lines that start with a space stay as they are.
+    /// Paragraphs; lines that begin with a space are not wrapped.
     pub(super) about: &'static str,
     pub(super) flags: fn() -> Vec<Flag>,
-    /// A command line and what it does.
+    /// Command lines, each with what it does.
     pub(super) examples: &'static [(&'static str, &'static str)],
-    /// The exit codes that it can end with.
+    /// Its possible exit codes.
     pub(super) exits: &'static [Exit],
     pub(super) run: fn(&Options) -> Result<(), Failure>,
 }

@@ -1,4 +1,4 @@
-//! `callboard drain`: has an engine end as SIGTERM does.
+//! `callboard drain`: shuts an engine down like SIGTERM.
 
 use super::command::Command;
 use super::exit::Exit;
@@ -7,7 +7,7 @@ use super::options::Options;
 use super::output::Output;
 use super::target::{self, Target};
 
-/// The engine's function that does it.
+/// The engine's function for that.
 const FUNCTION: &str = "engine::drain";
 
 pub(super) const COMMAND: Command = Command {

@@ -1,4 +1,4 @@
-//! `callboard emit`: an event, once, to all that is bound to it.
+//! `callboard emit`: emits one event to everything bound to it.
 
 use callboard::worker::{CallOptions, Watch};
 use serde_json::json;

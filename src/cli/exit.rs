@@ -1,6 +1,6 @@
 //! The exit codes with their meaning. Decides nothing; which failure leads to which code is in `failure`.
 
-/// An exit code and what it means; `--help` and `docs/CLI.md` show them all.
+/// An exit code and its meaning; `--help` and `docs/CLI.md` list them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     Done,
@@ -26,7 +26,7 @@ impl Exit {
         Self::Unanswered,
     ];
 
-    /// Those of a command that connects to an engine.
+    /// Exit codes of a command that connects to an engine.
     pub(super) const OF_A_CONNECTION: &'static [Self] = &[
         Self::Done,
         Self::Failed,
@@ -35,7 +35,7 @@ impl Exit {
         Self::Refused,
     ];
 
-    /// Those of a command that asks an engine for something and waits for the answer.
+    /// Exit codes of a command that sends a request to an engine and waits for the answer.
     pub(super) const OF_A_REQUEST: &'static [Self] = &[
         Self::Done,
         Self::Failed,

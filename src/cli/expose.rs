@@ -1,5 +1,5 @@
-//! `callboard expose`: names on the board for as long as the command runs, and a program that is run
-//! for each call. How a program is run is in `program`, what its ends mean to a caller in `trade`.
+//! `callboard expose`: registers names while the command runs, and runs a program for each call. `program` runs it;
+//! `program_handler` turns its outcome into a result or a failure.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -23,13 +23,13 @@ use super::target::{self, Target, own_name};
 use super::text;
 use super::usage_error::{UsageError, ValueError};
 
-/// After a signal: how long calls may take to end.
+/// After a signal, how long calls may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes that a program may print: no payload is larger.
+/// The most bytes that a program may print; no payload is larger.
 const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
-/// Runs at once at the most; each costs a process and a few threads.
+/// The most concurrent runs; each costs a process and a few threads.
 const MAX_JOBS: usize = 10_000;
 
 pub(super) const COMMAND: Command = Command {
@@ -100,7 +100,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let mut builder = target.builder(name.clone(), Watch::nothing());
     if !command.is_empty() {
         let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
-        // The engine keeps further calls from us, where others or their callers can make use of them.
+        // The engine routes further calls elsewhere or refuses them, instead of queueing them here.
         builder = builder.threads(jobs).capacity(jobs).drain_timeout(PATIENCE);
     }
     let worker = builder.connect(target.timeout)?;
@@ -123,7 +123,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     foreground::run_until_stopped(changes, stop, &first)
 }
 
-/// A function with its program; without one, the library tells callers that it is only held.
+/// A function with its program. Without a program, the library answers that there is no handler.
 fn service(function: Function, program: &Arc<Program>) -> Service {
     if program.is_none() {
         return function.into();
@@ -148,7 +148,7 @@ fn jobs(text: &str) -> Result<usize, ValueError> {
     }
 }
 
-/// The functions to register, by name; a name given twice counts once.
+/// The functions to register, by name; duplicates count once.
 fn functions(options: &Options) -> Result<BTreeMap<String, Function>, Failure> {
     let arguments = options.arguments();
     let names = match arguments {
@@ -173,7 +173,7 @@ fn functions(options: &Options) -> Result<BTreeMap<String, Function>, Failure> {
     Ok(functions)
 }
 
-/// One name a line; empty lines and spaces around names do not count.
+/// One name per line; empty lines and surrounding spaces are ignored.
 fn read_names() -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for line in io::stdin().lock().lines() {

@@ -1,5 +1,5 @@
-//! Why a command ended early: every failure with the exit code that it leads to and its message. Prints to stderr
-//! only, and never panics when nobody reads that.
+//! Why a command failed: every failure with its exit code and message. Prints to stderr only, and never panics if
+//! stderr is closed.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -20,43 +20,43 @@ use super::usage_error::UsageError;
 /// Why a command ended early.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage(UsageError),
     /// The server could not be bound.
     Bind(BindError),
-    /// The address can be reached from other hosts, and nobody said that this is wanted.
+    /// Other hosts can reach the address, and no flag permits that.
     NotLoopback(Address),
-    /// The credentials file is of no use.
+    /// The credentials file cannot be used.
     Credentials(CredentialsError),
-    /// The credentials file does not know the token.
+    /// The credentials file does not contain the token.
     UnknownToken,
-    /// A token does not allow this.
+    /// The token does not permit this.
     NotAllowed {
         principal: String,
         verb: Verb,
         name: String,
     },
-    /// There is no worker of this id or name.
+    /// There is no worker with this id or name.
     NoWorker(String),
     /// The server's loop failed.
     Run(RunError),
     /// No connection to an engine.
     Connect(ConnectError),
-    /// The engine, or the library in its place, refused a request.
+    /// The engine, or the library on its behalf, refused a request.
     Request(RequestError),
-    /// A call did not come to its result.
+    /// A call failed.
     Call(CallError),
-    /// The library gave the connection up for good.
+    /// The worker ended for good.
     Ended(End),
     /// Standard input could not be read.
     Input(io::Error),
-    /// Standard output could not be written. A closed pipe ends quietly.
+    /// Standard output could not be written. A closed pipe is no failure.
     Output(io::Error),
-    /// The system gives no signal handler or no thread.
+    /// The system gave no signal handler or no thread.
     System(io::Error),
-    /// A command of its own kind failed; the error says how.
+    /// A command failed in a way of its own; the error says how.
     Command(Box<dyn std::error::Error>),
-    /// A measurement was not made, or ended before its end.
+    /// A measurement was not made, or ended early.
     Bench(BenchError),
 }
 
@@ -94,7 +94,7 @@ impl Failure {
         }
     }
 
-    /// What can be done about it, where that is not in the message already.
+    /// What to do about it, unless the message says so.
     fn hint(&self, command: &str) -> Option<String> {
         match self {
             Self::Usage(_) | Self::Bind(BindError::Limits(_)) if command.is_empty() => {
@@ -118,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on stderr, unless there is nothing to tell.
+    /// Prints the message to stderr, unless the exit code is that of success.
     pub(super) fn report(&self, command: &str) -> ExitCode {
         let exit = self.exit();
         if exit != Exit::Done {
@@ -126,7 +126,7 @@ impl Failure {
                 "" => "callboard".to_owned(),
                 command => format!("callboard {command}"),
             };
-            // An engine's words are among these.
+            // The message may contain text of an engine.
             let message = self.to_string();
             let message = text::visible(&message);
             let mut told = format!("{place}: {message}\n");
@@ -135,7 +135,7 @@ impl Failure {
                 told.push('\n');
             }
             let mut stderr = io::stderr().lock();
-            // When nobody reads stderr there is nobody to tell.
+            // If stderr is closed, nothing can be reported.
             let _ = if systemd_journal::is_stderr() {
                 systemd_journal::write(&mut stderr, log::Level::Error, &told)
             } else {
@@ -163,7 +163,7 @@ fn of_connect(error: &ConnectError) -> Exit {
     }
 }
 
-/// Whether it has an effect, and whether the same is worth another try.
+/// Whether the call may have been executed, and whether a retry may succeed.
 fn of_call(error: &CallError) -> String {
     let executed = match error.executed() {
         Executed::No => "it was not executed",
@@ -178,7 +178,7 @@ fn of_call(error: &CallError) -> String {
     format!("{executed}{next}")
 }
 
-/// An engine that is about to stop counts as none there.
+/// An engine that is about to stop counts as not running.
 fn was_refused(attempt: &Attempt) -> bool {
     matches!(&attempt.loss, Loss::Goodbye { refusal, .. } if &*refusal.code != "shutting_down")
 }

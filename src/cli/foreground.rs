@@ -1,5 +1,5 @@
-//! What `expose` and `bind` do once they are on the board: stay there until a signal, and say when the
-//! engine goes and comes back. Registers nothing itself.
+//! Keeps `expose` and `bind` running after registration until a signal, and reports when the engine is lost and
+//! back. Registers nothing itself.
 
 use callboard::worker::{Changes, ConnectionInfo, Notice};
 
@@ -8,7 +8,7 @@ use super::output::Output;
 use super::signals::Stop;
 use super::text;
 
-/// Says the first line, then follows the connection until it ends for good.
+/// Prints the first line, then follows the connection until it ends for good.
 pub(super) fn run_until_stopped(changes: Changes, stop: Stop, first: &str) -> Result<(), Failure> {
     let mut out = Output::stdout();
     out.line(first)?;

@@ -1,4 +1,4 @@
-//! `callboard functions`: the board, once.
+//! `callboard functions`: prints the board once.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::target::{self, Target};
 use super::text;
 use super::worker_load::{self, WorkerLoad};
 
-/// Providers of a function that are shown by name.
+/// The most providers of a function shown by name.
 const NAMES_SHOWN: usize = 3;
 
 pub(super) const COMMAND: Command = Command {
@@ -87,7 +87,7 @@ fn nothing(prefix: &str) -> String {
     }
 }
 
-/// Function by function, its providers by age.
+/// The providers of each function, oldest first.
 fn providers(board: &Snapshot) -> HashMap<&str, Vec<&WorkerInfo>> {
     let mut providers: HashMap<&str, Vec<&WorkerInfo>> = HashMap::new();
     for worker in &board.workers {
@@ -98,7 +98,7 @@ fn providers(board: &Snapshot) -> HashMap<&str, Vec<&WorkerInfo>> {
     providers
 }
 
-/// What a function's providers have in flight together; `None` if the engine does not tell.
+/// The combined calls in flight of a function's providers; `None` if the engine does not tell.
 fn busy(who: &[&WorkerInfo], loads: &HashMap<u64, WorkerLoad>) -> Option<WorkerLoad> {
     WorkerLoad::sum(who.iter().map(|worker| loads.get(&worker.id())))
 }
@@ -147,7 +147,7 @@ fn print(
     ))
 }
 
-/// Whether a worker provides something of what is shown.
+/// Whether a worker provides one of the shown functions.
 fn provides_any(worker: &WorkerInfo, board: &Snapshot) -> bool {
     let listed = |name: &str| {
         board

@@ -1,5 +1,4 @@
-//! What `--help` shows, made from the lists of commands and flags, in 80 columns. Knows no command by
-//! name.
+//! The text of `--help`, made from the lists of commands and flags, in 80 columns. Knows no command by name.
 
 use std::fmt::Write;
 
@@ -11,10 +10,10 @@ use super::text;
 /// Columns of a line.
 const COLUMNS: usize = 80;
 
-/// Where the texts of flags begin.
+/// Column at which the texts of flags begin.
 const INDENT: usize = 26;
 
-/// The variables that every command takes notice of.
+/// Environment variables of all commands.
 pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     (
         "CALLBOARD_ADDR",
@@ -134,7 +133,7 @@ fn describe(out: &mut String, flag: &Flag) {
     wrap(out, &flag.told(), INDENT, INDENT);
 }
 
-/// Appends words, the first of them at column `at`, the lines after it indented.
+/// Appends words from column `at`, with the following lines indented.
 fn wrap(out: &mut String, words: &str, at: usize, indent: usize) {
     let mut column = at;
     for (i, word) in words.split_whitespace().enumerate() {

@@ -1,5 +1,5 @@
-//! JSON for programs: one value a line, and MessagePack turned into it. What has no JSON becomes an
-//! object that says so (`{"bin": "hex"}`), so that nothing is lost and nothing fails.
+//! JSON output: one value per line, and MessagePack converted to it. A value without a JSON form becomes an object
+//! that says so (`{"bin": "hex"}`), so that nothing is lost and nothing fails.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,25 +10,25 @@ use serde_json::{Map, Number, Value, json};
 
 use super::text::is_hidden;
 
-/// Values nested deeper than this are shown as bytes: peers choose them, and recursion costs stack.
+/// Values nested deeper than this are shown as bytes, because peers choose the depth and recursion costs stack.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// Writes a value as one line. Characters that a terminal would obey are escaped, which JSON allows
-/// for any character.
+/// Writes a value as one line. Characters that would affect a terminal are escaped, which JSON permits for any
+/// character.
 pub(super) fn write_line(out: &mut impl io::Write, value: &Value) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(&mut *out, Visible))?;
     out.write_all(b"\n")
 }
 
-/// A value as one line of text, without the line's end.
+/// A value as one line of text without a line end.
 pub(super) fn to_text(value: &Value) -> String {
     let mut line = Vec::new();
-    // Writing to memory does not fail, and a Value has string keys only.
+    // Writing to memory does not fail, and a Value has only string keys.
     let _ = write_line(&mut line, value);
     String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
-/// The compact format of serde_json, with hidden characters escaped.
+/// The compact format of serde_json with hidden characters escaped.
 struct Visible;
 
 impl Formatter for Visible {
@@ -48,8 +48,7 @@ impl Formatter for Visible {
     }
 }
 
-/// Schemas and metadata as they travel: null if there are none, their JSON if they are MessagePack,
-/// `{"bin": "hex"}` if they are something else.
+/// Schemas and metadata: null if empty, their JSON if they are MessagePack, otherwise `{"bin": "hex"}`.
 pub(super) fn from_messagepack(bytes: &[u8]) -> Value {
     if bytes.is_empty() {
         return Value::Null;
@@ -73,7 +72,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Takes one value off the front; `None` if that is not MessagePack.
+/// Takes one value off the front; `None` if it is not MessagePack.
 fn value(rest: &mut &[u8], depth: usize) -> Option<Value> {
     let marker = take(rest, 1)?[0];
     Some(match marker {
@@ -85,7 +84,7 @@ fn value(rest: &mut &[u8], depth: usize) -> Option<Value> {
         0xd0..=0xd3 => signed(rest, 1 << (marker - 0xd0))?.into(),
         0xca => {
             let float = f32::from_be_bytes(take(rest, 4)?.try_into().ok()?);
-            // Through its text: 0.1 shall not become 0.10000000149011612.
+            // By way of its text, so that 0.1 does not become 0.10000000149011612.
             float_value(float.to_string().parse().ok()?)
         }
         0xcb => float_value(f64::from_be_bytes(take(rest, 8)?.try_into().ok()?)),
@@ -123,7 +122,7 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// A big-endian number of so many bytes.
+/// A big-endian number of this many bytes.
 fn unsigned(rest: &mut &[u8], bytes: usize) -> Option<u64> {
     let taken = take(rest, bytes)?;
     Some(taken.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)))
@@ -134,7 +133,7 @@ fn signed(rest: &mut &[u8], bytes: usize) -> Option<i64> {
     Some((unsigned(rest, bytes)? << shift).cast_signed() >> shift)
 }
 
-/// JSON has no infinities and no NaN: those become text.
+/// JSON has no infinities and no NaN: they become text.
 fn float_value(float: f64) -> Value {
     match Number::from_f64(float) {
         Some(number) => Value::Number(number),
@@ -147,7 +146,7 @@ fn string(rest: &mut &[u8], length: usize) -> Option<Value> {
     Some(text.into())
 }
 
-/// Nothing is reserved for a length that is only announced.
+/// Nothing is allocated for a merely announced length.
 fn array(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let mut elements = Vec::new();
@@ -157,7 +156,7 @@ fn array(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     Some(Value::Array(elements))
 }
 
-/// Of a key that comes twice, the last one holds.
+/// The last of equal keys counts.
 fn map(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
     let mut members = Map::new();
@@ -168,8 +167,8 @@ fn map(rest: &mut &[u8], length: u64, depth: usize) -> Option<Value> {
     Some(Value::Object(members))
 }
 
-/// Keys that are no text become the text of their JSON, arrays and maps that of their bytes: as a text
-/// within a text, each level of maps within keys would double what has to be escaped.
+/// Keys that are not text become the text of their JSON, arrays and maps that of their bytes: text nested in text
+/// would double the escapes with each level.
 fn key(rest: &mut &[u8], depth: usize) -> Option<String> {
     let begin = *rest;
     let is_nested = matches!(begin.first()?, 0x80..=0x9f | 0xdc..=0xdf);

@@ -1,4 +1,4 @@
-//! `callboard kick`: sends a worker away.
+//! `callboard kick`: kicks a worker.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::payload::{self, PayloadError};
 use super::target::{self, Target};
 use super::usage_error::{UsageError, ValueError};
 
-/// The engine's function that does it.
+/// The engine's function for that.
 const FUNCTION: &str = "engine::workers::kick";
 
 pub(super) const COMMAND: Command = Command {
@@ -37,7 +37,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(options: &Options) -> Result<(), Failure> {
     let [worker] = options.few_arguments(1, ["WORKER"])?;
     let worker = worker.unwrap_or_default();
-    // A name that is a number can be given with the engine's function itself.
+    // For a worker whose name is a number, call the engine's function directly.
     let whom = match worker.parse::<u64>() {
         Ok(id) => json!({"worker": id}),
         Err(_) => json!({"name": worker}),

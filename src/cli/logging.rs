@@ -1,5 +1,5 @@
-//! The log: lines on stderr with time and level, or with systemd's priority where stderr is its journal;
-//! for the level that a flag or RUST_LOG names. Results never go there.
+//! The log: lines on stderr with time and level, or with a priority if stderr is systemd's journal. Results never
+//! go there.
 
 use env_logger::{Builder, Env};
 use log::LevelFilter;
@@ -7,12 +7,12 @@ use log::LevelFilter;
 use super::systemd_journal;
 use super::usage_error::ValueError;
 
-/// Reads a level.
+/// Parses a level.
 pub(super) fn level(text: &str) -> Result<LevelFilter, ValueError> {
     text.parse().map_err(|_| ValueError::Level)
 }
 
-/// Starts the log: with this level, or else with what RUST_LOG says, or else with the default.
+/// Starts the log with this level, or else the one in RUST_LOG, or else the default.
 pub(super) fn start(level: Option<LevelFilter>, default: &str) {
     let mut log = match level {
         Some(level) => {

@@ -1,5 +1,4 @@
-//! The manual page, made from the lists of commands and flags that the help is made from, in the macros
-//! of man(7). Knows no command by name.
+//! The manual page in the macros of man(7), made from the same lists as the help. Knows no command by name.
 
 use std::fmt::Write;
 
@@ -8,7 +7,7 @@ use super::exit::Exit;
 use super::help::ENVIRONMENT;
 use super::options::{Flag, Group};
 
-/// The page about all of these commands.
+/// The page about all commands.
 pub(super) fn of_program(commands: &[&Command]) -> String {
     let mut page = Page(String::new());
     page.macro_line(concat!(
@@ -63,7 +62,7 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
 struct Page(String);
 
 impl Page {
-    /// A line that is roff already.
+    /// A line of roff.
     fn macro_line(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
@@ -80,7 +79,7 @@ impl Page {
     /// A line of text.
     fn text(&mut self, text: &str) {
         let text = escaped(text);
-        // At the start of a line these two would begin a macro.
+        // At the start of a line, these two would begin a macro.
         if text.starts_with(['.', '\'']) {
             self.0.push_str("\\&");
         }
@@ -145,7 +144,7 @@ impl Page {
     }
 }
 
-/// With the characters that roff would take for its own.
+/// Escapes the characters with a meaning in roff.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }

@@ -1,5 +1,4 @@
-//! JSON turned into the MessagePack that travels. The way back is in `json`. Text in, bytes out: it
-//! reads nothing and knows no command.
+//! Converts JSON to MessagePack; `json` converts back. Text in, bytes out: reads nothing and knows no command.
 
 use std::fmt;
 
@@ -8,20 +7,19 @@ use serde_json::{Map, Value};
 
 use super::json::MAX_DEPTH;
 
-/// Bytes of JSON that are read: no frame is larger than 16 MiB, and JSON takes more room than
-/// MessagePack.
+/// The most bytes of JSON read: no frame is larger than 16 MiB, and JSON is longer than MessagePack.
 pub(super) const MAX_JSON: u64 = 64 * 1024 * 1024;
 
-/// Why a text is no payload.
+/// Why a text is not a payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PayloadError {
-    /// It is no JSON; what the parser says, with line and column.
+    /// It is not JSON; the parser's message, with line and column.
     Json(String),
     /// It is nested deeper than [`MAX_DEPTH`].
     Depth,
-    /// There are more than so many bytes of it.
+    /// It is longer than this many bytes.
     TooLong(u64),
-    /// It is not UTF-8, as JSON has to be.
+    /// It is not UTF-8.
     Encoding,
 }
 
@@ -38,7 +36,7 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
-/// JSON as MessagePack; nothing but white space is null.
+/// Converts JSON; only white space is null.
 pub(super) fn from_bytes(json: &[u8]) -> Result<Vec<u8>, PayloadError> {
     if json.len() as u64 > MAX_JSON {
         return Err(PayloadError::TooLong(MAX_JSON));
@@ -46,12 +44,12 @@ pub(super) fn from_bytes(json: &[u8]) -> Result<Vec<u8>, PayloadError> {
     from_text(std::str::from_utf8(json).map_err(|_| PayloadError::Encoding)?)
 }
 
-/// As [`from_bytes`].
+/// Like [`from_bytes`].
 pub(super) fn from_text(json: &str) -> Result<Vec<u8>, PayloadError> {
     if json.trim_ascii().is_empty() {
         return Ok(vec![0xc0]);
     }
-    // The parser has a depth of its own, beyond ours.
+    // The parser has a depth limit of its own, beyond this one.
     let value =
         serde_json::from_str(json).map_err(|error| PayloadError::Json(error.to_string()))?;
     let mut bytes = Vec::with_capacity(json.len());
@@ -96,8 +94,8 @@ fn write(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), PayloadEr
     Ok(())
 }
 
-/// `{"bin": "hex"}` and `{"ext": 5, "bin": "hex"}`, which is how bytes and extension types are shown.
-/// `None` if the object is neither: then nothing was written.
+/// Converts `{"bin": "hex"}` and `{"ext": 5, "bin": "hex"}`, the form in which bytes and extension types are shown.
+/// Returns `None`, without writing, if the object is neither.
 fn write_bytes(out: &mut Vec<u8>, members: &Map<String, Value>) -> Option<()> {
     let data = unhex(members.get("bin")?.as_str()?)?;
     match (members.len(), members.get("ext")) {
@@ -107,7 +105,7 @@ fn write_bytes(out: &mut Vec<u8>, members: &Map<String, Value>) -> Option<()> {
         (2, Some(kind)) => {
             let kind = i8::try_from(kind.as_i64()?).ok()?;
             let length = u32::try_from(data.len()).ok()?;
-            // Negative types are those of MessagePack itself, and as good as others here.
+            // Negative types are MessagePack's own, and accepted like others.
             let _ = write_extension(out, length, kind);
             out.extend_from_slice(&data);
         }
@@ -116,7 +114,7 @@ fn write_bytes(out: &mut Vec<u8>, members: &Map<String, Value>) -> Option<()> {
     Some(())
 }
 
-/// What `rmp` does, for negative types too.
+/// Like `rmp`, but for negative types too.
 fn write_extension(out: &mut Vec<u8>, length: u32, kind: i8) -> Option<()> {
     match length {
         1 | 2 | 4 | 8 | 16 => out.push(0xd4 + u8::try_from(length.ilog2()).ok()?),
@@ -136,7 +134,7 @@ fn write_extension(out: &mut Vec<u8>, length: u32, kind: i8) -> Option<()> {
     Some(())
 }
 
-/// The bytes of lower-case hex, as `json` writes it; anything else is a text like any other.
+/// The bytes of lower-case hex, as `json` writes it; any other text is just text.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -171,7 +169,7 @@ mod tests {
             "-9223372036854775808",
             "0.1",
             "1e300",
-            // Next to what a quick conversion makes of it.
+            // Close to what a naive conversion gives.
             "1.8437095516164046e+29",
             "\"größe\"",
             "[]",
@@ -189,7 +187,7 @@ mod tests {
             let bytes = from_text(text).unwrap();
             let back = from_messagepack(&bytes);
             assert_eq!(back, serde_json::from_str::<Value>(text).unwrap(), "{text}");
-            // The order of keys stays, too.
+            // The order of keys is kept too.
             if !text.contains("e300") && !text.contains("größe") {
                 assert_eq!(to_text(&back), text);
             }

@@ -1,5 +1,5 @@
-//! The command line: finds the command, reads its options, runs it, and ends with its exit code. What
-//! a command does is in the file of its name.
+//! The command line: finds the command, parses its options, runs it and returns its exit code. Each command is in
+//! the file of its name.
 
 mod bench;
 mod bind;
@@ -68,7 +68,7 @@ const COMMANDS: &[&Command] = &[
     &demo::COMMAND,
 ];
 
-/// Runs the program with its arguments, its own name not among them.
+/// Runs the program with its arguments, without its own name.
 pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = arguments.next();
     let first = first.as_ref().map(|first| first.to_string_lossy());
@@ -146,7 +146,7 @@ fn unknown(name: &str) -> UsageError {
         "stop" | "shutdown" => Some("drain"),
         "disconnect" | "remove" => Some("kick"),
         "credentials" | "login" => Some("token"),
-        // The start of a command's name.
+        // A prefix of a command's name.
         _ => COMMANDS
             .iter()
             .map(|command| command.name)

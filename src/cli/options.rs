@@ -1,5 +1,5 @@
-//! Commands and their flags as data: what getopts reads and what the help shows come from the same
-//! list. Knows the shapes of values (numbers, durations, addresses), not what they are good for.
+//! Flags and arguments: getopts and the help use the same list. Parses values (numbers, durations, addresses)
+//! without knowing their purpose.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use callboard::address::Address;
 
 use super::usage_error::{UsageError, ValueError};
 
-/// One flag of a command.
+/// A flag of a command.
 #[derive(Debug, Clone)]
 pub(super) struct Flag {
     pub(super) long: &'static str,
-    /// What stands for its value in the help; a flag without is a switch.
+    /// Placeholder of its value in the help; a flag without one is a switch.
     pub(super) value: Option<&'static str>,
     pub(super) default: Option<String>,
     pub(super) text: &'static str,
-    /// May be given more than once.
+    /// Whether it may be given several times.
     pub(super) many: bool,
     pub(super) group: Group,
 }
 
-/// Where the help lists a flag.
+/// The group of a flag in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Options,
     Engine,
     Limits,
-    /// Nowhere: between the program and itself.
+    /// Not listed: for the program's own use.
     Hidden,
 }
 
@@ -65,7 +65,7 @@ impl Flag {
         self
     }
 
-    /// Its text, whether it may come more than once, and what holds without it.
+    /// The text of the help: its purpose, whether it may be repeated, and the default.
     pub(super) fn told(&self) -> String {
         let mut told = self.text.to_owned();
         if self.many {
@@ -78,7 +78,7 @@ impl Flag {
     }
 }
 
-/// The command line of one command, read.
+/// The parsed command line of a command.
 #[derive(Debug)]
 pub(super) struct Options {
     matches: getopts::Matches,
@@ -86,7 +86,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Reads the arguments that follow the command's name; `None` if they ask for help.
+    /// Parses the arguments after the command's name; `None` if they ask for help.
     pub(super) fn read(
         flags: &[Flag],
         arguments: impl Iterator<Item = OsString>,
@@ -123,17 +123,17 @@ impl Options {
         self.matches.opt_strs(flag)
     }
 
-    /// The arguments that belong to no flag, up to `--`.
+    /// The positional arguments before `--`.
     pub(super) fn arguments(&self) -> &[String] {
         &self.matches.free[..self.before_dashes]
     }
 
-    /// The arguments behind `--`.
+    /// The arguments after `--`.
     pub(super) fn behind_dashes(&self) -> &[String] {
         &self.matches.free[self.before_dashes..]
     }
 
-    /// The only argument, if there is one; for commands that take no more.
+    /// The argument of a command that takes at most one.
     pub(super) fn one_argument(&self) -> Result<Option<&str>, UsageError> {
         match &self.matches.free[..] {
             [] => Ok(None),
@@ -142,7 +142,7 @@ impl Options {
         }
     }
 
-    /// Between so many and so many arguments; `names` says what they are, in order.
+    /// The arguments of a command that takes from `least` to `N`; `names` are their names, in order.
     pub(super) fn few_arguments<const N: usize>(
         &self,
         least: usize,
@@ -167,7 +167,7 @@ impl Options {
         }
     }
 
-    /// A flag's value, read by `parse`.
+    /// The value of a flag, parsed by `parse`.
     pub(super) fn parsed<T>(
         &self,
         flag: &'static str,
@@ -187,7 +187,7 @@ impl Options {
     }
 }
 
-/// Reads a duration: a whole number of `ms`, `s` or `m`, above zero.
+/// Parses a duration: a whole number of `ms`, `s` or `m`, above zero.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -204,17 +204,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     }
 }
 
-/// Reads a plain number.
+/// Parses a number.
 pub(super) fn number(text: &str) -> Result<u64, ValueError> {
     text.parse().map_err(|_| ValueError::Number)
 }
 
-/// Reads an address.
+/// Parses an address.
 pub(super) fn address(text: &str) -> Result<Address, ValueError> {
     text.parse().map_err(ValueError::Address)
 }
 
-/// Reads addresses separated by commas.
+/// Parses comma-separated addresses.
 pub(super) fn addresses(text: &str) -> Result<Vec<Address>, ValueError> {
     Address::parse_list(text).map_err(ValueError::Address)
 }

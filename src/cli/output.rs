@@ -1,5 +1,5 @@
-//! Standard output: buffered, with colours if a person reads it. Escapes nothing: what peers chose has
-//! to go through `text::visible` or `json::write_line` before it comes here.
+//! Standard output: buffered, with colours on a terminal. Escapes nothing: text chosen by peers must go through
+//! `text::visible` or `json::write_line` first.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
@@ -9,19 +9,19 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::json;
 
-/// Where a command's results go.
+/// Receives the results of a command.
 pub(super) struct Output {
     out: BufWriter<StdoutLock<'static>>,
     paint: Paint,
 }
 
-/// Colours, or none.
+/// Applies colours, if they are enabled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint {
     on: bool,
 }
 
-/// The few colours there are; terminals choose what they look like.
+/// The colours used; the terminal chooses their look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {
     Bold,
@@ -46,7 +46,7 @@ impl Colour {
 }
 
 impl Paint {
-    /// The text in a colour, and back.
+    /// Wraps the text in a colour.
     pub(super) fn text(self, colour: Colour, text: impl fmt::Display) -> String {
         if self.on {
             format!("\x1b[{}m{text}\x1b[0m", colour.code())
@@ -84,7 +84,7 @@ impl Output {
         json::write_line(&mut self.out, value).map_err(Failure::Output)
     }
 
-    /// Whatever waits in the buffer goes out. To be called at the end, too: a drop would lose errors.
+    /// Writes the buffer out. Must be called at the end too: a drop would lose errors.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.out.flush().map_err(Failure::Output)
     }

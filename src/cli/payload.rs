@@ -1,5 +1,4 @@
-//! Payloads as people give them: JSON from an argument or from standard input. How JSON becomes the
-//! MessagePack that travels is in `messagepack`. Calls nobody.
+//! Payloads on the command line: JSON from an argument or from standard input. `messagepack` converts it.
 
 use std::io::{self, Read};
 
@@ -8,7 +7,7 @@ use super::messagepack::MAX_JSON;
 pub(super) use super::messagepack::{PayloadError, from_bytes, from_text};
 use super::usage_error::{UsageError, ValueError};
 
-/// The payload that an argument stands for: JSON, `-` for JSON on standard input, nothing for null.
+/// The payload of an argument: JSON, `-` for JSON on standard input, null if there is none.
 pub(super) fn from_argument(argument: Option<&str>) -> Result<Vec<u8>, Failure> {
     match argument {
         None => Ok(vec![0xc0]),
@@ -20,7 +19,7 @@ pub(super) fn from_argument(argument: Option<&str>) -> Result<Vec<u8>, Failure> 
     }
 }
 
-/// What was given is not repeated: it may be long.
+/// Omits the text, which may be long.
 fn refused(place: &str, error: PayloadError) -> UsageError {
     UsageError::Value {
         place: place.to_owned(),

@@ -1,6 +1,6 @@
-//! A program that is run once for each call: JSON on its standard input, JSON on its standard output.
-//! It gets a process group of its own, so that what it started ends with it. Knows processes and
-//! pipes; nothing of workers and engines.
+//! A program that runs once for each call: JSON on its standard input, JSON on its standard output. It gets a
+//! process group of its own, so that its child processes end with it. Knows processes and pipes, nothing of workers
+//! and engines.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,18 +19,18 @@ use super::text;
 /// Bytes at the end of standard error that become part of a failure.
 const ERRORS_KEPT: usize = 1024;
 
-/// How often a running program is looked after: whether its call was cancelled cannot be waited for.
+/// How often a running program is checked: a cancellation cannot be waited for together with it.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// After its death: for how long its output is waited for. Only a process that left the group can
-/// hold the pipe open that long.
+/// After its death, how long to wait for its output. Only a process that left the group can hold the pipe open for
+/// that long.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// A program with its arguments, and what runs of it now.
+/// A program with its arguments, and its current runs.
 #[derive(Debug)]
 pub(super) struct Program {
     command: Vec<String>,
-    /// Bytes of standard output that are taken.
+    /// The most bytes of standard output.
     max_output: usize,
     running: Mutex<Running>,
 }
@@ -45,26 +45,26 @@ struct Running {
 /// One run of the program.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    /// For its standard input.
+    /// Its standard input.
     pub(super) input: Vec<u8>,
-    /// What is added to its environment.
+    /// Additions to its environment.
     pub(super) environment: &'a [(&'static str, String)],
-    /// When it is killed at the latest.
+    /// When to kill it.
     pub(super) deadline: Option<Instant>,
 }
 
-/// Why there is no output.
+/// Why a run has no output.
 #[derive(Debug)]
 pub(super) enum ProgramError {
     /// It could not be started.
     Start(String, io::Error),
-    /// It ended with another exit code than 0, or by a signal; with the end of its standard error.
+    /// It ended with a non-zero exit code or by a signal; with the end of its standard error.
     Exit(ExitStatus, String),
-    /// It printed more than so many bytes, and was killed.
+    /// It printed more than this many bytes and was killed.
     TooLong(usize),
-    /// It took too long, and was killed.
+    /// It exceeded its deadline and was killed.
     Deadline,
-    /// Nobody wants the output any more; it was killed.
+    /// Its call was cancelled and it was killed.
     Cancelled,
     /// A pipe or a thread failed.
     System(io::Error),
@@ -97,18 +97,18 @@ impl fmt::Display for ProgramError {
 
 impl std::error::Error for ProgramError {}
 
-/// What the threads around a process tell.
+/// Reports of the threads around a process.
 enum Event {
-    /// It ended; its process id is not free yet.
+    /// The process ended; its id is not free yet.
     Ended,
-    /// All of standard output, or what was wrong with it.
+    /// All of standard output, or why it could not be read.
     Output(Result<Vec<u8>, ProgramError>),
     /// The end of standard error.
     Errors(Vec<u8>),
 }
 
 impl Program {
-    /// `command` is the program and its arguments.
+    /// `command` is the program with its arguments.
     pub(super) fn new(command: Vec<String>, max_output: usize) -> Self {
         Self {
             command,
@@ -117,12 +117,12 @@ impl Program {
         }
     }
 
-    /// There is none.
+    /// Whether there is no program.
     pub(super) fn is_none(&self) -> bool {
         self.command.is_empty()
     }
 
-    /// Runs it to its end, or kills it. Returns what it printed.
+    /// Runs it to its end, or kills it. Returns its standard output.
     pub(super) fn run(
         &self,
         run: Run<'_>,
@@ -135,7 +135,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for us: what runs may end in peace. And all of it can be killed at once.
+            // A group of its own, so that Ctrl-C does not reach it, and so that all of it can be killed at once.
             .process_group(0)
             .spawn()
             .map_err(|error| ProgramError::Start(name.to_owned(), error))?;
@@ -146,7 +146,7 @@ impl Program {
             Ok(_) => Err(ProgramError::Cancelled),
             Err(error) => Err(ProgramError::System(error)),
         };
-        // The group's number is not free before the wait below: nobody else can be meant.
+        // The group's id is not free before the wait below, so it cannot be another's.
         kill(group);
         self.running().groups.remove(&group);
         let status = child.wait().map_err(ProgramError::System)?;
@@ -157,14 +157,14 @@ impl Program {
         }
     }
 
-    /// Kills what runs, and starts nothing any more.
+    /// Kills all runs, and starts nothing any more.
     pub(super) fn end(&self) {
         let mut running = self.running();
         running.over = true;
         running.groups.iter().copied().for_each(kill);
     }
 
-    /// Notes a process; `false` if it comes too late to live.
+    /// Registers a process; `false` if nothing may run any more.
     fn enter(&self, group: Pid) -> bool {
         let mut running = self.running();
         running.groups.insert(group);
@@ -175,11 +175,11 @@ impl Program {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the threads that feed a process and take what it says. They end when it has ended.
+    /// Starts the threads that feed a process and collect its output. They end after it.
     fn attend(&self, child: &mut Child, input: Vec<u8>) -> io::Result<Receiver<Event>> {
         let (tell, events) = channel();
         if let Some(mut stdin) = child.stdin.take() {
-            // A program need not read what it is given.
+            // A program need not read its input.
             start(move || drop(stdin.write_all(&input)))?;
         }
         if let Some(stdout) = child.stdout.take() {
@@ -192,7 +192,7 @@ impl Program {
         }
         let id = Pid::from_child(child);
         start(move || {
-            // It stays a zombie, so that its number is not given away.
+            // It stays a zombie, so that its id is not reused.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(id), options) {}
             send(&tell, Event::Ended);
@@ -212,18 +212,18 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread.spawn(work).map(drop)
 }
 
-/// Nobody listens any more once the call is over.
+/// The receiver is gone once the call is over.
 fn send(tell: &Sender<Event>, event: Event) {
     let _ = tell.send(event);
 }
 
 fn kill(group: Pid) {
-    // It has ended already, or it does now.
+    // It has ended already, or ends now.
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Waits until a process has ended and all of its output is here. Returns standard output and the end
-/// of standard error.
+/// Waits until the process has ended and its output is complete. Returns standard output and the end of standard
+/// error.
 fn wait(
     events: &Receiver<Event>,
     group: Pid,
@@ -237,7 +237,7 @@ fn wait(
             Ok(Event::Errors(read)) => errors = Some(read),
             Ok(Event::Ended) => {
                 ended = Some(Instant::now());
-                // What it left behind would hold the pipes open.
+                // Child processes left behind would hold the pipes open.
                 kill(group);
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -267,7 +267,7 @@ fn read_all(from: impl Read, limit: usize) -> Result<Vec<u8>, ProgramError> {
     Ok(bytes)
 }
 
-/// Reads to the end and keeps little more than what is shown.
+/// Reads to the end, but keeps only what is shown.
 fn read_end(mut from: impl Read) -> Vec<u8> {
     let (mut kept, mut chunk) = (Vec::new(), [0; 4096]);
     while let Ok(n @ 1..) = from.read(&mut chunk) {
@@ -278,7 +278,7 @@ fn read_end(mut from: impl Read) -> Vec<u8> {
     kept
 }
 
-/// The end of standard error in one harmless line.
+/// The end of standard error as one harmless line.
 fn tail(errors: &[u8]) -> String {
     let text = String::from_utf8_lossy(errors);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(run(&shell("cat"), &input).unwrap(), input);
         let name = run(&shell("printf %s $CALLBOARD_FUNCTION"), b"").unwrap();
         assert_eq!(name, b"a::b");
-        // It need not read.
+        // It need not read its input.
         assert_eq!(run(&shell("echo 1"), &input).unwrap(), b"1\n");
     }
 
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn its_children_die_with_it() {
-        // The pipe would stay open for as long as one of them lives.
+        // The pipe would stay open as long as one of them lives.
         let began = Instant::now();
         assert_eq!(run(&shell("sleep 600 & echo 1"), b"").unwrap(), b"1\n");
         let run = Run {

@@ -1,5 +1,4 @@
-//! `callboard serve`: the engine as a process of its own. Reads the flags, sets up the log, and hands
-//! over to the server; everything after that is the server's.
+//! `callboard serve`: runs the engine. Parses the flags, starts the log, and hands over to the server.
 
 use std::net::ToSocketAddrs;
 use std::time::Duration;
@@ -112,7 +111,7 @@ fn flags() -> Vec<Flag> {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    // Before anything is opened: sockets that were given are known by their numbers alone.
+    // Before anything is opened: passed sockets are known by number alone.
     let service = Service::from_environment();
     options.no_arguments()?;
     let level = options.parsed("log", logging::level)?;
@@ -136,7 +135,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         ..ServerConfig::default()
     };
     if !options.has("insecure") && config.credentials.is_none() {
-        // Who may connect is the engine's to say, whoever made the socket.
+        // The credentials decide who may connect, whoever created the socket.
         let mut all = given.iter().chain(&config.listen);
         all.try_for_each(check_loopback)?;
     }
@@ -150,7 +149,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The default address is for an engine that would listen nowhere else.
+/// The default address applies only if there is no other to listen on.
 fn listen(options: &Options, elsewhere: bool) -> Result<Vec<Address>, UsageError> {
     let given = options.values("listen");
     if given.is_empty() && !elsewhere {
@@ -166,7 +165,7 @@ fn listen(options: &Options, elsewhere: bool) -> Result<Vec<Address>, UsageError
     parsed.collect()
 }
 
-/// `--spin-for` says how long, whether or not `--spin` is there.
+/// `--spin-for` applies with or without `--spin`.
 fn spin(options: &Options) -> Result<Spin, UsageError> {
     let bounded = options.parsed("spin-for", options::number)?;
     Ok(match bounded.map(Duration::from_micros) {
@@ -198,7 +197,7 @@ fn limits(options: &Options) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
-/// A host that does not resolve passes: binding it says so better.
+/// A host that cannot be resolved passes: binding it gives a better error.
 fn check_loopback(address: &Address) -> Result<(), Failure> {
     let Address::Tcp(text) = address else {
         return Ok(());

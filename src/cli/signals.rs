@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM for the commands that run until they are stopped: the worker says goodbye, and its
-//! stream of changes ends, which is how the command learns of it. `serve` handles its signals itself.
+//! SIGINT and SIGTERM for commands that run until they are stopped: closes the worker, which ends its stream of
+//! changes and so the command. `serve` handles signals itself.
 
 use std::fmt;
 use std::io;
@@ -17,26 +17,26 @@ use signal_hook::iterator::{Handle, Signals};
 use super::exit::Exit;
 use super::failure::Failure;
 
-/// How long a command that has nothing to finish may take to end after a signal. It may be stuck in
-/// writing to a pipe that nobody reads.
+/// How long a command with nothing to finish may take to end after a signal. It may hang writing to a pipe that is
+/// not read.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often a second signal is looked for.
+/// How often to check for a second signal.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Holds a worker, and closes it when a signal comes.
+/// Owns a worker, and closes it on a signal.
 pub(super) struct Stop {
     signals: Handle,
     /// A signal came.
     given: Arc<AtomicBool>,
-    /// Dropped when the command is over.
+    /// Dropped when the command has ended.
     over: Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Stop {
-    /// From here on signals close this worker instead of ending the process. If that takes longer than
-    /// `patience`, or at a second signal, `last` is done and the process ends.
+    /// From here on, signals close this worker instead of ending the process. If that takes longer than `patience`,
+    /// or at a second signal, calls `last` and exits.
     pub(super) fn on_signal(
         worker: Worker,
         patience: Duration,
@@ -49,7 +49,7 @@ impl Stop {
         let noted = Arc::clone(&given);
         let wait = move || {
             if signals.forever().next().is_none() {
-                // The command is over by itself.
+                // The command ended by itself.
                 return worker.close();
             }
             noted.store(true, Ordering::Release);
@@ -58,7 +58,7 @@ impl Stop {
                 last();
                 process::exit(Exit::Done.code().into());
             }
-            // A panic was told by its thread.
+            // Its thread has printed a panic.
             let _ = closing.join();
         };
         let thread = thread::Builder::new()
@@ -73,12 +73,12 @@ impl Stop {
         })
     }
 
-    /// Whether a signal came: the connection that ends then is our own doing, and no news.
+    /// Whether a signal came: the loss of the connection is then intended.
     pub(super) fn is_given(&self) -> bool {
         self.given.load(Ordering::Acquire)
     }
 
-    /// Finishes after the worker has ended by itself. A worker that was closed ended as it should.
+    /// Finishes after the worker ended by itself. A closed worker ended as intended.
     pub(super) fn finish_after(self, end: End) -> Result<(), Failure> {
         self.finish()?;
         match Failure::Ended(end) {
@@ -87,7 +87,7 @@ impl Stop {
         }
     }
 
-    /// Ends the worker, if no signal did, and waits for its goodbye.
+    /// Closes the worker, unless a signal did, and waits for it.
     pub(super) fn finish(self) -> Result<(), Failure> {
         drop(self.over);
         self.signals.close();
@@ -98,7 +98,7 @@ impl Stop {
     }
 }
 
-/// Waits for the command's end; `false` if it does not come in time, or if a further signal does.
+/// Waits for the command to end; `false` if it does not in time, or at a further signal.
 fn is_over(watchdog: &Receiver<()>, signals: &mut Signals, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     loop {

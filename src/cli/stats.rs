@@ -1,4 +1,4 @@
-//! `callboard stats`: what the engine counts about itself, once.
+//! `callboard stats`: prints the engine's statistics once.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::table::Table;
 use super::target::{self, Target};
 use super::text;
 
-/// The engine's function that tells.
+/// The engine's function for that.
 const FUNCTION: &str = "engine::stats";
 
 pub(super) const COMMAND: Command = Command {
@@ -58,7 +58,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     out.flush()
 }
 
-/// A row for each number; those of a map within behind the map's name.
+/// Adds a row for each number; those in a nested map are prefixed with its name.
 fn rows(table: &mut Table<2>, name: &str, value: &Value) {
     match value {
         Value::Object(members) => {

@@ -1,5 +1,5 @@
-//! Whether standard error goes to systemd's journal, and how lines say there how grave they are. The
-//! journal has the time and the program's name of every line anyway.
+//! Detects systemd's journal on standard error, and writes lines with a priority for it. The journal adds the time
+//! and the program's name.
 
 use std::env;
 use std::io::{self, Write};
@@ -10,8 +10,8 @@ use rustix::fs::fstat;
 /// `device:inode` of the stream that the journal gave to a service.
 const STREAM: &str = "JOURNAL_STREAM";
 
-/// Whether standard error is the journal's stream: the variable alone says nothing, since children inherit
-/// it whatever their standard error is.
+/// Whether standard error is the journal's stream. The variable alone is not enough, since child processes inherit
+/// it.
 pub(super) fn is_stderr() -> bool {
     let Ok(stream) = env::var(STREAM) else {
         return false;
@@ -19,7 +19,7 @@ pub(super) fn is_stderr() -> bool {
     fstat(io::stderr()).is_ok_and(|it| stream == format!("{}:{}", it.st_dev, it.st_ino))
 }
 
-/// Writes a message: each line of it is one of the journal's.
+/// Writes a message, one journal line for each of its lines.
 pub(super) fn write(out: &mut impl Write, level: Level, message: &str) -> io::Result<()> {
     for line in message.lines() {
         writeln!(out, "<{}>{line}", priority(level))?;
@@ -27,7 +27,7 @@ pub(super) fn write(out: &mut impl Write, level: Level, message: &str) -> io::Re
     Ok(())
 }
 
-/// As syslog counts: 3 is an error, 7 is for those who look for one.
+/// Syslog priorities: 3 is an error, 7 is debug.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,

@@ -1,11 +1,10 @@
-//! Aligned columns for people. The last column is not padded, and a cell that is wider than its column
-//! may become pushes only its own row to the right.
+//! Aligned columns. The last column is not padded, and a cell wider than its column shifts only its own row.
 
 use super::failure::Failure;
 use super::output::{Colour, Output};
 use super::text;
 
-/// No column but the last is padded beyond this.
+/// The widest padding, except in the last column.
 const WIDEST: usize = 48;
 
 /// Rows under a heading.
@@ -22,13 +21,13 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Aligns a column to the right.
+    /// Right-aligns a column.
     pub(super) fn right(mut self, column: usize) -> Self {
         self.right[column] = true;
         self
     }
 
-    /// Adds a row. Hidden characters must be written out already.
+    /// Adds a row. Hidden characters must be escaped already.
     pub(super) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells);
     }

@@ -1,4 +1,4 @@
-//! The engine that a client command talks to: the flags that name it, and the connection they lead to.
+//! The engine that a client command connects to: the flags that name it, and the connection.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::logging;
 use super::options::{self, Flag, Group, Options};
 use super::usage_error::{UsageError, ValueError};
 
-/// Names the engine when no flag does.
+/// Variable that names the engine if no flag does.
 const VARIABLE: &str = "CALLBOARD_ADDR";
 
-/// For how long an engine may be waited for, unless told otherwise.
+/// The default timeout for the engine.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For how long a call may wait for its answer, unless told otherwise.
+/// The default timeout of a call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the engine is, which of its boards is meant, and for how long to wait for it.
+/// The engine's addresses, the namespace, the token and the timeout.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) addresses: Vec<Address>,
-    /// Unless the token's own is meant.
+    /// `None` for that of the token.
     pub(super) namespace: Option<String>,
     pub(super) token: Option<Token>,
     pub(super) timeout: Duration,
 }
 
-/// The flags that every client command has.
+/// The flags of every client command.
 pub(super) fn flags() -> Vec<Flag> {
     let flags = [
         Flag::value(
@@ -66,9 +66,9 @@ impl Target {
         Self::read_waiting(options, TIMEOUT)
     }
 
-    /// As [`read`](Self::read), with another timeout unless one is given.
+    /// Like [`read`](Self::read), with another default timeout.
     pub(super) fn read_waiting(options: &Options, timeout: Duration) -> Result<Self, UsageError> {
-        // What matters to people a command says itself; RUST_LOG shows how it comes about.
+        // Commands print what people need; RUST_LOG shows the details.
         logging::start(None, "off");
         let named = options.parsed("connect", options::addresses)?;
         let addresses = match named {
@@ -94,7 +94,7 @@ impl Target {
         })
     }
 
-    /// A worker for this engine that is not connected yet.
+    /// A builder for a worker of this engine.
     pub(super) fn builder(&self, name: String, watch: Watch) -> Builder {
         let mut builder = Worker::builder(name)
             .addresses(self.addresses.clone())
@@ -107,13 +107,13 @@ impl Target {
         builder
     }
 
-    /// Connects to look at the board, and waits until it is there.
+    /// Connects to read the board, and waits until it is synced.
     pub(super) fn look(&self, command: &str, watch: Watch) -> Result<Worker, Failure> {
         let builder = self.builder(own_name(command), watch);
         Ok(builder.connect(self.timeout)?)
     }
 
-    /// Connects for a question to one of the engine's own functions.
+    /// Connects to call a function of the engine itself.
     pub(super) fn ask(
         &self,
         command: &str,
@@ -127,7 +127,7 @@ impl Target {
     }
 }
 
-/// Calls one of the engine's own functions, which answers at once.
+/// Calls a function of the engine itself, which answers at once.
 pub(super) fn ask(worker: &Worker, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, CallError> {
     let how = CallOptions::new().timeout(TIMEOUT);
     worker.client().call_raw(function, payload, &how)
@@ -138,7 +138,7 @@ pub(super) fn event_name(name: &str) -> Result<(), UsageError> {
     check_event_name(name).map_err(|error| UsageError::Name(name.to_owned(), error))
 }
 
-/// Checks a name that is to be called: the engine's own are among those.
+/// Checks the name of a function to call, which may be the engine's.
 pub(super) fn callable_name(name: &str) -> Result<(), UsageError> {
     match check_function_name(name) {
         Err(error) if error != NameError::Reserved => Err(UsageError::Name(name.to_owned(), error)),
@@ -159,7 +159,7 @@ fn from_environment() -> Result<Vec<Address>, UsageError> {
     })
 }
 
-/// What this process is called among the workers, unless told otherwise: the command and the host.
+/// The default name of this worker: the command and the host.
 pub(super) fn own_name(command: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = format!("{command}@{}", host.trim());

@@ -1,5 +1,4 @@
-//! Text for people: what peers chose is made harmless for a terminal, numbers get their thousands
-//! apart, long lists are cut, durations are written short. Prints nothing itself.
+//! Text for people: escapes what peers chose, groups digits, shortens lists, formats durations. Prints nothing.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,14 +6,14 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
-/// Whether a terminal would act on a character instead of showing it: control characters, marks that
-/// reverse the direction of writing, and whatever else is not seen. Spaces and combining marks pass.
+/// Whether a character would affect a terminal or be invisible: control characters, bidirectional marks and the
+/// like. Spaces and combining marks pass.
 pub(super) fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // The standard library knows what is printable, but says so only by escaping. Behind a letter,
-    // because a combining mark that has nothing to combine with would be escaped.
+    // The standard library knows which characters are printable, but reveals it only by escaping. After a letter,
+    // because a combining mark on its own would be escaped.
     let mut buffer = [b'a'; 5];
     let length = 1 + c.encode_utf8(&mut buffer[1..]).len();
     match std::str::from_utf8(&buffer[..length]) {
@@ -23,7 +22,7 @@ pub(super) fn is_hidden(c: char) -> bool {
     }
 }
 
-/// The text with everything hidden written as `\u{…}`.
+/// The text with hidden characters escaped as `\u{…}`.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -39,12 +38,12 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Columns of a terminal that a text without hidden characters takes.
+/// Columns that a text without hidden characters takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// Cut to this many columns, with `…` at the end if something is missing.
+/// Cut to this many columns, with `…` at the end if it was longer.
 pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
@@ -52,7 +51,7 @@ pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     let mut out = String::new();
     for c in text.chars() {
         out.push(c);
-        // All of it together: a character may widen the one before it.
+        // Measured together: a character may widen the one before it.
         if width(&out) + 1 > columns {
             out.pop();
             break;
@@ -62,13 +61,13 @@ pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Followed by spaces up to this many columns.
+/// Padded with spaces to this many columns.
 pub(super) fn padded(text: &str, columns: usize) -> String {
     let missing = columns.saturating_sub(width(text));
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// With commas between the thousands.
+/// With commas between groups of three digits.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -87,7 +86,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
-/// The first few of a list and how many more there are, hidden characters written out.
+/// The first few names of a list and the number of the rest, with hidden characters escaped.
 pub(super) fn shortened<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
     let more = names.len().saturating_sub(most);
     let mut out = String::new();
@@ -104,7 +103,7 @@ pub(super) fn shortened<'a>(names: impl ExactSizeIterator<Item = &'a str>, most:
     out
 }
 
-/// A short time in milliseconds with as many digits as mean something, a longer one in seconds.
+/// A short duration in milliseconds with its significant digits, a longer one in seconds.
 pub(super) fn duration(time: Duration) -> String {
     match time.as_secs_f64() * 1000.0 {
         ms if ms < 10.0 => format!("{ms:.2} ms"),

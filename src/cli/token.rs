@@ -1,5 +1,6 @@
-//! `callboard token`: makes a token, and tells what one may do by a credentials file. Talks to no engine. A token
-//! comes from a file, the environment or standard input, never from the command line, which others can see.
+//! `callboard token`: makes tokens, and checks what a token permits according to a credentials file. Connects to no
+//! engine. Tokens come from a file, the environment or standard input, never from the command line, which other
+//! users can see.
 
 use std::io::{self, Read};
 
@@ -15,10 +16,10 @@ use super::options::{Flag, Options};
 use super::output::Output;
 use super::usage_error::UsageError;
 
-/// What a token begins with, so that one that was left somewhere is known for what it is.
+/// Prefix of a token, by which a leaked one can be recognised.
 const BEGINNING: &str = "cbt_";
 
-/// Random bytes of a token: nobody guesses 256 bits.
+/// Random bytes of a token: 256 bits cannot be guessed.
 const RANDOM_BYTES: usize = 32;
 
 pub(super) const COMMAND: Command = Command {
@@ -103,7 +104,7 @@ fn new(options: &Options) -> Result<(), Failure> {
     out.flush()
 }
 
-/// A name as a key of TOML.
+/// A name as a TOML key.
 fn quoted(name: &str) -> String {
     let is_bare = !name.is_empty()
         && name
@@ -151,7 +152,7 @@ fn check(options: &Options, asked: Option<(Verb, &str)>) -> Result<(), Failure> 
     }
 }
 
-/// The token that is asked about.
+/// The token to check.
 fn presented(options: &Options) -> Result<Token, Failure> {
     match options.value("token-file").as_deref() {
         Some("-") => {
@@ -167,7 +168,7 @@ fn presented(options: &Options) -> Result<Token, Failure> {
     }
 }
 
-/// Prefixes for people.
+/// Prefixes for display.
 fn in_words(rules: &Rules) -> String {
     let list = |prefixes: &[Box<str>]| {
         let shown = prefixes.iter().map(|prefix| match &**prefix {

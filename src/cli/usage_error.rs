@@ -1,4 +1,4 @@
-//! Why a command line makes no sense, in words. Decides nothing.
+//! Why a command line is invalid, with messages. Decides nothing.
 
 use std::fmt;
 
@@ -7,66 +7,66 @@ use callboard::protocol::NameError;
 
 use super::messagepack::PayloadError;
 
-/// Why a command line makes no sense.
+/// Why a command line is invalid.
 #[derive(Debug)]
 pub(super) enum UsageError {
-    /// No command at all.
+    /// There is no command.
     NoCommand,
-    /// A command that does not exist, and one that it may have been meant for.
+    /// An unknown command, and a similar one that exists.
     UnknownCommand(String, Option<&'static str>),
-    /// An option in front of the command that does not exist.
+    /// An unknown option before the command.
     UnknownOption(String),
-    /// An option that does not exist, lacks its value, has one too much, or comes twice.
+    /// An option is unknown, lacks its value, has one it does not take, or is repeated.
     Option(getopts::Fail),
-    /// A value is not of its kind.
+    /// A value is invalid.
     Value {
-        /// The flag or the variable that it was given by.
+        /// The flag or variable that it came from.
         place: String,
         value: String,
         error: ValueError,
     },
-    /// An argument too much.
+    /// A surplus argument.
     Surplus(String),
     /// `expose` without a name.
     NoNames,
-    /// A name is against the grammar.
+    /// A name is invalid.
     Name(String, NameError),
     /// This argument is missing.
     Missing(&'static str),
-    /// The token that was given cannot be read.
+    /// The token cannot be read.
     Token(std::io::Error),
-    /// What `token` is to do.
+    /// An unknown action of `token`.
     NeitherNewNorCheck(String),
-    /// There is no such right.
+    /// An unknown right.
     NoVerb(String),
-    /// A flag that makes no sense without `-- COMMAND`.
+    /// A flag that requires `-- COMMAND`.
     NoCommandFor(&'static str),
-    /// A kind of measurement that does not exist.
+    /// An unknown kind of measurement.
     NoKind { given: String, known: String },
-    /// A flag that this kind of measurement does not take.
+    /// A flag that does not apply to this kind of measurement.
     NotForKind(&'static str, &'static str),
-    /// Two flags of which only one may be given.
+    /// Two flags that exclude each other.
     Together(&'static str, &'static str),
 }
 
-/// Why a value is not of its kind.
+/// Why a value is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ValueError {
-    /// No duration.
+    /// Not a duration.
     Duration,
-    /// No number.
+    /// Not a number.
     Number,
-    /// No address.
+    /// Not an address.
     Address(AddressError),
-    /// No level of logging.
+    /// Not a log level.
     Level,
-    /// No name.
+    /// Not a name.
     Name(NameError),
-    /// No payload.
+    /// Not a payload.
     Payload(PayloadError),
-    /// Not within these bounds.
+    /// Out of this range.
     Range(usize, usize),
-    /// No process.
+    /// There is no such process.
     Process,
     /// None of these words.
     OneOf(&'static str),
@@ -116,9 +116,9 @@ impl fmt::Display for UsageError {
                 value,
                 error,
             } => match error {
-                // These quote the value themselves.
+                // These errors quote the value themselves.
                 ValueError::Address(error) => write!(f, "{place}: {error}"),
-                // A payload may be long.
+                // A payload may be too long to quote.
                 ValueError::Payload(error) => write!(f, "{place}: {error}"),
                 error => write!(f, "{place}: `{value}`: {error}"),
             },
@@ -148,7 +148,7 @@ impl fmt::Display for UsageError {
     }
 }
 
-/// getopts tells single letters and long names without their dashes.
+/// getopts reports single letters and long names without their dashes.
 fn dashed(name: &str) -> String {
     match name.chars().count() {
         1 => format!("-{name}"),

@@ -1,4 +1,4 @@
-//! How busy workers are: asked of the engine, which is the only one to know. Shows nothing itself.
+//! The load of workers, requested from the engine. Prints nothing.
 
 use std::collections::HashMap;
 
@@ -9,20 +9,20 @@ use serde_json::{Map, Value};
 use super::target;
 use super::text;
 
-/// The engine's function that tells.
+/// The engine's function for that.
 const FUNCTION: &str = "engine::workers::list";
 
-/// Pages of an answer that are asked for at the most.
+/// The most pages of an answer to request.
 const MAX_PAGES: usize = 1000;
 
-/// What the engine says of one worker.
+/// The engine's data about one worker.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct WorkerLoad {
     worker: u64,
     pub(super) in_flight: u64,
     pub(super) capacity: u64,
-    /// Where it connected from.
+    /// The address that it connected from.
     pub(super) peer: String,
 }
 
@@ -38,8 +38,8 @@ struct Page {
     next: Option<String>,
 }
 
-/// What the engine says of all workers that provide something, by id. An engine that does not answer
-/// leaves it empty: how busy workers are is good to know, and no reason to fail.
+/// The data about all workers on the board, by id. If the engine does not answer it is empty: a missing load is no
+/// reason to fail.
 pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, WorkerLoad> {
     let mut loads = HashMap::new();
     let mut after = None;
@@ -63,13 +63,13 @@ fn page(worker: &Worker, after: Option<String>) -> Option<Page> {
 }
 
 impl WorkerLoad {
-    /// Calls in flight of those that can be.
+    /// Calls in flight and capacity.
     pub(super) fn shown(&self) -> String {
         let (calls, capacity) = (self.in_flight as usize, self.capacity as usize);
         format!("{}/{}", text::grouped(calls), text::grouped(capacity))
     }
 
-    /// Of several workers together; `None` if one of them is not known.
+    /// The sum over several workers; `None` if one of them is unknown.
     pub(super) fn sum<'a>(loads: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
         loads.into_iter().try_fold(Self::default(), |sum, load| {
             let load = load?;
@@ -82,7 +82,7 @@ impl WorkerLoad {
     }
 }
 
-/// Adds the two numbers to a function's or a worker's object.
+/// Adds the two numbers to the JSON object of a function or worker.
 pub(super) fn record(object: &mut Map<String, Value>, load: Option<&WorkerLoad>) {
     let mut put = |key: &str, value: Option<u64>| object.insert(key.to_owned(), value.into());
     put("in_flight", load.map(|load| load.in_flight));

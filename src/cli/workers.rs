@@ -1,4 +1,4 @@
-//! `callboard workers`: who provides something, once.
+//! `callboard workers`: prints the workers on the board once.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use super::target::{self, Target};
 use super::text;
 use super::worker_load::{self, WorkerLoad};
 
-/// Functions of a worker that are shown by name.
+/// The most functions of a worker shown by name.
 const NAMES_SHOWN: usize = 3;
 
-/// Columns of a worker's metadata that are shown.
+/// Width of the metadata column.
 const METADATA_SHOWN: usize = 40;
 
 pub(super) const COMMAND: Command = Command {

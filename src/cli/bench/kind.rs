@@ -1,8 +1,8 @@
-//! The kinds of measurement by name.
+//! The kinds of measurement, by name.
 
 use crate::cli::usage_error::UsageError;
 
-/// What the help says about the command.
+/// The help of the command.
 pub(super) const ABOUT: &str = "Connects to an engine that runs, causes load from one thread over as many connections \
     as it takes, and reports what came of it. KIND is one of\n\n \
     fanout   one registration, and the time until the first, the median and the\n          \
@@ -18,7 +18,7 @@ pub(super) const ABOUT: &str = "Connects to an engine that runs, causes load fro
     not the engine, set the pace, the report says so.\n\n\
     With --json, one object a line; docs/CLI.md lists the keys. Progress goes to standard error.";
 
-/// See the top of this file.
+/// A kind of measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Fanout,

@@ -1,5 +1,5 @@
-//! `callboard bench`: measures a running engine. Reads what is to be measured from the command line, has
-//! `callboard::bench` measure it, and shows the report; measures nothing itself.
+//! `callboard bench`: measures a running engine. Parses the command line, lets `callboard::bench` measure, and
+//! prints the report; measures nothing itself.
 
 mod kind;
 mod plan;
@@ -24,7 +24,7 @@ use kind::Kind;
 use plan::Plan;
 use progress_line::ProgressLine;
 
-/// The board that is used without a token unless another is named: nobody else's.
+/// The namespace if there is neither a token nor a flag; it is used by benches only.
 const NAMESPACE: &str = "bench";
 
 pub(super) const COMMAND: Command = Command {
@@ -75,7 +75,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let target = Target::read(options)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second one ends the process; its connections, and what they provide, end with it.
+        // The second one exits; its connections and functions end with the process.
         flag::register_conditional_shutdown(signal, Exit::Done.code().into(), Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(Failure::System)?;
@@ -95,7 +95,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         out.flush()
     });
     ProgressLine::clear();
-    // Nothing is left on the board when the program ends; but one that does not answer is not waited for.
+    // Clean up, but do not wait for an engine that does not answer.
     if !matches!(result, Err(Failure::Bench(BenchError::Silent(_)))) {
         session.close();
     }
@@ -106,7 +106,7 @@ fn session_config(target: Target, plan: &Plan) -> Result<SessionConfig, UsageErr
     let token = target.token.map(|token| token.read()).transpose();
     let token = token.map_err(UsageError::Token)?;
     let namespace = target.namespace.unwrap_or_else(|| match token {
-        // The token's own.
+        // The namespace of the token.
         Some(_) => String::new(),
         None => NAMESPACE.to_owned(),
     });

@@ -1,5 +1,4 @@
-//! What is to be measured, as the command line says it: the flags, which kinds take them, and what holds without
-//! them.
+//! What to measure: the flags, which kinds take them, and their defaults.
 
 use std::time::Duration;
 
@@ -13,16 +12,16 @@ use crate::cli::failure::Failure;
 use crate::cli::options::{Flag, Options};
 use crate::cli::usage_error::{UsageError, ValueError};
 
-/// The most connections that anything asks for: more than an engine takes.
+/// The most connections; more than an engine accepts.
 const MOST_CONNECTIONS: usize = 100_000;
 
-/// The most bytes of a payload or of a function's metadata; the engine's own limits are met first.
+/// The largest payload or metadata; the engine's own limits are lower.
 const MOST_PAYLOAD: usize = 1 << 24;
 
-/// The most functions on a board beforehand.
+/// The most functions on a board before the measurement.
 const MOST_FUNCTIONS: usize = 1_000_000;
 
-/// Seconds of a measurement.
+/// The default duration of a measurement, in seconds.
 const SECONDS: usize = 3;
 
 /// Each flag with the kinds that take it.
@@ -130,7 +129,7 @@ pub(super) fn flags() -> Vec<Flag> {
     ]
 }
 
-/// See the top of this file.
+/// The measurements to make.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) process: Option<EngineProcess>,
@@ -168,7 +167,7 @@ impl Plan {
         })
     }
 
-    /// Measures, one after the other; each report is shown when it is there.
+    /// Makes the measurements one after the other; shows each report as soon as it is there.
     pub(super) fn measure(
         &self,
         session: &mut Session,
@@ -287,7 +286,7 @@ fn idle(options: &Options) -> Result<Vec<Measurement>, UsageError> {
     })])
 }
 
-/// The named one of these, or all.
+/// The chosen pattern, or all of them.
 fn chosen<T, const N: usize>(
     options: &Options,
     patterns: [(&str, T); N],
@@ -350,7 +349,7 @@ fn given(
     })
 }
 
-/// The same, or what holds without it.
+/// The same, with a default.
 fn number(
     options: &Options,
     flag: &'static str,

@@ -1,5 +1,5 @@
-//! What a person sees while a measurement runs: one line of standard error that is written over, or a line a second
-//! where standard error is no terminal.
+//! Shows the progress of a measurement on standard error: one line that is overwritten, or a line per second if it
+//! is no terminal.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use callboard::bench::Progress;
 use super::kind::Kind;
 use crate::cli::text;
 
-/// See the top of this file.
+/// The line that shows the progress of a measurement.
 pub(super) struct ProgressLine {
     kind: Kind,
 }
@@ -27,7 +27,7 @@ impl ProgressLine {
             progress.what,
         );
         let mut stderr = io::stderr().lock();
-        // When nobody reads stderr there is nobody to show it to.
+        // If stderr is closed, progress cannot be shown.
         let _ = if stderr.is_terminal() {
             write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush())
         } else {
@@ -35,7 +35,7 @@ impl ProgressLine {
         };
     }
 
-    /// Takes the line away, before results are shown in its place.
+    /// Clears the line, before results take its place.
     pub(super) fn clear() {
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() {

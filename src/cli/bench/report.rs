@@ -1,4 +1,4 @@
-//! How a report looks: a line of JSON for programs, some lines of text and a table of times for people.
+//! Formats a report: a line of JSON for programs, lines of text and a table of times for people.
 
 use callboard::bench::{
     CallReport, ChurnReport, FanoutReport, IdleReport, JoinReport, Pattern, ReportHeader,
@@ -11,7 +11,7 @@ use crate::cli::output::{Colour, Output};
 use crate::cli::table::Table;
 use crate::cli::text;
 
-/// What was measured.
+/// The report of a measurement.
 #[derive(Debug)]
 pub(super) enum Report {
     Fanout(Box<FanoutReport>),
@@ -32,7 +32,7 @@ impl Report {
             Self::Call(report) => serde_json::to_value(report),
             Self::Idle(report) => serde_json::to_value(report),
         };
-        // Numbers, texts and maps with texts as keys become JSON.
+        // Numbers, texts and maps with text keys always have a JSON form.
         value.unwrap_or_default()
     }
 
@@ -94,7 +94,7 @@ fn watchers(watchers: usize, stalled: usize) -> String {
     }
 }
 
-/// How much was changed, and how much of it reached how many.
+/// The number of changes and deliveries.
 fn delivered(
     changes: u64,
     resource_use: &ResourceUse,
@@ -312,7 +312,7 @@ fn heading(header: &ReportHeader, what: &str, out: &mut Output) -> Result<(), Fa
     ))
 }
 
-/// A table of times, a row each.
+/// Prints a table of times, one row each.
 fn times(title: &str, rows: &[(&str, &Summary)], out: &mut Output) -> Result<(), Failure> {
     let heading = [title, "P50", "P90", "P99", "P99.9", "MAX"];
     let mut table = (1..6).fold(Table::new(heading), Table::right);
@@ -339,7 +339,7 @@ fn show<const N: usize>(table: &Table<N>, out: &mut Output) -> Result<(), Failur
     out.line("")
 }
 
-/// What the engine took for it.
+/// Prints the resource use of the engine.
 fn cost(
     header: &ReportHeader,
     resource_use: &ResourceUse,
@@ -369,7 +369,7 @@ fn cost(
     }
 }
 
-/// A board that others change says less.
+/// Notes that other workers changed the board, which makes the result less reliable.
 fn foreign(entries: u64, out: &mut Output) -> Result<(), Failure> {
     match entries {
         0 => Ok(()),
@@ -410,7 +410,7 @@ fn seconds(time: f64) -> String {
     format!("{time:.2} s")
 }
 
-/// A rate without digits that mean nothing.
+/// A rate with its significant digits.
 fn rate(number: f64) -> String {
     match format!("{number:.0}").parse() {
         Ok(many) if many >= 100 => text::grouped(many),

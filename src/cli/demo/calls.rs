@@ -1,5 +1,4 @@
-//! Calls in the demo: functions that answer with their provider's name, so that one sees who was asked;
-//! and somebody who asks. Knows no act.
+//! Calls in the demo: functions that answer with their provider's name, and their callers. Knows no act.
 
 use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
@@ -11,7 +10,7 @@ use callboard::worker::{CallError, CallOptions, Client, Context, Function, Servi
 use super::error::DemoError;
 use super::watchers::PATIENCE;
 
-/// How often to look whether a call waits at the engine.
+/// How often to check whether the engine has parked a call.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A function that answers with its provider's name.
@@ -20,14 +19,14 @@ pub(super) fn signed(provider: &'static str, name: &str, description: &str) -> S
     function.handler(move |_: &Context, (): ()| Ok(provider))
 }
 
-/// Who answered several calls, and how long they took.
+/// The providers that answered several calls, and the times.
 pub(super) struct Answers {
     by: BTreeMap<String, usize>,
     times: Vec<Duration>,
 }
 
 impl Answers {
-    /// Calls one after the other.
+    /// Makes the calls one after the other.
     pub(super) fn to(caller: &Worker, function: &str, calls: usize) -> Result<Self, DemoError> {
         let client = caller.client();
         let (mut by, mut times) = (BTreeMap::new(), Vec::new());
@@ -41,7 +40,7 @@ impl Answers {
         Ok(Self { by, times })
     }
 
-    /// Fails unless exactly these answered.
+    /// Fails unless exactly these providers answered.
     pub(super) fn only_by(&self, wanted: &[&str]) -> Result<(), DemoError> {
         if self
             .by
@@ -67,20 +66,20 @@ impl Answers {
         shares.join(", ")
     }
 
-    /// What half of the calls took at the most.
+    /// The median time of a call.
     pub(super) fn median(&self) -> Duration {
         let middle = self.times.get(self.times.len() / 2);
         middle.copied().unwrap_or_default()
     }
 }
 
-/// A call that the engine holds, because nobody provides the function.
+/// A call that the engine has parked, because the function has no provider.
 pub(super) struct Waiting {
     call: JoinHandle<(Result<String, CallError>, Instant)>,
 }
 
 impl Waiting {
-    /// Makes the call, and waits until the engine holds it.
+    /// Makes the call, and waits until the engine has parked it.
     pub(super) fn begin(
         client: Client,
         function: &'static str,
@@ -108,7 +107,7 @@ impl Waiting {
         Ok(Self { call })
     }
 
-    /// Who answered, and when.
+    /// The provider that answered, and when.
     pub(super) fn end(self) -> Result<(String, Instant), DemoError> {
         match self.call.join() {
             Ok((Ok(who), at)) => Ok((who, at)),
@@ -121,7 +120,7 @@ impl Waiting {
     }
 }
 
-/// The code of the error that a call must end with.
+/// The error code with which a call must fail.
 pub(super) fn refusal(caller: &Worker, function: &str) -> Result<String, DemoError> {
     match caller.client().call::<String>(function, &()) {
         Err(error) if !error.is_from_function() => Ok(error.code().to_owned()),

@@ -1,4 +1,4 @@
-//! What goes wrong in a demo. Decides nothing.
+//! Errors of the demo. Decides nothing.
 
 use std::fmt;
 use std::io;
@@ -7,27 +7,27 @@ use callboard::worker::CallError;
 
 use crate::cli::failure::Failure;
 
-/// What the demo must not show.
+/// What went wrong in the demo.
 #[derive(Debug)]
 pub(super) enum DemoError {
-    /// A worker was not told in time.
+    /// A worker was not notified in time.
     Silence {
         worker: &'static str,
         awaited: &'static str,
     },
-    /// A worker was told something else than what happened.
+    /// A worker was notified of something else than what happened.
     OtherNews {
         worker: &'static str,
         wanted: String,
         told: String,
     },
-    /// A call that should come to a result did not.
+    /// A call failed that should have succeeded.
     Call(CallError),
-    /// A call was answered by somebody else than it should be.
+    /// A call was answered by the wrong provider.
     OtherAnswer { wanted: String, answered: String },
-    /// A worker's board at the end differs from a newcomer's.
+    /// A worker's board at the end differs from that of a new worker.
     WrongBoard { worker: &'static str },
-    /// The worker's process, the cable or a thread could not be had.
+    /// The worker's process, the proxy or a thread could not be started.
     System(io::Error),
 }
 

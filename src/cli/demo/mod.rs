@@ -1,5 +1,5 @@
-//! `callboard demo`: an engine and a few workers that come and go, in one command. What happens is in
-//! `script`; who watches and measures in `watchers`; how it looks in `screen`.
+//! `callboard demo`: an engine and a few workers that come and go, in one command. `script` has the events,
+//! `watchers` the workers that watch and measure, `screen` the output.
 
 mod calls;
 mod error;

@@ -1,5 +1,5 @@
-//! A TCP connection that can be cut on one side only: the worker sees its connection end, the engine
-//! sees nothing, as when a cable is pulled. Forwards bytes and knows nothing of them.
+//! A TCP proxy whose connections can be cut on one side: the worker sees the connection end, the engine sees
+//! nothing, as when a cable is pulled. Forwards bytes without looking at them.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,13 +8,13 @@ use std::thread;
 
 use callboard::address::Address;
 
-/// Listens on a free port, and forwards what comes to the engine.
+/// Listens on a free port, and forwards connections to the engine.
 pub(super) struct Proxy {
     address: Address,
     plugged: Arc<Mutex<Vec<Plugged>>>,
 }
 
-/// Both ends of one connection.
+/// Both ends of a forwarded connection.
 struct Plugged {
     worker: TcpStream,
     /// Stays open when the worker's side is cut.
@@ -27,7 +27,7 @@ impl Proxy {
         let address = Address::Tcp(listener.local_addr()?.to_string());
         let plugged = Arc::new(Mutex::new(Vec::new()));
         let (engine, ends) = (engine.to_owned(), Arc::clone(&plugged));
-        // Ends with the process, at the latest: nobody waits for it.
+        // Ends with the process at the latest.
         thread::Builder::new()
             .name("demo-proxy".to_owned())
             .spawn(move || {
@@ -40,18 +40,18 @@ impl Proxy {
         Ok(Self { address, plugged })
     }
 
-    /// Where the worker finds it.
+    /// The address for the worker.
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Ends all connections on the worker's side. New ones are forwarded as before.
+    /// Cuts all connections on the worker's side. New ones are forwarded as before.
     pub(super) fn cut(&self) -> io::Result<()> {
         let plugged = self.plugged.lock().unwrap_or_else(PoisonError::into_inner);
         plugged.iter().try_for_each(|ends| end(&ends.worker))
     }
 
-    /// Lets the engine see the ends, too: it would wait for the peers of what it has closed.
+    /// Closes the engine's side too: the engine would otherwise wait for its peers.
     pub(super) fn remove(&self) -> io::Result<()> {
         let plugged = self.plugged.lock().unwrap_or_else(PoisonError::into_inner);
         plugged.iter().try_for_each(|ends| end(&ends.engine))
@@ -68,7 +68,7 @@ fn end(stream: &TcpStream) -> io::Result<()> {
 
 fn plug(worker: TcpStream, engine: &str, ends: &Mutex<Vec<Plugged>>) -> io::Result<()> {
     let engine = TcpStream::connect(engine)?;
-    // Forwarding must not add a delay of its own.
+    // The proxy must not add latency of its own.
     worker.set_nodelay(true)?;
     engine.set_nodelay(true)?;
     let directions = [
@@ -86,7 +86,7 @@ fn plug(worker: TcpStream, engine: &str, ends: &Mutex<Vec<Plugged>>) -> io::Resu
     Ok(())
 }
 
-/// Until either side ends; the end itself is not forwarded.
+/// Forwards until either side ends; does not forward the end itself.
 fn forward(mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer) {

@@ -1,5 +1,4 @@
-//! The worker that runs in a process of its own, so that there is something to kill: the process's
-//! inside, and the handle that the demo holds of it.
+//! The worker in a process of its own, which the demo kills: the code of that process, and the demo's handle to it.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -14,13 +13,13 @@ use crate::cli::failure::Failure;
 /// The command that starts this process.
 pub(super) const DEMO: &str = "demo";
 
-/// The flag that makes a process this one.
+/// The flag that turns a process into this worker.
 pub(super) const REPORTS_FLAG: &str = "as-reports";
 
-/// How many functions it provides.
+/// The number of functions that it provides.
 pub(super) const FUNCTIONS: usize = 500;
 
-/// How long it may take to connect.
+/// The timeout for connecting.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names of the functions, in order.
@@ -28,8 +27,8 @@ pub(super) fn names() -> impl Iterator<Item = String> {
     (0..FUNCTIONS).map(|i| format!("reports::{i:03}"))
 }
 
-/// The process's inside: registers, and stays until standard input ends. It ends with the demo's process,
-/// however that ends.
+/// The code of the process: registers, and waits until standard input ends, which happens with the demo's process
+/// at the latest.
 pub(super) fn run(engine: Address) -> Result<(), Failure> {
     let worker = Worker::builder("reports")
         .addresses([engine])
@@ -42,7 +41,7 @@ pub(super) fn run(engine: Address) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The running process. A drop ends it.
+/// The running process. Dropping it kills the process.
 pub(super) struct Process(Child);
 
 impl Process {
@@ -63,7 +62,7 @@ impl Process {
         self.0.id()
     }
 
-    /// Sends SIGKILL. Its end is collected by the drop.
+    /// Sends SIGKILL. The drop reaps the process.
     pub(super) fn kill(&mut self) -> Result<(), DemoError> {
         self.0.kill().map_err(DemoError::System)
     }
@@ -71,7 +70,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended already, or it does now.
+        // It has ended already, or ends now.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

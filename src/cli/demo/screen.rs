@@ -1,5 +1,5 @@
-//! How the demo looks: numbered acts in plain words, a line for each change, the board, the summary;
-//! and pauses to read along. Measures nothing itself.
+//! The output of the demo: numbered acts, a line for each change, the board, the summary, and pauses for reading.
+//! Measures nothing.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Colour, Output, Paint};
 use crate::cli::text;
 
-/// Changes of one push that are shown one by one.
+/// Changes of one step shown individually.
 const CHANGES_SHOWN: usize = 3;
 
-/// Columns for a function's name, sign and indentation aside.
+/// Width of a function's name, without sign and indentation.
 const NAME_COLUMNS: usize = 30;
 
-/// After an act.
+/// Pause after an act.
 const PAUSE: Duration = Duration::from_millis(650);
 
-/// Where the demo plays.
+/// The output of the demo.
 pub(super) struct Screen {
     out: Output,
     fast: bool,
     acts: usize,
     pushes: usize,
-    /// From the call to the last worker, of the pushes that began with one.
+    /// Times from a call to the last watcher, of the changes that began with one.
     latencies: Vec<Duration>,
 }
 
@@ -43,13 +43,13 @@ impl Screen {
         self.out.paint()
     }
 
-    /// A line as it is.
+    /// Prints a line as it is.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.out.line(text)?;
         self.out.flush()
     }
 
-    /// Begins an act: says what happens next.
+    /// Begins an act: announces what happens next.
     pub(super) fn act(&mut self, text: &str) -> Result<(), Failure> {
         if self.acts > 0 {
             self.pause();
@@ -61,13 +61,12 @@ impl Screen {
         self.line(&format!("\n{number}  {text}"))
     }
 
-    /// A remark on the act.
+    /// Prints a remark on the act.
     pub(super) fn remark(&mut self, text: &str) -> Result<(), Failure> {
         self.line(&format!("    {text}"))
     }
 
-    /// A change that has reached everybody. `counts` says whether the time since `began` is that of the
-    /// push alone.
+    /// Shows a change that has reached all watchers. `counts`: the time since `began` is that of the change alone.
     pub(super) fn pushed(
         &mut self,
         changes: &[Sign],
@@ -115,7 +114,7 @@ impl Screen {
         Ok(())
     }
 
-    /// How many changes were pushed.
+    /// The number of changes shown.
     pub(super) fn pushes(&self) -> usize {
         self.pushes
     }
@@ -126,7 +125,7 @@ impl Screen {
 
     pub(super) fn pause(&self) {
         if !self.fast {
-            // For the reader's eye; nothing is waited for.
+            // To let people read; nothing is waited for.
             thread::sleep(PAUSE);
         }
     }

@@ -1,5 +1,5 @@
-//! What happens in the demo, act by act. Each act changes one thing, waits until every worker was told,
-//! and would fail if one of them was told anything else.
+//! The acts of the demo. Each changes one thing, waits until every worker was notified, and fails if one was
+//! notified of anything else.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::Colour;
 use crate::cli::text;
 
-/// Everybody who watches, in order of appearance.
+/// The watching workers, in order of appearance.
 const CAST: [&str; 5] = ["web", "orders", "stock", "mail", "audit"];
 
 /// Functions with their descriptions.
@@ -33,7 +33,7 @@ const STOCK: [(&str, &str); 2] = [
 ];
 const MAIL: [(&str, &str); 1] = [("mail::send", "Sends a letter")];
 
-/// Calls that are made to see who answers.
+/// Calls made to see which provider answers.
 const CALLS: usize = 10;
 
 pub(super) fn run(screen: Screen) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ impl Script {
         let title = paint.text(Colour::Bold, "Callboard: a live function board");
         self.screen.line(&title)?;
         for name in CAST {
-            // Its connection will be cut later on.
+            // Its connection will be cut later.
             let engine = match name {
                 "orders" => self.proxy.address(),
                 _ => &self.address,
@@ -117,7 +117,7 @@ impl Script {
         let process = Process::start(&self.address)?;
         let signs: Vec<Sign> = reports::names().map(|name| ('+', name)).collect();
         let push = self.watchers.expect(&signs)?;
-        // Starting a process takes longer than telling of it.
+        // Starting a process takes longer than the notification.
         self.screen.pushed(&signs, began, push, false)?;
         let line = format!(
             "(from the start of process {}; one step of the board: nobody sees half)",
@@ -236,7 +236,7 @@ impl Script {
         self.call(&["orders"])
     }
 
-    /// Lets web call, and shows who answered.
+    /// Makes calls from `web`, and shows which providers answered.
     fn call(&mut self, wanted: &[&str]) -> Result<(), Failure> {
         let answers = Answers::to(self.watchers.worker(CAST[0]), ORDERS[0].0, CALLS)?;
         answers.only_by(wanted)?;
@@ -327,7 +327,7 @@ impl Script {
         self.told(&signs, began)
     }
 
-    /// Waits until everybody was told of these changes, and shows them.
+    /// Waits until all watchers have these changes, and shows them.
     fn told(&mut self, changes: &[(char, &str)], began: Instant) -> Result<(), Failure> {
         let signs = changes
             .iter()
@@ -337,7 +337,7 @@ impl Script {
         self.screen.pushed(&signs, began, push, true)
     }
 
-    /// How many functions of which service are on the board of the first of the audience.
+    /// The number of functions per service on the board of the first watcher.
     fn show_board(&mut self) -> Result<(), Failure> {
         let board = self.watchers.worker(CAST[0]).board().snapshot();
         let mut services: BTreeMap<&str, usize> = BTreeMap::new();

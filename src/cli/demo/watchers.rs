@@ -1,5 +1,5 @@
-//! The workers that watch: each has a connection, a board and a thread of its own, which notes the
-//! moment at which each piece of news arrives. Checks that all are told the same, and only what happened.
+//! The watching workers: each has a connection, a board, and a thread that records when notices arrive. Checks that
+//! all receive the same notices, and only those of what happened.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -12,16 +12,16 @@ use callboard::worker::{Change, Notice, Snapshot, Step, Worker};
 use super::error::DemoError;
 use crate::cli::failure::Failure;
 
-/// How long anything may take before the demo gives up on it.
+/// The timeout of everything in the demo.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A change of one function, as it is shown: `+`, `-` or `~`, and the name.
+/// A change of one function as shown: `+`, `-` or `~`, and the name.
 pub(super) type Sign = (char, String);
 
 /// The watching workers.
 pub(super) struct Watchers {
     members: BTreeMap<&'static str, Member>,
-    /// How many have joined so far.
+    /// The number of workers that joined so far.
     joined: usize,
     news: Receiver<News>,
     tell: Sender<News>,
@@ -32,21 +32,21 @@ struct Member {
     number: usize,
 }
 
-/// What one worker was told, and when.
+/// A notice to one worker, and when it arrived.
 struct News {
     worker: &'static str,
-    /// A worker that comes back is another one: what its predecessor is told late does not count.
+    /// A worker that returns is a new one: late notices to its predecessor do not count.
     number: usize,
     at: Instant,
     notice: Notice,
 }
 
-/// A change that has reached everybody.
+/// A change that has reached all watchers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Push {
-    /// When the last worker had it.
+    /// When the last watcher received it.
     pub(super) last: Instant,
-    /// How many workers were told.
+    /// The number of watchers.
     pub(super) workers: usize,
 }
 
@@ -61,7 +61,7 @@ impl Watchers {
         }
     }
 
-    /// Connects a worker and begins to note what it is told. Returns the board that it found.
+    /// Connects a worker and records its notices. Returns its first board.
     pub(super) fn join(
         &mut self,
         name: &'static str,
@@ -95,7 +95,7 @@ impl Watchers {
         Ok(board)
     }
 
-    /// Takes a worker out: what it is told from now on does not count.
+    /// Removes a worker: its further notices do not count.
     pub(super) fn take(&mut self, name: &'static str) -> Option<Worker> {
         self.members.remove(name).map(|member| member.worker)
     }
@@ -113,7 +113,7 @@ impl Watchers {
         self.members.len()
     }
 
-    /// Waits until each worker was told of exactly these changes, in one step and as the next thing.
+    /// Waits until each worker received exactly these changes, in one step and as its next notice.
     pub(super) fn expect(&self, wanted: &[Sign]) -> Result<Push, DemoError> {
         let mut wanted = wanted.to_vec();
         wanted.sort();
@@ -144,8 +144,8 @@ impl Watchers {
         })
     }
 
-    /// Waits until this worker lost its connection, took its session over and is up to date again, while
-    /// nobody is told of any change. Returns when it was lost and when it was back.
+    /// Waits until this worker has lost its connection, taken its session over and synced, while no watcher sees a
+    /// change. Returns the times of the loss and of the return.
     pub(super) fn expect_takeover(
         &self,
         name: &'static str,
@@ -178,14 +178,14 @@ impl Watchers {
         member.is_some_and(|member| member.number == news.number)
     }
 
-    /// The next news of a member.
+    /// The next notice to a member.
     fn next(&self, who: &'static str, awaited: &'static str) -> Result<News, DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.news.recv_timeout(left) {
                 Ok(news) if self.is_member(&news) => return Ok(news),
-                // Of one that left.
+                // To a worker that left.
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(DemoError::Silence {
@@ -198,7 +198,7 @@ impl Watchers {
     }
 }
 
-/// What a step changes, sorted.
+/// The changes of a step, sorted.
 fn signs(step: &Step) -> Vec<Sign> {
     let sign = |change: &Change| match change {
         Change::Added(entry) => ('+', entry.name().to_owned()),

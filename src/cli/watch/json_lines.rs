@@ -1,4 +1,4 @@
-//! What `watch --json` prints: one object a line, each with either `change` or `status`.
+//! Output of `watch --json`: one object per line, each with either `change` or `status`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::json_record;
 use crate::cli::output::Output;
 
-/// For programs.
+/// Reports for programs.
 pub(super) struct JsonLines {
     out: Output,
     with_workers: bool,
@@ -54,7 +54,7 @@ impl Reporter for JsonLines {
         let fields = json!({
             "address": connection.address.to_string(),
             "engine": &*connection.engine,
-            // As text: not every reader of JSON keeps 64 bits of a number.
+            // As text: not every JSON parser keeps 64 bits of a number.
             "epoch": format!("{:016x}", connection.epoch),
             "resumed": connection.resumed,
             "settling_ms": connection.settling.as_millis() as u64,

@@ -1,5 +1,5 @@
-//! `callboard watch`: the board, then each change as it happens. Follows the stream of changes and
-//! knows who provides what; how that looks is the business of its two reporters.
+//! `callboard watch`: shows the board, then each change as it happens. Follows the stream of changes and the
+//! providers; its two reporters format the output.
 
 mod json_lines;
 mod providers;
@@ -69,7 +69,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let prefix = options.one_argument()?.unwrap_or_default();
     let target = Target::read(options)?;
     let with_workers = options.has("workers");
-    // All workers, because whoever provides a function is shown with it.
+    // All workers, because the providers of a function are shown with it.
     let watch = Watch::functions([prefix]).workers([""]);
     let worker = target.look(COMMAND.name, watch)?;
     let out = Output::stdout();
@@ -81,7 +81,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 
     let (snapshot, changes) = worker.board_and_changes();
     let (board, status) = (worker.board(), worker.status());
-    // Before the first line: to write it may take as long as its reader likes.
+    // Before the first line, because writing it may block on a slow reader.
     let stop = Stop::on_signal(worker, signals::PATIENCE, || {})?;
     if let Status::Connected(connection) = status {
         reporter.connected(&connection)?;
@@ -110,12 +110,11 @@ fn run(options: &Options) -> Result<(), Failure> {
     stop.finish()
 }
 
-/// What is known of the board while following it.
+/// The state of following the board.
 struct Follower {
     board: Board,
     providers: Providers,
-    /// The revision of the board that was read after something was missed: what comes up to there is
-    /// in it already.
+    /// Revision of the board that was read after notices were missed: it contains the changes up to there.
     read_again: u64,
     with_workers: bool,
     reporter: Box<dyn Reporter>,
@@ -138,7 +137,7 @@ impl Follower {
                 self.reporter.missed()?;
                 self.reporter.board(&board, &self.providers)
             }
-            // A watch provides nothing, and its end is seen by the caller.
+            // A watch provides nothing, and the caller handles the end.
             Notice::NotRestored { .. } | Notice::Restored { .. } | Notice::Ended(_) => Ok(()),
         }
     }
@@ -147,7 +146,7 @@ impl Follower {
         if step.from < step.to && step.to <= self.read_again {
             return Ok(());
         }
-        // Who provided what is gone was known before this step, who provides what is new after it.
+        // Providers of removed functions are known before this step, those of added ones after it.
         let removed = step
             .changes
             .iter()
@@ -160,7 +159,7 @@ impl Follower {
             let changes = step.changes.iter();
             changes.filter(move |change| change_kind(change) == wanted)
         };
-        // A worker that comes or goes is why functions do.
+        // A worker that joins or leaves explains the changes of functions.
         let mut shown: Vec<ShownChange<'_>> = Vec::new();
         if self.with_workers {
             shown.extend(of_sort(ChangeKind::Worker).map(|change| self.shown(change)));

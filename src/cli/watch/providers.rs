@@ -1,11 +1,11 @@
-//! Who provides what, followed change by change: by the time a change is read, the live board may be
-//! further on, and of what was removed it knows nothing any more.
+//! The providers of each function, followed change by change: the live board may be further ahead than the change
+//! being shown, and no longer knows removed entries.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use callboard::worker::{Change, Snapshot, WorkerInfo};
 
-/// The workers by id, and the functions with the ids of their providers.
+/// The workers by id, and the functions with their providers' ids.
 #[derive(Debug, Default)]
 pub(super) struct Providers {
     workers: BTreeMap<u64, String>,
@@ -48,13 +48,13 @@ impl Providers {
         }
     }
 
-    /// Names of those who provide a function, by age.
+    /// Names of the providers of a function, oldest first.
     pub(super) fn names(&self, function: &str) -> Vec<String> {
         let ids = self.functions.get(function).into_iter().flatten();
         ids.filter_map(|id| self.workers.get(id).cloned()).collect()
     }
 
-    /// How many workers provide something.
+    /// The number of workers on the board.
     pub(super) fn workers(&self) -> usize {
         self.workers.len()
     }

@@ -1,19 +1,19 @@
-//! What shows the board and its changes: the interface that the text and the JSON of `watch` have in common.
+//! The output interface of `watch`, implemented for text and for JSON.
 
 use callboard::worker::{Change, ConnectionInfo, Loss, Snapshot, Step};
 
 use super::providers::Providers;
 use crate::cli::failure::Failure;
 
-/// Shows what happens.
+/// Shows the board and its changes.
 pub(super) trait Reporter {
-    /// The connection stands, for the first time or again.
+    /// The connection was made, for the first time or again.
     fn connected(&mut self, connection: &ConnectionInfo) -> Result<(), Failure>;
 
-    /// The board as it is, all of it.
+    /// The whole board.
     fn board(&mut self, board: &Snapshot, providers: &Providers) -> Result<(), Failure>;
 
-    /// A step of the board. `changes` holds what is to be shown of it, never nothing.
+    /// A step of the board. `changes` are the ones to show, never empty.
     fn step(&mut self, step: &Step, changes: &[ShownChange<'_>]) -> Result<(), Failure>;
 
     /// The board is right as of this revision, after a reconnect.
@@ -21,22 +21,22 @@ pub(super) trait Reporter {
 
     fn disconnected(&mut self, loss: &Loss) -> Result<(), Failure>;
 
-    /// Changes were dropped because they were not read in time; the board follows.
+    /// Changes were missed because they were read too slowly; the board follows.
     fn missed(&mut self) -> Result<(), Failure>;
 
-    /// Nothing more is at hand: show what was written.
+    /// No more notices are pending: write out the buffer.
     fn flush(&mut self) -> Result<(), Failure>;
 }
 
-/// What a change is about.
+/// What a change concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChangeKind {
     Worker,
-    /// A function that is gone.
+    /// A removed function.
     Removed,
-    /// A function that is there, new or different.
+    /// An added or updated function.
     Present,
-    /// Not watched.
+    /// A binding, which is not watched.
     Binding,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn change_kind(change: &Change) -> ChangeKind {
     }
 }
 
-/// A change with the names of those who provide the function now, or did before it was removed.
+/// A change, with the names of the providers that the function has or had.
 pub(super) struct ShownChange<'a> {
     pub(super) change: &'a Change,
     pub(super) workers: Vec<String>,

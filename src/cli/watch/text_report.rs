@@ -1,5 +1,5 @@
-//! What `watch` shows to people: a heading, the board, then a line for each change. Large boards and
-//! large steps are summarised.
+//! Output of `watch` for people: a heading, the board, then a line for each change. Large boards and steps are
+//! summarised.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,26 +13,26 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Colour, Output};
 use crate::cli::text;
 
-/// A board of more functions than this is summarised by prefix.
+/// A board with more functions is summarised by prefix.
 const BOARD_SHOWN: usize = 30;
 
-/// Prefixes that a summary names.
+/// The most prefixes in a summary.
 const PREFIXES_SHOWN: usize = 6;
 
-/// Changes of one step that are shown one by one.
+/// Changes of a step shown individually.
 const CHANGES_SHOWN: usize = 10;
 
-/// Providers of a function that are shown by name.
+/// The most providers of a function shown by name.
 const NAMES_SHOWN: usize = 3;
 
-/// Columns for the name of a function; longer ones push what follows to the right.
+/// Width of a function's name; a longer one shifts the rest of its line.
 const NAME_COLUMNS: usize = 34;
 
-/// For people.
+/// Reports for people.
 pub(super) struct TextReport {
     out: Output,
     with_workers: bool,
-    /// Since when there has been no engine.
+    /// When the engine was lost, while it is.
     gone: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ impl TextReport {
         }
     }
 
-    /// A line with the time, a coloured sign and what happened.
+    /// Prints a line with the time, a coloured sign and a text.
     fn event(&mut self, sign: char, text: &str) -> Result<(), Failure> {
         let paint = self.out.paint();
         let time = paint.text(Colour::Dim, time_of_day());
@@ -64,14 +64,14 @@ impl TextReport {
         format!("{name} {who}{note}").trim_end().to_owned()
     }
 
-    /// Shows changes of one sort, the first ones if there are many.
+    /// Shows changes of one kind; only the first ones if there are many.
     fn some(
         &mut self,
         changes: &[&ShownChange<'_>],
         what: &str,
         revision: u64,
     ) -> Result<(), Failure> {
-        // A line more than the limit costs no more room than the line that would say so.
+        // One line beyond the limit takes no more space than the line that would say so.
         let shown = match changes.len() {
             few if few <= CHANGES_SHOWN + 1 => few,
             _ => CHANGES_SHOWN,
@@ -154,7 +154,7 @@ impl TextReport {
         Ok(())
     }
 
-    /// How many functions each service has, the largest first.
+    /// The number of functions per service, the largest first.
     fn summary(&mut self, board: &Snapshot) -> Result<(), Failure> {
         let mut services: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in &board.functions {
@@ -163,7 +163,7 @@ impl TextReport {
             *services.entry(service).or_default() += 1;
         }
         let mut services: Vec<(&str, usize)> = services.into_iter().collect();
-        // Stable: equals stay in alphabetical order.
+        // Stable: equal ones stay in alphabetical order.
         services.sort_by_key(|(_, functions)| std::cmp::Reverse(*functions));
         for (service, functions) in services.iter().take(PREFIXES_SHOWN) {
             let line = self.named(service, &text::count(*functions, "function"), "");
@@ -273,7 +273,7 @@ impl Reporter for TextReport {
     }
 }
 
-/// What is different between two looks of a function.
+/// The differences between two entries of a function.
 fn difference(old: &Entry, new: &Entry) -> String {
     let (before, after) = (old.function(), new.function());
     let mut parts = Vec::new();
@@ -301,7 +301,7 @@ fn difference(old: &Entry, new: &Entry) -> String {
     parts.join(", ")
 }
 
-/// How many changes of which sort: `+9,990 -3`.
+/// The number of changes by kind: `+9,990 -3`.
 fn tally(changes: &[&ShownChange<'_>]) -> String {
     let (mut added, mut removed, mut updated) = (0, 0, 0);
     for shown in changes {
