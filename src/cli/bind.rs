@@ -17,13 +17,12 @@ use super::usage_error::{UsageError, ValueError};
 pub(super) const COMMAND: Command = Command {
     name: "bind",
     arguments: "EVENT FUNCTION",
-    summary: "tie a function to an event for as long as the command runs",
-    about: "Whoever emits the event casts to the function then. The function need not be there \
-            yet. Several workers that bind the same make one delivery, to one provider; with --all \
-            every provider gets it. The binding leaves with the command, however that ends, and \
-            comes back with it after the engine's restart.\n\n\
-            A source of events with a schedule or routes of its own finds its settings in --config: \
-            it sees the bindings on the board.",
+    summary: "bind a function to an event while the command runs",
+    about: "Each emitted event is then cast to the function. The function need not exist yet. If several \
+        workers make the same binding, the event is delivered once, to one provider; with --all, to every \
+        provider. The binding is removed when the command ends, in whatever way, and restored after a restart \
+        of the engine.\n\nAn event source with schedules or routes reads them from --config: it sees the \
+        bindings on the board.",
     flags,
     examples: &[
         (
@@ -32,7 +31,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         (
             "callboard bind every report::daily --config '{\"seconds\": 86400}'",
-            "a source of events named `every` can read how often",
+            "an event source named `every` can read the interval",
         ),
     ],
     exits: Exit::OF_A_CONNECTION,
@@ -44,15 +43,15 @@ fn flags() -> Vec<Flag> {
         Flag::value(
             "id",
             "ID",
-            "Tells several bindings of one function to one event apart.",
+            "Distinguishes several bindings of one function to one event.",
         ),
         Flag::value(
             "config",
             "JSON",
-            "For the source of the event, on the board.",
+            "Configuration for the event source, shown on the board.",
         ),
-        Flag::switch("all", "Deliver to every provider, not to one."),
-        Flag::value("name", "WORKER", "What others see as the worker.").default("bind@HOST"),
+        Flag::switch("all", "Deliver to every provider instead of one."),
+        Flag::value("name", "WORKER", "Name of this worker on the board.").default("bind@HOST"),
     ];
     flags.extend(target::flags());
     flags

@@ -16,13 +16,11 @@ use super::target::{self, Target, own_name};
 pub(super) const COMMAND: Command = Command {
     name: "call",
     arguments: "NAME [JSON|-]",
-    summary: "call a function, and print its result",
-    about: "Calls the function with the JSON as its argument (-: read from standard input; none: \
-            null) and prints the result as one line of JSON. Who provides the function, and where, \
-            the engine knows. The engine's own functions, such as engine::stats, are called like \
-            any other.\n\n\
-            --timeout is for all of it: connecting, waiting and running. Without --wait a function \
-            that nobody provides is an error at once.",
+    summary: "call a function and print its result",
+    about: "Calls the function with the JSON as its argument (-: read from standard input; none: null) and \
+        prints the result as one line of JSON. The engine routes the call to a provider. Functions of the \
+        engine itself, such as engine::stats, are called like any other.\n\n--timeout covers connecting, \
+        waiting and running. Without --wait, a function without a provider is an error at once.",
     flags,
     examples: &[
         (
@@ -31,7 +29,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         (
             "callboard call reports::build --wait --timeout 1m < /dev/null",
-            "waits until somebody provides it",
+            "waits until a worker provides it",
         ),
         (
             "jq -n '[1,2]' | callboard call math::sum -",
@@ -55,18 +53,18 @@ fn flags() -> Vec<Flag> {
         Flag::value(
             "timeout",
             "TIME",
-            "When to give up, on the engine and on the answer: 500ms, 5s, 1m.",
+            "How long to wait for the engine and the answer: 500ms, 5s, 1m.",
         )
         .default("30s"),
         Flag::switch(
             "wait",
-            "If nobody provides the function, or all are busy, wait instead of failing.",
+            "Wait instead of failing if the function has no provider, or all are busy.",
         ),
         Flag::switch(
             "idempotent",
-            "It may run twice: when its provider dies, the engine asks the next.",
+            "It may run twice: if its provider dies, the engine retries with another.",
         ),
-        Flag::value("worker", "ID", "This worker, no other."),
+        Flag::value("worker", "ID", "Only this worker may run it."),
     ];
     flags.extend(
         target::flags()

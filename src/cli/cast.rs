@@ -12,15 +12,15 @@ use super::target::{self, Target, own_name};
 pub(super) const COMMAND: Command = Command {
     name: "cast",
     arguments: "NAME [JSON|-]",
-    summary: "call a function and wait for no answer",
-    about: "Calls the function with the JSON as its argument (-: read from standard input; none: \
-            null) and ends as soon as that is sent. Nothing is answered: if nobody provides the \
-            function, or all are busy, the cast is dropped and the engine counts it.",
+    summary: "call a function without waiting for an answer",
+    about: "Calls the function with the JSON as its argument (-: read from standard input; none: null) and \
+        ends as soon as the call is sent. There is no answer: if the function has no provider, or all are \
+        busy, the engine drops the cast and counts it.",
     flags: target::flags,
     examples: &[
         (
             "callboard cast mail::send '{\"to\": \"me\"}'",
-            "and on with the next thing",
+            "continues at once",
         ),
         ("date | jq -R . | callboard cast log::line -", "from a pipe"),
     ],

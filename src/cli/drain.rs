@@ -13,13 +13,12 @@ const FUNCTION: &str = "engine::drain";
 pub(super) const COMMAND: Command = Command {
     name: "drain",
     arguments: "",
-    summary: "have an engine end as SIGTERM does",
-    about: "Asks the engine to end: every worker is told when to come back, calls in flight may end within \
-            --grace, then the process exits with 0. It is the whole engine that ends, with all its \
-            namespaces. What becomes of it then is its service manager's affair: after \
-            `Restart=on-failure` it stays ended.\n\n\
-            It needs the right `admin` for engine::drain. Without credentials, only root and the user \
-            who runs the engine may, over a Unix socket.",
+    summary: "shut an engine down, like SIGTERM",
+    about: "Shuts the engine down: every worker is told when to reconnect, calls in flight may end within \
+        --grace, then the process exits with 0. This ends the whole engine with all its namespaces. Its \
+        service manager decides whether it starts again: with `Restart=on-failure` it stays down.\n\nIt \
+        requires the right `admin` for engine::drain. Without credentials, only root and the user who runs \
+        the engine may do it, over a Unix socket.",
     flags: target::flags,
     examples: &[(
         "callboard drain --connect unix:/run/callboard.sock",

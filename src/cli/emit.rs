@@ -15,15 +15,15 @@ use super::text;
 pub(super) const COMMAND: Command = Command {
     name: "emit",
     arguments: "EVENT [JSON|-]",
-    summary: "cast an event to every function that is bound to it",
-    about: "Casts the event to every function that is bound to it now, with the JSON as its \
-            argument (-: read from standard input; none: null), and says to how many. That none \
-            is bound is no error. Nobody waits for what the functions do with it.",
+    summary: "emit an event to every function bound to it",
+    about: "Casts the event to every function currently bound to it, with the JSON as its argument (-: read \
+        from standard input; none: null), and prints their number. It is no error if there are none. The \
+        functions run without being waited for.",
     flags,
     examples: &[
         (
             "callboard emit user.created '{\"id\": 7}'",
-            "tells whoever wants to know",
+            "notifies every bound function",
         ),
         (
             "callboard emit cache.stale --json",

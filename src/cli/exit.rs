@@ -61,13 +61,13 @@ impl Exit {
     pub(super) const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done; also when stopped by Ctrl-C or SIGTERM, or by a closed pipe",
-            Self::Failed => "something else failed; the message says what",
-            Self::Usage => "wrong use: unknown command, option or value; nothing was done",
-            Self::NoEngine => "no engine there, no connection to it, or no answer in time",
-            Self::Refused => "the engine refused, and said why; token check: it may not",
+            Self::Failed => "another failure; the message says which",
+            Self::Usage => "invalid usage: unknown command, option or value; nothing was done",
+            Self::NoEngine => "no engine there, connection lost, or no answer in time",
+            Self::Refused => "the engine refused, and said why; token check: not allowed",
             Self::CannotListen => "cannot listen there: in use, no permission, --insecure needed",
-            Self::Function => "the function was called, and failed itself",
-            Self::Unanswered => "the call ended without the function's answer: nobody, too late",
+            Self::Function => "the function was called and failed",
+            Self::Unanswered => "the call ended without an answer: no provider, deadline passed",
         }
     }
 }

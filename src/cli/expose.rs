@@ -35,19 +35,17 @@ const MAX_JOBS: usize = 10_000;
 pub(super) const COMMAND: Command = Command {
     name: "expose",
     arguments: "NAME... [-- COMMAND...]",
-    summary: "any program as a function on the board",
-    about: "Registers the names, all or none, as one change of the board, and holds them there \
-            until Ctrl-C or SIGTERM; then they leave together. However it ends, by kill -9 too, \
-            they leave. When the engine restarts, it comes back and registers them again.\n\n\
-            NAME is 1 to 255 bytes of visible ASCII, by convention service::function. With - in \
-            place of names they are read from standard input, one a line.\n\n\
-            For each call COMMAND is started: the argument is JSON on its standard input, and what \
-            it prints, JSON too, is the result. Another exit code than 0 is a failure that tells \
-            the end of standard error. When the caller cancels or the deadline passes, COMMAND and \
-            all it started is killed. It has CALLBOARD_FUNCTION, CALLBOARD_CALLER, \
-            CALLBOARD_CALLER_ID, CALLBOARD_TIMEOUT_MS and CALLBOARD_EVENT. After the first signal, \
-            calls that run may end within 10 s.\n\n\
-            Without COMMAND the names are only held: who calls them is told so.",
+    summary: "register any program as a function",
+    about: "Registers the names, all or none, as one change of the board, and keeps them there until Ctrl-C or \
+        SIGTERM; then they leave together. However it ends, even by kill -9, they leave. After a restart of \
+        the engine, it reconnects and registers them again.\n\nNAME is 1 to 255 bytes of visible ASCII, by \
+        convention service::function. With - instead, names are read from standard input, one per \
+        line.\n\nEach call starts COMMAND: it reads the argument as JSON from standard input and prints the \
+        result as JSON. A non-zero exit code is a failure, reported with the end of standard error. When the \
+        caller cancels or the deadline passes, COMMAND and its child processes are killed. Its environment \
+        has CALLBOARD_FUNCTION, CALLBOARD_CALLER, CALLBOARD_CALLER_ID, CALLBOARD_TIMEOUT_MS and \
+        CALLBOARD_EVENT. After the first signal, running calls have 10 s to end.\n\nWithout COMMAND the names \
+        are only held: calls to them fail.",
     flags,
     examples: &[
         (
@@ -64,7 +62,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         (
             "callboard expose jobs::leader --exclusive",
-            "fails with exit code 4 while somebody else provides it",
+            "fails with exit code 4 while another worker provides it",
         ),
     ],
     exits: Exit::OF_A_CONNECTION,
@@ -73,8 +71,12 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![
-        Flag::value("name", "WORKER", "What others see as the provider.").default("expose@HOST"),
-        Flag::value("description", "TEXT", "What the functions do, for people."),
+        Flag::value("name", "WORKER", "Name of this worker on the board.").default("expose@HOST"),
+        Flag::value(
+            "description",
+            "TEXT",
+            "Description of the functions, for people.",
+        ),
         Flag::switch("exclusive", "Be the only provider, or fail."),
         Flag::value("jobs", "N", "Runs of COMMAND at once.").default("the processors"),
     ];

@@ -108,8 +108,7 @@ impl Failure {
                 if self.exit() == Exit::NoEngine =>
             {
                 Some(
-                    "`callboard serve` starts an engine; --connect or CALLBOARD_ADDR says where \
-                     one is"
+                    "`callboard serve` starts an engine; --connect or CALLBOARD_ADDR names its address"
                         .to_owned(),
                 )
             }
@@ -170,8 +169,8 @@ fn of_call(error: &CallError) -> String {
         Executed::Maybe => "it may have been executed",
     };
     let next = match error.code() {
-        "no_such_function" => "; --wait waits for somebody who provides it",
-        "overloaded" => "; --wait waits until somebody has room",
+        "no_such_function" => "; --wait waits for a provider",
+        "overloaded" => "; --wait waits for free capacity",
         _ if error.retryable() => "; the same call may succeed later",
         _ => "",
     };
@@ -216,12 +215,12 @@ impl fmt::Display for Failure {
             Self::Bind(error) => error.fmt(f),
             Self::NotLoopback(address) => write!(
                 f,
-                "{address} can be reached from other hosts, and whoever reaches it may register \
-                 and see everything. Say with --credentials who may, or listen on 127.0.0.1, [::1] \
-                 or unix:/path, or add --insecure if the network in between is trusted"
+                "{address} can be reached from other hosts, and every peer that reaches it may register and \
+                 see everything. Restrict access with --credentials, or listen on 127.0.0.1, [::1] or \
+                 unix:/path, or add --insecure if the network in between is trusted"
             ),
             Self::Credentials(error) => error.fmt(f),
-            Self::UnknownToken => f.write_str("the credentials file does not know this token"),
+            Self::UnknownToken => f.write_str("the credentials file does not contain this token"),
             Self::NotAllowed {
                 principal,
                 verb,
@@ -233,8 +232,8 @@ impl fmt::Display for Failure {
             Self::Request(error) => error.fmt(f),
             Self::Call(error) => error.fmt(f),
             Self::Ended(end) => end.fmt(f),
-            Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
-            Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
+            Self::Input(error) => write!(f, "cannot read standard input: {error}"),
+            Self::Output(error) => write!(f, "cannot write standard output: {error}"),
             Self::System(error) => write!(f, "the system refused a required resource: {error}"),
             Self::Command(error) => error.fmt(f),
             Self::Bench(error) => error.fmt(f),

@@ -19,7 +19,7 @@ pub(super) fn run_until_stopped(changes: Changes, stop: Stop, first: &str) -> Re
             Notice::Disconnected(loss) => {
                 let reason = loss.to_string();
                 out.line(format_args!(
-                    "the engine is gone ({}); waiting for it",
+                    "lost the engine ({}); reconnecting",
                     text::visible(&reason)
                 ))?;
             }
@@ -27,16 +27,13 @@ pub(super) fn run_until_stopped(changes: Changes, stop: Stop, first: &str) -> Re
             Notice::NotRestored { name, refusal } => {
                 let reason = refusal.to_string();
                 out.line(format_args!(
-                    "{} is not on the board any more: {}",
+                    "{} could not be registered again: {}",
                     text::visible(&name),
                     text::visible(&reason)
                 ))?;
             }
             Notice::Restored { name } => {
-                out.line(format_args!(
-                    "{} is back on the board",
-                    text::visible(&name)
-                ))?;
+                out.line(format_args!("{} is registered again", text::visible(&name)))?;
             }
             Notice::Ended(end) => {
                 return stop.finish_after(end);

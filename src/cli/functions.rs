@@ -21,13 +21,12 @@ const NAMES_SHOWN: usize = 3;
 pub(super) const COMMAND: Command = Command {
     name: "functions",
     arguments: "[PREFIX]",
-    summary: "list the functions on the board, and who provides them",
-    about: "Prints the board as it is now, sorted by name, and ends. With PREFIX, only the \
-            functions whose names begin with it.\n\n\
-            IN FLIGHT is what its providers are at, of what they take at once.\n\n\
-            With --json, one object a line: name, description, exclusive, request, response, \
-            metadata, workers, stale, in_flight, capacity. request, response and metadata are null if there are none; \
-            what is not MessagePack comes as {\"bin\": \"hex\"}.",
+    summary: "list the functions on the board and their providers",
+    about: "Prints the current board, sorted by name, and ends. With PREFIX, only the functions whose names \
+        begin with it.\n\nIN FLIGHT shows the calls in flight at its providers, and their capacity.\n\nWith \
+        --json, one object per line: name, description, exclusive, request, response, metadata, workers, \
+        stale, in_flight, capacity. request, response and metadata are null if there are none; values that \
+        are not MessagePack are shown as {\"bin\": \"hex\"}.",
     flags,
     examples: &[
         ("callboard functions", "all of them, as a table"),
@@ -42,7 +41,7 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn flags() -> Vec<Flag> {
-    let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
+    let mut flags = vec![Flag::switch("json", "One JSON object per line.")];
     flags.extend(target::flags());
     flags
 }

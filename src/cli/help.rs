@@ -17,17 +17,17 @@ const INDENT: usize = 26;
 pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
     (
         "CALLBOARD_ADDR",
-        "where the engine is, without --connect (127.0.0.1:4747)",
+        "the engine's address, without --connect (127.0.0.1:4747)",
     ),
     (
         "CALLBOARD_TOKEN",
-        "the token to present, where the engine wants one",
+        "the token to present, if the engine requires one",
     ),
     (
         "CALLBOARD_TOKEN_FILE",
-        "the file that has it, unless --token-file says it",
+        "the file with the token, without --token-file",
     ),
-    ("NO_COLOR", "if it is set to anything, no colours"),
+    ("NO_COLOR", "no colours if it is set to anything"),
     (
         "RUST_LOG",
         "what to log, e.g. debug (serve: info; others: off)",
@@ -37,10 +37,9 @@ pub(super) const ENVIRONMENT: [(&str, &str); 5] = [
 /// The help of the program.
 pub(super) fn of_program(commands: &[&Command]) -> String {
     let mut out = String::from(
-        "Callboard: a live function board for fleets of workers. Each worker keeps one\n\
-         connection to the engine; over it it publishes its functions, sees everyone\n\
-         else's, and hears of every change as it happens.\n\n\
-         Usage: callboard COMMAND [OPTIONS]\n\nCommands:\n",
+        "Callboard: a live function board for fleets of workers. Each worker keeps one\nconnection to the \
+         engine. Over it, the worker publishes its functions, sees\nthose of all others, and receives \
+         every change as it happens.\n\nUsage: callboard COMMAND [OPTIONS]\n\nCommands:\n",
     );
     for command in commands {
         line(
@@ -57,10 +56,10 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
     }
     out.push_str(
         "\nFirst steps:\n  callboard demo                       an engine and workers, coming and going\n  \
-         callboard serve                      an engine for this host\n  \
-         callboard watch                      in a second terminal: see what is there\n  \
-         callboard expose echo -- cat         in a third: a program as a function\n  \
-         callboard call echo '{\"a\":1}'        call it, from anywhere\n",
+         callboard serve                      an engine for this host\n  callboard \
+         watch                      in a second terminal: see the board\n  callboard expose echo -- \
+         cat         in a third: a program as a function\n  callboard call echo '{\"a\":1}'        call \
+         it, from anywhere\n",
     );
     exit_codes(&mut out, Exit::ALL);
     out
@@ -85,7 +84,7 @@ pub(super) fn of_command(command: &Command) -> String {
     let flags = (command.flags)();
     for (group, title) in [
         (Group::Options, "Options"),
-        (Group::Engine, "The engine to talk to"),
+        (Group::Engine, "The engine to connect to"),
         (Group::Limits, "Limits (docs/LIMITS.md)"),
     ] {
         let mut of_group = flags.iter().filter(|flag| flag.group == group).peekable();

@@ -18,17 +18,16 @@ const FUNCTION: &str = "engine::workers::kick";
 pub(super) const COMMAND: Command = Command {
     name: "kick",
     arguments: "WORKER",
-    summary: "send a worker away",
-    about: "Ends the connection of a worker, by its id as `callboard workers` shows it, or by its name: \
-            then all workers of that name go. What they provide leaves the board at once. A worker \
-            that was made with this library does not come back by itself; started again, it may. To \
-            keep it out, take its token out of the credentials file.\n\n\
-            It needs the right `admin` for engine::workers::kick. Without credentials, only root and \
-            the user who runs the engine may, over a Unix socket.",
+    summary: "kick a worker",
+    about: "Closes the connection of the worker with this id, as `callboard workers` shows it, or of all \
+        workers with this name. Their functions leave the board at once. A worker made with this library does \
+        not reconnect by itself, but may be started again. To keep it out, remove its token from the \
+        credentials file.\n\nIt requires the right `admin` for engine::workers::kick. Without credentials, \
+        only root and the user who runs the engine may do it, over a Unix socket.",
     flags: target::flags,
     examples: &[
         ("callboard kick 17", "the worker with this id"),
-        ("callboard kick orders-3", "all of this name"),
+        ("callboard kick orders-3", "all workers with this name"),
     ],
     exits: Exit::OF_A_REQUEST,
     run,
@@ -56,6 +55,6 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     let mut out = Output::stdout();
     let many = if kicked == 1 { "" } else { "s" };
-    out.line(format!("{kicked} worker{many} sent away"))?;
+    out.line(format!("{kicked} worker{many} kicked"))?;
     out.flush()
 }

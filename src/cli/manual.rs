@@ -21,12 +21,12 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
     page.macro_line("\\fBcallboard\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]");
     page.section("DESCRIPTION");
     page.text(
-        "Each worker keeps one connection to the engine. Over it it publishes its functions, sees everyone \
-         else's, hears of every change as it happens, and calls any of them by name. There is no second \
-         service and no polling: the connection is the registration.",
+        "Each worker keeps one connection to the engine. Over it, the worker publishes its functions, sees \
+         those of all others, receives every change as it happens, and calls any function by name. There \
+         is no second service and no polling: the connection is the registration.",
     );
     page.paragraph();
-    page.text("`callboard serve` is the engine; the other commands talk to one.");
+    page.text("`callboard serve` is the engine; the other commands connect to one.");
     page.section("COMMANDS");
     for command in commands {
         page.command(command);
@@ -51,7 +51,7 @@ pub(super) fn of_program(commands: &[&Command]) -> String {
         ),
         (
             "/usr/share/doc/callboard/docs",
-            "the protocol, the limits, what the engine costs, how to operate it",
+            "the protocol, the limits, the engine's costs, how to operate it",
         ),
     ] {
         page.item(&format!("\\fI{}\\fR", escaped(file)), text);
@@ -116,10 +116,7 @@ impl Page {
                 self.flag(&flag);
             }
         }
-        self.item(
-            "\\fB\\-h\\fR, \\fB\\-\\-help\\fR",
-            "A shorter text than this.",
-        );
+        self.item("\\fB\\-h\\fR, \\fB\\-\\-help\\fR", "Print a short help.");
         for (example, effect) in command.examples {
             self.paragraph();
             self.macro_line(".nf");

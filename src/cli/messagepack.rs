@@ -26,7 +26,7 @@ pub(super) enum PayloadError {
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(reason) => write!(f, "it is no JSON: {reason}"),
+            Self::Json(reason) => write!(f, "invalid JSON: {reason}"),
             Self::Depth => write!(f, "it is nested deeper than {MAX_DEPTH}"),
             Self::TooLong(limit) => write!(f, "it is longer than {limit} bytes"),
             Self::Encoding => f.write_str("it is not UTF-8"),

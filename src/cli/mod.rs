@@ -180,7 +180,7 @@ mod tests {
     fn a_near_miss_is_told_what_may_be_meant() {
         assert!(unknown("func").to_string().contains("`functions`"));
         assert!(unknown("ls").to_string().contains("`functions`"));
-        assert!(!unknown("xyz").to_string().contains("meant"));
-        assert!(!unknown("").to_string().contains("meant"));
+        assert!(!unknown("xyz").to_string().contains("mean"));
+        assert!(!unknown("").to_string().contains("mean"));
     }
 }

@@ -74,7 +74,7 @@ impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(program, error) => {
-                write!(f, "{} does not start: {error}", text::visible(program))
+                write!(f, "cannot start {}: {error}", text::visible(program))
             }
             Self::Exit(status, errors) => {
                 match (status.code(), status.signal()) {
@@ -88,8 +88,8 @@ impl fmt::Display for ProgramError {
                 }
             }
             Self::TooLong(limit) => write!(f, "it printed more than {limit} bytes"),
-            Self::Deadline => f.write_str("it took too long, and was killed"),
-            Self::Cancelled => f.write_str("the call was cancelled, and it was killed"),
+            Self::Deadline => f.write_str("killed because it exceeded the deadline"),
+            Self::Cancelled => f.write_str("killed because the call was cancelled"),
             Self::System(error) => write!(f, "the system refused a required resource: {error}"),
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn handle_call(
     );
     let output = result.map_err(fault)?;
     payload::from_bytes(&output)
-        .map_err(|error| Fault::new("command_output", format!("what it printed: {error}")))
+        .map_err(|error| Fault::new("command_output", format!("invalid output: {error}")))
 }
 
 /// What a program may know about its call.

@@ -19,28 +19,26 @@ pub(super) const COMMAND: Command = Command {
     name: "serve",
     arguments: "",
     summary: "run an engine",
-    about: "Runs the engine: one process, one thread. Workers connect to it, and it keeps the board. \
-            Nothing is stored: after a restart the workers come back by themselves and the board \
-            with them.\n\n\
-            It logs to stderr, and says where it listens once it does. SIGTERM or Ctrl-C ends it: \
-            every worker is told, calls in flight may end within --grace, exit code 0. A second \
-            signal ends it at once. SIGHUP asks it to reload, and never ends it.\n\n\
-            Under systemd it tells when it is ready, feeds the watchdog, and listens on the sockets \
-            of a socket unit instead of the default address.\n\n\
-            With --credentials, only who presents a token of that file gets in, or who is a user \
-            of this host that it names; SIGHUP reads it again. Without, whoever reaches a port may \
-            register and see everything: so addresses that other hosts can reach are refused \
-            unless --insecure is given. Nothing is encrypted either way.",
+    about: "Runs the engine: one process, one thread. Workers connect to it, and it keeps the board. Nothing \
+        is stored: after a restart the workers reconnect by themselves and restore the board.\n\nIt logs to \
+        stderr, including the addresses it listens on. SIGTERM or Ctrl-C shuts it down: every worker is told, \
+        calls in flight may end within --grace, exit code 0. A second signal exits immediately. SIGHUP \
+        reloads the credentials, and never stops the engine.\n\nUnder systemd it reports when it is ready, \
+        feeds the watchdog, and listens on the sockets of a socket unit instead of the default \
+        address.\n\nWith --credentials, it accepts only peers with a token of that file, and users of this \
+        host that the file names; SIGHUP reads it again. Without, every peer that reaches a port may register \
+        and see everything, so addresses that other hosts can reach are refused unless --insecure is given. \
+        Nothing is encrypted in either case.",
     flags,
     examples: &[
         ("callboard serve", "listens on 127.0.0.1:4747"),
         (
             "callboard serve --listen 127.0.0.1:4747 --listen unix:/run/callboard.sock",
-            "listens on both; unix sockets are a little faster, and file permissions guard them",
+            "listens on both; Unix sockets are a little faster, and file permissions protect them",
         ),
         (
             "callboard serve --listen 127.0.0.1:0 --log debug",
-            "takes a free port, says which, and logs every connection",
+            "takes a free port, logs which, and logs every connection",
         ),
         (
             "callboard serve --listen 0.0.0.0:4747 --credentials who.toml",
@@ -63,14 +61,14 @@ fn flags() -> Vec<Flag> {
         Flag::value(
             "name",
             "NAME",
-            "What it calls itself when it greets workers.",
+            "Name of the engine, sent to workers in WELCOME.",
         )
         .default("callboard"),
         Flag::value(
             "credentials",
             "FILE",
-            "Who may connect, and with which rights. Without it, callboard-credentials in \
-             systemd's CREDENTIALS_DIRECTORY, if it is there.",
+            "File that defines who may connect, with which rights. Without it, callboard-credentials in \
+             systemd's CREDENTIALS_DIRECTORY, if it exists.",
         ),
         Flag::switch(
             "insecure",
@@ -84,17 +82,18 @@ fn flags() -> Vec<Flag> {
         .default("info"),
         Flag::switch(
             "spin",
-            "Never sleep: look for events all the time. Saves the wake-up on each call, takes a processor.",
+            "Never sleep: poll for events all the time. Saves the wake-up of each call, occupies a processor.",
         ),
         Flag::value(
             "spin-for",
             "US",
-            "The same, but sleep once nothing has come in for so many microseconds.",
+            "The same, but sleep after this many microseconds without input.",
         ),
         Flag::value(
             "stats-every",
             "SECONDS",
-            "Log what the loop does, this often: how long turns take, how much is read and written in one.",
+            "Log statistics of the event loop this often: duration of turns, and how much each reads and \
+             writes.",
         ),
     ];
     flags.extend(Limits::ALL.iter().map(|limit| {

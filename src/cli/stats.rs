@@ -18,13 +18,12 @@ const FUNCTION: &str = "engine::stats";
 pub(super) const COMMAND: Command = Command {
     name: "stats",
     arguments: "",
-    summary: "show what the engine counts about itself",
-    about: "Prints the engine's counters since its start and its gauges of now, and ends: \
-            connections, functions, frames and bytes in and out, changes, snapshots by reason, \
-            calls by ending, what was dropped and refused, connections closed by code, how long \
-            turns of its loop take, bytes held. They are those of the whole engine, all \
-            namespaces together. docs/COUNTERS.md says what each means and what to do about it.\n\n\
-            With --json, all of it as one object on one line, as the function engine::stats gives it.",
+    summary: "show the engine's statistics",
+    about: "Prints the engine's counters since its start and its current gauges, and ends: connections, \
+        functions, frames and bytes in and out, changes, snapshots by reason, calls by outcome, what was \
+        dropped and refused, connections closed by code, the duration of turns of its loop, bytes held. They \
+        cover the whole engine with all namespaces. docs/COUNTERS.md explains each, and what to do about \
+        it.\n\nWith --json, one object on one line, as returned by the function engine::stats.",
     flags,
     examples: &[
         ("callboard stats", "all of it, as a table"),

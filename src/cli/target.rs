@@ -43,18 +43,18 @@ pub(super) fn flags() -> Vec<Flag> {
         Flag::value(
             "namespace",
             "NAME",
-            "The board to look at. Without it, that of the token, or `default`.",
+            "The namespace. Without it, that of the token, or `default`.",
         ),
         Flag::value(
             "token-file",
             "FILE",
-            "The file that has the token, where the engine wants one. Without it, the variables \
-             CALLBOARD_TOKEN and CALLBOARD_TOKEN_FILE.",
+            "The file with the token, if the engine requires one. Without it, the variables CALLBOARD_TOKEN \
+             and CALLBOARD_TOKEN_FILE.",
         ),
         Flag::value(
             "timeout",
             "TIME",
-            "For how long to wait for the engine: 500ms, 5s, 1m.",
+            "How long to wait for the engine: 500ms, 5s, 1m.",
         )
         .default("5s"),
     ];

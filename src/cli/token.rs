@@ -25,15 +25,14 @@ const RANDOM_BYTES: usize = 32;
 pub(super) const COMMAND: Command = Command {
     name: "token",
     arguments: "new | check [VERB NAME]",
-    summary: "make a token, or tell what one may do",
-    about: "`token new` makes a token from the system's random source. It prints the token, and behind \
-            it what the engine's credentials file needs to know of it: a hash, from which nobody can \
-            make the token. Neither is kept anywhere.\n\n\
-            `token check` tells what a token may do by a credentials file: whose it is, in which \
-            namespace, and for each verb (register, call, observe, emit, bind, admin) what is \
-            allowed and denied. With a verb and a name, whether that is allowed: exit code 0 or 4. \
-            The token comes from --token-file, CALLBOARD_TOKEN or CALLBOARD_TOKEN_FILE.\n\n\
-            docs/OPERATIONS.md tells what a credentials file looks like.",
+    summary: "make a token, or check what one permits",
+    about: "`token new` makes a token from the system's random source. It prints the token, then the entry for \
+        the engine's credentials file: a hash, from which the token cannot be derived. Neither is \
+        stored.\n\n`token check` prints what a token permits according to a credentials file: its principal, \
+        its namespace, and for each verb (register, call, observe, emit, bind, admin) what is allowed and \
+        denied. With a verb and a name, it tells whether that is allowed: exit code 0 or 4. The token comes \
+        from --token-file, CALLBOARD_TOKEN or CALLBOARD_TOKEN_FILE.\n\ndocs/OPERATIONS.md describes the \
+        credentials file.",
     flags,
     examples: &[
         (
@@ -42,7 +41,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         (
             "callboard token check --credentials who.toml --token-file orders.token",
-            "whose it is and what it may do",
+            "its principal and what it permits",
         ),
         (
             "callboard token check --credentials who.toml call pay::refund",
@@ -55,13 +54,13 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     vec![
-        Flag::value("principal", "NAME", "new: whose it will be."),
+        Flag::value("principal", "NAME", "new: its principal."),
         Flag::value("credentials", "FILE", "check: the credentials file."),
         Flag::value(
             "token-file",
             "FILE",
-            "check: the file that has the token; - is standard input. Without it, the variables \
-             CALLBOARD_TOKEN and CALLBOARD_TOKEN_FILE.",
+            "check: the file with the token; - is standard input. Without it, the variables CALLBOARD_TOKEN \
+             and CALLBOARD_TOKEN_FILE.",
         ),
         Flag::switch("json", "One JSON object."),
     ]

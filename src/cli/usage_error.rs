@@ -75,7 +75,7 @@ pub(super) enum ValueError {
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duration => f.write_str("it must be a time such as 500ms, 5s or 1m"),
+            Self::Duration => f.write_str("it must be a duration such as 500ms, 5s or 1m"),
             Self::Number => f.write_str("it must be a whole number"),
             Self::Address(error) => error.fmt(f),
             Self::Level => f.write_str("it must be off, error, warn, info, debug or trace"),
@@ -84,7 +84,7 @@ impl fmt::Display for ValueError {
             Self::OneOf(words) => write!(f, "it must be {words}"),
             Self::Process => f.write_str("there is no such process"),
             Self::Range(least, usize::MAX) => {
-                write!(f, "it must be a whole number from {least} on")
+                write!(f, "it must be a whole number of at least {least}")
             }
             Self::Range(least, most) => {
                 write!(f, "it must be a whole number from {least} to {most}")
@@ -97,15 +97,15 @@ impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCommand => f.write_str("a command is missing"),
-            Self::UnknownCommand(given, None) => write!(f, "there is no command `{given}`"),
+            Self::UnknownCommand(given, None) => write!(f, "unknown command `{given}`"),
             Self::UnknownCommand(given, Some(meant)) => {
-                write!(f, "there is no command `{given}`; is `{meant}` meant?")
+                write!(f, "unknown command `{given}`; did you mean `{meant}`?")
             }
-            Self::UnknownOption(given) => write!(f, "there is no option {given}"),
+            Self::UnknownOption(given) => write!(f, "unknown option {given}"),
             Self::Option(fail) => match fail {
                 getopts::Fail::ArgumentMissing(name) => write!(f, "--{name} needs a value"),
                 getopts::Fail::UnrecognizedOption(name) => {
-                    write!(f, "there is no option {}", dashed(name))
+                    write!(f, "unknown option {}", dashed(name))
                 }
                 getopts::Fail::OptionMissing(name) => write!(f, "--{name} is missing"),
                 getopts::Fail::OptionDuplicated(name) => write!(f, "--{name} is given twice"),
@@ -122,8 +122,8 @@ impl fmt::Display for UsageError {
                 ValueError::Payload(error) => write!(f, "{place}: {error}"),
                 error => write!(f, "{place}: `{value}`: {error}"),
             },
-            Self::Surplus(argument) => write!(f, "`{argument}` is one argument too many"),
-            Self::NoNames => f.write_str("there is no name to expose"),
+            Self::Surplus(argument) => write!(f, "unexpected argument `{argument}`"),
+            Self::NoNames => f.write_str("there is no name to register"),
             Self::Name(name, error) => write!(f, "`{name}`: {error}"),
             Self::Missing(argument) => write!(f, "{argument} is missing"),
             Self::Token(error) => write!(f, "cannot read the token: {error}"),
@@ -132,15 +132,15 @@ impl fmt::Display for UsageError {
             }
             Self::NoVerb(given) => write!(
                 f,
-                "there is no right `{given}`; there are register, call, observe, emit, bind, admin"
+                "unknown right `{given}`; the rights are register, call, observe, emit, bind, admin"
             ),
             Self::NoCommandFor(flag) => {
-                write!(f, "--{flag} is of no use without `-- COMMAND`")
+                write!(f, "--{flag} requires `-- COMMAND`")
             }
             Self::NoKind { given, known } => {
-                write!(f, "KIND: there is no `{given}`; it is one of {known}")
+                write!(f, "KIND: unknown kind `{given}`; the kinds are {known}")
             }
-            Self::NotForKind(flag, kind) => write!(f, "--{flag} is of no use with `{kind}`"),
+            Self::NotForKind(flag, kind) => write!(f, "--{flag} does not apply to `{kind}`"),
             Self::Together(one, other) => {
                 write!(f, "--{one} and --{other} cannot be given together")
             }

@@ -25,20 +25,18 @@ const METADATA_SHOWN: usize = 40;
 pub(super) const COMMAND: Command = Command {
     name: "workers",
     arguments: "[PREFIX]",
-    summary: "list the workers that provide something",
-    about: "Prints the workers that provide functions now, by id, and ends. With PREFIX, only \
-            those whose names begin with it. Workers that only look on are not listed. An id is \
-            unique until the engine restarts; names need not be.\n\n\
-            IN FLIGHT is what it is at, of what it takes at once.\n\n\
-            With --json, one object a line: name, id, metadata, functions, stale, in_flight, \
-            capacity, peer. metadata is null \
-            if there is none; what is not MessagePack comes as {\"bin\": \"hex\"}.",
+    summary: "list the workers on the board",
+    about: "Prints the workers that currently provide functions, by id, and ends. With PREFIX, only those \
+        whose names begin with it. Workers that only watch are not listed. An id is unique until the engine \
+        restarts; names need not be unique.\n\nIN FLIGHT shows its calls in flight and its capacity.\n\nWith \
+        --json, one object per line: name, id, metadata, functions, stale, in_flight, capacity, peer. \
+        metadata is null if there is none; values that are not MessagePack are shown as {\"bin\": \"hex\"}.",
     flags,
     examples: &[
         ("callboard workers", "all of them, as a table"),
         (
             "callboard workers --json | jq -r '[.id, .name, (.functions | length)] | @tsv'",
-            "what a script needs",
+            "the fields that a script needs",
         ),
     ],
     exits: Exit::OF_A_CONNECTION,
@@ -46,7 +44,7 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn flags() -> Vec<Flag> {
-    let mut flags = vec![Flag::switch("json", "One JSON object a line.")];
+    let mut flags = vec![Flag::switch("json", "One JSON object per line.")];
     flags.extend(target::flags());
     flags
 }

@@ -82,11 +82,11 @@ fn the_page_about_the_command_line_names_every_flag_and_exit_code() {
 fn wrong_use_is_told_in_one_line_with_a_hint_and_exit_code_2() {
     for (arguments, part) in [
         (&[][..], "command is missing"),
-        (&["sevre"], "no command `sevre`"),
-        (&["func"], "is `functions` meant?"),
-        (&["--bogus"], "no option --bogus"),
-        (&["serve", "--bogus"], "no option --bogus"),
-        (&["serve", "surplus"], "`surplus` is one argument too many"),
+        (&["sevre"], "unknown command `sevre`"),
+        (&["func"], "did you mean `functions`?"),
+        (&["--bogus"], "unknown option --bogus"),
+        (&["serve", "--bogus"], "unknown option --bogus"),
+        (&["serve", "surplus"], "unexpected argument `surplus`"),
         (&["serve", "--listen"], "--listen needs a value"),
         (
             &["serve", "--listen", "localhost"],
@@ -102,7 +102,7 @@ fn wrong_use_is_told_in_one_line_with_a_hint_and_exit_code_2() {
             &["serve", "--silence", "10"],
             "--ping-after must be below --silence",
         ),
-        (&["functions", "a", "b"], "`b` is one argument too many"),
+        (&["functions", "a", "b"], "unexpected argument `b`"),
         (&["functions", "--timeout", "5"], "500ms, 5s or 1m"),
         (&["workers", "--connect", "http://x"], "is a URL"),
         (&["watch", "--namespace", ""], "name is empty"),
@@ -110,23 +110,23 @@ fn wrong_use_is_told_in_one_line_with_a_hint_and_exit_code_2() {
         (&["expose", "-"], "no name"),
         (&["expose", "engine::x"], "belong to the engine"),
         (&["expose", "a b"], "no spaces"),
-        (&["expose", "a", "--jobs", "2"], "of no use without"),
+        (&["expose", "a", "--jobs", "2"], "requires `-- COMMAND`"),
         (&["expose", "a", "--jobs", "0", "--", "cat"], "from 1 to"),
         (&["call"], "NAME is missing"),
-        (&["call", "a", "{"], "JSON: it is no JSON"),
-        (&["call", "a", "1", "2"], "`2` is one argument too many"),
+        (&["call", "a", "{"], "JSON: invalid JSON"),
+        (&["call", "a", "1", "2"], "unexpected argument `2`"),
         (&["call", "a b"], "no spaces"),
         (&["call", "a", "--worker", "x"], "a whole number"),
-        (&["cast", "a", "nonsense"], "JSON: it is no JSON"),
+        (&["cast", "a", "nonsense"], "JSON: invalid JSON"),
         (&["emit"], "EVENT is missing"),
         (&["bind", "e"], "FUNCTION is missing"),
         (
             &["bind", "e", "f", "--config", "x"],
-            "--config: it is no JSON",
+            "--config: invalid JSON",
         ),
         (&["bind", "e", "engine::f"], "belong to the engine"),
-        (&["stats", "x"], "`x` is one argument too many"),
-        (&["demo", "--json"], "no option --json"),
+        (&["stats", "x"], "unexpected argument `x`"),
+        (&["demo", "--json"], "unknown option --json"),
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, &*stdout), (2, ""), "{arguments:?}: {stderr}");
@@ -479,7 +479,7 @@ fn expose_comes_back_after_the_engines_restart() {
     let mut expose = engine.start_cli(&["expose", "a::b", "--name", "holder"]);
     expose.line("1 function on the board as \"holder\"");
     engine.process.kill();
-    expose.line("the engine is gone");
+    expose.line("lost the engine");
     engine.restart();
     expose.line("the engine is back");
     let worker = engine.worker("looker");
@@ -501,8 +501,8 @@ fn the_demo_checks_itself_and_ends() {
         "kill -9",
         "its functions never left a board",
         "answered by: audit 5, orders 5;",
-        "one call of web: no_such_function; another one waits",
-        "the call that waited: answered by orders, ",
+        "one call of web: no_such_function; another one is parked",
+        "the parked call: answered by orders, ",
         "the same for all 5 and for a newcomer",
         "11 pushes; from the call to the last worker: median ",
     ] {

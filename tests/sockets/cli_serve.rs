@@ -16,7 +16,7 @@ fn an_engine_that_spins_ends_when_it_is_told_to() {
             let mut workers = Running::start(&["watch", "--connect", &address]);
             workers.line("watching");
             engine.signal(signal);
-            workers.line("gone: ");
+            workers.line("lost: ");
             assert_eq!(engine.wait(), 0, "{flags:?} {signal}");
             let said = engine.all_errors();
             assert!(
@@ -32,7 +32,7 @@ fn an_engine_that_spins_ends_when_it_is_told_to() {
 fn an_engine_that_spins_answers_a_drain_and_reloads() {
     let (mut engine, address) = serve(&["--spin"]);
     engine.signal("HUP");
-    engine.error("asked to reload");
+    engine.error("reload: no credentials file");
     let (code, stdout, stderr) = finished(&["functions", "--connect", &address]);
     assert_eq!(code, 0, "{stdout} {stderr}");
     engine.signal("TERM");
@@ -56,7 +56,7 @@ fn with_stats_every_the_loop_says_what_it_does_that_often() {
         };
         assert!(number("s:") >= 1, "{line}");
         assert!(number("turns") >= 1, "{line}");
-        for part in ["frames read", "bytes written", "p50/p99/most"] {
+        for part in ["frames read", "bytes written", "p50/p99/max"] {
             assert!(line.contains(part), "{line}");
         }
     }

@@ -44,7 +44,7 @@ pub(super) const COMMAND: Command = Command {
         ),
         (
             "callboard bench call --rate 20000 --json",
-            "20,000 calls a second, whether answers come or not",
+            "20,000 calls per second, whether answers arrive or not",
         ),
     ],
     exits: Exit::OF_A_CONNECTION,
@@ -55,12 +55,12 @@ fn flags() -> Vec<Flag> {
     let mut flags = plan::flags();
     flags.extend(target::flags().into_iter().map(|flag| match flag.long {
         "namespace" => Flag {
-            text: "The board to measure on; its own names are all that it touches there. Without it, that of \
-                   the token, or `bench`.",
+            text: "The namespace to measure in; only names of the bench are used there. Without it, that of \
+                the token, or `bench`.",
             ..flag
         },
         "timeout" => Flag {
-            text: "For how long to wait for an answer of the engine that is due: 500ms, 5s, 1m.",
+            text: "How long to wait for an answer of the engine: 500ms, 5s, 1m.",
             ..flag
         },
         _ => flag,

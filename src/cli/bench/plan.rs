@@ -51,13 +51,13 @@ pub(super) fn flags() -> Vec<Flag> {
         Flag::value(
             "watchers",
             "N",
-            "fanout, churn: connections that are told of each change.",
+            "fanout, churn: connections that watch each change.",
         )
         .default("1000"),
         Flag::value(
             "stalled",
             "N",
-            "fanout, churn: connections besides these that watch and do not read.",
+            "fanout, churn: further connections that watch but do not read.",
         )
         .default("0"),
         Flag::value(
@@ -69,25 +69,26 @@ pub(super) fn flags() -> Vec<Flag> {
         Flag::value(
             "functions",
             "N",
-            "fanout, join: functions on the board beforehand.",
+            "fanout, join: functions on the board before the measurement.",
         )
         .default("0; join: 10000"),
         Flag::value(
             "pattern",
             "NAME",
-            "churn: distinct, toggle (one function comes and goes) or single (each change waits for the answer to \
-             the one before). join: single (one after the other) or storm (all at once). Without it, all of them.",
+            "churn: distinct, toggle (one function is added and removed) or single (each change waits for the \
+             answer to the previous one). join: single (one after the other) or storm (all at once). \
+             Without it, all of them.",
         ),
         Flag::value(
             "pipeline",
             "N",
-            "churn: changes under way on each connection that makes them.",
+            "churn: changes in flight on each connection that makes them.",
         )
         .default("16; toggle: 255"),
         Flag::value(
             "connections",
             "N",
-            "call: connections that call. idle: those that do nothing.",
+            "call: connections that call. idle: idle connections.",
         )
         .default("1; idle: 1000"),
         Flag::value(
@@ -104,26 +105,26 @@ pub(super) fn flags() -> Vec<Flag> {
         Flag::value(
             "rate",
             "N",
-            "call: so many calls a second over all connections, whether answers come or not; times count from \
-             when a call was due.",
+            "call: calls per second over all connections, whether answers arrive or not; times count from when \
+             a call was due.",
         ),
         Flag::value(
             "payload",
             "BYTES",
-            "call: of the argument, and of the result. Otherwise: of each function's metadata.",
+            "call: size of the argument and of the result. Otherwise: of each function's metadata.",
         )
         .default("64"),
-        Flag::value("seconds", "N", "For how long each measurement goes on.")
-            .default(SECONDS.to_string()),
+        Flag::value("seconds", "N", "Duration of each measurement.").default(SECONDS.to_string()),
         Flag::value(
             "count",
             "N",
-            "After how many changes, joins or calls it ends, if that comes first.",
+            "Number of changes, joins or calls after which it ends, if that comes first.",
         ),
         Flag::value(
             "engine-pid",
             "PID",
-            "The engine's process, for its processor time and memory. Without it, it is looked for on this machine.",
+            "The engine's process, to read its processor time and memory. Without it, it is searched for on \
+             this machine.",
         ),
         Flag::switch("json", "One JSON object for each measurement, on one line."),
     ]

@@ -65,7 +65,7 @@ fn fanout(report: &FanoutReport, out: &mut Output) -> Result<(), Failure> {
             ("first watcher", &report.first_us),
             ("median watcher", &report.median_us),
             ("last watcher", &report.last_us),
-            ("one who registered", &report.answer_us),
+            ("the registering worker", &report.answer_us),
         ],
         out,
     )?;
@@ -103,7 +103,7 @@ fn delivered(
     out: &mut Output,
 ) -> Result<(), Failure> {
     out.line(format_args!(
-        "{} in {}: {} a second, {} delivered a second",
+        "{} in {}: {} per second, {} delivered per second",
         text::count(changes as usize, "change"),
         seconds(resource_use.seconds),
         rate(changes_per_second),
@@ -116,11 +116,15 @@ fn churn(report: &ChurnReport, out: &mut Output) -> Result<(), Failure> {
     let pipeline = text::grouped(report.pipeline.unwrap_or(1));
     let changes = match report.pattern {
         Pattern::Distinct => {
-            format!("other functions come and go, {pipeline} under way on each of {workers}")
+            format!(
+                "distinct functions added and removed, {pipeline} in flight on each of {workers}"
+            )
         }
-        Pattern::Toggle => format!("one function comes and goes, {pipeline} changes under way"),
+        Pattern::Toggle => format!("one function added and removed, {pipeline} changes in flight"),
         Pattern::Single => {
-            format!("other functions come and go, one change at a time, by {workers} in turn")
+            format!(
+                "distinct functions added and removed, one change at a time, by {workers} in turn"
+            )
         }
     };
     let what = format!(
@@ -171,7 +175,7 @@ fn join(report: &JoinReport, out: &mut Output) -> Result<(), Failure> {
         out,
     )?;
     out.line(format_args!(
-        "{} in {}, with their leaving",
+        "{} in {}, including their leaving",
         text::count(report.joins as usize, "join"),
         seconds(report.resource_use.seconds),
     ))?;
@@ -198,14 +202,14 @@ fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
         out,
     )?;
     out.line(format_args!(
-        "all had the board after {}, and each other's functions after {}: {} joins a second",
+        "all had the board after {}, and each other's functions after {}: {} joins per second",
         seconds(report.synced_seconds),
         seconds(report.resource_use.seconds),
         rate(report.joins_per_second),
     ))?;
     if let (Some(growth), Some(kept)) = (report.engine_memory_growth, report.engine_memory_kept) {
         out.line(format_args!(
-            "the engine's memory grew by {} at the most, and by {} to the end",
+            "the engine's memory grew by {} at its peak, and by {} in the end",
             kibibytes(growth),
             kibibytes(kept),
         ))?;
@@ -218,7 +222,7 @@ fn storm(report: &StormReport, out: &mut Output) -> Result<(), Failure> {
 
 fn idle(report: &IdleReport, out: &mut Output) -> Result<(), Failure> {
     let what = format!(
-        "{} that watch and do nothing",
+        "{} that watch and are idle",
         text::count(report.connections, "connection")
     );
     heading(&report.header, &what, out)?;
@@ -234,14 +238,14 @@ fn idle(report: &IdleReport, out: &mut Output) -> Result<(), Failure> {
         each(report.bytes_per_connection),
     );
     row(
-        "after all were told",
+        "after all received a change",
         report.engine_memory_told,
         each(report.bytes_per_connection_told),
     );
     show(&table, out)?;
     out.line(
-        "what the kernel holds for their sockets is not in it. An engine that was busy before has memory left over \
-         from that, and gives it to them first: measure a fresh one\n",
+        "the kernel's socket buffers are not included. An engine that was busy before reuses memory from then: \
+         measure a fresh one\n",
     )
 }
 
@@ -251,7 +255,7 @@ fn kibibytes(bytes: u64) -> String {
 
 fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
     let measurement = match (report.rate, report.in_flight) {
-        (Some(wanted), _) => format!("{} calls a second", text::grouped(wanted as usize)),
+        (Some(wanted), _) => format!("{} calls per second", text::grouped(wanted as usize)),
         (None, each) => format!(
             "{} in flight",
             text::count(each.unwrap_or_default(), "call")
@@ -262,7 +266,7 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
         _ => "",
     };
     let what = format!(
-        "{measurement} on {}{each}, {} there and back, {}",
+        "{measurement} on {}{each}, {} each way, {}",
         text::count(report.connections, "connection"),
         text::count(report.payload, "byte"),
         text::count(report.providers, "provider"),
@@ -280,7 +284,7 @@ fn call(report: &CallReport, out: &mut Output) -> Result<(), Failure> {
         )?,
     }
     out.line(format_args!(
-        "{} in {}: {} a second",
+        "{} in {}: {} per second",
         text::count(report.calls as usize, "call"),
         seconds(report.resource_use.seconds),
         rate(report.calls_per_second),
@@ -348,12 +352,12 @@ fn cost(
 ) -> Result<(), Failure> {
     match (resource_use.engine_cpu_seconds, per_cpu_second, header.engine_pid) {
         (Some(used), Some(per_second), Some(pid)) => out.line(format_args!(
-            "the engine's process ({pid}) used {} of processor time: {per_second} a second of it",
+            "the engine's process ({pid}) used {} of processor time: {per_second} per second of it",
             seconds(used),
         ))?,
         _ => out.line(
-            "the engine's processor time is not known: its process is on another machine or was not found; \
-             --engine-pid says which it is",
+            "the engine's processor time is unknown: its process is on another machine or was not found; \
+             --engine-pid names it",
         )?,
     }
     match &resource_use.engine_work {
@@ -365,7 +369,7 @@ fn cost(
             text::count(work.frames_out as usize, "frame"),
             text::count(work.turns as usize, "turn"),
         )),
-        None => out.line("the engine does not tell what it counts"),
+        None => out.line("the engine does not tell its statistics"),
     }
 }
 
@@ -374,7 +378,7 @@ fn foreign(entries: u64, out: &mut Output) -> Result<(), Failure> {
     match entries {
         0 => Ok(()),
         some => out.line(format_args!(
-            "others changed this board meanwhile: watchers were told {} besides",
+            "other workers changed this board in the meantime: watchers also received {}",
             text::grouped(some as usize)
         )),
     }
@@ -382,18 +386,18 @@ fn foreign(entries: u64, out: &mut Output) -> Result<(), Failure> {
 
 fn end(resource_use: &ResourceUse, stopped: bool, out: &mut Output) -> Result<(), Failure> {
     if resource_use.budget_met.is_some_and(|met| met > 0) {
-        let warning = "a connection used up its budget of changes and was slowed down to it: this is not what the \
-                       engine can do. `callboard serve --changes-per-second 0` lifts the budget; more --workers have \
-                       more of it";
+        let warning = "a connection used up its budget of changes and was slowed down: this is not the \
+            engine's limit. `callboard serve --changes-per-second 0` lifts the budget; more --workers have \
+            more of it";
         out.line(out.paint().text(Colour::Yellow, warning))?;
     }
     if resource_use.is_bound_by_load() {
         let warning =
-            "this program was busy all the time: it, and not the engine, may have set the pace";
+            "this program was busy all the time: it, and not the engine, may be the bottleneck";
         out.line(out.paint().text(Colour::Yellow, warning))?;
     }
     if stopped {
-        out.line("stopped before its end")?;
+        out.line("stopped early")?;
     }
     out.line("")
 }

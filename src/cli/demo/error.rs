@@ -35,7 +35,7 @@ impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silence { worker, awaited } => {
-                write!(f, "{worker} was not told of {awaited} in time")
+                write!(f, "{worker} was not notified of {awaited} in time")
             }
             Self::OtherNews {
                 worker,
@@ -43,16 +43,19 @@ impl fmt::Display for DemoError {
                 told,
             } => write!(
                 f,
-                "{worker} should be told `{wanted}`, and was told `{told}`"
+                "{worker} should have been notified of `{wanted}`, but was notified of `{told}`"
             ),
             Self::Call(error) => write!(f, "a call failed: {error}"),
             Self::OtherAnswer { wanted, answered } => {
-                write!(f, "`{wanted}` should answer, and it was `{answered}`")
+                write!(f, "`{wanted}` should have answered, but `{answered}` did")
             }
             Self::WrongBoard { worker } => {
-                write!(f, "the board of {worker} is not that of a newcomer")
+                write!(f, "the board of {worker} differs from that of a new worker")
             }
-            Self::System(error) => write!(f, "the system refuses what the demo needs: {error}"),
+            Self::System(error) => write!(
+                f,
+                "the system refused a resource that the demo needs: {error}"
+            ),
         }
     }
 }

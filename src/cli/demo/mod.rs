@@ -21,18 +21,18 @@ pub(super) const COMMAND: Command = Command {
     name: reports::DEMO,
     arguments: "",
     summary: "an engine and a few workers coming and going, in one command",
-    about: "Starts an engine on a free port of this host and several workers, each with a TCP \
-            connection of its own, one of them in a process of its own. They join, register, \
-            unregister, crash, lose their connection and return, and calls go to whoever is there. \
-            Each change is shown with the time from the call that caused it until the last worker had it on its board.\n\n\
-            It ends by itself after some seconds, and checks what it showed: exit code 1 if a \
-            worker was told anything else than what happened, or if a board is wrong at the end.",
+    about: "Starts an engine on a free port of this host and several workers, each with a TCP connection of \
+        its own, one of them in a process of its own. They join, register, unregister, crash, lose their \
+        connection and return, and calls go to the available providers. Each change is shown with the time \
+        from the call that caused it until the last worker had it on its board.\n\nIt ends by itself after \
+        some seconds, and verifies what it showed: exit code 1 if a worker was notified of anything other \
+        than what happened, or if a board is wrong at the end.",
     flags,
     examples: &[
-        ("callboard demo", "with pauses to read along"),
+        ("callboard demo", "with pauses for reading"),
         (
             "callboard demo --fast",
-            "without, as a check that all works on this host",
+            "without pauses, to check that everything works on this host",
         ),
     ],
     exits: &[Exit::Done, Exit::Failed, Exit::Usage],
@@ -45,7 +45,7 @@ fn flags() -> Vec<Flag> {
         Flag::value(
             REPORTS_FLAG,
             "ADDR",
-            "Be the worker with a process of its own.",
+            "Run as the worker in a process of its own.",
         )
         .group(Group::Hidden),
     ]

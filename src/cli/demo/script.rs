@@ -90,11 +90,10 @@ impl Script {
             CAST.join(", ")
         );
         self.screen.line(&line)?;
-        self.screen.line(
-            "Each has one TCP connection, and the whole board before its eyes. It is empty.",
-        )?;
         self.screen
-            .line("Times run from the call until the last of them had the change on its board.")
+            .line("Each has one TCP connection and sees the whole board, which is empty.")?;
+        self.screen
+            .line("Times run from the call until the last worker had the change on its board.")
     }
 
     fn register_some(&mut self) -> Result<(), Failure> {
@@ -120,7 +119,7 @@ impl Script {
         // Starting a process takes longer than the notification.
         self.screen.pushed(&signs, began, push, false)?;
         let line = format!(
-            "(from the start of process {}; one step of the board: nobody sees half)",
+            "(from the start of process {}; one step: no worker sees half)",
             process.id()
         );
         let line = self.screen.paint().text(Colour::Dim, line);
@@ -131,7 +130,7 @@ impl Script {
 
     fn unregister_one(&mut self) -> Result<(), Failure> {
         self.screen
-            .act("orders unregisters one function, and keeps the others.")?;
+            .act("orders unregisters one function and keeps the others.")?;
         let began = Instant::now();
         self.watchers
             .worker("orders")
@@ -141,7 +140,7 @@ impl Script {
 
     fn kill_process(&mut self, mut process: Process) -> Result<(), Failure> {
         let line = format!(
-            "kill -9 {}: reports is gone, without a goodbye.",
+            "kill -9 {}: reports is gone, without GOODBYE.",
             process.id()
         );
         self.screen.act(&line)?;
@@ -177,31 +176,30 @@ impl Script {
 
     fn pull_cable(&mut self) -> Result<(), Failure> {
         self.screen
-            .act("The cable of orders is pulled. The engine cannot know, and waits.")?;
+            .act("The cable of orders is pulled. The engine does not notice, and waits.")?;
         self.proxy.cut().map_err(DemoError::System)?;
         let (lost, back) = self.watchers.expect_takeover("orders")?;
         let line = format!(
-            "  orders is back after {}, shows its session's key and takes its own",
+            "  orders is back after {}, presents its key and takes over its",
             text::duration(back.saturating_duration_since(lost)),
         );
         self.screen.remark(&line)?;
         self.screen
-            .remark("  place: its functions never left a board, nobody was disturbed")
+            .remark("  session: its functions never left a board, no worker was disturbed")
     }
 
     fn provide_twice(&mut self) -> Result<(), Failure> {
         self.screen
-            .act("web calls orders::create ten times. It need not know where that is.")?;
+            .act("web calls orders::create ten times, without knowing where it runs.")?;
         self.call(&["orders"])?;
         self.screen
-            .act("audit provides orders::create as well: nothing to tell, it is there.")?;
+            .act("audit provides orders::create as well: no change on the board.")?;
         let function = calls::signed("audit", ORDERS[0].0, ORDERS[0].1);
         self.watchers.worker("audit").register([function])?;
-        self.screen
-            .remark("But the calls are shared out from now on:")?;
+        self.screen.remark("But calls are balanced from now on:")?;
         self.call(&["audit", "orders"])?;
         self.screen
-            .act("orders says goodbye. What audit provides too stays, and is called.")?;
+            .act("orders says GOODBYE. Its function stays, because audit provides it too.")?;
         let began = Instant::now();
         if let Some(orders) = self.watchers.take("orders") {
             orders.close();
@@ -213,23 +211,23 @@ impl Script {
     fn wait_for_a_provider(&mut self) -> Result<(), Failure> {
         let name = ORDERS[0].0;
         self.screen
-            .act("audit no longer provides it. A call fails at once, or waits if it wants.")?;
+            .act("audit unregisters it. A call fails at once, or waits with `wait`.")?;
         let began = Instant::now();
         self.watchers.worker("audit").unregister([name])?;
         self.told(&[('-', name)], began)?;
         let web = self.watchers.worker(CAST[0]);
         let code = calls::refusal(web, name)?;
         let waiting = Waiting::begin(web.client(), name, &self.engine)?;
-        let line = format!("  one call of web: {code}; another one waits at the engine");
+        let line = format!("  one call of web: {code}; another one is parked at the engine");
         self.screen.remark(&line)?;
 
-        self.screen.act("orders is back, and registers.")?;
+        self.screen.act("orders is back and registers.")?;
         self.watchers.join("orders", &self.address)?;
         let began = Instant::now();
         self.register("orders", &ORDERS)?;
         let (who, answered) = waiting.end()?;
         let line = format!(
-            "  the call that waited: answered by {who}, {} after that",
+            "  the parked call: answered by {who}, {} later",
             text::duration(answered.saturating_duration_since(began)),
         );
         self.screen.remark(&line)?;

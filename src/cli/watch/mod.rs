@@ -24,29 +24,26 @@ pub(super) const COMMAND: Command = Command {
     name: "watch",
     arguments: "[PREFIX]",
     summary: "show the board, then each change as it happens",
-    about: "Prints the board and then, the moment they happen, its changes:\n\n  \
-            + a function is there    - it is gone    ~ it looks different\n\n\
-            with the time (UTC), and who provides or provided it. With PREFIX, only functions whose \
-            names begin with it. Of a change that concerns many functions at once, the first ten \
-            are shown.\n\n\
-            It ends by Ctrl-C, SIGTERM or a closed pipe only, with exit code 0. When the engine \
-            goes away it says so, waits, comes back by itself, and shows what has become different \
-            meanwhile. Only the first connection must succeed within --timeout.\n\n\
-            With --json, one object a line, at once. A line has either `change`: added, removed or \
-            updated, with name, description, exclusive, request, response, metadata, workers, stale \
-            and revision; or `status`: connected, synced, settled, disconnected, missed. The board \
-            as it was at first comes as added with \"snapshot\": true, then status synced. Changes \
-            of workers (--workers) have \"section\": \"workers\", those of functions \"functions\".",
+    about: "Prints the board, then its changes as they happen:\n\n  + a function was added    - it was \
+        removed    ~ its entry changed\n\nwith the time (UTC) and the providers. With PREFIX, only functions \
+        whose names begin with it. Of a change to many functions at once, the first ten are shown.\n\nIt ends \
+        only by Ctrl-C, SIGTERM or a closed pipe, with exit code 0. When the engine is lost, it reports that, \
+        reconnects by itself, and shows what has changed in between. Only the first connection must succeed \
+        within --timeout.\n\nWith --json, one object per line, at once. A line has either `change`: added, \
+        removed or updated, with name, description, exclusive, request, response, metadata, workers, stale \
+        and revision; or `status`: connected, synced, settled, disconnected, missed. The first board is \
+        printed as added with \"snapshot\": true, then status synced. Changes of workers (--workers) have \
+        \"section\": \"workers\", those of functions \"functions\".",
     flags,
     examples: &[
         ("callboard watch", "the whole board"),
         (
             "callboard watch orders:: --workers",
-            "one service; also each worker that joins, leaves or provides something else",
+            "one service; also each worker that joins, leaves or changes",
         ),
         (
             "callboard watch --json | jq -r 'select(.change == \"removed\") | .name'",
-            "the names of the functions that leave",
+            "the names of removed functions",
         ),
     ],
     exits: Exit::OF_A_CONNECTION,
@@ -55,11 +52,8 @@ pub(super) const COMMAND: Command = Command {
 
 fn flags() -> Vec<Flag> {
     let mut flags = vec![
-        Flag::switch("json", "One JSON object a line."),
-        Flag::switch(
-            "workers",
-            "Also show workers: who joins, leaves, provides what.",
-        ),
+        Flag::switch("json", "One JSON object per line."),
+        Flag::switch("workers", "Also show workers that join, leave or change."),
     ];
     flags.extend(target::flags());
     flags

@@ -205,7 +205,7 @@ impl Reporter for TextReport {
         let time = text::duration(connection.settling);
         self.event(
             '!',
-            &format!("it has just started; its workers have {time} to come back"),
+            &format!("it has just started; its workers have {time} to return"),
         )
     }
 
@@ -238,10 +238,10 @@ impl Reporter for TextReport {
         match &step.cause {
             Cause::Pushed => {}
             Cause::Settled => {
-                self.event('!', "the time is over; these did not come back:")?;
+                self.event('!', "the time has passed; these did not return:")?;
             }
             Cause::Replaced { .. } => {
-                self.event('!', "different since the connection was lost:")?;
+                self.event('!', "changed since the connection was lost:")?;
             }
         }
         let is_worker = |shown: &&ShownChange<'_>| change_kind(shown.change) == ChangeKind::Worker;
@@ -257,14 +257,14 @@ impl Reporter for TextReport {
     fn disconnected(&mut self, loss: &Loss) -> Result<(), Failure> {
         self.gone.get_or_insert_with(Instant::now);
         let reason = loss.to_string();
-        let line = format!("gone: {}; waiting", text::visible(&reason));
+        let line = format!("lost: {}; reconnecting", text::visible(&reason));
         self.event('!', &line)
     }
 
     fn missed(&mut self) -> Result<(), Failure> {
         self.event(
             '!',
-            "this terminal was too slow for all changes; the board as it is:",
+            "this terminal was too slow, changes were missed; the current board:",
         )
     }
 

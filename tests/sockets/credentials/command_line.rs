@@ -68,7 +68,7 @@ fn a_token_that_was_made_opens_what_its_lines_in_the_file_say() {
     let arguments = ["token", "check", "--credentials", file];
     let mut running = Running::start_with(&arguments, &environment);
     assert_eq!(running.wait(), 4);
-    assert!(running.all_errors().contains("does not know this token"));
+    assert!(running.all_errors().contains("does not contain this token"));
 }
 
 #[test]

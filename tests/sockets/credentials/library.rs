@@ -40,7 +40,7 @@ fn a_worker_that_was_sent_away_stays_away() {
     worker.register([Function::new("a::b")]).unwrap();
     let mut notices = worker.changes();
     let (code, stdout, stderr) = house.run("god", &["kick", "x"]);
-    assert_eq!((code, &*stdout), (0, "1 worker sent away\n"), "{stderr}");
+    assert_eq!((code, &*stdout), (0, "1 worker kicked\n"), "{stderr}");
     let end = await_notice(&mut notices, |notice| match notice {
         Notice::Ended(end) => Some(end),
         _ => None,

@@ -135,7 +135,7 @@ fn without_a_manager_a_hangup_ends_nothing_either() {
     let mut worker = Client::join(&engine.address(), "worker");
     engine.signal("HUP");
     until("it has noticed", || {
-        engine.log().contains("asked to reload")
+        engine.log().contains("reload: no credentials file")
     });
     assert!(worker.is_served());
     engine.terminate();
