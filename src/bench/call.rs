@@ -9,12 +9,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::call_report::CallReport;
+use super::error::BenchError;
 use super::prepared_frame::{self, PreparedFrame};
 use super::received_frame::ReceivedFrame;
 use super::registration::{self, filling};
+use super::resource_use::ResourceUse;
 use super::session::{Session, end_of};
+use super::stop_condition::StopCondition;
+use super::time_histogram::TimeHistogram;
 use super::timer::Timer;
-use super::{BenchError, CallReport, ResourceUse, StopCondition, TimeHistogram};
 use crate::protocol::{Failure, Invoke, Message, Outcome};
 
 /// The warm-up before the measurement.

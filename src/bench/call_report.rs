@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::report_header::ReportHeader;
-use super::{ResourceUse, Summary};
+use super::resource_use::ResourceUse;
+use super::time_histogram::Summary;
 
 /// The results of a load of calls. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]

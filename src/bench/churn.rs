@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::entry_counter::EntryCounter;
+use super::error::BenchError;
 use super::registration::{self, filling};
 use super::report_header::ReportHeader;
+use super::resource_use::ResourceUse;
 use super::session::{Session, end_of};
-use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
+use super::stop_condition::StopCondition;
+use super::time_histogram::{Summary, TimeHistogram};
 use crate::protocol::{Changes, Message, Resync};
 
 /// The warm-up before the measurement.

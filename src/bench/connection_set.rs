@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 use socket2::Socket;
 
-use super::BenchError;
+use super::error::BenchError;
 use super::peer::{JoinState, Peer};
 use super::received_frame::ReceivedFrame;
 use crate::protocol::{Code, Goodbye, Ping, Text};

@@ -3,7 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::BenchError;
+use super::error::BenchError;
 
 /// Descriptors open besides connections: standard streams, the poll, files of `/proc`.
 const OTHERS: u64 = 32;

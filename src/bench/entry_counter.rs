@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::BenchError;
+use super::error::BenchError;
 use crate::protocol::{Changes, Message, Sections};
 
 /// The most bytes of known frames: all pages of a large board, or what watchers at different revisions receive.

@@ -6,10 +6,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::entry_counter::EntryCounter;
+use super::error::BenchError;
 use super::registration::{self, filling};
 use super::report_header::ReportHeader;
+use super::resource_use::ResourceUse;
 use super::session::{Session, end_of};
-use super::{BenchError, ResourceUse, StopCondition, Summary, TimeHistogram};
+use super::stop_condition::StopCondition;
+use super::time_histogram::{Summary, TimeHistogram};
 use crate::protocol::Changes;
 
 /// Registrations of the warm-up.

@@ -1,7 +1,7 @@
 //! Names for a bench's functions, under a prefix of its own, `bench::<random>::`: they cannot clash with other
 //! functions, and are recognised on the board.
 
-use super::BenchError;
+use super::error::BenchError;
 
 /// A prefix, and the names under it.
 #[derive(Debug, Clone)]

@@ -3,11 +3,12 @@
 
 use serde::Serialize;
 
+use super::engine_process::EngineProcess;
 use super::entry_counter::EntryCounter;
+use super::error::BenchError;
 use super::registration::{self, filling};
 use super::report_header::ReportHeader;
 use super::session::{Session, end_of};
-use super::{BenchError, EngineProcess};
 use crate::protocol::Changes;
 
 /// Group of the functions' names.

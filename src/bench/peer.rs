@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use socket2::Socket;
 
-use super::BenchError;
+use super::error::BenchError;
 use super::received_frame::{ReceivedFrame, head};
 use crate::protocol::{
     Drain, Goodbye, Inbox, MAX_FRAME_CEILING, Message, Ping, Pong, Synced, Welcome, WorkerLimits,

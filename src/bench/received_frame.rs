@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::BenchError;
+use super::error::BenchError;
 
 /// A frame received on a connection.
 #[derive(Debug)]

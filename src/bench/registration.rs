@@ -1,7 +1,7 @@
 //! Frames that change the board, and the setup of a board before a measurement. Waits for the answers; measures
 //! nothing.
 
-use super::BenchError;
+use super::error::BenchError;
 use super::session::{Session, end_of};
 use crate::protocol::{Bin, Definition, Register, Text, Unregister};
 

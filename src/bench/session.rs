@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::connection_set::ConnectionSet;
+use super::descriptors;
 use super::destination::Destination;
+use super::engine_process::EngineProcess;
+use super::error::BenchError;
 use super::function_names::FunctionNames;
+use super::hello::HelloConfig;
+use super::progress::Progress;
 use super::received_frame::ReceivedFrame;
 use super::report_header::ReportHeader;
 use super::sample::{Counters, Sample};
-use super::{BenchError, EngineProcess, HelloConfig, Progress, descriptors};
 use crate::address::Address;
 use crate::protocol::{Call, CallOptions, Failure, Message, Outcome, Text};
 

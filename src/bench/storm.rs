@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::engine_process::EngineProcess;
 use super::entry_counter::EntryCounter;
+use super::error::BenchError;
 use super::join::{Arrival, BOARD, stand};
 use super::registration::{self, filling};
 use super::report_header::ReportHeader;
+use super::resource_use::ResourceUse;
 use super::session::Session;
-use super::{BenchError, EngineProcess, ResourceUse, Summary, TimeHistogram};
+use super::time_histogram::{Summary, TimeHistogram};
 use crate::protocol::{Changes, Failure, Message, Outcome, Synced, Welcome};
 
 /// The most connections without WELCOME at once: the kernel's backlog holds a few thousand, and delays further ones

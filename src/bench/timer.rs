@@ -8,7 +8,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::BenchError;
+use super::error::BenchError;
 
 /// A timer that a poll can wait for.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::function::{Function, FunctionError};
 use super::function::{pack, unpack_optional};
-use super::{Function, FunctionError};
 use crate::protocol::{Bin, BindingEntry, Text};
 
 /// A function on the board, as of the query.

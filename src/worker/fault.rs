@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::FunctionError;
+use super::function::FunctionError;
 use super::function::{pack, unpack_optional};
 use crate::protocol::Executed;
 

@@ -46,7 +46,7 @@ impl Worker {
     /// # fn provide(worker: &Worker) -> Result<(), RequestError> {
     /// worker.register(["stock::count", "stock::reserve"])?;
     /// match worker.register([Function::new("stock::nightly").exclusive()]) {
-    ///     Err(error) if error.code() == "exclusive" => println!("somebody else does it: {error}"),
+    ///     Err(error) if error.code() == "exclusive" => println!("another worker does it: {error}"),
     ///     other => drop(other?),
     /// }
     /// # Ok(())

@@ -1,5 +1,5 @@
-//! The view against hand-made frames, with a time of its own: gaps, parts, snapshots that are started
-//! over, restarts and the settling after them.
+//! The view against hand-made frames, with a clock of its own: gaps, parts, restarted snapshots, and settling after
+//! a restart.
 
 use super::*;
 use crate::protocol::{Bin, Definition, Sections, Text, WorkerEntry, WorkerKey};
@@ -52,7 +52,7 @@ fn origin(epoch: u64) -> Origin {
     }
 }
 
-/// What a step says, in short: `+a -b ~c` for functions, `>name <name =name` for workers.
+/// A step, abbreviated: `+a -b ~c` for functions, `>name <name =name` for workers.
 fn brief(step: &Step) -> String {
     let words = step.changes.iter().map(|change| match change {
         Change::Added(entry) => format!("+{}", entry.name()),
@@ -100,7 +100,7 @@ fn a_snapshot_is_seen_when_it_is_whole_and_not_before() {
     view.resync(10, "joined", now).unwrap();
     view.snapshot(&added(&["a", "b"])).unwrap();
     view.snapshot(&added(&["d"])).unwrap();
-    // `c` was in no chunk yet, `d` came after its chunk was made, and `x` went before.
+    // `c` was in no chunk yet, `d` was added after its chunk was made, and `x` was removed before.
     assert_eq!(view.changes(9, 11, false, &added(&["c", "d"])), Ok(None));
     assert_eq!(view.changes(11, 12, false, &removed(&["a", "x"])), Ok(None));
     assert!(view.is_empty() && !view.is_live() && view.stale_since().is_some());
@@ -134,7 +134,7 @@ fn changes_follow_and_tell_what_they_make_different() {
         panic!("{step:?}")
     };
     assert_eq!((old.description(), new.description()), ("", "new"));
-    // What is known already is ignored, and so is a bookmark that lies behind.
+    // Known changes are ignored, and so is a bookmark of an earlier revision.
     assert_eq!(view.changes(10, 11, false, &removed(&["b"])), Ok(None));
     view.bookmark(5);
     assert_eq!(view.revision(), 11);
@@ -161,14 +161,14 @@ fn a_gap_is_an_error_and_the_view_is_not_resumed_after_it() {
     view.lose(now);
     assert_eq!(view.resume_point(), None);
     assert_eq!((names(&view), view.revision()), (vec!["a".to_owned()], 10));
-    // The same engine's answer is a difference all the same.
+    // The answer of the same engine is still a difference.
     let steps = join(&mut view, 1, &["b"], Duration::ZERO, now);
     assert_eq!(
         brief(&steps[0]),
         "-a +b".split(' ').rev().collect::<Vec<_>>().join(" ")
     );
     assert!(view.resume_point().is_some());
-    // While a snapshot runs, the chain holds too.
+    // Gaps are detected during a snapshot too.
     view.resync(20, "log_trimmed", now).unwrap();
     assert!(matches!(
         view.changes(21, 22, false, &added(&[])),
@@ -185,7 +185,7 @@ fn parts_of_a_step_are_seen_together() {
     assert_eq!(names(&view), ["a"]);
     view.bookmark(11);
     assert_eq!(view.revision(), 10);
-    // Gone in one part and back in another: a net difference.
+    // Removed in one part and added in another: a net difference.
     let step = view
         .changes(10, 11, false, &added(&["a"]))
         .unwrap()
@@ -263,7 +263,7 @@ fn a_resumed_view_gets_what_it_missed() {
         .unwrap()
         .unwrap();
     assert_eq!((brief(&step).as_str(), step.cause), ("-a", Cause::Pushed));
-    // Cut off again in the middle, it goes on from there.
+    // After another loss in the middle, it resumes from there.
     view.lose(now);
     assert_eq!(view.resume_point(), Some((&origin(1), 11)));
     view.welcome(origin(1), 9, 13, true, Duration::ZERO, now);
@@ -299,7 +299,7 @@ fn after_a_restart_what_is_not_back_yet_stays_stale_until_the_engine_has_settled
     assert_eq!(names(&view), ["a", "b", "c"]);
     let stale: Vec<bool> = view.with_prefix("").map(|entry| entry.is_stale()).collect();
     assert_eq!(stale, [false, true, true]);
-    // `b` comes back as it was: nothing to tell. What is new is told.
+    // `b` returned unchanged: no notice. Additions are reported.
     let step = view
         .changes(10, 11, false, &added(&["b", "d"]))
         .unwrap()
@@ -336,7 +336,7 @@ fn a_restart_that_is_over_is_told_at_once() {
     view.lose(now);
     let steps = join(&mut view, 2, &["b"], Duration::ZERO, now);
     assert_eq!(brief(&steps[0]), "-a");
-    // In the same epoch a snapshot's word is final, settling or not.
+    // In the same epoch a snapshot is final, settling or not.
     let steps = join(&mut view, 2, &[], 3 * SECOND, now);
     assert_eq!(brief(&steps[0]), "-b");
 }
@@ -363,7 +363,7 @@ fn workers_join_change_and_leave() {
     let mut view = View::new(true, now);
     view.welcome(origin(1), 2, 10, false, Duration::ZERO, now);
     view.resync(10, "joined", now).unwrap();
-    // A big worker comes in two chunks.
+    // A large worker arrives in two chunks.
     let mut chunk = Sections::default();
     chunk.workers.added = vec![worker(1, "w", &["a"])];
     chunk.workers.added[0].metadata = Bin(&[5]);
@@ -397,7 +397,7 @@ fn workers_join_change_and_leave() {
         (added[..].to_vec(), removed[..].to_vec()),
         (vec!["c".into()], vec!["a".into()])
     );
-    // What does not fit leaves no trace here either.
+    // A change that does not fit leaves no trace here either.
     let before = view.to_snapshot();
     for entry in [worker(9, "unknown", &["a"]), worker(1, "w", &["c"])] {
         let mut change = Sections::default();
@@ -429,7 +429,7 @@ fn workers_of_a_restarted_engine_are_known_again_by_name() {
     ];
     board(&mut view, 1, Duration::ZERO, old);
     view.lose(now);
-    // Ids begin anew: 1 is another one now.
+    // Ids start again: 1 is another worker now.
     let steps = board(&mut view, 2, SECOND, vec![worker(1, "b", &["f"])]);
     assert_eq!(brief(&steps[0]), "=b");
     let listed: Vec<_> = view
@@ -466,7 +466,7 @@ fn what_is_of_another_epoch_is_not_resumed_whatever_the_engine_says() {
     assert_eq!(view.resume_point(), Some((&origin(1), 10)));
 }
 
-/// A worker's key is never that of two, whatever engine the library was at meanwhile.
+/// Two workers never share a key, whichever engines the library was connected to.
 #[test]
 fn workers_of_an_engine_that_is_come_back_to_are_known_again_by_id() {
     let now = Instant::now();
@@ -489,13 +489,13 @@ fn workers_of_an_engine_that_is_come_back_to_are_known_again_by_id() {
     let old = vec![worker(1, "a", &["f"]), worker(2, "b", &["f"])];
     board(&mut view, 1, old.clone());
     assert_eq!(board(&mut view, 2, vec![]), Vec::<String>::new());
-    // One has another name since: a takeover may bring it. The other is as it was, which is no change.
+    // One has another name, as after a takeover. The other is unchanged, which is no difference.
     let steps = board(&mut view, 1, vec![worker(1, "x", &["f"]), old[1].clone()]);
     assert_eq!(steps, ["=x"]);
     assert_eq!(keys(&view), [(1, 1), (1, 2)]);
 
-    // Whoever is no longer there is known to be gone, although the engine is still settling: nobody who comes later
-    // can be mistaken for it.
+    // A missing worker is known to be gone although the engine is still settling: no later worker can be mistaken
+    // for it.
     assert_eq!(board(&mut view, 2, vec![]), Vec::<String>::new());
     assert_eq!(
         board(&mut view, 1, vec![worker(3, "b", &["f"])]),

@@ -1,5 +1,4 @@
-//! What becomes of calls over the connection's life: sent or not, repeated or lost, answered or given up;
-//! and of those that come in.
+//! Calls over the life of connections: sent or not, repeated or lost, answered or timed out; and incoming calls.
 
 use super::*;
 use crate::worker::answer::Answer;
@@ -35,7 +34,7 @@ fn invoke(id: u64) -> Vec<u8> {
     .to_frame()
 }
 
-/// The id that the last call was written with.
+/// The id of the last written call.
 fn id_of(written: &[String]) -> u64 {
     let call = written.iter().find(|it| it.starts_with("call")).unwrap();
     call.split(' ').nth(1).unwrap().parse().unwrap()
@@ -173,7 +172,7 @@ fn a_call_ends_when_its_time_is_over_even_if_the_engine_forgets_it() {
         ("deadline_exceeded", Executed::Maybe)
     );
     assert_eq!(bench.written(), [format!("cancel {id}")]);
-    // Late, and nobody's.
+    // Too late: the answer is ignored.
     bench.hear(&result(id)).unwrap();
     assert!(ends(&mut bench).is_empty());
     assert!(bench.link.is_idle());

@@ -1,5 +1,5 @@
-//! The link against scripted engines, with a time of its own: HELLO and what it presents, registering
-//! again and what refusals do to it, the heartbeat, and every way in which a connection ends.
+//! The link against scripted engines, with a clock of its own: HELLO, registering again and refusals, the
+//! heartbeat, and every end of a connection.
 
 mod calling;
 mod registering;
@@ -97,8 +97,8 @@ fn goodbye(code: Code, retry_after_ms: Option<u64>) -> Goodbye<'static> {
     }
 }
 
-/// What was written, in short: `hello`, `register 1 a b`, `register 1 a …` if more follows,
-/// `unregister 2 a`, `ready 3`, `ping 10`, `pong 10`, `failure 4 unsupported`, `goodbye bye`.
+/// What was written, abbreviated: `hello`, `register 1 a b`, `register 1 a …` if more follows, `unregister 2 a`,
+/// `ready 3`, `ping 10`, `pong 10`, `failure 4 unsupported`, `goodbye bye`.
 fn brief(message: &Message<'_>) -> String {
     match message {
         Message::Hello(_) => "hello".to_owned(),
@@ -165,7 +165,7 @@ impl Bench {
         self.link.handle_time(self.now)
     }
 
-    /// Connected to a new engine and done with READY.
+    /// Connects to a new engine, up to READY.
     fn up(&mut self, epoch: u64) {
         self.link.open(address(), None, self.now);
         assert_eq!(self.written(), ["hello"]);
@@ -173,7 +173,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// Opens, and accepts all that is registered again.
+    /// Opens a connection, and accepts everything that is registered again.
     fn up_and_ready(&mut self, epoch: u64) {
         self.up(epoch);
         while let Some(frame) = self.frames().pop() {
@@ -254,7 +254,7 @@ fn hello_presents_the_newest_key_and_the_resume_point() {
     bench.hear(&synced.to_frame()).unwrap();
     bench.drop_connection();
     bench.link.open(address(), None, bench.now);
-    // A WELCOME that never came makes no key.
+    // A WELCOME that never arrived leaves no session key.
     assert_eq!(
         bench.link.handle_end(None, bench.now),
         Loss::ClosedBeforeWelcome
@@ -366,7 +366,7 @@ fn pings_are_answered_and_asked_in_silence_and_silence_ends_the_connection() {
     assert_eq!(bench.written(), ["ping 40"]);
     bench.wait(SECOND).unwrap();
     assert_eq!(bench.written(), Vec::<String>::new());
-    // Any byte is life.
+    // Any byte shows that the engine lives.
     bench.hear(&Pong::default().to_frame()[..1]).unwrap();
     bench.wait(6 * SECOND).unwrap();
     assert_eq!(bench.written(), ["ping 40"]);
@@ -528,7 +528,7 @@ fn leaving_says_goodbye_and_waits_for_the_close_for_a_while() {
     bench.up_and_ready(1);
     bench.link.leave(bench.now);
     assert_eq!(bench.written(), ["goodbye bye"]);
-    // What is still on its way does not matter any more.
+    // Later messages are ignored.
     bench.hear(&Ping::default().to_frame()).unwrap();
     assert_eq!(bench.written(), Vec::<String>::new());
     assert_eq!(bench.link.next_deadline(), Some(bench.now + LEAVE_TIMEOUT));

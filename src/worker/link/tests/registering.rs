@@ -1,5 +1,4 @@
-//! What becomes of registrations: answers, refusals, reconnects in between, batches over the limits of a
-//! frame.
+//! Registrations: answers, refusals, reconnects in between, and batches that exceed a frame.
 
 use super::*;
 
@@ -14,7 +13,7 @@ fn a_registration_is_answered_and_registered_again_after_a_reconnect() {
     bench.up(2);
     let written = bench.written();
     assert_eq!(written, ["register 3 a b"]);
-    // READY waits until it is known that all is registered again.
+    // READY waits until everything is registered again.
     bench.hear(&outcome(3, 12).to_frame()).unwrap();
     assert_eq!(bench.written(), ["ready 4"]);
     assert_eq!(bench.standing("a"), Some(Standing::Listed));
@@ -43,12 +42,12 @@ fn what_is_ordered_without_a_connection_or_unanswered_is_sent_with_the_next() {
     assert_eq!(bench.written(), Vec::<String>::new());
     bench.up(1);
     assert_eq!(bench.written(), ["ready 1", "register 2 a"]);
-    // One at a time: what the engine has when the next is asked is known then.
+    // One at a time, so that the engine's state is known before the next request.
     let meanwhile = bench.unregister(&["a"]);
     assert_eq!(bench.written(), Vec::<String>::new());
     bench.drop_connection();
     bench.up(2);
-    // READY waits for what may have had its effect already.
+    // READY waits for the operation that may have taken effect.
     assert_eq!(bench.written(), ["register 3 a"]);
     bench.hear(&outcome(3, 12).to_frame()).unwrap();
     assert_eq!(bench.written(), ["ready 4", "unregister 5 a"]);
@@ -76,14 +75,14 @@ fn what_is_being_unregistered_does_not_come_back_with_a_reconnect() {
     assert_eq!(bench.written(), ["register 4 b"]);
     bench.hear(&outcome(4, 12).to_frame()).unwrap();
     assert_eq!(bench.written(), ["unregister 5 a"]);
-    // The engine before had carried it out, or this one never had it: both are what was wanted.
+    // The previous engine carried it out, or this one never had it: the result is the same.
     bench
         .hear(&failure(5, Code::NotRegistered).to_frame())
         .unwrap();
     assert!(bench.link.take_end(ticket).unwrap().is_ok());
     assert_eq!(bench.standing("a"), None);
     assert_eq!(bench.written(), ["ready 6"]);
-    // What it never had is an error as ever.
+    // Unregistering a function that was never registered is still an error.
     let ticket = bench.unregister(&["x"]);
     assert_eq!(bench.written(), ["unregister 7 x"]);
     bench
@@ -120,10 +119,10 @@ fn one_refusal_after_a_reconnect_does_not_take_the_others_down() {
         "{notices:?}"
     );
     assert!(matches!(bench.standing("c"), Some(Standing::Refused(_))));
-    // It is retried after a jittered pause, ever longer, and told once.
+    // It is retried after growing, jittered pauses, and reported once.
     let mut pauses = Vec::new();
     for id in 9..20 {
-        // The heartbeat goes on meanwhile.
+        // The heartbeat continues in the meantime.
         let mut pause = Duration::ZERO;
         while bench
             .written()
@@ -145,7 +144,7 @@ fn one_refusal_after_a_reconnect_does_not_take_the_others_down() {
         "{pauses:?}"
     );
     assert_eq!(bench.link.take_notices(), []);
-    // It is not unregistered with the others, for the engine has it not.
+    // It is not unregistered with the others, because the engine does not have it.
     let ticket = bench.unregister(&["a", "c"]);
     assert_eq!(bench.written(), ["unregister 20 a"]);
     bench.hear(&outcome(20, 14).to_frame()).unwrap();
@@ -176,7 +175,7 @@ fn what_is_being_unregistered_is_not_retried_meanwhile() {
     exchange("register 6 x", &failure(6, Code::Exclusive).to_frame());
     exchange("register 7 y", &failure(7, Code::Exclusive).to_frame());
     exchange("ready 8", &outcome(8, 12).to_frame());
-    // The engine has it not, so it is not asked for it; and the answer is lost.
+    // The engine does not have it, so it is left out of the request; then the answer is lost.
     let ticket = bench.unregister(&["a", "x"]);
     assert_eq!(bench.written(), ["unregister 9 a"]);
     bench.drop_connection();
@@ -186,12 +185,12 @@ fn what_is_being_unregistered_is_not_retried_meanwhile() {
         .hear(&failure(10, Code::Exclusive).to_frame())
         .unwrap();
     assert_eq!(bench.written(), ["register 11 b"]);
-    // Time to try again what was refused, before the order can be sent.
+    // Refused functions are due for a retry before the operation can be sent.
     bench.wait(SECOND).unwrap();
     bench.hear(&outcome(11, 13).to_frame()).unwrap();
     assert_eq!(bench.written(), ["register 12 y"]);
     bench.hear(&outcome(12, 14).to_frame()).unwrap();
-    // Not x: the engine would have it then, and not a.
+    // Not x: the engine would then have x, but not a.
     assert_eq!(bench.written(), ["register 13 y"]);
     bench.hear(&outcome(13, 14).to_frame()).unwrap();
     assert_eq!(bench.written(), ["unregister 14 a"]);
@@ -211,7 +210,7 @@ fn when_rights_change_all_is_registered_and_bound_again() {
     let rights = Rights::default().to_frame();
     bench.hear(&rights).unwrap();
     assert_eq!(bench.written(), ["register 3 a b"]);
-    // One of them may not be there any more.
+    // One of them may have left the board.
     bench.hear(&failure(3, Code::Forbidden).to_frame()).unwrap();
     assert_eq!(bench.written(), ["register 4 a"]);
     bench.hear(&outcome(4, 13).to_frame()).unwrap();
@@ -225,7 +224,7 @@ fn when_rights_change_all_is_registered_and_bound_again() {
         _ => None,
     });
     assert_eq!(lost.collect::<Vec<_>>(), ["b"]);
-    // And back.
+    // And back again.
     bench.hear(&rights).unwrap();
     assert_eq!(bench.written(), ["register 6 a b"]);
     bench.hear(&outcome(6, 14).to_frame()).unwrap();
@@ -242,7 +241,7 @@ fn what_left_with_a_right_while_it_was_being_unregistered_is_not_forgotten() {
     bench.provide(&["a", "b"]);
     let ticket = bench.unregister(&["a", "b"]);
     assert_eq!(bench.written(), ["unregister 3 a b"]);
-    // The engine had taken one of them off the board, so it refuses the batch.
+    // The engine had removed one of them from the board, so it refuses the batch.
     bench.hear(&Rights::default().to_frame()).unwrap();
     bench
         .hear(&failure(3, Code::NotRegistered).to_frame())
@@ -352,7 +351,7 @@ fn batches_span_frames_within_the_limit() {
     assert!(texts.last().unwrap().ends_with("f49"), "{texts:?}");
     bench.hear(&outcome(3, 12).to_frame()).unwrap();
     bench.written();
-    // What the engine would refuse is not sent.
+    // Nothing is sent that the engine would refuse.
     let ticket = bench.link.register(large).unwrap();
     assert_eq!(
         bench.link.take_end(ticket).unwrap().unwrap_err().code(),
@@ -395,7 +394,7 @@ fn nothing_follows_a_goodbye() {
     assert_eq!(bench.written(), ["goodbye bye"]);
     bench.register(&["b"]);
     assert_eq!(bench.written(), [""; 0]);
-    // The next connection says it all.
+    // The next connection sends everything.
     bench.drop_connection();
     bench.up(2);
     loop {
