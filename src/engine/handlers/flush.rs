@@ -85,7 +85,20 @@ impl Engine {
                     // Behind the connections that wait for their first frame.
                     self.output.queue().push_continuation(conn);
                 }
-                self.after_write(id, now);
+                let limit = self.config.limits.max_outbound as usize;
+                let resumes = conn.pause().outbound && conn.outbox().bytes() < limit / 2;
+                let has_parked = conn.calls().is_some_and(ConnectionCalls::has_parked);
+                let is_leaving = conn.is_leaving();
+                if resumes {
+                    conn.pause_mut().outbound = false;
+                    self.resume(id, now);
+                }
+                if is_leaving {
+                    self.continue_close(id);
+                }
+                if has_parked {
+                    self.run_parked(id, now);
+                }
             }
             Written::Blocked => {
                 // A reader that reads, however slowly, gets here again and again: only a stall counts.
@@ -95,23 +108,6 @@ impl Engine {
             Written::Broken => conn.note_broken(now),
         }
         self.output.put_segments(segments);
-    }
-
-    /// Bytes were written: the connection may be read again, be closed further, or take parked calls.
-    fn after_write(&mut self, id: ConnId, now: Time) {
-        let Some(conn) = self.connections.get_mut(id) else {
-            return;
-        };
-        let limit = self.config.limits.max_outbound as usize;
-        let has_parked = conn.calls().is_some_and(ConnectionCalls::has_parked);
-        if conn.pause().outbound && conn.outbox().bytes() < limit / 2 {
-            conn.pause_mut().outbound = false;
-            self.resume(id, now);
-        }
-        self.continue_close(id);
-        if has_parked {
-            self.run_parked(id, now);
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::protocol::{NoExtensions, Resync, Synced, Text};
 
+use super::encoded_change::EncodedChange;
 use super::namespace::Namespace;
 use super::position::{Cursor, PartPosition, Position, Reader, Stream, resync};
 
@@ -133,44 +134,50 @@ impl<'a> Feed<'a> {
     /// Moves a position that is behind on by one frame of a change.
     fn next_change(&mut self, position: &mut Position) -> Next {
         let within = position.within.as_deref().copied();
-        let cached = self.namespace.cached(self.audience, position, within);
-        if cached.is_none() {
-            let audience = self.namespace.audience(self.audience);
-            // Frames start at the last revision that concerned the audience, unless the reader was last told an
-            // earlier one.
-            let (from, to) = match within {
-                Some(within) => (within.from, Some(within.to)),
-                None => (audience.previous().min(position.told), None),
-            };
-            let log = &self.namespace.log;
-            let encoded = log.encode(audience.filter(), position, from, to);
-            if encoded.parts.is_empty() {
-                position.at = encoded.to;
-                return Next::Scanned;
-            }
-            self.counts.encodings += 1;
-            let evicted = self
-                .namespace
-                .cache(self.audience, encoded, self.cache_limit);
-            self.counts.evictions += u64::from(evicted);
+        if let Some(encoded) = self.namespace.cached(self.audience, position, within) {
+            return Next::Frame(next_part(encoded, position, within));
         }
-        let cached = self.namespace.cached(self.audience, position, within);
-        let encoded = cached.expect("cached, or encoded just now");
-        let part = within.map_or(0, |within| within.part);
-        let frame = encoded.parts[part].clone();
-        let (from, to) = (encoded.from, encoded.to);
-        if part + 1 < encoded.parts.len() {
-            position.within = Some(Box::new(PartPosition {
-                from,
-                to,
-                part: part + 1,
-            }));
-        } else {
-            *position = Position {
-                synced: position.synced,
-                ..Position::new(to, position.reader)
-            };
+        let audience = self.namespace.audience(self.audience);
+        // Frames start at the last revision that concerned the audience, unless the reader was last told an earlier one.
+        let (from, to) = match within {
+            Some(within) => (within.from, Some(within.to)),
+            None => (audience.previous().min(position.told), None),
+        };
+        let log = &self.namespace.log;
+        let encoded = log.encode(audience.filter(), position, from, to);
+        if encoded.parts.is_empty() {
+            position.at = encoded.to;
+            return Next::Scanned;
         }
+        let frame = next_part(&encoded, position, within);
+        self.counts.encodings += 1;
+        let evicted = self
+            .namespace
+            .cache(self.audience, encoded, self.cache_limit);
+        self.counts.evictions += u64::from(evicted);
         Next::Frame(frame)
     }
+}
+
+/// Moves a position on by one part of an encoded change. Returns the part's frame.
+fn next_part(
+    encoded: &EncodedChange,
+    position: &mut Position,
+    within: Option<PartPosition>,
+) -> Rc<[u8]> {
+    let part = within.map_or(0, |within| within.part);
+    let (from, to) = (encoded.from, encoded.to);
+    if part + 1 < encoded.parts.len() {
+        position.within = Some(Box::new(PartPosition {
+            from,
+            to,
+            part: part + 1,
+        }));
+    } else {
+        *position = Position {
+            synced: position.synced,
+            ..Position::new(to, position.reader)
+        };
+    }
+    encoded.parts[part].clone()
 }
