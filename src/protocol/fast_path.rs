@@ -8,19 +8,19 @@ use super::wire::{Bin, Text};
 
 /// A message on the fast path. Smaller than a [`Message`], which would be moved with each frame.
 #[derive(Debug)]
-pub(crate) enum Hot<'a> {
+pub(crate) enum FastPath<'a> {
     Call(Call<'a>),
     /// A RESULT without extensions: its id and its payload.
     Outcome(u64, Bin<'a>),
 }
 
-impl<'a> Hot<'a> {
+impl<'a> FastPath<'a> {
     /// Reads a CALL or RESULT in the form that workers send. `None` for everything else.
     #[inline]
     pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
         let (&[head, kind], rest) = body.split_first_chunk()?;
         let mut input = Input(rest);
-        let hot = match (u64::from(kind), head) {
+        let fast = match (u64::from(kind), head) {
             (Call::KIND, 0x94 | 0x95) => Self::Call(Call {
                 id: input.number()?,
                 function: input.text()?,
@@ -36,7 +36,7 @@ impl<'a> Hot<'a> {
         if !input.0.is_empty() {
             return None;
         }
-        Some(hot)
+        Some(fast)
     }
 
     /// The same as a message.
@@ -158,7 +158,7 @@ impl<'a> Input<'a> {
 
 impl Invoke<'_> {
     /// Like [`Invoke::encode`].
-    pub(crate) fn encode_hot(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode_fast(&self, out: &mut Vec<u8>) {
         let InvokeOptions {
             caller,
             caller_name,
@@ -197,7 +197,7 @@ impl Invoke<'_> {
 
 impl Outcome<'_> {
     /// Like [`Outcome::encode`], without extensions.
-    pub(crate) fn encode_hot(id: u64, payload: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode_fast(id: u64, payload: &[u8], out: &mut Vec<u8>) {
         out.reserve(FIXED + payload.len());
         let mark = begin_frame(out);
         out.push(0x93);
@@ -208,7 +208,7 @@ impl Outcome<'_> {
     }
 
     /// Like [`Outcome::encode`], without a payload and with a revision: the answer to a registry request.
-    pub(crate) fn encode_receipt(id: u64, revision: u64, out: &mut Vec<u8>) {
+    pub(crate) fn encode_acknowledgement(id: u64, revision: u64, out: &mut Vec<u8>) {
         let mark = begin_frame(out);
         out.push(0x94);
         put_number(out, Self::KIND);
@@ -297,7 +297,7 @@ mod tests {
     use crate::protocol::{HEADER_LEN, check_wellformed, read_wellformed};
 
     fn read(body: &[u8]) -> Option<Message<'_>> {
-        Hot::read(body).map(Hot::into_message)
+        FastPath::read(body).map(FastPath::into_message)
     }
 
     /// A number of any width, the edges of each width often.
@@ -413,7 +413,7 @@ mod tests {
                 },
             };
             let mut out = vec![7];
-            invoke.encode_hot(&mut out);
+            invoke.encode_fast(&mut out);
             assert_eq!(out[1..], invoke.to_frame());
             let result = Outcome {
                 id: invoke.id,
@@ -421,7 +421,7 @@ mod tests {
                 ..Outcome::default()
             };
             out.truncate(1);
-            Outcome::encode_hot(result.id, &payload, &mut out);
+            Outcome::encode_fast(result.id, &payload, &mut out);
             assert_eq!(out[1..], result.to_frame());
             for revision in [number(&mut rng), 0] {
                 let mut receipt = Outcome {
@@ -430,7 +430,7 @@ mod tests {
                 };
                 receipt.ext.revision = Some(revision);
                 out.truncate(1);
-                Outcome::encode_receipt(receipt.id, revision, &mut out);
+                Outcome::encode_acknowledgement(receipt.id, revision, &mut out);
                 assert_eq!(out[1..], receipt.to_frame());
             }
         }

@@ -7,7 +7,7 @@ use rmp_serde::Deserializer;
 use rmp_serde::decode::ReadRefReader;
 use serde::de::{DeserializeSeed, SeqAccess};
 
-use super::fast_path::Hot;
+use super::fast_path::FastPath;
 use super::kinds::{Message, read_elements};
 use super::wellformed::{Malformed, check_wellformed};
 
@@ -40,8 +40,8 @@ impl From<Malformed> for DecodeError {
 impl<'a> Message<'a> {
     /// Reads the body of a frame.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
-        if let Some(hot) = Hot::read(body) {
-            return Ok(hot.into_message());
+        if let Some(fast) = FastPath::read(body) {
+            return Ok(fast.into_message());
         }
         check_wellformed(body)?;
         read_wellformed(body)

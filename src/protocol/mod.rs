@@ -14,7 +14,7 @@ mod wellformed;
 mod wire;
 
 pub use code::{Code, Executed};
-pub(crate) use fast_path::Hot;
+pub(crate) use fast_path::FastPath;
 pub use frame::{FrameError, HEADER_LEN, Inbox, MAX_FRAME_CEILING, begin_frame, end_frame};
 pub use kinds::*;
 pub use message::DecodeError;

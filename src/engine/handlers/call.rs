@@ -282,7 +282,7 @@ impl Engine {
                 headers: Bin(headers),
             },
         };
-        self.output.reply_with(conn, |out| invoke.encode_hot(out));
+        self.output.reply_with(conn, |out| invoke.encode_fast(out));
     }
 
     /// Runs a call whose arguments were retained. They stay retained only if another provider may try again.

@@ -49,7 +49,7 @@ impl Completion<'_> {
     /// Appends the frame for the caller of `request`.
     fn encode(&self, request: u64, out: &mut Vec<u8>) {
         match self {
-            Self::Result(payload) => Outcome::encode_hot(request, payload, out),
+            Self::Result(payload) => Outcome::encode_fast(request, payload, out),
             Self::Failure(failure) => Failure {
                 id: request,
                 ext: FailureOptions {

@@ -13,7 +13,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::registry::position::Stream;
 use crate::limits::Limits;
 use crate::protocol::{
-    Changes, Code, DecodeError, FrameError, Hot, Message, NoExtensions, Pong, Snapshot,
+    Changes, Code, DecodeError, FastPath, FrameError, Message, NoExtensions, Pong, Snapshot,
     check_wellformed, kind_of, read_wellformed,
 };
 
@@ -165,11 +165,11 @@ impl Engine {
         let from = conn.session().map(|session| session.sender(id));
         // CALL and its answers have a decoder of their own, once there is a session.
         if let Some(from) = from
-            && let Some(hot) = Hot::read(frame)
+            && let Some(fast) = FastPath::read(frame)
         {
-            return match hot {
-                Hot::Call(call) => self.handle_call(from, &call, now),
-                Hot::Outcome(request, payload) => {
+            return match fast {
+                FastPath::Call(call) => self.handle_call(from, &call, now),
+                FastPath::Outcome(request, payload) => {
                     self.handle_answer(from, request, &Completion::Result(&payload), now);
                 }
             };

@@ -75,7 +75,7 @@ impl Engine {
             let outbox = conn.outbox_mut();
             let is_acknowledgements_only = outbox.is_acknowledgements_only();
             outbox.seal(revision, |id, out| {
-                Outcome::encode_receipt(id, revision, out);
+                Outcome::encode_acknowledgement(id, revision, out);
             });
             self.output.push_sealed(conn, is_acknowledgements_only);
             self.check_outbound(id);
