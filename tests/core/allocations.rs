@@ -56,7 +56,7 @@ fn hot_frames() -> Vec<Vec<u8>> {
     let failure = Failure {
         id: 70_000,
         code: Text("no_such_function"),
-        message: Text("nobody provides `orders::create`"),
+        message: Text("`orders::create` has no provider"),
         ..Failure::default()
     };
     let cast = Cast {

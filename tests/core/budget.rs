@@ -288,7 +288,7 @@ fn what_the_engine_alone_may_say_is_not_read() {
         world.turn();
         let (code, message, _) = world.reader(worker).goodbye.clone().unwrap();
         assert_eq!(code, "protocol_error");
-        assert_eq!(message, format!("{name} is the engine's to send"));
+        assert_eq!(message, format!("only the engine sends {name}"));
     }
 }
 

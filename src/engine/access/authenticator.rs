@@ -112,8 +112,8 @@ impl Authenticator {
         };
         found.cloned().ok_or_else(|| {
             let message = match token {
-                Some(_) => "this token opens nothing here",
-                None => "a token is needed here",
+                Some(_) => "this token is not known here",
+                None => "a token is required",
             };
             Refusal::new(Code::Unauthorized, message)
         })
@@ -208,7 +208,7 @@ mod tests {
             name(authenticator.authenticate(Some("token-b"), &unix(7))),
             Ok("b".into())
         );
-        let refused = Err("unauthorized: this token opens nothing here".into());
+        let refused = Err("unauthorized: this token is not known here".into());
         for wrong in ["", "token-", "token-a ", "token-c"] {
             assert_eq!(
                 name(authenticator.authenticate(Some(wrong), &unix(7))),
@@ -216,7 +216,7 @@ mod tests {
                 "{wrong}"
             );
         }
-        let refused = Err("unauthorized: a token is needed here".into());
+        let refused = Err("unauthorized: a token is required".into());
         assert_eq!(name(authenticator.authenticate(None, &unix(9))), refused);
         assert_eq!(name(authenticator.authenticate(None, &tcp())), refused);
     }

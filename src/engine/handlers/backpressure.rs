@@ -99,7 +99,9 @@ impl Engine {
             // Its GOODBYE would wait behind what it does not read.
             conn.outbox_mut().discard_waiting();
             let flag = Limits::FLAGS.max_outbound_total;
-            let message = format!("{limit} bytes wait to be read, much of it here");
+            let message = format!(
+                "the outboxes hold more than {limit} bytes, and this one has its share or more"
+            );
             let refusal = Refusal::over(flag, Code::TooSlow, &message);
             self.close_refused(id, &refusal, now);
         }
@@ -122,7 +124,8 @@ impl Engine {
                 .map(|(unread, id)| (unread.since(), id))
                 .min();
             let Some((_, id)) = first else { return };
-            let message = format!("over {limit} bytes of frames are unfinished; yours for longest");
+            let message =
+                format!("incomplete frames take more than {limit} bytes, and yours is the oldest");
             let flag = Limits::FLAGS.max_partial;
             let refusal = Refusal::over(flag, Code::FrameTimeout, &message);
             self.close_refused(id, &refusal, now);
@@ -147,7 +150,7 @@ impl Engine {
         let conn = self.connections.get_mut(id);
         if let Some(batch) = conn.and_then(Connection::batch_mut) {
             let message =
-                format!("over {limit} bytes of batches await their end; yours for longest");
+                format!("incomplete batches take more than {limit} bytes, and yours is the oldest");
             let flag = Limits::FLAGS.max_batches;
             batch.fail(Refusal::over(flag, Code::Overloaded, &message));
         }

@@ -62,7 +62,7 @@ impl Engine {
         if let Some(missing) = missing {
             let (event, function, _) = split_binding_key(missing);
             let message = format!(
-                "this worker does not bind `{}` to `{}`; nothing of the batch was untied",
+                "this worker does not bind `{}` to `{}`; nothing of the batch was unbound",
                 shown(function),
                 shown(event)
             );

@@ -125,7 +125,7 @@ impl Engine {
         let conn = self.connections.get(id);
         if conn.is_some_and(|conn| conn.outbox().bytes() > limit) {
             let flag = Limits::FLAGS.max_outbound;
-            let message = "the answers to your calls wait to be read";
+            let message = "this connection does not read the answers to its calls";
             let refusal = Refusal::over(flag, Code::Overloaded, message);
             return self.refuse_call(id, call.id, &refusal);
         }
@@ -197,7 +197,7 @@ impl Engine {
             .collect();
         self.input.add_work(self.connections.len() as u64);
         for &id in &kicked {
-            self.close_with(id, Code::Kicked, "sent away by an administrator", now);
+            self.close_with(id, Code::Kicked, "kicked by an administrator", now);
         }
         Ok(encode(&Kicked {
             kicked: kicked.len(),

@@ -97,11 +97,11 @@ impl Engine {
         let (limits, flags) = (&self.config.limits, &Limits::FLAGS);
         self.check_size(&call.payload, &call.ext.headers)?;
         if !self.lifecycle.is_running() {
-            let message = "the engine is about to stop";
+            let message = "the engine is shutting down";
             return Err(Refusal::new(Code::Draining, message));
         }
         if self.calls_of(from.conn).map_or(0, ConnectionCalls::made) as u64 >= limits.max_calls {
-            let message = format!("{} calls of yours are in flight", limits.max_calls);
+            let message = format!("{} of your calls are in flight", limits.max_calls);
             return Err(Refusal::over(flags.max_calls, Code::Overloaded, &message));
         }
         if self.calls.waiting() as u64 >= limits.max_calls_total {
@@ -119,11 +119,11 @@ impl Engine {
             .calls_of(from.conn)
             .map_or(0, ConnectionCalls::retained);
         let (flag, message) = if parks && self.calls.parked() as u64 >= limits.max_parked {
-            (flags.max_parked, "too many calls wait for a provider")
+            (flags.max_parked, "too many calls are parked")
         } else if (self.calls.retained() + bytes) as u64 > limits.max_retained {
-            (flags.max_retained, "no room to keep the arguments")
+            (flags.max_retained, "no room to retain the arguments")
         } else if (own + bytes) as u64 > limits.max_retained_each {
-            let message = "no room to keep more arguments of yours";
+            let message = "no room to retain more of your arguments";
             (flags.max_retained_each, message)
         } else {
             return Ok(());
@@ -141,7 +141,9 @@ impl Engine {
             (flags.max_payload, message)
         } else if carried > limits.max_frame - INVOKE_OVERHEAD {
             // A frame that its provider had to refuse would cost the provider its connection.
-            let message = format!("payload and headers of {carried} bytes leave no room");
+            let message = format!(
+                "payload and headers take {carried} bytes, which leaves no room in a frame"
+            );
             (flags.max_frame, message)
         } else {
             return Ok(());
@@ -159,7 +161,7 @@ impl Engine {
             return Ok(());
         }
         let flag = Limits::FLAGS.max_outbound_total;
-        let message = "too much waits to be read, this included";
+        let message = "the outboxes of all connections are full";
         Err(Refusal::over(flag, Code::Overloaded, message))
     }
 
@@ -309,12 +311,12 @@ impl Engine {
 fn unroutable(route: Route, call: &Call<'_>) -> Refusal {
     let name = shown(&call.function);
     if route == Route::Full {
-        let message = format!("all providers of `{name}` have as many calls as they take");
+        let message = format!("all providers of `{name}` are at capacity");
         return Refusal::new(Code::Overloaded, message);
     }
     let message = match call.ext.worker {
         Some(worker) => format!("worker {worker} does not provide `{name}`"),
-        None => format!("nobody provides `{name}`"),
+        None => format!("`{name}` has no provider"),
     };
     Refusal::new(Code::NoSuchFunction, message)
 }

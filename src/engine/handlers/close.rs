@@ -147,7 +147,7 @@ impl Engine {
         match conn.last_session() {
             Some(session) => log!(
                 level,
-                "{peer} closed: {code}: {message}; worker {} {:?} leaves with {functions} functions",
+                "{peer} closed: {code}: {message}; removed worker {} {:?} with {functions} functions",
                 session.worker(),
                 session.name(),
             ),
@@ -243,7 +243,7 @@ impl Engine {
             return false;
         };
         if suppressed > 0 {
-            info!("{suppressed} lines about single peers were left out (--log-lines-per-second)");
+            info!("suppressed {suppressed} lines about single peers (--log-lines-per-second)");
         }
         true
     }

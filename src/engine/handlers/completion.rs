@@ -17,7 +17,7 @@ use crate::protocol::{
     Cancel, Code, Executed, Failure, FailureOptions, NoExtensions, Outcome, Text,
 };
 
-const GONE: &str = "the provider went before it answered";
+const GONE: &str = "the provider disconnected before it answered";
 
 /// Bytes of a RESULT or a FAILURE beside what the peer chose, at most.
 const ANSWER_OVERHEAD: usize = 128;
@@ -274,7 +274,7 @@ impl Engine {
             let message = "the caller does not read its answers (--max-backlog)";
             Some((flags.max_backlog, message))
         } else if !fits {
-            let message = "too much waits to be read, this answer included (--max-outbound-total)";
+            let message = "the outboxes of all connections are full (--max-outbound-total)";
             Some((flags.max_outbound_total, message))
         } else {
             None
@@ -329,7 +329,7 @@ impl Engine {
         let parked = self.calls.iter().filter(|call| call.place == Place::Parked);
         let parked: Vec<CallId> = parked.map(|call| call.id).collect();
         for call_id in parked {
-            self.complete_early(call_id, Code::Draining, "the engine is about to stop");
+            self.complete_early(call_id, Code::Draining, "the engine is shutting down");
         }
     }
 
@@ -337,7 +337,7 @@ impl Engine {
     pub(super) fn fail_all(&mut self) {
         let all: Vec<CallId> = self.calls.iter().map(|call| call.id).collect();
         for call_id in all {
-            let message = "the engine stopped before the answer came";
+            let message = "the engine shut down before the answer came";
             self.complete_early(call_id, Code::Draining, message);
         }
     }

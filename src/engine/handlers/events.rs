@@ -74,7 +74,7 @@ impl Engine {
         self.check_size(&emit.payload, &emit.ext.headers)
             .map_err(|refusal| (refusal, Dropped::EventTooLarge))?;
         if !self.lifecycle.is_running() {
-            let refusal = Refusal::new(Code::Draining, "the engine is about to stop");
+            let refusal = Refusal::new(Code::Draining, "the engine is shutting down");
             return Err((refusal, Dropped::EventDraining));
         }
         Ok(())

@@ -57,7 +57,7 @@ impl Engine {
         let name = check_hello(hello, &grant, &self.config.limits)?;
         // It was not told DRAIN, and would wait in vain.
         if !self.lifecycle.is_running() {
-            let message = "the engine is about to stop";
+            let message = "the engine is shutting down";
             return Err(Refusal::new(Code::ShuttingDown, message));
         }
         let key = self.find_or_add_namespace(name)?;
@@ -152,7 +152,10 @@ impl Engine {
             let asked = hello.namespace.0;
             match &grant.namespace {
                 Some(own) if !asked.is_empty() && **own != *asked => {
-                    let message = format!("`{}` is not in this namespace", grant.principal);
+                    let message = format!(
+                        "principal `{}` may not join this namespace",
+                        grant.principal
+                    );
                     Err(Refusal::new(Code::Unauthorized, message))
                 }
                 _ => Ok(grant),
@@ -161,7 +164,7 @@ impl Engine {
         if let Err(refusal) = &granted {
             self.metrics.count_failed_login();
             if self.may_log(now) {
-                warn!("{peer}: not let in: {}", refusal.message);
+                warn!("{peer}: authentication failed: {}", refusal.message);
             }
         }
         granted
@@ -264,7 +267,9 @@ impl Engine {
         let (namespace, worker) = (session.namespace(), session.worker());
         let removed = self.registry[namespace].remove_unconfirmed(worker);
         if removed > 0 && self.may_log(now) {
-            info!("worker {worker}: {removed} functions were not registered again and leave");
+            info!(
+                "worker {worker}: removed {removed} functions and bindings that were not registered again"
+            );
         }
         removed
     }

@@ -241,7 +241,7 @@ impl Engine {
                 kind,
                 id: Some(request),
             } => {
-                let message = format!("this engine does not know kind {kind}, or not yet");
+                let message = format!("this engine does not support kind {kind}");
                 self.refuse_request(id, request, &Refusal::new(Code::Unsupported, message));
             }
             Message::Unknown { kind, id: None } => {
@@ -263,7 +263,7 @@ impl Engine {
 
     /// A worker sent a kind that only the engine sends.
     fn refuse_kind(&mut self, id: ConnId, kind: &str, now: Time) {
-        let message = format!("{kind} is the engine's to send");
+        let message = format!("only the engine sends {kind}");
         self.close_with(id, Code::ProtocolError, &message, now);
     }
 

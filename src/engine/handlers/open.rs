@@ -34,7 +34,7 @@ impl Engine {
             return self.close_with(id, refusal.code, &refusal.message, now);
         }
         if !is_running {
-            let message = "the engine is about to stop";
+            let message = "the engine is shutting down";
             return self.close_with(id, Code::ShuttingDown, message, now);
         }
         self.admission.push_greeting(id);
@@ -54,7 +54,7 @@ impl Engine {
         let limit = limits.max_connections_per_address;
         if limit > 0 && self.admission.count_of_origin(peer) >= limit {
             let flag = Limits::FLAGS.max_connections_per_address;
-            let message = format!("the engine serves {limit} connections from there");
+            let message = format!("the engine serves {limit} connections from this address");
             return Some(Refusal::over(flag, code, &message));
         }
         None

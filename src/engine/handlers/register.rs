@@ -194,7 +194,7 @@ pub(super) fn check_roster(
     if worker.is_some() || (namespace.roster().len() as u64) < limits.max_workers {
         return Ok(());
     }
-    let message = format!("{} workers provide something already", limits.max_workers);
+    let message = format!("{} workers are registered already", limits.max_workers);
     let flag = Limits::FLAGS.max_workers;
     Err(Refusal::over(flag, Code::TooManyWorkers, &message))
 }

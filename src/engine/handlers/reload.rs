@@ -36,7 +36,7 @@ impl Engine {
             };
             let (from, older) = (session.sender(id), session.grant().clone());
             let Some(newer) = self.authenticator.renew(&older) else {
-                let message = "this token, or this user, opens nothing here any more";
+                let message = "the credentials of this connection were revoked";
                 let refusal = Refusal::new(Code::Unauthorized, message);
                 self.expel(id, &refusal, now);
                 closed += 1;
@@ -56,8 +56,7 @@ impl Engine {
             self.change_grant(from, newer, now);
         }
         info!(
-            "credentials of {} principals hold: {closed} connections are sent away, the rights of {changed} \
-             have changed",
+            "applied the credentials of {} principals: {closed} connections closed, rights of {changed} changed",
             credentials.principals().len()
         );
     }

@@ -32,7 +32,7 @@ impl Engine {
         if !is_first {
             return self.stop(now);
         }
-        info!("draining {} connections", self.connections.len());
+        info!("sending DRAIN to {} connections", self.connections.len());
         for id in self.connections.ids() {
             let retry_after_ms = Some(self.retry_after());
             let drain = Drain {
@@ -58,7 +58,7 @@ impl Engine {
         self.lifecycle.stop();
         self.fail_all();
         for id in self.connections.ids() {
-            self.close_with(id, Code::ShuttingDown, "the engine stops", now);
+            self.close_with(id, Code::ShuttingDown, "the engine shuts down", now);
         }
     }
 }

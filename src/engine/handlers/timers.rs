@@ -213,15 +213,15 @@ fn expired(code: Code, limits: &Limits) -> Refusal {
             (flags.hello_timeout, message)
         }
         Code::FrameTimeout => {
-            let message = "a frame was begun and not completed in time".to_owned();
+            let message = "a frame was not completed in time".to_owned();
             (flags.frame_timeout, message)
         }
         Code::TooSlow => {
-            let message = format!("nothing was read for {} ms", limits.write_deadline);
+            let message = format!("the peer read nothing for {} ms", limits.write_deadline);
             (flags.write_deadline, message)
         }
         _ => {
-            let message = format!("nothing was heard for {} ms", limits.silence);
+            let message = format!("the peer sent nothing for {} ms", limits.silence);
             (flags.silence, message)
         }
     };

@@ -138,7 +138,7 @@ dropped! {
     LateCancel = "late_cancel"
         "A CANCEL for no call of its connection: it crossed the ending, or there never was one.";
     CastNobody = "cast_nobody"
-        "A CAST to a function that nobody provides.";
+        "A CAST to a function without a provider.";
     CastFull = "cast_full"
         "A CAST to a function none of whose providers has room.";
     CastTooLarge = "cast_too_large"
@@ -148,7 +148,7 @@ dropped! {
     CastDraining = "cast_draining"
         "A CAST while the engine is about to stop.";
     EventNobody = "event_nobody"
-        "An event for a bound function that nobody provides.";
+        "An event for a bound function without a provider.";
     EventFull = "event_full"
         "An event for a bound function none of whose providers has room; with `deliver_all`, for each provider that does not read.";
     EventInvalid = "event_invalid"

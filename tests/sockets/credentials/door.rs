@@ -14,17 +14,14 @@ fn who_has_no_token_or_a_wrong_one_is_told_so_and_the_log_has_the_address_and_ne
     let (code, _, wrong) = house.run("stranger", &["functions"]);
     assert_eq!(code, 4, "{wrong}");
     assert!(
-        wrong.contains("unauthorized: this token opens nothing here"),
+        wrong.contains("unauthorized: this token is not known here"),
         "{wrong}"
     );
-    let line = house.engine.error("not let in");
+    let line = house.engine.error("authentication failed");
     assert!(line.contains("127.0.0.1:"), "{line}");
     let (code, _, none) = finished(&["functions", "--connect", &house.address]);
     assert_eq!(code, 4, "{none}");
-    assert!(
-        none.contains("unauthorized: a token is needed here"),
-        "{none}"
-    );
+    assert!(none.contains("unauthorized: a token is required"), "{none}");
     let (code, _, elsewhere) = house.run("god", &["functions", "--namespace", "other"]);
     assert_eq!(code, 4, "{elsewhere}");
     let (code, stats, _) = house.run("god", &["stats", "--json"]);

@@ -12,7 +12,7 @@ fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
     let mut house = House::new(&god());
     let worker = house.builder("late", "late").start().unwrap();
     let mut notices = worker.changes();
-    house.engine.error("not let in");
+    house.engine.error("authentication failed");
     let connecting = worker.status();
     if let Status::Connecting { attempts } = &connecting {
         let code = attempts.first().and_then(|it| it.loss.code());

@@ -32,12 +32,12 @@ fn a_token_is_replaced_while_its_worker_lives() {
     };
     let line = house.reload(&both(&[&token("x"), "cbt_second"]));
     assert!(
-        line.contains("0 connections are sent away, the rights of 0 have"),
+        line.contains("0 connections closed, rights of 0 changed"),
         "{line}"
     );
     write_guarded(&first, "cbt_second\n");
     let line = house.reload(&both(&["cbt_second"]));
-    assert!(line.contains("1 connections are sent away"), "{line}");
+    assert!(line.contains("1 connections closed"), "{line}");
     let lost = await_notice(&mut notices, |notice| match notice {
         Notice::Disconnected(loss) => Some(loss),
         _ => None,
@@ -86,7 +86,7 @@ fn rights_that_change_are_applied_to_those_who_are_in() {
     let narrow = "register = [\"mine::\"]\ncall = [\"\"]\nobserve = [\"mine::\"]";
     let line = house.reload(&with_x(narrow));
     assert!(
-        line.contains("0 connections are sent away, the rights of 1 have"),
+        line.contains("0 connections closed, rights of 1 changed"),
         "{line}"
     );
     let seen = |board: &Board| -> Vec<String> {
