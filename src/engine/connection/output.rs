@@ -113,6 +113,7 @@ impl Output {
         std::mem::take(&mut self.segments)
     }
 
+    #[inline] // Once for each watcher of a change.
     pub(crate) fn put_segments(&mut self, mut segments: Vec<Segment>) {
         segments.clear();
         self.segments = segments;

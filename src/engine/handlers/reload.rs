@@ -36,7 +36,7 @@ impl Engine {
             };
             let (from, older) = (session.sender(id), session.grant().clone());
             let Some(newer) = self.authenticator.renew(&older) else {
-                let message = "the credentials of this connection were revoked";
+                let message = "this token or user may no longer connect";
                 let refusal = Refusal::new(Code::Unauthorized, message);
                 self.expel(id, &refusal, now);
                 closed += 1;

@@ -197,7 +197,11 @@ impl Metrics {
         }
     }
 
+    #[inline] // Once for each watcher of a change, most of which encode nothing.
     pub(crate) fn count_feed(&mut self, counts: &FeedCounts) {
+        if counts.encodings == 0 {
+            return;
+        }
         self.stats.encodings += counts.encodings;
         for _ in 0..counts.evictions {
             self.count_limited(Limits::FLAGS.cache_bytes);

@@ -160,6 +160,7 @@ impl<'a> Feed<'a> {
 }
 
 /// Moves a position on by one part of an encoded change. Returns the part's frame.
+#[inline] // Once for each watcher of a change.
 fn next_part(
     encoded: &EncodedChange,
     position: &mut Position,
