@@ -9,8 +9,8 @@ use callboard::protocol::{
     Unbind,
 };
 
-use crate::dice::{Dice, seeds};
 use crate::reader::{Event, Reader};
+use crate::rng::{Rng, seeds};
 use crate::setup::{functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
@@ -303,10 +303,10 @@ struct Asker {
 
 impl Asker {
     /// One of the things that it does, small or far more than a turn may have.
-    fn act(&mut self, world: &mut World, link: usize, dice: &mut Dice) {
-        let count = [1, 4_100][dice.below(2)];
-        let name = format!("of::{link}::{}", dice.below(3));
-        match dice.below(5) {
+    fn act(&mut self, world: &mut World, link: usize, rng: &mut Rng) {
+        let count = [1, 4_100][rng.below(2)];
+        let name = format!("of::{link}::{}", rng.below(3));
+        match rng.below(5) {
             0 => {
                 self.asked.push(world.register(link, &vec![&*name; count]));
                 self.functions.insert(name);
@@ -316,7 +316,7 @@ impl Asker {
                     .push(world.unregister(link, &vec![&*name; count]));
                 self.functions.remove(&name);
             }
-            2 => (0..=dice.below(20)).for_each(|_| emit(world, link)),
+            2 => (0..=rng.below(20)).for_each(|_| emit(world, link)),
             _ => self.asked.push(world.ready(link)),
         }
     }
@@ -325,11 +325,11 @@ impl Asker {
 #[test]
 fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
     for seed in seeds(0..30) {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let mut world = World::seeded(
             Limits {
-                max_share: 1 + dice.below(2) as u64,
-                changes_per_second: [0, 20, 1_000][dice.below(3)],
+                max_share: 1 + rng.below(2) as u64,
+                changes_per_second: [0, 20, 1_000][rng.below(3)],
                 // The tests of clocks are elsewhere.
                 ping_after: 3_600_000,
                 silence: 7_200_000,
@@ -349,14 +349,14 @@ fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
         let mut askers: BTreeMap<usize, Asker> =
             links.iter().map(|&link| (link, Asker::default())).collect();
         for _ in 0..60 {
-            let link = links[dice.below(links.len())];
+            let link = links[rng.below(links.len())];
             let asker = askers.get_mut(&link).expect("one of them");
             let all_arrived = world.links[link].up.is_empty();
             if asker.left {
                 // Nothing comes from it any more.
-            } else if all_arrived && dice.one_in(12) {
+            } else if all_arrived && rng.one_in(12) {
                 asker.left = true;
-                if dice.one_in(2) {
+                if rng.one_in(2) {
                     // What it said before is done, and answered, all the same.
                     world.eof(link);
                 } else {
@@ -364,16 +364,16 @@ fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
                     world.reset(link);
                 }
             } else {
-                asker.act(&mut world, link, &mut dice);
+                asker.act(&mut world, link, &mut rng);
             }
             for &link in &links {
-                world.arrive(link, [20, 5_000, usize::MAX][dice.below(3)]);
+                world.arrive(link, [20, 5_000, usize::MAX][rng.below(3)]);
             }
             world.finish_turn(Budgets::ALL);
             for link in 0..world.links.len() {
                 world.receive(link, usize::MAX);
             }
-            world.wait([0, 1, 100][dice.below(3)]);
+            world.wait([0, 1, 100][rng.below(3)]);
         }
         // All of it is over within the time that it may take, at a hundredth of the engine's time.
         for _ in 0..1_000 {

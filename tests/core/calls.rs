@@ -5,7 +5,7 @@ use callboard::protocol::{
     Bin, CallOptions, Cast, CastOptions, Emit, EmitOptions, Executed, Outcome, Text,
 };
 
-use crate::reader::{CallEnding, Cover};
+use crate::reader::{CallEnding, WatchFilter};
 use crate::setup::{everything, nothing};
 use crate::turn::Budgets;
 use crate::world::World;
@@ -459,7 +459,7 @@ fn arguments_are_kept_only_as_far_as_there_is_room() {
 #[test]
 fn an_unknown_answer_or_cancel_is_counted_and_nothing_else() {
     let mut world = World::new(Limits::default());
-    let link = world.join("c", &Cover::new(&[""], &[]));
+    let link = world.join("c", &WatchFilter::new(&[""], &[]));
     world.cancel(link, 77);
     world.answer(link, u64::MAX, b"");
     world.answer(link, 0, b"");

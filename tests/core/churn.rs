@@ -9,8 +9,8 @@ use std::fmt::Write;
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Register, Text};
 
-use crate::dice::{Dice, seeds};
-use crate::reader::{Cover, Reader, View};
+use crate::reader::{Reader, View, WatchFilter};
+use crate::rng::{Rng, seeds};
 use crate::turn::Budgets;
 use crate::world::{World, hello};
 
@@ -18,7 +18,7 @@ const PREFIXES: [&str; 4] = ["a::", "b::", "bb::", "c"];
 
 struct Churn {
     world: World,
-    dice: Dice,
+    rng: Rng,
     /// Sees everything at once; the others are measured by it.
     oracle: usize,
     /// The board at each revision.
@@ -46,17 +46,17 @@ enum Asked {
 
 impl Churn {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let limits = Limits {
-            log_bytes: [2_000, 20_000, 200_000, 16 << 20][dice.below(4)],
-            changes_per_second: [0, 0, 50][dice.below(3)],
+            log_bytes: [2_000, 20_000, 200_000, 16 << 20][rng.below(4)],
+            changes_per_second: [0, 0, 50][rng.below(3)],
             ..Limits::default()
         };
         let mut world = World::seeded(limits, seed);
-        let oracle = world.join("oracle", &Cover::new(&[""], &[""]));
+        let oracle = world.join("oracle", &WatchFilter::new(&[""], &[""]));
         Self {
             world,
-            dice,
+            rng,
             oracle,
             history: BTreeMap::from([(0, View::default())]),
             workers: Vec::new(),
@@ -69,15 +69,15 @@ impl Churn {
         }
     }
 
-    fn cover(&mut self) -> Cover {
+    fn filter(&mut self) -> WatchFilter {
         let mut some = || -> Vec<String> {
-            match self.dice.below(4) {
+            match self.rng.below(4) {
                 0 => Vec::new(),
                 1 => vec![String::new()],
-                _ => (0..=self.dice.below(3))
+                _ => (0..=self.rng.below(3))
                     .map(|_| {
-                        let prefix = PREFIXES[self.dice.below(PREFIXES.len())];
-                        if self.dice.one_in(4) {
+                        let prefix = PREFIXES[self.rng.below(PREFIXES.len())];
+                        if self.rng.one_in(4) {
                             format!("{prefix}1")
                         } else {
                             prefix.to_owned()
@@ -87,47 +87,47 @@ impl Churn {
             }
         };
         let (functions, mut workers) = (some(), some());
-        if !self.dice.one_in(2) {
+        if !self.rng.one_in(2) {
             workers.clear();
         }
-        Cover { functions, workers }
+        WatchFilter { functions, workers }
     }
 
     fn name(&mut self) -> String {
         format!(
             "{}{}",
-            PREFIXES[self.dice.below(PREFIXES.len())],
-            self.dice.below(20)
+            PREFIXES[self.rng.below(PREFIXES.len())],
+            self.rng.below(20)
         )
     }
 
     fn come(&mut self) {
-        let back = self.dice.one_in(2).then(|| self.absent.pop()).flatten();
+        let back = self.rng.one_in(2).then(|| self.absent.pop()).flatten();
         let (name, reader, session, resume) = match back {
             Some((name, reader)) => {
                 let welcome = reader.welcome.clone().unwrap_or_default();
                 let resume = (welcome.epoch, reader.mine, welcome.digest);
                 let synced = reader.is_synced();
                 let session = welcome.session;
-                let resume = (synced && !self.dice.one_in(5)).then_some(resume);
+                let resume = (synced && !self.rng.one_in(5)).then_some(resume);
                 let fresh = if resume.is_some() {
                     reader.reconnected()
                 } else {
-                    Reader::new(reader.cover)
+                    Reader::new(reader.filter)
                 };
                 (name, fresh, Some(session), resume)
             }
-            None => (self.name(), Reader::new(self.cover()), None, None),
+            None => (self.name(), Reader::new(self.filter()), None, None),
         };
-        let cover = reader.cover.clone();
+        let filter = reader.filter.clone();
         let link = self.world.open(reader);
         let resume = resume
             .as_ref()
             .map(|(epoch, revision, digest)| (*epoch, *revision, &digest[..]));
-        let frame = hello(&name, "default", &cover, session.as_deref(), resume);
+        let frame = hello(&name, "default", &filter, session.as_deref(), resume);
         self.world.say(link, &frame);
-        if self.dice.one_in(3) {
-            self.world.links[link].capacity = [0, 1, 700, 70_000][self.dice.below(4)];
+        if self.rng.one_in(3) {
+            self.world.links[link].capacity = [0, 1, 700, 70_000][self.rng.below(4)];
         }
         self.workers.push(link);
         self.granted.insert(link, BTreeSet::new());
@@ -138,9 +138,9 @@ impl Churn {
         if self.workers.is_empty() {
             return;
         }
-        let index = self.dice.below(self.workers.len());
+        let index = self.rng.below(self.workers.len());
         let link = self.workers.swap_remove(index);
-        let kind = self.dice.below(4);
+        let kind = self.rng.below(4);
         match kind {
             0 => self.world.eof(link),
             1 => self.world.reset(link),
@@ -151,8 +151,8 @@ impl Churn {
             // The engine takes it for alive: the worker that comes back takes the session over.
             _ => self.world.links[link].up.clear(),
         }
-        let cover = self.world.links[link].reader.cover.clone();
-        let reader = std::mem::replace(&mut self.world.links[link].reader, Reader::new(cover));
+        let filter = self.world.links[link].reader.filter.clone();
+        let reader = std::mem::replace(&mut self.world.links[link].reader, Reader::new(filter));
         if reader.welcome.is_some() && reader.goodbye.is_none() {
             self.absent.push((self.worker_names[&link].clone(), reader));
         }
@@ -168,16 +168,14 @@ impl Churn {
         if self.workers.is_empty() {
             return;
         }
-        let link = self.workers[self.dice.below(self.workers.len())];
-        match self.dice.below(10) {
+        let link = self.workers[self.rng.below(self.workers.len())];
+        match self.rng.below(10) {
             0..=4 => self.register(link),
             5..=7 => {
                 let granted: Vec<String> = self.granted[&link].iter().cloned().collect();
-                let mut names: Vec<String> = granted
-                    .into_iter()
-                    .filter(|_| self.dice.one_in(3))
-                    .collect();
-                if self.dice.one_in(10) {
+                let mut names: Vec<String> =
+                    granted.into_iter().filter(|_| self.rng.one_in(3)).collect();
+                if self.rng.one_in(10) {
                     names.push(self.name());
                 }
                 let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -196,17 +194,17 @@ impl Churn {
     }
 
     fn register(&mut self, link: usize) {
-        let many = self.dice.one_in(25);
-        let count = if many { 200 } else { 1 + self.dice.below(6) };
+        let many = self.rng.one_in(25);
+        let count = if many { 200 } else { 1 + self.rng.below(6) };
         let mut names: Vec<String> = (0..count).map(|_| self.name()).collect();
         if many {
             for (index, name) in names.iter_mut().enumerate() {
                 *name = format!("{name}::{index}");
             }
         }
-        let description = "x".repeat(if many { 400 } else { self.dice.below(3) });
+        let description = "x".repeat(if many { 400 } else { self.rng.below(3) });
         let id = self.world.request(link);
-        let chunk = if self.dice.one_in(3) { 2 } else { count };
+        let chunk = if self.rng.one_in(3) { 2 } else { count };
         let chunks: Vec<&[String]> = names.chunks(chunk).collect();
         for (index, chunk) in chunks.iter().enumerate() {
             let functions = chunk
@@ -214,7 +212,7 @@ impl Churn {
                 .map(|name| Definition {
                     name: Text(name),
                     description: Text(&description),
-                    exclusive: self.dice.one_in(40),
+                    exclusive: self.rng.one_in(40),
                     ..Definition::default()
                 })
                 .collect();
@@ -233,15 +231,15 @@ impl Churn {
 
     fn turn(&mut self) {
         for link in 0..self.world.links.len() {
-            let most = [usize::MAX, 1, 7, 300][self.dice.below(4)];
+            let most = [usize::MAX, 1, 7, 300][self.rng.below(4)];
             self.world.arrive(link, most);
         }
-        if let Some(link) = self.late.first().copied().filter(|_| self.dice.one_in(3)) {
+        if let Some(link) = self.late.first().copied().filter(|_| self.rng.one_in(3)) {
             self.late.remove(0);
             self.world.reset(link);
         }
-        let budgets = if self.dice.one_in(4) {
-            Budgets::writes(self.dice.below(6), self.dice.below(6))
+        let budgets = if self.rng.one_in(4) {
+            Budgets::writes(self.rng.below(6), self.rng.below(6))
         } else {
             Budgets::ALL
         };
@@ -251,11 +249,11 @@ impl Churn {
             self.world.flush(Budgets::writes(1, 1));
             self.world.receive(self.oracle, usize::MAX);
         }
-        self.world.wait(self.dice.below(40) as u64);
+        self.world.wait(self.rng.below(40) as u64);
         let oracle = self.world.reader(self.oracle);
         self.history.insert(oracle.mine, oracle.view.clone());
         for link in 0..self.world.links.len() {
-            let most = [usize::MAX, 0, 100, 100_000][self.dice.below(4)];
+            let most = [usize::MAX, 0, 100, 100_000][self.rng.below(4)];
             self.world.receive(link, most);
             self.compare(link);
         }
@@ -265,19 +263,19 @@ impl Churn {
     /// A view that is complete equals the board at its revision, as far as its watch covers it.
     fn compare(&mut self, link: usize) {
         let reader = self.world.reader(link);
-        if !reader.is_synced() || reader.cover.is_nothing() {
+        if !reader.is_synced() || reader.filter.is_nothing() {
             return;
         }
         let (_, board) = self.history.range(..=reader.mine).next_back().unwrap();
         if self.compared.insert(link, reader.mine) == Some(reader.mine) {
             return;
         }
-        let want = reader.cover.project(board);
+        let want = reader.filter.project(board);
         assert!(
             reader.view == want,
             "link {link} at revision {} with {:?}:\n{}",
             reader.mine,
-            reader.cover,
+            reader.filter,
             difference(&reader.view, &want),
         );
     }
@@ -298,12 +296,12 @@ impl Churn {
             }
             // All changes up to the reply's revision came before it.
             let reader = self.world.reader(link);
-            if !reader.cover.is_nothing() {
+            if !reader.filter.is_nothing() {
                 let known = self.history.range(..=reader.mine).next_back().unwrap().1;
                 let at_reply = self.history.range(..=revision).next_back().unwrap().1;
                 let fresher = reader.mine >= revision;
                 assert!(
-                    fresher || reader.cover.project(known) == reader.cover.project(at_reply),
+                    fresher || reader.filter.project(known) == reader.filter.project(at_reply),
                     "a reply overtook a change"
                 );
             }
@@ -349,7 +347,7 @@ impl Churn {
         let shown: BTreeSet<String> = board.functions.keys().cloned().collect();
         assert_eq!(shown, functions);
         // A fresh snapshot says the same.
-        let fresh = self.world.join("fresh", &Cover::new(&[""], &[""]));
+        let fresh = self.world.join("fresh", &WatchFilter::new(&[""], &[""]));
         assert_eq!(self.world.reader(fresh).view, board);
         // All who left are gone from the engine's books.
         let stats = self.world.engine.stats();
@@ -378,8 +376,8 @@ fn difference(have: &View, want: &View) -> String {
 fn run(seed: u64) {
     let mut churn = Churn::new(seed);
     for _ in 0..120 {
-        for _ in 0..churn.dice.below(6) {
-            match churn.dice.below(10) {
+        for _ in 0..churn.rng.below(6) {
+            match churn.rng.below(10) {
                 0..=1 => churn.come(),
                 2 => churn.go(),
                 _ => churn.act(),

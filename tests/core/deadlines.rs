@@ -3,7 +3,7 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Ping, Pong};
 
-use crate::reader::{Cover, Reader};
+use crate::reader::{Reader, WatchFilter};
 use crate::setup::nothing;
 use crate::turn::Budgets;
 use crate::world::World;
@@ -75,7 +75,7 @@ fn a_large_frame_gets_a_second_for_every_64_kib() {
 #[test]
 fn the_silent_are_asked_and_then_closed() {
     let mut world = World::new(Limits::default());
-    let watcher = world.join("watcher", &Cover::new(&[""], &[]));
+    let watcher = world.join("watcher", &WatchFilter::new(&[""], &[]));
     let silent = world.join("silent", &nothing());
     let alive = world.join("alive", &nothing());
     world.register(silent, &["a"]);
@@ -105,7 +105,7 @@ fn the_silent_are_asked_and_then_closed() {
 #[test]
 fn a_ping_is_answered_with_a_bookmark() {
     let mut world = World::new(Limits::default());
-    let watcher = world.join("w", &Cover::new(&["a"], &[]));
+    let watcher = world.join("w", &WatchFilter::new(&["a"], &[]));
     let worker = world.join("p", &nothing());
     for name in ["x", "y", "z"] {
         world.register(worker, &[name]);
@@ -135,7 +135,7 @@ fn who_reads_nothing_is_closed_and_who_reads_a_little_is_not() {
         ..Limits::default()
     };
     let mut world = World::new(limits);
-    let everything = Cover::new(&[""], &[""]);
+    let everything = WatchFilter::new(&[""], &[""]);
     let stalled = world.join("stalled", &everything);
     let slow = world.join("slow", &everything);
     let worker = world.join("p", &nothing());
@@ -166,7 +166,7 @@ fn progress_after_a_stall_is_a_sign_of_life() {
         changes_per_second: 0,
         ..Limits::default()
     });
-    let reader = world.join("reader", &Cover::new(&[""], &[]));
+    let reader = world.join("reader", &WatchFilter::new(&[""], &[]));
     let worker = world.join("p", &nothing());
     world.links[reader].capacity = 10;
     let pong = Pong::default().to_frame();

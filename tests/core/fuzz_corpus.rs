@@ -135,19 +135,19 @@ fn survive(what: &str, part: fn(Recording) -> Vec<u8>, run: fn(&[u8])) {
 
 /// A copy with one to eight places damaged.
 fn damage(whole: &[u8], seed: u64) -> Vec<u8> {
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut bytes = whole.to_vec();
-    for _ in 0..dice.random_range(1..=8) {
-        let from = dice.random_range(0..bytes.len());
-        let to = (from + dice.random_range(1..80)).min(bytes.len());
-        match dice.random_range(0..8) {
-            0..=2 => bytes[from] ^= 1 << dice.random_range(0..8),
-            3 => bytes[from] = dice.random(),
-            4 => bytes[from] = [0, 0x7f, 0x80, 0xff][dice.random_range(0..4)],
+    for _ in 0..rng.random_range(1..=8) {
+        let from = rng.random_range(0..bytes.len());
+        let to = (from + rng.random_range(1..80)).min(bytes.len());
+        match rng.random_range(0..8) {
+            0..=2 => bytes[from] ^= 1 << rng.random_range(0..8),
+            3 => bytes[from] = rng.random(),
+            4 => bytes[from] = [0, 0x7f, 0x80, 0xff][rng.random_range(0..4)],
             5 => drop(bytes.drain(from..to)),
             6 => {
                 let piece = bytes[from..to].to_vec();
-                let at = dice.random_range(0..=bytes.len());
+                let at = rng.random_range(0..=bytes.len());
                 bytes.splice(at..at, piece);
             }
             _ if seed.is_multiple_of(4) => bytes.truncate(from + 1),

@@ -6,34 +6,32 @@ mod allocations;
 mod budget;
 mod calls;
 mod churn;
-mod crowds;
 mod deadlines;
-mod departures;
-mod dice;
+mod disconnects;
 mod endings;
 #[path = "../fleet/mod.rs"]
 mod fleet;
 mod fuzz_corpus;
+mod rng;
 // The targets in `fuzz/` use it from outside.
+mod call_model;
 #[path = "../fuzzed/mod.rs"]
 #[allow(unreachable_pub)]
 mod fuzzed;
 mod growth;
-mod ledger;
-mod limits;
-mod loads;
+mod limit_cases;
 mod order;
 mod promises;
 mod reader;
-mod reform;
 mod refusals;
+mod reload;
 mod rights;
 mod routing;
-mod secrets;
 mod sessions;
 mod setup;
 mod stats;
 #[path = "../turn/mod.rs"]
 mod turn;
 mod vectors;
+mod visibility_fuzz;
 mod world;

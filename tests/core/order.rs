@@ -4,8 +4,8 @@
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Text};
 
-use crate::dice::Dice;
-use crate::reader::Cover;
+use crate::reader::WatchFilter;
+use crate::rng::Rng;
 use crate::setup::{functions, names, nothing};
 use crate::turn::Budgets;
 use crate::world::{World, plain};
@@ -132,10 +132,10 @@ fn an_audience_whose_board_never_rests_does_not_keep_the_others_waiting() {
     let mut world = World::new(limits());
     let restless = world.provider(&["a::f"], 10);
     let _many: Vec<usize> = (0..10)
-        .map(|number| world.join(&format!("w{number}"), &Cover::new(&["a::"], &[])))
+        .map(|number| world.join(&format!("w{number}"), &WatchFilter::new(&["a::"], &[])))
         .collect();
     let other = world.provider(&["b::f"], 10);
-    let one = world.join("one", &Cover::new(&["b::"], &[]));
+    let one = world.join("one", &WatchFilter::new(&["b::"], &[]));
     world.settle();
     world.register(other, &["b::g"]);
     for round in 0..30 {
@@ -190,16 +190,16 @@ fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
 #[test]
 fn all_who_watch_hear_of_everything_whoever_comes_and_goes_in_the_midst_of_it() {
     for seed in 0..300 {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let mut world = World::seeded(limits(), seed);
         let worker = world.provider(&["f"], 10);
         let mut watchers: Vec<usize> = (0..8)
             .map(|number| world.join(&format!("w{number}"), &functions()))
             .collect();
         for round in 0..60 {
-            match dice.below(5) {
+            match rng.below(5) {
                 0 if !watchers.is_empty() => {
-                    let at = dice.below(watchers.len());
+                    let at = rng.below(watchers.len());
                     world.reset(watchers.swap_remove(at));
                 }
                 1 => watchers.push(world.hello(&format!("n{round}"), &functions())),
@@ -210,7 +210,7 @@ fn all_who_watch_hear_of_everything_whoever_comes_and_goes_in_the_midst_of_it() 
                 _ => {}
             }
             hear(&mut world);
-            world.flush(Budgets::writes(usize::MAX, dice.below(4)));
+            world.flush(Budgets::writes(usize::MAX, rng.below(4)));
             for &watcher in &watchers {
                 world.receive(watcher, usize::MAX);
             }

@@ -3,7 +3,7 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Definition, Drain, Goodbye, HelloOptions, Ping, Text};
 
-use crate::reader::{Cover, Reader, View};
+use crate::reader::{Reader, View, WatchFilter};
 use crate::setup::{code, everything, fleet, functions, many, names, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
@@ -182,7 +182,7 @@ fn a_shared_function_stays_while_either_provider_lives() {
 #[test]
 fn prefixes_and_details_show_exactly_what_they_should() {
     let mut world = World::new(Limits::default());
-    let before = world.join("w", &Cover::new(&["a::", "b"], &["blue"]));
+    let before = world.join("w", &WatchFilter::new(&["a::", "b"], &["blue"]));
     let other = world.open(Reader::new(everything()));
     world.say(other, &hello("o", "elsewhere", &everything(), None, None));
     let (blue, red) = (
@@ -192,9 +192,9 @@ fn prefixes_and_details_show_exactly_what_they_should() {
     world.register(blue, &["a::1", "a", "c::1"]);
     world.register(red, &["b", "a::2"]);
     world.turn();
-    let after = world.join("w", &Cover::new(&["a::", "b"], &["blue"]));
+    let after = world.join("w", &WatchFilter::new(&["a::", "b"], &["blue"]));
     for link in [before, after] {
-        // The reader itself rules out everything that its cover does not let through.
+        // The reader itself rules out everything that its filter does not let through.
         let view = &world.reader(link).view;
         assert_eq!(names(view), ["a::1", "a::2", "b"]);
         let workers: Vec<_> = view.workers.values().cloned().collect();
@@ -363,7 +363,7 @@ fn synced_before_the_end(writes: usize) -> bool {
         world.register_definitions(worker, described.collect());
         world.settle();
     }
-    let joiner = world.hello("joiner", &Cover::new(&["a::", "m::", "n::"], &[]));
+    let joiner = world.hello("joiner", &WatchFilter::new(&["a::", "m::", "n::"], &[]));
     world.arrive(joiner, usize::MAX);
     world.finish_turn(Budgets::writes(1, 0));
     world.register(worker, &["m::brief"]);

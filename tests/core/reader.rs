@@ -19,12 +19,12 @@ pub(crate) struct View {
 
 /// What a reader watches: prefixes per section.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cover {
+pub(crate) struct WatchFilter {
     pub functions: Vec<String>,
     pub workers: Vec<String>,
 }
 
-impl Cover {
+impl WatchFilter {
     pub(crate) fn new(functions: &[&str], workers: &[&str]) -> Self {
         let own = |list: &[&str]| list.iter().map(|&prefix| prefix.to_owned()).collect();
         Self {
@@ -38,15 +38,15 @@ impl Cover {
     }
 
     pub(crate) fn project(&self, view: &View) -> View {
-        let covers = |list: &[String], name: &str| list.iter().any(|p| name.starts_with(p));
+        let matches = |list: &[String], name: &str| list.iter().any(|p| name.starts_with(p));
         let functions = view
             .functions
             .iter()
-            .filter(|(name, _)| covers(&self.functions, name));
+            .filter(|(name, _)| matches(&self.functions, name));
         let workers = view
             .workers
             .iter()
-            .filter(|(_, (name, _))| covers(&self.workers, name));
+            .filter(|(_, (name, _))| matches(&self.workers, name));
         View {
             functions: functions
                 .map(|(name, rest)| (name.clone(), *rest))
@@ -117,7 +117,7 @@ pub(crate) enum Event {
 
 #[derive(Debug)]
 pub(crate) struct Reader {
-    pub cover: Cover,
+    pub filter: WatchFilter,
     pub welcome: Option<Welcome>,
     pub view: View,
     /// Between RESYNC (or a resume) and SYNCED.
@@ -154,9 +154,9 @@ struct Parts {
 }
 
 impl Reader {
-    pub(crate) fn new(cover: Cover) -> Self {
+    pub(crate) fn new(filter: WatchFilter) -> Self {
         Self {
-            cover,
+            filter,
             welcome: None,
             view: View::default(),
             syncing: false,
@@ -186,7 +186,7 @@ impl Reader {
         Self {
             view: self.view,
             mine: self.mine,
-            ..Self::new(self.cover)
+            ..Self::new(self.filter)
         }
     }
 
@@ -220,7 +220,7 @@ impl Reader {
         match message {
             Message::Welcome(it) => {
                 assert!(self.welcome.is_none(), "a second WELCOME");
-                self.syncing = !self.cover.is_nothing();
+                self.syncing = !self.filter.is_nothing();
                 self.welcome = Some(Welcome {
                     worker: it.worker,
                     epoch: it.epoch,
@@ -251,7 +251,7 @@ impl Reader {
             }
             Message::Resync(it) => {
                 assert!(
-                    !self.cover.is_nothing(),
+                    !self.filter.is_nothing(),
                     "a snapshot for one who watches nothing"
                 );
                 self.resyncs.push(it.reason.to_string());
@@ -266,7 +266,7 @@ impl Reader {
                     .staging
                     .as_mut()
                     .expect("SNAPSHOT outside of a snapshot");
-                apply(staging, &it.sections, &self.cover, false);
+                apply(staging, &it.sections, &self.filter, false);
             }
             Message::Changes(it) => {
                 self.change_frames += 1;
@@ -392,7 +392,7 @@ impl Reader {
 
     /// What belongs to this connection alone came behind the changes before it.
     fn not_early(&self) {
-        if !self.cover.is_nothing() {
+        if !self.filter.is_nothing() {
             assert!(!self.syncing, "a reply overtook the snapshot");
             assert!(self.parts.is_empty(), "a reply came within a change");
         }
@@ -418,7 +418,7 @@ impl Reader {
             let Ok(Message::Changes(it)) = Message::decode(&part.frame) else {
                 unreachable!()
             };
-            apply(view, &it.sections, &self.cover, strict);
+            apply(view, &it.sections, &self.filter, strict);
         }
         let hollow = view
             .workers
@@ -451,22 +451,22 @@ pub(crate) fn digest(it: &Definition<'_>) -> u64 {
 }
 
 /// Applies sections to a view. `strict`: removed or updated entries must be there, added ones must not.
-fn apply(view: &mut View, sections: &Sections<'_>, cover: &Cover, strict: bool) {
-    let covers = |list: &[String], name: &str| {
+fn apply(view: &mut View, sections: &Sections<'_>, filter: &WatchFilter, strict: bool) {
+    let matches = |list: &[String], name: &str| {
         assert!(
             list.iter().any(|p| name.starts_with(p)),
             "{name:?} is not covered by {list:?}"
         );
     };
     for name in &sections.functions.removed {
-        covers(&cover.functions, name);
+        matches(&filter.functions, name);
         let was = view.functions.remove(name.0);
         assert!(was.is_some() || !strict, "{name} was removed but not there");
     }
     let added = sections.functions.added.iter().map(|it| (it, false));
     let updated = sections.functions.updated.iter().map(|it| (it, true));
     for (it, is_update) in added.chain(updated) {
-        covers(&cover.functions, &it.name);
+        matches(&filter.functions, &it.name);
         let was = view.functions.insert(it.name.to_string(), digest(it));
         assert!(
             was.is_some() == is_update || !strict,
@@ -475,7 +475,7 @@ fn apply(view: &mut View, sections: &Sections<'_>, cover: &Cover, strict: bool) 
         );
     }
     for it in &sections.workers.removed {
-        covers(&cover.workers, &it.name);
+        matches(&filter.workers, &it.name);
         let was = view.workers.remove(&it.id);
         assert!(
             was.is_some() || !strict,
@@ -486,7 +486,7 @@ fn apply(view: &mut View, sections: &Sections<'_>, cover: &Cover, strict: bool) 
     let added = sections.workers.added.iter().map(|it| (it, false));
     let updated = sections.workers.updated.iter().map(|it| (it, true));
     for (it, is_update) in added.chain(updated) {
-        covers(&cover.workers, &it.name);
+        matches(&filter.workers, &it.name);
         let known = view.workers.contains_key(&it.id);
         assert!(
             known == is_update || !strict,

@@ -3,7 +3,7 @@
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, Definition, Emit, Register};
 
-use crate::reader::{Cover, Reader, View};
+use crate::reader::{Reader, View, WatchFilter};
 use crate::setup::{code, everything, functions, nothing};
 use crate::world::{World, hello, plain};
 
@@ -172,9 +172,9 @@ fn too_many_of_anything_is_refused_with_its_flag() {
     let first = world.join("1", &functions());
     world.join("2", &everything());
     let goodbye = |world: &World, link: usize| world.reader(link).goodbye.clone().unwrap();
-    let mut refused = |namespace: &str, cover: Cover, flag: &str| {
-        let link = world.open(Reader::new(cover.clone()));
-        world.say(link, &hello("x", namespace, &cover, None, None));
+    let mut refused = |namespace: &str, filter: WatchFilter, flag: &str| {
+        let link = world.open(Reader::new(filter.clone()));
+        world.say(link, &hello("x", namespace, &filter, None, None));
         world.turn();
         let (code, message, _) = goodbye(&world, link);
         assert!(message.contains(flag), "{code}: {message}");
@@ -182,7 +182,7 @@ fn too_many_of_anything_is_refused_with_its_flag() {
         world.turn();
         code
     };
-    let third = Cover::new(&["x"], &[]);
+    let third = WatchFilter::new(&["x"], &[]);
     assert_eq!(
         refused("default", third, "--max-audiences"),
         "too_many_audiences"
@@ -191,7 +191,7 @@ fn too_many_of_anything_is_refused_with_its_flag() {
         refused("more", nothing(), "--max-namespaces"),
         "too_many_namespaces"
     );
-    let wide = Cover::new(&["a", "b", "c"], &[]);
+    let wide = WatchFilter::new(&["a", "b", "c"], &[]);
     assert_eq!(
         refused("default", wide, "--max-prefixes"),
         "too_many_prefixes"

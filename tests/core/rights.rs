@@ -10,7 +10,7 @@ use callboard::protocol::{
     HelloOptions, Inbox, Message, Text, Watch,
 };
 
-use crate::reader::{CallEnding, Cover, Reader};
+use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::setup::{code, names};
 use crate::turn::Budgets;
 use crate::world::{World, plain};
@@ -75,7 +75,7 @@ pub(crate) fn world_with(rights: Rights) -> World {
 pub(crate) fn hello_of(
     principal: &str,
     worker: &str,
-    cover: &Cover,
+    filter: &WatchFilter,
     ext: HelloOptions<'_>,
 ) -> Vec<u8> {
     let texts = |list: &'_ [String]| -> Option<Vec<Text<'static>>> {
@@ -83,15 +83,15 @@ pub(crate) fn hello_of(
         (!list.is_empty()).then(|| list.iter().map(leaked).collect())
     };
     let token = format!("token of {principal}");
-    let bindings = (!cover.is_nothing()).then(|| vec![Text("")]);
+    let bindings = (!filter.is_nothing()).then(|| vec![Text("")]);
     Hello {
         versions: vec![1],
         name: Text(worker),
         namespace: Text(""),
         ext: HelloOptions {
             watch: Some(Watch {
-                functions: texts(&cover.functions),
-                workers: texts(&cover.workers),
+                functions: texts(&filter.functions),
+                workers: texts(&filter.workers),
                 bindings,
             }),
             token: Some(Text(&token)),
@@ -102,22 +102,22 @@ pub(crate) fn hello_of(
 }
 
 /// Joins as a worker of a principal; with its turn.
-pub(crate) fn join(world: &mut World, principal: &str, worker: &str, cover: &Cover) -> usize {
-    let link = world.open(Reader::new(cover.clone()));
+pub(crate) fn join(world: &mut World, principal: &str, name: &str, filter: &WatchFilter) -> usize {
+    let link = world.open(Reader::new(filter.clone()));
     world.say(
         link,
-        &hello_of(principal, worker, cover, HelloOptions::default()),
+        &hello_of(principal, name, filter, HelloOptions::default()),
     );
     world.turn();
     link
 }
 
-pub(crate) fn nothing() -> Cover {
-    Cover::new(&[], &[])
+pub(crate) fn nothing() -> WatchFilter {
+    WatchFilter::new(&[], &[])
 }
 
-pub(crate) fn all() -> Cover {
-    Cover::new(&[""], &[""])
+pub(crate) fn all() -> WatchFilter {
+    WatchFilter::new(&[""], &[""])
 }
 
 pub(crate) fn bind(world: &mut World, link: usize, event: &str, function: &str) -> u64 {
@@ -432,9 +432,9 @@ fn those_who_may_and_want_to_see_the_same_share_one_encoding() {
     admit(&mut world, principals);
     let god = join(&mut world, "god", "g", &nothing());
     for who in ["one", "two", "one"] {
-        let link = world.open(Reader::new(Cover::new(&["seen::f"], &[])));
-        let cover = Cover::new(&["seen::f"], &[]);
-        let frame = hello_of(who, who, &cover, HelloOptions::default());
+        let link = world.open(Reader::new(WatchFilter::new(&["seen::f"], &[])));
+        let filter = WatchFilter::new(&["seen::f"], &[]);
+        let frame = hello_of(who, who, &filter, HelloOptions::default());
         // Without a word about bindings.
         let message = Message::decode(&frame[4..]).unwrap();
         let Message::Hello(mut hello) = message else {

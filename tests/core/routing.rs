@@ -4,7 +4,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Executed};
 
 use crate::calls::{failed, idempotent, invoked, waiting};
-use crate::reader::{CallEnding, Cover, Reader};
+use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::setup::nothing;
 use crate::world::{World, hello};
 
@@ -255,7 +255,7 @@ fn a_taken_over_caller_waits_for_nothing_any_more() {
 #[test]
 fn announced_is_callable_by_whoever_read_it() {
     let mut world = World::new(Limits::default());
-    let caller = world.join("c", &Cover::new(&[""], &[]));
+    let caller = world.join("c", &WatchFilter::new(&[""], &[]));
     let provider = world.join("p", &nothing());
     for n in 0..50 {
         let name = format!("f{n}");

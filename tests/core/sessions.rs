@@ -2,7 +2,7 @@
 
 use callboard::limits::Limits;
 
-use crate::reader::{Cover, Reader, View};
+use crate::reader::{Reader, View, WatchFilter};
 use crate::setup::{fleet, functions, many, names, nothing, register_all};
 use crate::world::{World, hello};
 
@@ -153,8 +153,8 @@ fn resume(
     epoch: Option<u64>,
     meanwhile: impl FnOnce(&mut World),
 ) -> usize {
-    let cover = world.reader(link).cover.clone();
-    let reader = std::mem::replace(&mut world.links[link].reader, Reader::new(cover.clone()));
+    let filter = world.reader(link).filter.clone();
+    let reader = std::mem::replace(&mut world.links[link].reader, Reader::new(filter.clone()));
     world.links[link].deaf = true;
     world.reset(link);
     meanwhile(world);
@@ -164,7 +164,7 @@ fn resume(
         reader.mine,
         &welcome.digest[..],
     );
-    let frame = hello("w", "default", &cover, None, Some(point));
+    let frame = hello("w", "default", &filter, None, Some(point));
     let link = world.open(reader.reconnected());
     world.say(link, &frame);
     world.turn();
@@ -222,7 +222,7 @@ fn a_foreign_epoch_or_a_trimmed_log_gets_a_replacing_snapshot() {
 #[test]
 fn a_lone_watcher_can_resume_although_its_audience_died_with_it() {
     let mut world = World::new(Limits::default());
-    let watcher = world.join("w", &Cover::new(&["missed::1"], &[]));
+    let watcher = world.join("w", &WatchFilter::new(&["missed::1"], &[]));
     let worker = world.join("p", &nothing());
     let back = resume(&mut world, watcher, None, |world| {
         ten_changes(world, worker);
@@ -240,10 +240,10 @@ fn a_lone_watcher_can_resume_although_its_audience_died_with_it() {
 fn another_watch_is_no_resume() {
     let (mut world, watcher, _) = fleet(&many(3), Limits::default());
     let welcome = world.reader(watcher).welcome.clone().unwrap();
-    let cover = functions();
-    let link = world.open(Reader::new(cover.clone()));
+    let filter = functions();
+    let link = world.open(Reader::new(filter.clone()));
     let point = (welcome.epoch, 1, &welcome.digest[..]);
-    world.say(link, &hello("w", "default", &cover, None, Some(point)));
+    world.say(link, &hello("w", "default", &filter, None, Some(point)));
     world.turn();
     assert_eq!(world.reader(link).resyncs, ["other_watch"]);
 }

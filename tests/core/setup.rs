@@ -3,19 +3,19 @@
 use callboard::limits::Limits;
 use callboard::protocol::Register;
 
-use crate::reader::{Cover, Ending, View};
+use crate::reader::{Ending, View, WatchFilter};
 use crate::world::{World, plain};
 
-pub(crate) fn everything() -> Cover {
-    Cover::new(&[""], &[""])
+pub(crate) fn everything() -> WatchFilter {
+    WatchFilter::new(&[""], &[""])
 }
 
-pub(crate) fn functions() -> Cover {
-    Cover::new(&[""], &[])
+pub(crate) fn functions() -> WatchFilter {
+    WatchFilter::new(&[""], &[])
 }
 
-pub(crate) fn nothing() -> Cover {
-    Cover::new(&[], &[])
+pub(crate) fn nothing() -> WatchFilter {
+    WatchFilter::new(&[], &[])
 }
 
 pub(crate) fn names(view: &View) -> Vec<&str> {

@@ -10,7 +10,7 @@ use callboard::protocol::{
     NoExtensions, Outcome, Ready, Register, Resume, Text, Unregister, Watch,
 };
 
-use crate::reader::{CallEnding, CallFailure, Cover, Reader};
+use crate::reader::{CallEnding, CallFailure, Reader, WatchFilter};
 use crate::turn::{self, Budgets, Sockets};
 
 /// A connection, seen from the peer's side.
@@ -109,16 +109,16 @@ impl World {
     }
 
     /// Opens a connection and says HELLO; the turn is still to come.
-    pub(crate) fn hello(&mut self, name: &str, cover: &Cover) -> usize {
-        let link = self.open(Reader::new(cover.clone()));
-        let frame = hello(name, "default", cover, None, None);
+    pub(crate) fn hello(&mut self, name: &str, filter: &WatchFilter) -> usize {
+        let link = self.open(Reader::new(filter.clone()));
+        let frame = hello(name, "default", filter, None, None);
         self.say(link, &frame);
         link
     }
 
     /// As `hello`, with the turn.
-    pub(crate) fn join(&mut self, name: &str, cover: &Cover) -> usize {
-        let link = self.hello(name, cover);
+    pub(crate) fn join(&mut self, name: &str, filter: &WatchFilter) -> usize {
+        let link = self.hello(name, filter);
         self.turn();
         assert!(
             self.links[link].reader.is_synced(),
@@ -197,7 +197,7 @@ impl World {
 
     /// Opens a connection, says HELLO with a capacity, and has its turn.
     pub(crate) fn join_with_capacity(&mut self, name: &str, capacity: u64) -> usize {
-        let link = self.open(Reader::new(Cover::new(&[], &[])));
+        let link = self.open(Reader::new(WatchFilter::new(&[], &[])));
         let frame = Hello {
             versions: vec![1],
             name: Text(name),
@@ -472,13 +472,13 @@ fn texts(prefixes: &[String]) -> Option<Vec<Text<'_>>> {
 pub(crate) fn hello(
     name: &str,
     namespace: &str,
-    cover: &Cover,
+    filter: &WatchFilter,
     session: Option<&[u8]>,
     resume: Option<(u64, u64, &[u8])>,
 ) -> Vec<u8> {
     let watch = Watch {
-        functions: texts(&cover.functions),
-        workers: texts(&cover.workers),
+        functions: texts(&filter.functions),
+        workers: texts(&filter.workers),
         bindings: None,
     };
     let resume = resume.map(|(epoch, revision, digest)| Resume {

@@ -7,14 +7,14 @@
 mod cursor;
 mod engine_frame;
 pub mod frame;
-mod house;
+mod host;
 pub mod library;
 pub mod payload;
 mod principals;
 pub mod recording;
 mod replica;
+mod rule_keeper;
 pub mod session;
-mod steward;
 mod stranger;
 mod worker_frame;
 

@@ -5,7 +5,8 @@ use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
 
 use super::cursor::Cursor;
 
-/// The stewards' token. No stranger has it, and it can't be guessed from what the engine does: it keeps the hash only.
+/// The rule keepers' token. No stranger has it, and it can't be guessed from what the engine does: it
+/// keeps the hash only.
 pub const STAFF: &str = "staff-0f5d92c1b7e84a63d0";
 
 /// A function of the staff. No stranger says its name, so the engine may never send it to one.
@@ -25,7 +26,7 @@ const RULES: [(&[&str], &[&str]); 4] = [
     (&[], &[""]),
 ];
 
-/// Of the engine's own functions: never the commands, with which a guest could send the stewards away.
+/// Of the engine's own functions: never the commands, with which a guest could send the rule keepers away.
 const ADMIN: [(&[&str], &[&str]); 4] = [
     (&[], &[]),
     (&["engine::stats"], &[]),

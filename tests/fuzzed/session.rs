@@ -1,6 +1,6 @@
 //! Whole sessions against the pure engine: up to four strangers whose bytes, splits, pauses, partial reads
-//! and ends the input chooses, beside stewards who keep the rules. Nothing panics, the engine's books stay
-//! within its limits, each connection that it closes is told why, and the stewards are served as if they alone were
+//! and ends the input chooses, beside peers that keep the rules. Nothing panics, the engine's books stay
+//! within its limits, each connection that it closes is told why, and the rule keepers are served as if they alone were
 //! there.
 
 use std::collections::BTreeSet;
@@ -9,9 +9,9 @@ use callboard::limits::Limits;
 use callboard::protocol::{Hello, NoExtensions, Ping, Text};
 
 use super::cursor::Cursor;
-use super::house::House;
+use super::host::Host;
 use super::principals::{self, LOCAL_UID, SECRET, STAFF};
-use super::steward::{FUNCTION, LINKED, Steward, Watcher};
+use super::rule_keeper::{FUNCTION, LINKED, RuleKeeper, Watcher};
 use super::stranger::Stranger;
 use super::worker_frame::{self, Known};
 use crate::turn::Budgets;
@@ -72,14 +72,14 @@ const OPERATIONS: [Operation; 16] = [
 const RELOAD: u8 = 23;
 
 pub(super) struct Session {
-    house: House,
-    provider: Steward,
-    caller: Steward,
+    host: Host,
+    provider: RuleKeeper,
+    caller: RuleKeeper,
     watcher: Watcher,
     strangers: [Option<Stranger>; STRANGERS],
     known: Known,
     turns: u64,
-    /// The stewards' functions are on the board, and stay.
+    /// The rule keepers' functions are on the board, and stay.
     is_set_up: bool,
     /// Bytes that arrived in this turn.
     arrived: usize,
@@ -140,7 +140,7 @@ pub(super) fn roomy() -> Limits {
 /// Limits that a short input reaches.
 fn tight() -> Limits {
     Limits {
-        // The stewards, one of them twice, the strangers, and one who comes at the end.
+        // The rule keepers, one of them twice, the strangers, and one who comes at the end.
         max_connections: 9,
         max_payload: 3_000,
         max_namespaces: 2,
@@ -195,19 +195,17 @@ impl Operation {
 
 impl Session {
     pub(super) fn new(limits: Limits, has_credentials: bool) -> Self {
-        let mut house = House::new(limits);
+        let mut host = Host::new(limits);
         let token = has_credentials.then_some(STAFF);
         if has_credentials {
-            let now = house.now;
-            house
-                .engine
-                .handle_credentials(&principals::at_first(), now);
+            let now = host.now;
+            host.engine.handle_credentials(&principals::at_first(), now);
         }
-        let provider = Steward::join(&mut house, token, "provider", &[""]);
-        let caller = Steward::join(&mut house, token, "caller", &["a", "well::"]);
-        let watcher = Watcher::join(&mut house, token);
+        let provider = RuleKeeper::join(&mut host, token, "provider", &[""]);
+        let caller = RuleKeeper::join(&mut host, token, "caller", &["a", "well::"]);
+        let watcher = Watcher::join(&mut host, token);
         let mut session = Self {
-            house,
+            host,
             provider,
             caller,
             watcher,
@@ -223,9 +221,9 @@ impl Session {
             told: [const { Vec::new() }; STRANGERS],
         };
         session.turn();
-        session.provider.provide(&mut session.house, FUNCTION);
+        session.provider.provide(&mut session.host, FUNCTION);
         if has_credentials {
-            session.provider.provide(&mut session.house, SECRET);
+            session.provider.provide(&mut session.host, SECRET);
         }
         session.watcher.provide();
         session.turn();
@@ -272,35 +270,35 @@ impl Session {
                 Some(stranger) => {
                     let line = stranger.line;
                     if cursor.flag() {
-                        self.house.eof(line);
+                        self.host.eof(line);
                     } else {
-                        self.house.reset(line);
+                        self.host.reset(line);
                     }
                     self.turn();
                 }
             },
             Operation::Room => {
                 if let Some(stranger) = &self.strangers[slot] {
-                    self.house.lines[stranger.line].room = cursor.of(&ROOMS);
-                    self.house.unblock(stranger.line);
+                    self.host.lines[stranger.line].room = cursor.of(&ROOMS);
+                    self.host.unblock(stranger.line);
                 }
             }
             Operation::HalfTurn => {
                 let (replies, news) = cursor.two_below(8);
                 let budgets = Budgets::writes(replies, news);
-                self.house.finish_turn(budgets, |_, _| {});
+                self.host.finish_turn(budgets, |_, _| {});
             }
             Operation::Reload => {
                 if self.known.has_credentials {
                     let credentials = principals::credentials(cursor);
-                    let now = self.house.now;
-                    self.house.engine.handle_credentials(&credentials, now);
+                    let now = self.host.now;
+                    self.host.engine.handle_credentials(&credentials, now);
                 }
             }
-            Operation::ComeBack => self.watcher.come_back(&mut self.house),
+            Operation::ComeBack => self.watcher.come_back(&mut self.host),
             Operation::Call => {
                 let worker = self.provider.worker();
-                self.caller.call(&mut self.house, worker, self.turns);
+                self.caller.call(&mut self.host, worker, self.turns);
             }
         }
     }
@@ -308,7 +306,7 @@ impl Session {
     fn open(&mut self, slot: usize) {
         // The last of them has a user id from the kernel.
         let uid = (slot == STRANGERS - 1).then_some(LOCAL_UID);
-        self.strangers[slot] = Some(Stranger::new(self.house.open_as(uid)));
+        self.strangers[slot] = Some(Stranger::new(self.host.open_as(uid)));
     }
 
     fn say_raw(&mut self, slot: usize, bytes: &[u8]) {
@@ -318,7 +316,7 @@ impl Session {
 
     fn say(&mut self, slot: usize, bytes: &[u8]) {
         if let Some(stranger) = &self.strangers[slot] {
-            let up = &mut self.house.lines[stranger.line].up;
+            let up = &mut self.host.lines[stranger.line].up;
             let before = up.len();
             up.extend_from_slice(bytes);
             let tail = &up[before.saturating_sub(32)..];
@@ -334,51 +332,51 @@ impl Session {
 
     fn arrive(&mut self, slot: usize, most: usize) {
         if let Some(stranger) = &mut self.strangers[slot] {
-            let bytes = self.house.arrive(stranger.line, most);
+            let bytes = self.host.arrive(stranger.line, most);
             self.arrived += bytes.len();
-            stranger.said(&bytes, self.house.now);
+            stranger.said(&bytes, self.host.now);
         }
     }
 
     fn wait(&mut self, milliseconds: u64) {
         // Writes what is still due first, so that the clock alone causes what follows.
         self.turn();
-        self.provider.ping(&mut self.house);
-        self.caller.ping(&mut self.house);
-        self.house.now.0 += milliseconds * 1000;
+        self.provider.ping(&mut self.host);
+        self.caller.ping(&mut self.host);
+        self.host.now.0 += milliseconds * 1000;
         self.turn();
     }
 
     /// All that was said arrives, all that is due is written, all that can be read is read.
     fn turn(&mut self) {
         self.turns += 1;
-        for line in 0..self.house.lines.len() {
+        for line in 0..self.host.lines.len() {
             let slot = self.slot_of(line);
             match slot {
                 Some(slot) => self.arrive(slot, usize::MAX),
-                None => drop(self.house.arrive(line, usize::MAX)),
+                None => drop(self.host.arrive(line, usize::MAX)),
             }
         }
         let strangers = &mut self.strangers;
-        self.house.finish_turn(Budgets::ALL, |house, line| {
-            let bytes = house.arrive(line, usize::MAX);
-            let now = house.now;
+        self.host.finish_turn(Budgets::ALL, |host, line| {
+            let bytes = host.arrive(line, usize::MAX);
+            let now = host.now;
             let stranger = strangers.iter_mut().flatten().find(|it| it.line == line);
             if let Some(stranger) = stranger {
                 stranger.said(&bytes, now);
             }
         });
-        self.provider.take(&mut self.house);
-        self.caller.take(&mut self.house);
-        self.watcher.take(&mut self.house, &self.raw);
+        self.provider.take(&mut self.host);
+        self.caller.take(&mut self.host);
+        self.watcher.take(&mut self.host, &self.raw);
         if self.watcher.is_betrayed {
             return;
         }
         for slot in 0..STRANGERS {
             self.listen(slot);
         }
-        self.caller.check(&self.house, self.turns);
-        self.provider.check(&self.house, self.turns);
+        self.caller.check(&self.host, self.turns);
+        self.provider.check(&self.host, self.turns);
         if self.is_set_up {
             let functions = &self.provider.reader.view.functions;
             assert!(functions.contains_key(FUNCTION) && functions.contains_key(LINKED));
@@ -398,10 +396,10 @@ impl Session {
             self.told[slot].clear();
             return;
         };
-        let bytes = self.house.receive(stranger.line);
+        let bytes = self.host.receive(stranger.line);
         stranger.told(&bytes, &mut self.known);
         self.told[slot] = bytes;
-        let line = &self.house.lines[stranger.line];
+        let line = &self.host.lines[stranger.line];
         let is_over = !line.open || line.half_closed;
         if is_over && !line.ended && !stranger.left && !line.slow && !line.blocked {
             assert!(stranger.goodbye.is_some(), "sent away without a word");
@@ -410,15 +408,15 @@ impl Session {
             self.strangers[slot] = None;
         } else if line.half_closed && slot.is_multiple_of(2) {
             // Others leave it to the engine's patience.
-            self.house.eof(stranger.line);
+            self.host.eof(stranger.line);
         }
     }
 
     /// What the engine counts is within the limits, and no more than there can be.
     fn check_books(&self) {
-        let stats = self.house.engine.stats();
-        let limits = &self.house.limits;
-        let open = self.house.lines.iter().filter(|line| line.open).count() as u64;
+        let stats = self.host.engine.stats();
+        let limits = &self.host.limits;
+        let open = self.host.lines.iter().filter(|line| line.open).count() as u64;
         assert!(stats.connections <= open, "{stats:?}, {open}");
         assert!(stats.parked <= limits.max_parked, "{stats:?}");
         assert!(stats.retained_bytes <= limits.max_retained, "{stats:?}");
@@ -439,7 +437,7 @@ impl Session {
         );
         // Only who reads slowly, or is on the way out, is behind or has something left to read.
         let late = self.strangers.iter().flatten().filter(|stranger| {
-            let line = &self.house.lines[stranger.line];
+            let line = &self.host.lines[stranger.line];
             line.room != usize::MAX || line.ended || line.half_closed || stranger.goodbye.is_some()
         });
         let late = late.count() as u64 + 1;
@@ -453,12 +451,12 @@ impl Session {
         assert!(stats.log_bytes <= limits.max_namespaces * log, "{stats:?}");
     }
 
-    /// Strangers read everything and go; what is left is what the stewards have, and they are served.
+    /// Strangers read everything and go; what is left is what the rule keepers have, and they are served.
     pub(super) fn conclude(mut self) {
         for slot in 0..STRANGERS {
             if let Some(stranger) = &self.strangers[slot] {
-                self.house.lines[stranger.line].room = usize::MAX;
-                self.house.unblock(stranger.line);
+                self.host.lines[stranger.line].room = usize::MAX;
+                self.host.unblock(stranger.line);
             }
         }
         self.turn();
@@ -467,7 +465,7 @@ impl Session {
         }
         for _ in 0..4 {
             for stranger in self.strangers.iter().flatten() {
-                let up = &mut self.house.lines[stranger.line].up;
+                let up = &mut self.host.lines[stranger.line].up;
                 if stranger.is_between_frames() && up.is_empty() {
                     let ext = NoExtensions {};
                     up.extend(Ping { revision: 0, ext }.to_frame());
@@ -477,19 +475,19 @@ impl Session {
         }
         self.turn();
         for stranger in self.strangers.iter().flatten() {
-            let line = &self.house.lines[stranger.line];
+            let line = &self.host.lines[stranger.line];
             let is_served = line.open && !line.half_closed && !line.ended && line.up.is_empty();
             if is_served && stranger.welcomed && stranger.goodbye.is_none() && !stranger.left {
-                stranger.check_ended(self.house.now);
+                stranger.check_ended(self.host.now);
             }
         }
         for slot in 0..STRANGERS {
             if let Some(stranger) = &self.strangers[slot] {
                 let line = stranger.line;
-                self.house.eof(line);
+                self.host.eof(line);
             }
         }
-        self.wait(self.house.limits.linger + 1);
+        self.wait(self.host.limits.linger + 1);
         self.check_alone();
         self.check_shutdown();
     }
@@ -501,29 +499,29 @@ impl Session {
         if self.watcher.is_betrayed {
             return;
         }
-        self.house.engine.handle_shutdown(self.house.now);
-        let milliseconds = self.house.limits.grace + self.house.limits.linger;
+        self.host.engine.handle_shutdown(self.host.now);
+        let milliseconds = self.host.limits.grace + self.host.limits.linger;
         for _ in 0..=milliseconds / 1000 + 1 {
-            for line in 0..self.house.lines.len() {
+            for line in 0..self.host.lines.len() {
                 match self.slot_of(line) {
                     Some(slot) => self.arrive(slot, usize::MAX),
-                    None => drop(self.house.arrive(line, usize::MAX)),
+                    None => drop(self.host.arrive(line, usize::MAX)),
                 }
             }
-            self.house.finish_turn(Budgets::ALL, |_, _| {});
-            self.provider.take(&mut self.house);
-            self.caller.take(&mut self.house);
+            self.host.finish_turn(Budgets::ALL, |_, _| {});
+            self.provider.take(&mut self.host);
+            self.caller.take(&mut self.host);
             for slot in 0..STRANGERS {
                 self.listen(slot);
             }
-            self.house.now.0 += 1_000_000;
+            self.host.now.0 += 1_000_000;
         }
-        assert!(self.house.engine.is_finished(), "it does not stop");
-        assert!(self.house.lines.iter().all(|line| !line.open));
-        for steward in [&self.provider, &self.caller] {
-            let goodbye = steward.reader.goodbye.as_ref();
+        assert!(self.host.engine.is_finished(), "it does not stop");
+        assert!(self.host.lines.iter().all(|line| !line.open));
+        for rule_keeper in [&self.provider, &self.caller] {
+            let goodbye = rule_keeper.reader.goodbye.as_ref();
             assert_eq!(goodbye.map(|(code, ..)| &**code), Some("shutting_down"));
-            assert!(steward.has_all_its_endings());
+            assert!(rule_keeper.has_all_its_endings());
         }
     }
 
@@ -531,7 +529,7 @@ impl Session {
         assert!(self.strangers.iter().all(Option::is_none));
         let worker = self.provider.worker();
         let before = self.caller.results;
-        self.caller.call(&mut self.house, worker, self.turns);
+        self.caller.call(&mut self.host, worker, self.turns);
         for _ in 0..4 {
             self.turn();
         }
@@ -543,9 +541,9 @@ impl Session {
         );
 
         let token = self.known.has_credentials.then_some(STAFF);
-        let mut fresh = Steward::join(&mut self.house, token, "fresh", &[""]);
+        let mut fresh = RuleKeeper::join(&mut self.host, token, "fresh", &[""]);
         self.turn();
-        fresh.take(&mut self.house);
+        fresh.take(&mut self.host);
         assert!(fresh.reader.is_synced());
         assert_eq!(fresh.reader.view, self.provider.reader.view);
         let view = &self.provider.reader.view;
@@ -566,7 +564,7 @@ impl Session {
         assert_eq!(linked.workers().count(), 2);
         assert_eq!(linked.bindings().count(), 0);
 
-        let stats = self.house.engine.stats();
+        let stats = self.host.engine.stats();
         let left = [
             stats.calls,
             stats.parked,
@@ -585,14 +583,14 @@ impl Session {
 
     /// Asked to stop, the engine tells everybody and is done.
     fn check_shutdown(&mut self) {
-        self.house.engine.handle_shutdown(self.house.now);
+        self.host.engine.handle_shutdown(self.host.now);
         for _ in 0..2 {
-            self.house.finish_turn(Budgets::ALL, |_, _| {});
-            self.house.now.0 += self.house.limits.linger * 1000 + 1000;
+            self.host.finish_turn(Budgets::ALL, |_, _| {});
+            self.host.now.0 += self.host.limits.linger * 1000 + 1000;
         }
-        assert!(self.house.engine.is_finished());
-        assert!(self.house.lines.iter().all(|line| !line.open));
-        let bytes = self.house.receive(0);
+        assert!(self.host.engine.is_finished());
+        assert!(self.host.lines.iter().all(|line| !line.open));
+        let bytes = self.host.receive(0);
         self.provider.reader.read(&bytes);
         let goodbye = self.provider.reader.goodbye.as_ref();
         assert_eq!(goodbye.map(|(code, ..)| &**code), Some("shutting_down"));

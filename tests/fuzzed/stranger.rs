@@ -28,7 +28,7 @@ struct Asked {
 
 #[derive(Debug, Default)]
 pub struct Stranger {
-    /// Of the house.
+    /// Of the host.
     pub line: usize,
     /// What it said, as the engine reads it.
     said: Inbox,

@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use crate::peer::{Greeting, all, plain, register_frame};
-use crate::reader::{Cover, Ending, Reader, Welcome};
+use crate::reader::{Ending, Reader, WatchFilter, Welcome};
 
 /// Longer than a crowd takes for anything on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -92,8 +92,8 @@ impl Lean {
 }
 
 impl Sight {
-    pub(crate) fn strict(cover: &Cover) -> Self {
-        Self::Strict(Box::new(Reader::new(cover.clone())))
+    pub(crate) fn strict(filter: &WatchFilter) -> Self {
+        Self::Strict(Box::new(Reader::new(filter.clone())))
     }
 
     pub(crate) fn lean() -> Self {
@@ -221,8 +221,8 @@ impl Member {
         }
     }
 
-    fn hello(&mut self, name: &str, cover: &Cover, presented: Presented) {
-        let mut greeting = Greeting::new(name, cover);
+    fn hello(&mut self, name: &str, filter: &WatchFilter, presented: Presented) {
+        let mut greeting = Greeting::new(name, filter);
         (greeting.session, greeting.resume) = presented;
         self.unsent = greeting.frame();
         if let Some(function) = &self.function {
@@ -283,7 +283,7 @@ pub(crate) struct Crowd {
     events: Events,
     scratch: Vec<u8>,
     at: SocketAddr,
-    pub(crate) cover: Cover,
+    pub(crate) filter: WatchFilter,
     /// Bytes of each connection's receive buffer; without it, the kernel gives more to those who read fast.
     pub(crate) receive_buffer: Option<usize>,
     pub(crate) members: Vec<Member>,
@@ -297,7 +297,7 @@ impl Crowd {
             events: Events::with_capacity(1024),
             scratch: vec![0; SCRATCH],
             at,
-            cover: all(),
+            filter: all(),
             receive_buffer: None,
             members: Vec::new(),
         }
@@ -315,7 +315,7 @@ impl Crowd {
             ended: None,
             answered: 0,
         };
-        member.hello("one of the crowd", &self.cover, (None, None));
+        member.hello("one of the crowd", &self.filter, (None, None));
         self.members.push(member);
     }
 
@@ -358,7 +358,7 @@ impl Crowd {
         let (sight, presented) = sight.reconnected();
         member.sight = Some(sight);
         (member.readable, member.ended, member.answered) = (false, None, 0);
-        member.hello("one of the crowd", &self.cover, presented);
+        member.hello("one of the crowd", &self.filter, presented);
     }
 
     fn all_that(&self, is_so: impl Fn(&Member) -> bool) -> Vec<usize> {

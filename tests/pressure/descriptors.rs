@@ -30,7 +30,7 @@ fn descriptors_that_run_out_again_and_again_cost_nobody_who_is_there_anything() 
 
     for round in 0..3 {
         let mut newcomers = Crowd::new(engine.socket_address());
-        newcomers.cover = nothing();
+        newcomers.filter = nothing();
         for _ in 0..NEWCOMERS {
             newcomers.add(Sight::strict(&nothing()), None);
         }

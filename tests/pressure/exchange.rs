@@ -16,10 +16,7 @@ use callboard::protocol::{
 use crate::engine::{Engine, PATIENT};
 use crate::machine::{alone, wanted};
 use crate::peer::{Greeting, nothing, register_frame};
-
-mod wire;
-
-use wire::Wire;
+use crate::wire::Wire;
 
 const CALLERS: u64 = 4;
 const IN_FLIGHT: u64 = 64;

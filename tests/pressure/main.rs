@@ -30,3 +30,4 @@ mod stalled;
 mod storm;
 mod toggler;
 mod watchers;
+mod wire;

@@ -1,5 +1,5 @@
 //! What a worker's application wants, drawn by lot: to register, bind, call, cast, emit, give up, and their
-//! opposites. It asks the worker's link and writes its wishes into the book; it waits for nothing.
+//! opposites. It asks the worker's link and records its intents with the oracle; it waits for nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use callboard::worker::link::{CallKind, OutgoingCall};
 use callboard::worker::{Binding, CallOptions, Function};
 
-use crate::book::Kind;
-use crate::dice::Dice;
+use crate::call_oracle::Kind;
 use crate::journal::{note, saw};
-use crate::worker::{Order, Scene, Stage, Tied, Worker};
+use crate::rng::Rng;
+use crate::worker::{Context, Order, Stage, Tied, Worker};
 
 /// Functions that workers provide. Those with x want to be alone.
 const NAMES: [&str; 10] = ["a1", "a2", "a3", "b1", "b2", "b21", "c1", "c2", "x1", "x2"];
@@ -19,42 +19,42 @@ const EVENTS: [&str; 3] = ["e1", "e11", "e2"];
 /// Functions that come in one batch, larger than a frame of changes.
 const BULK: usize = 130;
 
-/// One thing, or nothing. `roll`: ids of workers that there are.
-pub(crate) fn act(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
+/// One thing, or nothing. `worker_ids`: ids of workers that there are.
+pub(crate) fn act(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
     if !matches!(worker.stage, Stage::Serving | Stage::Draining) {
         return;
     }
     let provides = worker.stage == Stage::Serving;
-    match scene.dice.below(40) {
-        0..=6 if provides => register(worker, scene),
-        7..=9 if provides => unregister(worker, scene),
-        10..=11 if provides => bind(worker, scene),
-        12 if provides => unbind(worker, scene),
-        13..=27 => call(worker, roll, scene),
-        28..=29 => cast(worker, scene),
-        30..=31 => emit(worker, scene),
-        32..=33 => give_up(worker, scene),
+    match context.rng.below(40) {
+        0..=6 if provides => register(worker, context),
+        7..=9 if provides => unregister(worker, context),
+        10..=11 if provides => bind(worker, context),
+        12 if provides => unbind(worker, context),
+        13..=27 => call(worker, worker_ids, context),
+        28..=29 => cast(worker, context),
+        30..=31 => emit(worker, context),
+        32..=33 => give_up(worker, context),
         _ => {}
     }
 }
 
-pub(crate) fn register(worker: &mut Worker, scene: &mut Scene<'_>) {
-    let bulk = scene.dice.one_in(25);
+pub(crate) fn register(worker: &mut Worker, context: &mut Context<'_>) {
+    let bulk = context.rng.one_in(25);
     let names: Vec<String> = if bulk {
         (0..BULK)
             .map(|index| format!("bulk::{}::{index:03}", worker.name))
             .collect()
     } else {
-        (0..=scene.dice.below(3))
-            .map(|_| scene.dice.pick(&NAMES).to_owned())
+        (0..=context.rng.below(3))
+            .map(|_| context.rng.pick(&NAMES).to_owned())
             .collect()
     };
     let long = if bulk {
         600
     } else {
-        scene.dice.pick(&[0, 3, 200])
+        context.rng.pick(&[0, 3, 200])
     };
-    let version = scene.dice.below(3);
+    let version = context.rng.below(3);
     let functions = names.iter().map(|name| {
         let description = format!("v{version}{}", ".".repeat(long));
         let function = Function::new(&**name)
@@ -72,10 +72,10 @@ pub(crate) fn register(worker: &mut Worker, scene: &mut Scene<'_>) {
     }
 }
 
-fn unregister(worker: &mut Worker, scene: &mut Scene<'_>) {
+fn unregister(worker: &mut Worker, context: &mut Context<'_>) {
     let mut names: Vec<String> = worker.wanted.iter().cloned().collect();
-    if !scene.dice.one_in(8) {
-        names.retain(|_| scene.dice.one_in(3));
+    if !context.rng.one_in(8) {
+        names.retain(|_| context.rng.one_in(3));
     }
     if names.is_empty() {
         names.push("never".to_owned());
@@ -87,23 +87,25 @@ fn unregister(worker: &mut Worker, scene: &mut Scene<'_>) {
     }
 }
 
-fn tie(dice: &mut Dice) -> Tied {
-    let id = dice.pick(&["", "", "second"]);
+fn tie(rng: &mut Rng) -> Tied {
+    let id = rng.pick(&["", "", "second"]);
     (
-        dice.pick(&EVENTS).to_owned(),
-        dice.pick(&NAMES).to_owned(),
+        rng.pick(&EVENTS).to_owned(),
+        rng.pick(&NAMES).to_owned(),
         id.to_owned(),
     )
 }
 
-fn bind(worker: &mut Worker, scene: &mut Scene<'_>) {
-    let ties: Vec<Tied> = (0..=scene.dice.below(2)).map(|_| tie(scene.dice)).collect();
+fn bind(worker: &mut Worker, context: &mut Context<'_>) {
+    let ties: Vec<Tied> = (0..=context.rng.below(2))
+        .map(|_| tie(context.rng))
+        .collect();
     let bindings = ties.iter().map(|(event, function, id)| {
-        let config = vec![scene.dice.below(3) as u8];
+        let config = vec![context.rng.below(3) as u8];
         let binding = Binding::new(&**event, &**function)
             .with_id(&**id)
             .with_config_bytes(config);
-        if scene.dice.one_in(3) {
+        if context.rng.one_in(3) {
             binding.deliver_to_all()
         } else {
             binding
@@ -114,15 +116,15 @@ fn bind(worker: &mut Worker, scene: &mut Scene<'_>) {
     }
 }
 
-fn unbind(worker: &mut Worker, scene: &mut Scene<'_>) {
+fn unbind(worker: &mut Worker, context: &mut Context<'_>) {
     let mut ties: Vec<Tied> = worker
         .bound
         .iter()
-        .filter(|_| scene.dice.one_in(2))
+        .filter(|_| context.rng.one_in(2))
         .cloned()
         .collect();
     if ties.is_empty() {
-        ties.push(tie(scene.dice));
+        ties.push(tie(context.rng));
     }
     let bindings = ties
         .iter()
@@ -132,37 +134,37 @@ fn unbind(worker: &mut Worker, scene: &mut Scene<'_>) {
     }
 }
 
-fn call(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
-    let dice = &mut *scene.dice;
-    let name = match dice.below(30) {
+fn call(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
+    let rng = &mut *context.rng;
+    let name = match rng.below(30) {
         0 => "nobody's".to_owned(),
         1 => "engine::stats".to_owned(),
         2 => format!("bulk::{}::007", worker.name),
-        _ => dice.pick(&NAMES).to_owned(),
+        _ => rng.pick(&NAMES).to_owned(),
     };
-    let timeout = match dice.below(5) {
-        0 => dice.between(0..40_000),
-        1 => dice.between(100_000..400_000),
-        2..=3 => dice.between(500_000..4_000_000),
+    let timeout = match rng.below(5) {
+        0 => rng.between(0..40_000),
+        1 => rng.between(100_000..400_000),
+        2..=3 => rng.between(500_000..4_000_000),
         _ => 8_000_000,
     };
-    let pinned = (dice.one_in(7) && !roll.is_empty()).then(|| dice.pick(roll));
-    let (wait, idempotent) = (dice.one_in(2), dice.one_in(2));
-    let filler = dice.pick(&[0, 0, 10, 150, 3_000]);
+    let pinned = (rng.one_in(7) && !worker_ids.is_empty()).then(|| rng.pick(worker_ids));
+    let (wait, idempotent) = (rng.one_in(2), rng.one_in(2));
+    let filler = rng.pick(&[0, 0, 10, 150, 3_000]);
     let builtin = name.starts_with("engine::");
     let filler = if builtin { 0 } else { filler };
-    let number = scene.book.begin(
+    let number = context.oracle.begin(
         Kind::Call,
         &name,
         filler,
         (wait, idempotent, pinned),
         timeout,
-        scene.now,
+        context.now,
     );
-    let errand = &mut scene.book.errands[number];
+    let intent = &mut context.oracle.intents[number];
     let mut options = CallOptions::new()
         .timeout(Duration::from_micros(timeout))
-        .headers_bytes(errand.headers.clone());
+        .headers_bytes(intent.headers.clone());
     if wait {
         options = options.wait();
     }
@@ -175,9 +177,9 @@ fn call(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
     let payload = if builtin {
         Vec::new()
     } else {
-        errand.payload.0.clone()
+        intent.payload.0.clone()
     };
-    errand.builtin = builtin;
+    intent.builtin = builtin;
     let wish = OutgoingCall {
         kind: CallKind::Function,
         name: name.as_str().into(),
@@ -190,85 +192,85 @@ fn call(worker: &mut Worker, roll: &[u64], scene: &mut Scene<'_>) {
         if wait { ", waits" } else { "" },
         if idempotent { ", idempotent" } else { "" }
     );
-    match worker.link.call(wish, scene.instant()) {
+    match worker.link.call(wish, context.instant()) {
         Ok(ticket) => {
-            scene.book.errands[number].taken = worker.taken;
+            context.oracle.intents[number].taken = worker.taken;
             worker.calls.insert(ticket, number);
         }
         Err(error) => panic!("{}: a call cannot begin: {error}", worker.name),
     }
 }
 
-fn cast(worker: &mut Worker, scene: &mut Scene<'_>) {
-    let name = scene.dice.pick(&NAMES);
-    let number = scene
-        .book
-        .begin(Kind::Cast, name, 5, (false, false, None), 0, scene.now);
-    let errand = &scene.book.errands[number];
+fn cast(worker: &mut Worker, context: &mut Context<'_>) {
+    let name = context.rng.pick(&NAMES);
+    let number = context
+        .oracle
+        .begin(Kind::Cast, name, 5, (false, false, None), 0, context.now);
+    let intent = &context.oracle.intents[number];
     // Without a connection nothing is sent; that is what a cast promises.
-    let _ = worker.link.cast(name, &errand.payload.0, &errand.headers);
+    let _ = worker.link.cast(name, &intent.payload.0, &intent.headers);
 }
 
-fn emit(worker: &mut Worker, scene: &mut Scene<'_>) {
-    let event = scene.dice.pick(&EVENTS);
-    let timeout = scene.dice.between(100_000..3_000_000);
-    let number = scene.book.begin(
+fn emit(worker: &mut Worker, context: &mut Context<'_>) {
+    let event = context.rng.pick(&EVENTS);
+    let timeout = context.rng.between(100_000..3_000_000);
+    let number = context.oracle.begin(
         Kind::Event,
         event,
         20,
         (false, false, None),
         timeout,
-        scene.now,
+        context.now,
     );
-    let errand = &scene.book.errands[number];
+    let intent = &context.oracle.intents[number];
     let options = CallOptions::new()
         .timeout(Duration::from_micros(timeout))
-        .headers_bytes(errand.headers.clone());
+        .headers_bytes(intent.headers.clone());
     let wish = OutgoingCall {
         kind: CallKind::Event,
         name: event.into(),
-        payload: errand.payload.0.clone(),
+        payload: intent.payload.0.clone(),
         options,
     };
-    if let Ok(ticket) = worker.link.call(wish, scene.instant()) {
-        scene.book.errands[number].taken = worker.taken;
+    if let Ok(ticket) = worker.link.call(wish, context.instant()) {
+        context.oracle.intents[number].taken = worker.taken;
         worker.calls.insert(ticket, number);
     }
 }
 
-fn give_up(worker: &mut Worker, scene: &mut Scene<'_>) {
+fn give_up(worker: &mut Worker, context: &mut Context<'_>) {
     if worker.calls.is_empty() {
         return;
     }
-    let at = scene.dice.below(worker.calls.len());
+    let at = context.rng.below(worker.calls.len());
     let Some(ticket) = worker.calls.keys().nth(at).copied() else {
         return;
     };
     if let Some(number) = worker.calls.remove(&ticket) {
         note!("{} gives call {number} up", worker.name);
         saw("a call was given up");
-        scene.book.errands[number].dropped = true;
+        context.oracle.intents[number].dropped = true;
         worker.link.forget_call(ticket);
     }
 }
 
-/// Makes a call that is in the book, with its time, and nothing special but the worker that it is for.
-pub(crate) fn call_now(worker: &mut Worker, number: usize, scene: &mut Scene<'_>) {
-    let errand = &scene.book.errands[number];
+/// Makes a call that the oracle knows, with its time, and nothing special but the worker that it is for.
+pub(crate) fn call_now(worker: &mut Worker, number: usize, context: &mut Context<'_>) {
+    let intent = &context.oracle.intents[number];
     let mut options = CallOptions::new()
-        .timeout(Duration::from_micros(errand.timeout))
-        .headers_bytes(errand.headers.clone());
-    if let Some(id) = errand.pinned {
+        .timeout(Duration::from_micros(intent.timeout))
+        .headers_bytes(intent.headers.clone());
+    if let Some(id) = intent.pinned {
         options = options.worker(id);
     }
     let wish = OutgoingCall {
         kind: CallKind::Function,
-        name: (&*errand.name).into(),
-        payload: errand.payload.0.clone(),
+        name: (&*intent.name).into(),
+        payload: intent.payload.0.clone(),
         options,
     };
-    if let Ok(ticket) = worker.link.call(wish, scene.instant()) {
-        scene.book.errands[number].taken = worker.taken;
+    if let Ok(ticket) = worker.link.call(wish, context.instant()) {
+        context.oracle.intents[number].taken = worker.taken;
         worker.calls.insert(ticket, number);
     }
 }

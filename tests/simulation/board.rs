@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use callboard::protocol::{BindingEntry, Definition};
 
-use crate::cover::Cover;
+use crate::filter::Filter;
 
 /// A function as the board shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct History {
 }
 
 /// Shared by those who compare with it, also after the engine is gone.
-pub(crate) type Annals = Rc<RefCell<History>>;
+pub(crate) type SharedHistory = Rc<RefCell<History>>;
 
 impl History {
     fn new() -> Self {
@@ -92,7 +92,7 @@ impl History {
     }
 
     /// Whether a watcher has anything to hear of in the revisions after `from`, up to `to`; how many.
-    pub(crate) fn concerning(&self, cover: &Cover, from: u64, to: u64) -> usize {
+    pub(crate) fn concerning(&self, filter: &Filter, from: u64, to: u64) -> usize {
         let range =
             (from as usize + 1).min(self.steps.len())..(to as usize + 1).min(self.steps.len());
         if range.start >= range.end {
@@ -102,15 +102,15 @@ impl History {
             let step = &self.steps[*at];
             let seen = |at: usize, id: &u64| {
                 let row = self.boards[at].workers.get(id);
-                row.and_then(|row| cover.row(row))
+                row.and_then(|row| filter.row(row))
             };
             let differs = |id: &u64| seen(at - 1, id) != seen(*at, id);
-            step.functions.iter().any(|it| cover.has_function(it))
+            step.functions.iter().any(|it| filter.has_function(it))
                 || step.workers.iter().any(differs)
                 || step
                     .bindings
                     .iter()
-                    .any(|it| cover.has_binding(&it.0, &it.1))
+                    .any(|it| filter.has_binding(&it.0, &it.1))
         };
         range.filter(concerns).count()
     }
@@ -143,7 +143,7 @@ pub(crate) struct Namespace {
     /// When a worker provided a function.
     stretches: BTreeMap<(u64, Rc<str>), Vec<Stretch>>,
     touched: bool,
-    pub history: Annals,
+    pub history: SharedHistory,
     pub epoch: Option<u64>,
 }
 

@@ -3,17 +3,17 @@
 
 use crate::journal::{note, saw};
 use crate::network::Far;
-use crate::worker::{Scene, Stage};
-use crate::world::{World, scene};
+use crate::worker::{Context, Stage};
+use crate::world::{World, context};
 
 impl World {
     pub(crate) fn go_wrong(&mut self) {
-        let at = self.dice.below(self.workers.len());
-        match self.dice.below(32) {
+        let at = self.rng.below(self.workers.len());
+        match self.rng.below(32) {
             0..=11 => self.cut(at),
             12..=16 => {
-                let long = self.dice.pick(&[50_000, 400_000, 3_000_000, 20_000_000]);
-                self.workers[at].stalled_until = self.now + self.dice.between(0..long);
+                let long = self.rng.pick(&[50_000, 400_000, 3_000_000, 20_000_000]);
+                self.workers[at].stalled_until = self.now + self.rng.between(0..long);
                 note!(
                     "{} stalls until {}",
                     self.workers[at].name,
@@ -21,9 +21,9 @@ impl World {
                 );
             }
             17..=19 => {
-                let mut scene = scene!(self);
-                self.workers[at].crash(&mut scene);
-                if self.dice.one_in(2) {
+                let mut context = context!(self);
+                self.workers[at].crash(&mut context);
+                if self.rng.one_in(2) {
                     // Its host went with it: the engine gets no FIN.
                     self.lose_all_under_way(at);
                 }
@@ -34,16 +34,16 @@ impl World {
                 self.workers[at].link.drain();
             }
             23 if self.workers[at].stage == Stage::Serving => {
-                self.workers[at].leave(&mut scene!(self));
+                self.workers[at].leave(&mut context!(self));
             }
             24..=25 => {
-                let long = self.dice.pick(&[30_000, 300_000, 20_000_000]);
-                self.frozen_until = self.now + self.dice.between(0..long);
+                let long = self.rng.pick(&[30_000, 300_000, 20_000_000]);
+                self.frozen_until = self.now + self.rng.between(0..long);
                 note!("the engine stands still until {}", self.frozen_until);
                 saw("the engine stood still");
             }
-            26..=27 if self.weather.restarts && self.dice.one_in(2) => self.crash_engine(),
-            28 if self.weather.restarts && self.dice.one_in(2) => {
+            26..=27 if self.config.restarts && self.rng.one_in(2) => self.crash_engine(),
+            28 if self.config.restarts && self.rng.one_in(2) => {
                 if let Some(host) = &mut self.host {
                     note!("the engine is told to stop");
                     saw("the engine was told to stop");
@@ -51,15 +51,18 @@ impl World {
                 }
             }
             29 if !self.strangers.is_empty() => {
-                let at = self.dice.below(self.strangers.len());
+                let at = self.rng.below(self.strangers.len());
                 let mut stranger = self.strangers.swap_remove(at);
-                stranger.leave(&mut scene!(self));
+                stranger.leave(&mut context!(self));
             }
             30..=31 => {
-                let stopping = self.host.as_ref().is_some_and(|it| it.registrar.stopping);
+                let stopping = self
+                    .host
+                    .as_ref()
+                    .is_some_and(|it| it.engine_model.stopping);
                 if let Some(principals) = self.principals.as_mut().filter(|_| !stopping) {
-                    principals.redraw(&mut self.dice);
-                    self.reform();
+                    principals.redraw(&mut self.rng);
+                    self.reload();
                 }
             }
             _ => {}
@@ -71,15 +74,15 @@ impl World {
         let Some(wire) = self.workers[at].wire.and_then(|it| self.wires.get_mut(&it)) else {
             return;
         };
-        let dice = &mut self.dice;
-        let mut told = || match dice.below(4) {
+        let rng = &mut self.rng;
+        let mut told = || match rng.below(4) {
             0 => Some(self.now),
-            1 => Some(self.now + dice.between(0..2_000_000)),
-            2 => Some(self.now + dice.between(0..50_000)),
+            1 => Some(self.now + rng.between(0..2_000_000)),
+            2 => Some(self.now + rng.between(0..50_000)),
             _ => None,
         };
         let (up, down) = (told(), told());
-        let kept = [&wire.up, &wire.down].map(|pipe| self.dice.some_of(pipe.under_way()));
+        let kept = [&wire.up, &wire.down].map(|pipe| self.rng.some_of(pipe.under_way()));
         wire.up.cut(kept[0], up);
         wire.down.cut(kept[1], down);
         wire.is_cut = true;
@@ -96,7 +99,7 @@ impl World {
             .values_mut()
             .filter(|it| it.near_gone && !it.is_cut)
         {
-            let keep = self.dice.some_of(wire.up.under_way());
+            let keep = self.rng.some_of(wire.up.under_way());
             wire.up.cut(keep, None);
             wire.is_cut = true;
         }
@@ -109,13 +112,13 @@ impl World {
             return;
         };
         note!("the engine is gone");
-        self.book.engine_gone(host.registrar.tick);
-        self.boot_at = self.now + self.dice.pick(&[0, 100_000, 2_000_000]);
+        self.oracle.engine_gone(host.engine_model.tick);
+        self.boot_at = self.now + self.rng.pick(&[0, 100_000, 2_000_000]);
         self.frozen_until = 0;
         for wire in self.wires.values_mut().filter(|it| it.far != Far::Gone) {
             wire.far = Far::Gone;
-            let keep = self.dice.some_of(wire.down.under_way());
-            let told = (!self.dice.one_in(4)).then(|| self.now + self.dice.between(0..100_000));
+            let keep = self.rng.some_of(wire.down.under_way());
+            let told = (!self.rng.one_in(4)).then(|| self.now + self.rng.between(0..100_000));
             wire.down.cut(keep, told);
             wire.up.cut(0, None);
         }

@@ -4,36 +4,36 @@
 
 mod application;
 mod board;
-mod book;
-mod calm;
-mod cover;
-mod dice;
+mod call_oracle;
+mod capacity;
+mod coverage;
 mod digest;
-mod ends;
+mod engine_model;
 mod faults;
+mod filter;
 mod host;
-mod interest;
 mod journal;
 mod network;
-mod party;
-mod places;
+mod outcomes;
+mod peer_model;
 mod principals;
-mod registrar;
+mod quiescence;
 mod replica;
+mod rng;
+mod run_config;
 mod stranger;
-mod tap;
 #[path = "../turn/mod.rs"]
 mod turn;
 mod view;
-mod weather;
+mod wire_checker;
 mod worker;
 mod world;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use dice::Seeds;
 use journal::Tally;
+use rng::Seeds;
 use world::World;
 
 /// Seeds that failed once. What a seed does changes with the code; what they found has tests of its own, or was
@@ -97,7 +97,7 @@ fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
     }
     println!("{count} seeds, the last was {last}");
     if is_fixed {
-        interest::assert_all_seen(&seen);
+        coverage::assert_all_seen(&seen);
     }
 }
 

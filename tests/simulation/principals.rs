@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use callboard::engine::{Credentials, Principal, Rights, Rules, TokenHash, Verb};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Names under an allowed prefix and under no denied one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +59,11 @@ impl Permit {
         Self([Names::ALL; Verb::ALL.len()])
     }
 
-    fn draw(dice: &mut Dice) -> Self {
+    fn draw(rng: &mut Rng) -> Self {
         Self(
             Verb::ALL
                 .iter()
-                .map(|_| dice.pick(&CHOICES))
+                .map(|_| rng.pick(&CHOICES))
                 .collect::<Vec<_>>()
                 .try_into()
                 .expect("as many"),
@@ -80,7 +80,7 @@ impl Permit {
     }
 
     /// What of the board it may see.
-    pub(crate) fn sight(&self) -> Names {
+    pub(crate) fn visible(&self) -> Names {
         self.of(Verb::Observe)
     }
 
@@ -112,46 +112,45 @@ pub(crate) const STRANGER: &str = "stranger@default";
 pub(crate) struct Principals(BTreeMap<String, Rc<Permit>>);
 
 impl Principals {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let mut principals = Self(BTreeMap::new());
         for namespace in NAMESPACES {
             for rank in RANKS {
                 let permit = match rank {
                     "first" => Permit::everything(),
-                    _ => Permit::draw(dice),
+                    _ => Permit::draw(rng),
                 };
                 principals
                     .0
                     .insert(format!("{rank}@{namespace}"), permit.into());
             }
         }
-        principals.redraw_stranger(dice);
+        principals.redraw_stranger(rng);
         principals
     }
 
-    fn redraw_stranger(&mut self, dice: &mut Dice) {
+    fn redraw_stranger(&mut self, rng: &mut Rng) {
         self.0.remove(STRANGER);
-        if !dice.one_in(3) {
-            self.0
-                .insert(STRANGER.to_owned(), Permit::draw(dice).into());
+        if !rng.one_in(3) {
+            self.0.insert(STRANGER.to_owned(), Permit::draw(rng).into());
         }
     }
 
     /// Some may something else from now on.
-    pub(crate) fn redraw(&mut self, dice: &mut Dice) {
+    pub(crate) fn redraw(&mut self, rng: &mut Rng) {
         for (token, permit) in &mut self.0 {
-            if !token.starts_with("first") && dice.one_in(3) {
-                *permit = Permit::draw(dice).into();
+            if !token.starts_with("first") && rng.one_in(3) {
+                *permit = Permit::draw(rng).into();
             }
         }
-        if dice.one_in(3) {
-            self.redraw_stranger(dice);
+        if rng.one_in(3) {
+            self.redraw_stranger(rng);
         }
     }
 
     /// The token of a principal in this namespace.
-    pub(crate) fn token(namespace: &str, dice: &mut Dice) -> String {
-        format!("{}@{namespace}", dice.pick(&RANKS))
+    pub(crate) fn token(namespace: &str, rng: &mut Rng) -> String {
+        format!("{}@{namespace}", rng.pick(&RANKS))
     }
 
     /// What a token opens.

@@ -11,11 +11,11 @@ use callboard::protocol::{
     Ping, Ready, Register, Text, Unregister, Watch,
 };
 
-use crate::book::{Ending, number};
+use crate::call_oracle::{Ending, number};
 use crate::journal::saw;
 use crate::network::Far;
 use crate::principals::STRANGER;
-use crate::worker::Scene;
+use crate::worker::Context;
 
 #[derive(Debug)]
 pub(crate) struct Stranger {
@@ -29,7 +29,7 @@ pub(crate) struct Stranger {
     inbox: Inbox,
     /// The key of its session.
     session: Option<Vec<u8>>,
-    /// What it was asked to run and did not answer: the INVOKE and the errand.
+    /// What it was asked to run and did not answer: the INVOKE and the intent.
     asked: VecDeque<(u64, usize)>,
     /// What it answered last.
     answered: Option<u64>,
@@ -38,14 +38,14 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     /// Connects. `before`: those who have not gone.
-    pub(crate) fn come(before: &[Stranger], has_token: bool, scene: &mut Scene<'_>) -> Self {
-        let wire = scene.dial(0);
-        let reads = scene.dice.one_in(2);
+    pub(crate) fn come(before: &[Stranger], has_token: bool, context: &mut Context<'_>) -> Self {
+        let wire = context.dial(0);
+        let reads = context.rng.one_in(2);
         let mut stranger = Self {
             wire,
             reads,
-            provides: reads && scene.dice.one_in(2),
-            greeted: !scene.dice.one_in(6),
+            provides: reads && context.rng.one_in(2),
+            greeted: !context.rng.one_in(6),
             requests: 0,
             inbox: Inbox::default(),
             session: None,
@@ -54,12 +54,12 @@ impl Stranger {
             out: Vec::new(),
         };
         if stranger.greeted {
-            let all = scene.dice.one_in(2).then(|| vec![Text("")]);
+            let all = context.rng.one_in(2).then(|| vec![Text("")]);
             let known = before.iter().find_map(|it| it.session.clone());
             // Ids that a stranger guesses at must not be in use meanwhile.
             let known = known.filter(|_| stranger.provides);
             let session = known.unwrap_or_else(|| vec![7; 16]);
-            let capacity = 1 + scene.dice.below(2) as u64;
+            let capacity = 1 + context.rng.below(2) as u64;
             let hello = Hello {
                 versions: vec![1],
                 name: Text("stranger"),
@@ -70,7 +70,7 @@ impl Stranger {
                         workers: all.clone(),
                         bindings: all,
                     }),
-                    session: scene.dice.one_in(2).then_some(Bin(&session)),
+                    session: context.rng.one_in(2).then_some(Bin(&session)),
                     capacity: Some(capacity),
                     token: has_token.then_some(Text(STRANGER)),
                     ..HelloOptions::default()
@@ -78,7 +78,7 @@ impl Stranger {
             };
             stranger.out = hello.to_frame();
             if stranger.provides {
-                let frame = stranger.register(scene);
+                let frame = stranger.register(context);
                 stranger.out.extend(frame);
             }
         }
@@ -91,21 +91,21 @@ impl Stranger {
     }
 
     /// Says something. `invokes`: ids of calls that run elsewhere.
-    pub(crate) fn act(&mut self, invokes: &[u64], scene: &mut Scene<'_>) {
+    pub(crate) fn act(&mut self, invokes: &[u64], context: &mut Context<'_>) {
         if !self.greeted {
             return;
         }
         if self.provides {
-            let frame = self.serve(scene);
+            let frame = self.serve(context);
             return self.out.extend(frame);
         }
         let id = match invokes.len() {
-            0 => scene.dice.below(9) as u64,
-            _ if scene.dice.one_in(5) => (1 << 50) + scene.dice.below(9) as u64,
-            _ => scene.dice.pick(invokes),
+            0 => context.rng.below(9) as u64,
+            _ if context.rng.one_in(5) => (1 << 50) + context.rng.below(9) as u64,
+            _ => context.rng.pick(invokes),
         };
         let ext = NoExtensions {};
-        let frame = match scene.dice.below(24) {
+        let frame = match context.rng.below(24) {
             0..=4 => outcome(id, b"forged"),
             5..=6 => Failure {
                 id,
@@ -114,7 +114,7 @@ impl Stranger {
             }
             .to_frame(),
             7..=9 => Cancel {
-                id: scene.dice.below(40) as u64,
+                id: context.rng.below(40) as u64,
                 ext,
             }
             .to_frame(),
@@ -144,7 +144,7 @@ impl Stranger {
                 };
                 let functions = vec![definition];
                 // Of a batch that never ends, too.
-                let more = scene.dice.one_in(2);
+                let more = context.rng.one_in(2);
                 Register {
                     id: self.request(),
                     more,
@@ -155,15 +155,15 @@ impl Stranger {
             }
             16 => unknown(63, self.request()),
             17 => unknown(200, 0),
-            18 if scene.dice.one_in(3) => {
+            18 if context.rng.one_in(3) => {
                 saw("a stranger broke the protocol");
-                scene.dice.pick(&[
+                context.rng.pick(&[
                     b"GET / HTTP/1.1\r\n".to_vec(),
                     vec![0, 0, 0, 2, 0xc1, 0xc1],
                     vec![0, 0, 0, 0],
                 ])
             }
-            19 if scene.dice.one_in(3) => {
+            19 if context.rng.one_in(3) => {
                 // A frame that is begun and never ended.
                 vec![0, 0, 1, 0, 0x93]
             }
@@ -172,9 +172,9 @@ impl Stranger {
         self.out.extend(frame);
     }
 
-    fn register(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
+    fn register(&mut self, context: &mut Context<'_>) -> Vec<u8> {
         let definition = Definition {
-            name: Text(scene.dice.pick(&["a1", "b1", "c1", "s1"])),
+            name: Text(context.rng.pick(&["a1", "b1", "c1", "s1"])),
             ..Definition::default()
         };
         Register {
@@ -187,9 +187,9 @@ impl Stranger {
     }
 
     /// What one who provides something says.
-    fn serve(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
-        match (scene.dice.below(12), self.answered) {
-            (0..=5, _) => self.answer(scene),
+    fn serve(&mut self, context: &mut Context<'_>) -> Vec<u8> {
+        match (context.rng.below(12), self.answered) {
+            (0..=5, _) => self.answer(context),
             (6..=8, Some(id)) => {
                 saw("a provider answered twice");
                 outcome(id, b"doubled")
@@ -199,20 +199,20 @@ impl Stranger {
                 ext: NoExtensions {},
             }
             .to_frame(),
-            (10, _) => self.register(scene),
+            (10, _) => self.register(context),
             _ => Vec::new(),
         }
     }
 
     /// Answers what it was asked first.
-    fn answer(&mut self, scene: &mut Scene<'_>) -> Vec<u8> {
-        let Some((id, errand)) = self.asked.pop_front() else {
+    fn answer(&mut self, context: &mut Context<'_>) -> Vec<u8> {
+        let Some((id, intent)) = self.asked.pop_front() else {
             return Vec::new();
         };
-        let run = scene.book.ran(errand);
-        let payload = format!("{errand} run {run} by a stranger").into_bytes();
+        let run = context.oracle.ran(intent);
+        let payload = format!("{intent} run {run} by a stranger").into_bytes();
         let frame = outcome(id, &payload);
-        let answers = &mut scene.book.errands[errand].answers;
+        let answers = &mut context.oracle.intents[intent].answers;
         answers.push(Ending::Result(payload));
         self.answered = Some(id);
         frame
@@ -224,37 +224,37 @@ impl Stranger {
             match Message::decode(frame) {
                 Ok(Message::Welcome(it)) => self.session = Some(it.session.to_vec()),
                 Ok(Message::Invoke(it)) => {
-                    let errand = number(&it.payload).expect("every call is in the book");
-                    self.asked.push_back((it.id, errand));
+                    let intent = number(&it.payload).expect("every call is in the oracle");
+                    self.asked.push_back((it.id, intent));
                 }
                 _ => {}
             }
         }
     }
 
-    pub(crate) fn turn(&mut self, scene: &mut Scene<'_>) {
-        let wire = scene.wires.get_mut(&self.wire).expect("its own wire");
+    pub(crate) fn turn(&mut self, context: &mut Context<'_>) {
+        let wire = context.wires.get_mut(&self.wire).expect("its own wire");
         if self.reads {
-            let bytes = wire.down.read(scene.now, usize::MAX);
+            let bytes = wire.down.read(context.now, usize::MAX);
             self.hear(&bytes);
         }
-        let wire = scene.wires.get_mut(&self.wire).expect("its own wire");
+        let wire = context.wires.get_mut(&self.wire).expect("its own wire");
         let n = wire.up.room().min(self.out.len());
-        let arrives = scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1);
+        let arrives = context.now + context.rng.between(wire.delay.0..wire.delay.1 + 1);
         wire.up.write(&self.out[..n], arrives);
         self.out.drain(..n);
     }
 
     /// Whether the engine has dropped it.
-    pub(crate) fn is_over(&self, scene: &Scene<'_>) -> bool {
-        let wire = &scene.wires[&self.wire];
-        wire.far == Far::Gone || wire.down.ended(scene.now).is_some()
+    pub(crate) fn is_over(&self, context: &Context<'_>) -> bool {
+        let wire = &context.wires[&self.wire];
+        wire.far == Far::Gone || wire.down.ended(context.now).is_some()
     }
 
-    pub(crate) fn leave(&mut self, scene: &mut Scene<'_>) {
-        let wire = scene.wires.get_mut(&self.wire).expect("its own wire");
+    pub(crate) fn leave(&mut self, context: &mut Context<'_>) {
+        let wire = context.wires.get_mut(&self.wire).expect("its own wire");
         wire.near_gone = true;
-        wire.up.close(scene.now);
+        wire.up.close(context.now);
         wire.down.cut(0, None);
     }
 }

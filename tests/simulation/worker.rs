@@ -1,6 +1,6 @@
 //! A worker: the library's own state machine, with a thin shell around it as the library's real one, over a
 //! wire of the virtual network, and what its application wants of it. What the library says is held
-//! against the model; what its application did is written into the book.
+//! against the model; what its application did is recorded with the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use callboard::worker::link::{Identity, Invocation, Link, Reply, Ticket, Work};
 use callboard::worker::{End as Over, Fault, Loss, Notice};
 
-use crate::board::Annals;
-use crate::book::{Book, Ending, number};
-use crate::cover::Cover;
-use crate::dice::Dice;
+use crate::board::SharedHistory;
+use crate::call_oracle::{CallOracle, Ending, number};
 use crate::digest::Said;
-use crate::ends::own;
+use crate::filter::Filter;
 use crate::journal::{self, hold, note, saw};
 use crate::network::{Far, Wire};
+use crate::outcomes::own;
 use crate::replica::Replica;
+use crate::rng::Rng;
 
 /// How much later than the engine the library may give a call up, in microseconds.
 const PATIENCE: u64 = 1_000_000;
@@ -51,47 +51,47 @@ struct Job {
     invocation: Invocation,
     /// Over which connection it came.
     connection: u64,
-    errand: usize,
+    intent: usize,
     run: usize,
     until: u64,
 }
 
 /// What a worker works with, beside itself.
-pub(crate) struct Scene<'a> {
+pub(crate) struct Context<'a> {
     pub wires: &'a mut BTreeMap<u64, Wire>,
-    pub book: &'a mut Book,
-    pub annals: &'a BTreeMap<u64, Annals>,
-    /// By wire: behind how many bytes of the engine's a view is by which cover.
-    pub covers: &'a BTreeMap<u64, Vec<(u64, Cover)>>,
-    pub dice: &'a mut Dice,
+    pub oracle: &'a mut CallOracle,
+    pub histories: &'a BTreeMap<u64, SharedHistory>,
+    /// By wire: behind how many bytes of the engine's a view is by which filter.
+    pub filters: &'a BTreeMap<u64, Vec<(u64, Filter)>>,
+    pub rng: &'a mut Rng,
     pub now: u64,
     pub start: Instant,
     /// Nothing goes wrong any more.
-    pub calm: bool,
+    pub quiescent: bool,
     pub engine_is_up: bool,
     pub buffers: &'a [usize],
     pub slowness: &'a [u64],
     pub next_wire: &'a mut u64,
 }
 
-impl Scene<'_> {
+impl Context<'_> {
     pub(crate) fn instant(&self) -> Instant {
         self.start + Duration::from_micros(self.now)
     }
 
     /// A new wire to the engine.
     pub(crate) fn dial(&mut self, not_before: u64) -> u64 {
-        let capacity = if self.calm {
+        let capacity = if self.quiescent {
             1 << 20
         } else {
-            self.dice.pick(self.buffers)
+            self.rng.pick(self.buffers)
         };
-        let slowest = if self.calm {
+        let slowest = if self.quiescent {
             1
         } else {
-            self.dice.pick(self.slowness)
+            self.rng.pick(self.slowness)
         };
-        let arrives = self.now + self.dice.between(0..slowest + 1);
+        let arrives = self.now + self.rng.between(0..slowest + 1);
         let wire = Wire::new(capacity, (0, slowest), arrives.max(not_before));
         *self.next_wire += 1;
         self.wires.insert(*self.next_wire, wire);
@@ -102,7 +102,7 @@ impl Scene<'_> {
 pub(crate) struct Worker {
     pub name: String,
     /// What it watches, whatever of it it may see.
-    pub cover: Cover,
+    pub filter: Filter,
     /// By which it is let in; none where that takes none.
     pub credential: Option<String>,
     pub capacity: u64,
@@ -140,14 +140,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(identity: Identity, cover: Cover, scene: &mut Scene<'_>) -> Self {
+    pub(crate) fn new(identity: Identity, filter: Filter, context: &mut Context<'_>) -> Self {
         let (name, capacity) = (identity.name.clone(), identity.capacity.unwrap_or(1000));
         Self {
             name,
-            cover,
+            filter,
             credential: None,
             capacity,
-            link: Link::new(identity, scene.dice.seed(), scene.instant()),
+            link: Link::new(identity, context.rng.seed(), context.instant()),
             wire: None,
             stage: Stage::Serving,
             stalled_until: 0,
@@ -156,7 +156,7 @@ impl Worker {
             bound: BTreeSet::new(),
             refused: BTreeMap::new(),
             calls: BTreeMap::new(),
-            dial_at: scene.now,
+            dial_at: context.now,
             connections: 0,
             read: 0,
             arrives: 0,
@@ -191,59 +191,59 @@ impl Worker {
 
     /// What its view shows by the rights that the engine made it by, and which of those that held over this
     /// connection they are.
-    pub(crate) fn sees(&self, scene: &Scene<'_>) -> (usize, Cover) {
-        let covers = self.wire.and_then(|wire| scene.covers.get(&wire));
-        let known = covers.into_iter().flatten().enumerate();
+    pub(crate) fn sees(&self, context: &Context<'_>) -> (usize, Filter) {
+        let filters = self.wire.and_then(|wire| context.filters.get(&wire));
+        let known = filters.into_iter().flatten().enumerate();
         let known = known.take_while(|(_, (behind, _))| *behind <= self.read);
         known.last().map_or_else(
-            || (0, self.cover.clone()),
-            |(at, (_, cover))| (at, cover.clone()),
+            || (0, self.filter.clone()),
+            |(at, (_, filter))| (at, filter.clone()),
         )
     }
 
     /// One turn of its threads.
-    pub(crate) fn turn(&mut self, scene: &mut Scene<'_>) {
+    pub(crate) fn turn(&mut self, context: &mut Context<'_>) {
         if self.stage == Stage::Over {
             return;
         }
-        if self.wire.is_none() && self.dial_at <= scene.now {
-            self.dial(scene);
+        if self.wire.is_none() && self.dial_at <= context.now {
+            self.dial(context);
         }
-        self.read(scene);
+        self.read(context);
         if self
             .link
             .next_deadline()
-            .is_some_and(|at| at <= scene.instant())
-            && let Err(loss) = self.link.handle_time(scene.instant())
+            .is_some_and(|at| at <= context.instant())
+            && let Err(loss) = self.link.handle_time(context.instant())
         {
-            self.lose(&loss, scene);
+            self.lose(&loss, context);
         }
-        self.listen(scene);
-        self.work_on(scene);
-        self.mind_calls(scene);
+        self.listen(context);
+        self.work_on(context);
+        self.mind_calls(context);
         if self.stage == Stage::Draining
             && self.jobs.is_empty()
             && self.link.in_flight() == (0, false)
         {
-            self.leave(scene);
+            self.leave(context);
         }
-        self.write(scene);
+        self.write(context);
     }
 
     /// Says GOODBYE.
-    pub(crate) fn leave(&mut self, scene: &mut Scene<'_>) {
+    pub(crate) fn leave(&mut self, context: &mut Context<'_>) {
         note!("{} leaves", self.name);
         self.stage = Stage::Leaving;
-        self.link.leave(scene.instant());
+        self.link.leave(context.instant());
         if self.wire.is_none() {
-            self.finish(scene);
+            self.finish(context);
         }
     }
 
-    fn finish(&mut self, scene: &mut Scene<'_>) {
-        self.link.finish(Over::Closed, scene.instant());
+    fn finish(&mut self, context: &mut Context<'_>) {
+        self.link.finish(Over::Closed, context.instant());
         self.stage = Stage::Over;
-        self.listen(scene);
+        self.listen(context);
         hold!(
             self.orders.is_empty() && self.calls.is_empty(),
             "a call ends exactly once",
@@ -255,32 +255,32 @@ impl Worker {
     }
 
     /// The process is gone; it is told nothing any more.
-    pub(crate) fn crash(&mut self, scene: &mut Scene<'_>) {
+    pub(crate) fn crash(&mut self, context: &mut Context<'_>) {
         note!("{} crashes", self.name);
         self.stage = Stage::Over;
-        for errand in std::mem::take(&mut self.calls).into_values() {
-            scene.book.errands[errand].dropped = true;
+        for intent in std::mem::take(&mut self.calls).into_values() {
+            context.oracle.intents[intent].dropped = true;
         }
-        self.hang_up(scene);
+        self.hang_up(context);
     }
 
-    fn hang_up(&mut self, scene: &mut Scene<'_>) {
+    fn hang_up(&mut self, context: &mut Context<'_>) {
         self.out.clear();
-        if let Some(wire) = self.wire.take().and_then(|it| scene.wires.get_mut(&it)) {
+        if let Some(wire) = self.wire.take().and_then(|it| context.wires.get_mut(&it)) {
             wire.near_gone = true;
             wire.up
-                .close(scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1));
+                .close(context.now + context.rng.between(wire.delay.0..wire.delay.1 + 1));
             wire.down.cut(0, None);
         }
     }
 
-    fn dial(&mut self, scene: &mut Scene<'_>) {
-        if !scene.engine_is_up {
-            self.dial_at = scene.now + scene.dice.between(20_000..400_000);
+    fn dial(&mut self, context: &mut Context<'_>) {
+        if !context.engine_is_up {
+            self.dial_at = context.now + context.rng.between(20_000..400_000);
             return;
         }
-        let number = scene.dial(self.arrives);
-        if let Far::Dialling(at) = scene.wires[&number].far {
+        let number = context.dial(self.arrives);
+        if let Far::Dialling(at) = context.wires[&number].far {
             self.arrives = at;
         }
         self.connections += 1;
@@ -288,51 +288,55 @@ impl Worker {
         self.said = Said::default();
         self.wire = Some(number);
         let address = "engine:1".parse().expect("an address");
-        self.link.open(address, None, scene.instant());
+        self.link.open(address, None, context.instant());
     }
 
-    fn read(&mut self, scene: &mut Scene<'_>) {
-        if self.stalled_until > scene.now {
+    fn read(&mut self, context: &mut Context<'_>) {
+        if self.stalled_until > context.now {
             return;
         }
-        let chunks = if scene.calm { 64 } else { scene.dice.below(4) };
+        let chunks = if context.quiescent {
+            64
+        } else {
+            context.rng.below(4)
+        };
         for _ in 0..chunks {
-            let Some(wire) = self.wire.and_then(|it| scene.wires.get_mut(&it)) else {
+            let Some(wire) = self.wire.and_then(|it| context.wires.get_mut(&it)) else {
                 return;
             };
-            let most = if scene.calm {
+            let most = if context.quiescent {
                 1 << 16
             } else {
-                scene.dice.bytes(&[1, 5, 200, 1 << 16])
+                context.rng.bytes(&[1, 5, 200, 1 << 16])
             };
-            let bytes = wire.down.read(scene.now, most);
+            let bytes = wire.down.read(context.now, most);
             if bytes.is_empty() {
-                if wire.down.ended(scene.now).is_some() {
-                    let loss = self.link.handle_end(None, scene.instant());
-                    self.lose(&loss, scene);
+                if wire.down.ended(context.now).is_some() {
+                    let loss = self.link.handle_end(None, context.instant());
+                    self.lose(&loss, context);
                 }
                 return;
             }
             self.read += bytes.len() as u64;
             let was_up = self.link.connection().is_some();
-            let result = self.link.handle_bytes(&bytes, scene.instant());
+            let result = self.link.handle_bytes(&bytes, context.instant());
             if let Some(connection) = self.link.connection().filter(|_| !was_up) {
-                let until = scene.now + connection.settling.as_micros() as u64;
+                let until = context.now + connection.settling.as_micros() as u64;
                 self.settles_at = self.settles_at.max(until);
             }
             match result {
-                Ok(()) => self.assert_view(scene),
-                Err(loss) => self.lose(&loss, scene),
+                Ok(()) => self.assert_view(context),
+                Err(loss) => self.lose(&loss, context),
             }
         }
     }
 
     /// The link has ended its connection.
-    fn lose(&mut self, loss: &Loss, scene: &mut Scene<'_>) {
+    fn lose(&mut self, loss: &Loss, context: &mut Context<'_>) {
         note!("{} lost its connection: {loss}", self.name);
         let was_cut = self
             .wire
-            .and_then(|it| scene.wires.get(&it))
+            .and_then(|it| context.wires.get(&it))
             .is_some_and(|it| it.is_cut || it.far == Far::Gone);
         let pause = match loss {
             Loss::Closed | Loss::ClosedBeforeWelcome | Loss::NoWelcome => 0,
@@ -366,30 +370,30 @@ impl Worker {
                 self.name
             ),
         };
-        self.hang_up(scene);
-        let jitter = if scene.dice.one_in(5) {
+        self.hang_up(context);
+        let jitter = if context.rng.one_in(5) {
             2_000_000
         } else {
             50_000
         };
-        self.dial_at = scene.now + pause + scene.dice.between(0..jitter);
-        self.listen(scene);
+        self.dial_at = context.now + pause + context.rng.between(0..jitter);
+        self.listen(context);
         if self.stage == Stage::Leaving {
-            self.finish(scene);
+            self.finish(context);
         }
     }
 
     /// Takes what came of it all: work first, since it came before what ends orders about it.
-    fn listen(&mut self, scene: &mut Scene<'_>) {
+    fn listen(&mut self, context: &mut Context<'_>) {
         for work in self.link.take_work() {
-            self.begin_work(work, scene);
+            self.begin_work(work, context);
         }
         let notices = self.link.take_notices();
         let news = !notices.is_empty();
         for notice in notices {
             // It may have been lost again with the same bytes.
             if let Notice::Connected(connection) = &notice {
-                let until = scene.now + connection.settling.as_micros() as u64;
+                let until = context.now + connection.settling.as_micros() as u64;
                 self.settles_at = self.settles_at.max(until);
             }
             self.replica.hear(notice);
@@ -407,14 +411,14 @@ impl Worker {
         });
         self.orders.splice(0..0, orders);
         for (ticket, end) in self.link.take_ended_calls() {
-            let errand = self.calls.remove(&ticket);
+            let intent = self.calls.remove(&ticket);
             hold!(
-                errand.is_some(),
+                intent.is_some(),
                 "a call ends exactly once",
                 "{}: {ticket:?} ended twice",
                 self.name
             );
-            self.end_call(errand.unwrap_or_default(), &end, scene);
+            self.end_call(intent.unwrap_or_default(), &end, context);
         }
     }
 
@@ -427,7 +431,7 @@ impl Worker {
         self.wanted.contains(function) || self.orders.iter().any(pending)
     }
 
-    fn begin_work(&mut self, work: Work, scene: &mut Scene<'_>) {
+    fn begin_work(&mut self, work: Work, context: &mut Context<'_>) {
         let function = &*work.invocation.function;
         let provides = self.provides(function);
         hold!(
@@ -436,57 +440,57 @@ impl Worker {
             "{} is asked to run {function}, which it unregistered",
             self.name
         );
-        let errand = number(&work.payload).expect("every call is in the book");
+        let intent = number(&work.payload).expect("every call is in the oracle");
         let Some(reply) = work.reply else {
             saw("a cast was run");
             return;
         };
-        if !provides || scene.dice.one_in(30) {
+        if !provides || context.rng.one_in(30) {
             // As the shell does when the handler has just gone.
             saw("a call met a worker without a handler");
-            scene.book.errands[errand]
+            context.oracle.intents[intent]
                 .answers
                 .push(own("no_such_function", "this worker does not provide it"));
             return self.link.answer_unserved(reply, false);
         }
-        let run = scene.book.ran(errand);
-        let takes = match scene.dice.below(8) {
+        let run = context.oracle.ran(intent);
+        let takes = match context.rng.below(8) {
             0..=3 => 0,
-            4..=6 => scene.dice.between(0..200_000),
-            _ => scene.dice.between(0..3_000_000),
+            4..=6 => context.rng.between(0..200_000),
+            _ => context.rng.between(0..3_000_000),
         };
-        let takes = if scene.calm { 0 } else { takes };
+        let takes = if context.quiescent { 0 } else { takes };
         self.jobs.push(Job {
             reply,
             invocation: work.invocation,
             connection: self.connections,
-            errand,
+            intent,
             run,
-            until: scene.now + takes,
+            until: context.now + takes,
         });
     }
 
     /// Handlers come to their end.
-    fn work_on(&mut self, scene: &mut Scene<'_>) {
+    fn work_on(&mut self, context: &mut Context<'_>) {
         let jobs = std::mem::take(&mut self.jobs);
         for job in jobs {
-            let stops = job.invocation.is_cancelled() && scene.dice.one_in(2);
-            if job.until > scene.now && !stops && !scene.calm {
+            let stops = job.invocation.is_cancelled() && context.rng.one_in(2);
+            if job.until > context.now && !stops && !context.quiescent {
                 self.jobs.push(job);
                 continue;
             }
-            let message = format!("{} run {}", job.errand, job.run);
-            let (result, ending) = if scene.dice.one_in(5) {
+            let message = format!("{} run {}", job.intent, job.run);
+            let (result, ending) = if context.rng.one_in(5) {
                 (
                     Err(Fault::new("its_own", &*message)),
                     own("its_own", &message),
                 )
             } else {
                 let mut payload = message.into_bytes();
-                payload.resize(payload.len() + scene.dice.pick(&[0, 0, 50, 2_500]), b'.');
+                payload.resize(payload.len() + context.rng.pick(&[0, 0, 50, 2_500]), b'.');
                 (Ok(payload.clone()), Ending::Result(payload))
             };
-            scene.book.errands[job.errand].answers.push(ending);
+            context.oracle.intents[job.intent].answers.push(ending);
             let before = self.link.output_bytes();
             self.link.answer(job.reply, result);
             hold!(
@@ -494,19 +498,19 @@ impl Worker {
                 "an answer goes out where its INVOKE came, or not at all",
                 "{} answers call {} over another connection",
                 self.name,
-                job.errand
+                job.intent
             );
         }
     }
 
     /// Gives up calls whose time is over, as those do who wait for them.
-    fn mind_calls(&mut self, scene: &mut Scene<'_>) {
-        let now = scene.instant();
+    fn mind_calls(&mut self, context: &mut Context<'_>) {
+        let now = context.instant();
         let tickets: Vec<Ticket> = self.calls.keys().copied().collect();
         for ticket in tickets {
-            let errand = &scene.book.errands[self.calls[&ticket]];
+            let intent = &context.oracle.intents[self.calls[&ticket]];
             let last =
-                scene.start + Duration::from_micros(errand.begun + errand.timeout + PATIENCE);
+                context.start + Duration::from_micros(intent.begun + intent.timeout + PATIENCE);
             let until = self.link.patience(ticket);
             hold!(
                 until.is_some_and(|until| until <= last),
@@ -519,19 +523,19 @@ impl Worker {
                 self.link.expire_call(ticket, now);
             }
         }
-        self.listen(scene);
+        self.listen(context);
     }
 
-    fn write(&mut self, scene: &mut Scene<'_>) {
+    fn write(&mut self, context: &mut Context<'_>) {
         let number = self.wire.unwrap_or_default();
-        let Some(wire) = self.wire.and_then(|it| scene.wires.get_mut(&it)) else {
+        let Some(wire) = self.wire.and_then(|it| context.wires.get_mut(&it)) else {
             // The shell's writer has nowhere to write to.
             while self.link.take_output(&mut self.out) {
                 self.out.clear();
             }
             return;
         };
-        let arrives = scene.now + scene.dice.between(wire.delay.0..wire.delay.1 + 1);
+        let arrives = context.now + context.rng.between(wire.delay.0..wire.delay.1 + 1);
         while wire.up.room() > 0 {
             if self.out.is_empty() {
                 if !self.link.take_output(&mut self.out) {
@@ -540,10 +544,10 @@ impl Worker {
                 self.taken += 1;
             }
             let n = wire.up.room().min(self.out.len());
-            let n = if scene.calm || !scene.dice.one_in(4) {
+            let n = if context.quiescent || !context.rng.one_in(4) {
                 n
             } else {
-                scene.dice.part_of(n)
+                context.rng.part_of(n)
             };
             wire.up.write(&self.out[..n], arrives);
             self.said.hear(number, &self.out[..n]);

@@ -8,22 +8,22 @@ use std::time::Instant;
 use callboard::worker::link::Identity;
 
 use crate::application;
-use crate::board::Annals;
-use crate::book::Book;
-use crate::cover::Cover;
-use crate::dice::Dice;
+use crate::board::SharedHistory;
+use crate::call_oracle::CallOracle;
+use crate::filter::Filter;
 use crate::host::{Host, Surroundings};
 use crate::journal::{self, note, saw};
 use crate::network::{Far, Wire};
 use crate::principals::{NAMESPACES, Principals};
+use crate::rng::Rng;
+use crate::run_config::RunConfig;
 use crate::stranger::Stranger;
 use crate::view::watches;
-use crate::weather::Weather;
-use crate::worker::{Scene, Stage, Worker};
+use crate::worker::{Context, Stage, Worker};
 
 pub(crate) struct World {
-    pub weather: Weather,
-    pub dice: Dice,
+    pub config: RunConfig,
+    pub rng: Rng,
     pub now: u64,
     pub start: Instant,
     pub host: Option<Host>,
@@ -34,57 +34,57 @@ pub(crate) struct World {
     pub boots: u64,
     pub wires: BTreeMap<u64, Wire>,
     pub next_wire: u64,
-    pub book: Book,
-    pub annals: BTreeMap<u64, Annals>,
-    /// By wire: behind how many bytes of the engine's a view is by which cover.
-    pub covers: BTreeMap<u64, Vec<(u64, Cover)>>,
+    pub oracle: CallOracle,
+    pub histories: BTreeMap<u64, SharedHistory>,
+    /// By wire: behind how many bytes of the engine's a view is by which filter.
+    pub filters: BTreeMap<u64, Vec<(u64, Filter)>>,
     /// The principals that the engine admits; `None` admits every peer.
     pub principals: Option<Principals>,
     pub workers: Vec<Worker>,
     pub strangers: Vec<Stranger>,
     pub hired: usize,
-    pub calm: bool,
+    pub quiescent: bool,
 }
 
 /// Borrows the parts of a world that workers work with.
-macro_rules! scene {
+macro_rules! context {
     ($world:expr) => {
-        Scene {
+        Context {
             wires: &mut $world.wires,
-            book: &mut $world.book,
-            annals: &$world.annals,
-            covers: &$world.covers,
-            dice: &mut $world.dice,
+            oracle: &mut $world.oracle,
+            histories: &$world.histories,
+            filters: &$world.filters,
+            rng: &mut $world.rng,
             now: $world.now,
             start: $world.start,
-            calm: $world.calm,
+            quiescent: $world.quiescent,
             engine_is_up: $world.host.is_some(),
-            buffers: &$world.weather.buffers,
-            slowness: &$world.weather.slowness,
+            buffers: &$world.config.buffers,
+            slowness: &$world.config.slowness,
             next_wire: &mut $world.next_wire,
         }
     };
 }
-pub(crate) use scene;
+pub(crate) use context;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        Self::with(seed, Dice::new(seed))
+        Self::with(seed, Rng::new(seed))
     }
 
     /// An even world: no choice depends on the length of a frame.
     pub(crate) fn even(seed: u64) -> Self {
-        Self::with(seed, Dice::even(seed))
+        Self::with(seed, Rng::even(seed))
     }
 
-    fn with(seed: u64, mut dice: Dice) -> Self {
+    fn with(seed: u64, mut rng: Rng) -> Self {
         journal::begin(seed);
-        let weather = Weather::new(&mut dice);
-        note!("{weather:?}");
-        let principals = weather.credentials.then(|| Principals::draw(&mut dice));
+        let config = RunConfig::new(&mut rng);
+        note!("{config:?}");
+        let principals = config.credentials.then(|| Principals::draw(&mut rng));
         let mut world = Self {
-            weather,
-            dice,
+            config,
+            rng,
             now: 1_000_000,
             start: Instant::now(),
             host: None,
@@ -93,17 +93,17 @@ impl World {
             boots: 0,
             wires: BTreeMap::new(),
             next_wire: 0,
-            book: Book::default(),
-            annals: BTreeMap::new(),
-            covers: BTreeMap::new(),
+            oracle: CallOracle::default(),
+            histories: BTreeMap::new(),
+            filters: BTreeMap::new(),
             principals,
             workers: Vec::new(),
             strangers: Vec::new(),
             hired: 0,
-            calm: false,
+            quiescent: false,
         };
         world.boot();
-        for _ in 0..world.weather.workers {
+        for _ in 0..world.config.workers {
             world.hire();
         }
         world
@@ -115,56 +115,56 @@ impl World {
             saw("the engine was restarted");
         }
         note!("the engine begins, {}", self.boots);
-        let seed = self.dice.seed();
-        self.host = Some(Host::boot(&self.weather.limits, seed, self.boots, self.now));
-        self.reform();
+        let seed = self.rng.seed();
+        self.host = Some(Host::boot(&self.config.limits, seed, self.boots, self.now));
+        self.reload();
     }
 
     /// The engine is told whom it lets in.
-    pub(crate) fn reform(&mut self) {
+    pub(crate) fn reload(&mut self) {
         if let (Some(principals), Some(host)) = (&self.principals, &mut self.host) {
             note!("credentials: {principals:?}");
-            host.reform(principals, &mut self.book, self.now);
+            host.reload(principals, &mut self.oracle, self.now);
         }
     }
 
     pub(crate) fn hire(&mut self) {
-        let namespace = NAMESPACES[self.hired % self.weather.namespaces];
+        let namespace = NAMESPACES[self.hired % self.config.namespaces];
         // Some bear the same name.
         let name = format!("w{}", self.hired % 12);
         self.hired += 1;
-        let (watch, cover) = self.dice.pick(&watches());
+        let (watch, filter) = self.rng.pick(&watches());
         let identity = Identity {
             name,
             namespace: namespace.to_owned(),
             watch,
-            metadata: vec![self.dice.below(2) as u8; self.dice.below(2)],
-            capacity: Some(1 + self.dice.below(4) as u64),
+            metadata: vec![self.rng.below(2) as u8; self.rng.below(2)],
+            capacity: Some(1 + self.rng.below(4) as u64),
         };
-        let mut scene = scene!(self);
-        let mut worker = Worker::new(identity, cover, &mut scene);
-        if self.weather.credentials {
-            worker.present(Principals::token(namespace, scene.dice));
+        let mut context = context!(self);
+        let mut worker = Worker::new(identity, filter, &mut context);
+        if self.config.credentials {
+            worker.present(Principals::token(namespace, context.rng));
         }
-        if !scene.dice.one_in(3) {
-            application::register(&mut worker, &mut scene);
+        if !context.rng.one_in(3) {
+            application::register(&mut worker, &mut context);
         }
         self.workers.push(worker);
     }
 
     /// Everything, from beginning to end.
     pub(crate) fn run(&mut self) {
-        for _ in 0..self.weather.turns {
+        for _ in 0..self.config.turns {
             self.happen();
             self.turn();
-            let pause = match self.dice.below(20) {
-                0 => self.dice.between(0..1_000_000),
+            let pause = match self.rng.below(20) {
+                0 => self.rng.between(0..1_000_000),
                 1..=4 => 0,
-                _ => self.dice.between(0..self.weather.pace * 1000),
+                _ => self.rng.between(0..self.config.pace * 1000),
             };
             self.now += pause;
         }
-        self.calm_down();
+        self.quiesce();
         self.assert_right();
         self.probe_places();
         self.go_home();
@@ -172,31 +172,31 @@ impl World {
 
     /// What workers want, and what goes wrong.
     fn happen(&mut self) {
-        let roll = self.host.as_ref().map_or_else(Vec::new, Host::roll);
-        let mut scene = scene!(self);
-        for _ in 0..scene.dice.below(5) {
-            let at = scene.dice.below(self.workers.len());
-            application::act(&mut self.workers[at], &roll, &mut scene);
+        let worker_ids = self.host.as_ref().map_or_else(Vec::new, Host::worker_ids);
+        let mut context = context!(self);
+        for _ in 0..context.rng.below(5) {
+            let at = context.rng.below(self.workers.len());
+            application::act(&mut self.workers[at], &worker_ids, &mut context);
         }
         for stranger in &mut self.strangers {
-            if scene.dice.one_in(3) {
-                let token = match scene.wires[&stranger.wire].far {
+            if context.rng.one_in(3) {
+                let token = match context.wires[&stranger.wire].far {
                     Far::Taken(token) => Some(token),
                     _ => None,
                 };
                 let foreign = self.host.as_ref().map(|it| it.foreign_ids(token));
-                stranger.act(&foreign.unwrap_or_default(), &mut scene);
+                stranger.act(&foreign.unwrap_or_default(), &mut context);
             }
         }
-        if self.strangers.len() < self.weather.strangers
+        if self.strangers.len() < self.config.strangers
             && self.host.is_some()
-            && self.dice.one_in(10)
+            && self.rng.one_in(10)
         {
-            let has_token = self.weather.credentials;
-            let stranger = Stranger::come(&self.strangers, has_token, &mut scene!(self));
+            let has_token = self.config.credentials;
+            let stranger = Stranger::come(&self.strangers, has_token, &mut context!(self));
             self.strangers.push(stranger);
         }
-        if self.dice.one_in(self.weather.calmness) {
+        if self.rng.one_in(self.config.fault_interval) {
             self.go_wrong();
         }
     }
@@ -207,15 +207,15 @@ impl World {
         if self.host.is_none() && self.boot_at <= self.now {
             self.boot();
         }
-        let mut scene = scene!(self);
+        let mut context = context!(self);
         for worker in &mut self.workers {
-            worker.turn(&mut scene);
+            worker.turn(&mut context);
         }
         self.strangers.retain_mut(|stranger| {
-            stranger.turn(&mut scene);
-            let stays = !stranger.is_over(&scene);
+            stranger.turn(&mut context);
+            let stays = !stranger.is_over(&context);
             if !stays {
-                stranger.leave(&mut scene);
+                stranger.leave(&mut context);
             }
             stays
         });
@@ -225,12 +225,12 @@ impl World {
         {
             host.turn(&mut Surroundings {
                 wires: &mut self.wires,
-                book: &mut self.book,
-                annals: &mut self.annals,
-                covers: &mut self.covers,
-                dice: &mut self.dice,
+                oracle: &mut self.oracle,
+                histories: &mut self.histories,
+                filters: &mut self.filters,
+                rng: &mut self.rng,
                 now: self.now,
-                calm: self.calm,
+                quiescent: self.quiescent,
             });
             if host.is_finished() {
                 note!("the engine has ended");
@@ -243,14 +243,14 @@ impl World {
             near || strange || wire.far != Far::Gone
         };
         self.wires.retain(|number, wire| used(number, wire));
-        self.covers
+        self.filters
             .retain(|number, _| self.wires.contains_key(number));
     }
 
     /// Workers that are over are restarted.
     pub(crate) fn replace(&mut self) {
         for at in 0..self.workers.len() {
-            if self.workers[at].stage == Stage::Over && (self.calm || self.dice.one_in(8)) {
+            if self.workers[at].stage == Stage::Over && (self.quiescent || self.rng.one_in(8)) {
                 self.workers.swap_remove(at);
                 self.hire();
                 return;

@@ -13,7 +13,7 @@ use callboard::protocol::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::reader::{Cover, Ending, Reader, View};
+use crate::reader::{Ending, Reader, View, WatchFilter};
 use crate::support::PATIENCE;
 
 /// What a HELLO says.
@@ -21,7 +21,7 @@ use crate::support::PATIENCE;
 pub(crate) struct Greeting<'a> {
     pub(crate) name: &'a str,
     pub(crate) namespace: &'a str,
-    pub(crate) cover: Cover,
+    pub(crate) filter: WatchFilter,
     pub(crate) session: Option<Vec<u8>>,
     /// Epoch, revision, digest.
     pub(crate) resume: Option<(u64, u64, Vec<u8>)>,
@@ -30,11 +30,11 @@ pub(crate) struct Greeting<'a> {
 }
 
 impl<'a> Greeting<'a> {
-    pub(crate) fn new(name: &'a str, cover: &Cover) -> Self {
+    pub(crate) fn new(name: &'a str, filter: &WatchFilter) -> Self {
         Self {
             name,
             namespace: "default",
-            cover: cover.clone(),
+            filter: filter.clone(),
             session: None,
             resume: None,
             capacity: None,
@@ -62,7 +62,7 @@ impl<'a> Greeting<'a> {
         let texts = |list: &'_ [String]| -> Option<Vec<String>> {
             (!list.is_empty()).then(|| list.to_vec())
         };
-        let (functions, workers) = (texts(&self.cover.functions), texts(&self.cover.workers));
+        let (functions, workers) = (texts(&self.filter.functions), texts(&self.filter.workers));
         let watch = Watch {
             functions: functions.as_deref().map(as_texts),
             workers: workers.as_deref().map(as_texts),
@@ -110,18 +110,18 @@ pub(crate) fn patient() -> Limits {
 }
 
 /// Watches all functions.
-pub(crate) fn all() -> Cover {
-    Cover::new(&[""], &[])
+pub(crate) fn all() -> WatchFilter {
+    WatchFilter::new(&[""], &[])
 }
 
 /// Watches all functions and all workers.
-pub(crate) fn both() -> Cover {
-    Cover::new(&[""], &[""])
+pub(crate) fn both() -> WatchFilter {
+    WatchFilter::new(&[""], &[""])
 }
 
 /// Watches nothing.
-pub(crate) fn nothing() -> Cover {
-    Cover::new(&[], &[])
+pub(crate) fn nothing() -> WatchFilter {
+    WatchFilter::new(&[], &[])
 }
 
 /// One connection that speaks the protocol frame by frame, with a strict reader.
@@ -175,7 +175,7 @@ impl Peer {
 
     /// Connects, says HELLO and reads until WELCOME.
     pub(crate) fn greet(address: &Address, greeting: &Greeting<'_>) -> Self {
-        Self::greet_again(address, greeting, Reader::new(greeting.cover.clone()))
+        Self::greet_again(address, greeting, Reader::new(greeting.filter.clone()))
     }
 
     /// As `greet`, with the view of an earlier connection.
@@ -187,17 +187,17 @@ impl Peer {
     }
 
     /// Joins with buffers that take little, so that what it does not read stays with the engine.
-    pub(crate) fn join_narrow(address: &Address, name: &str, cover: &Cover) -> Self {
+    pub(crate) fn join_narrow(address: &Address, name: &str, filter: &WatchFilter) -> Self {
         let small = |socket: &Socket| socket.set_recv_buffer_size(16 * 1024).unwrap();
-        let mut peer = Self::connect_with(address, Reader::new(cover.clone()), small);
-        peer.send(&Greeting::new(name, cover).frame());
+        let mut peer = Self::connect_with(address, Reader::new(filter.clone()), small);
+        peer.send(&Greeting::new(name, filter).frame());
         peer.sync();
         peer
     }
 
     /// Joins the default namespace and reads until the view is complete.
-    pub(crate) fn join(address: &Address, name: &str, cover: &Cover) -> Self {
-        let mut peer = Self::greet(address, &Greeting::new(name, cover));
+    pub(crate) fn join(address: &Address, name: &str, filter: &WatchFilter) -> Self {
+        let mut peer = Self::greet(address, &Greeting::new(name, filter));
         peer.sync();
         peer
     }

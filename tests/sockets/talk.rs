@@ -8,7 +8,7 @@ use callboard::protocol::{
 use callboard::server::ServerHandle;
 
 use crate::peer::{Greeting, Peer};
-use crate::reader::{CallEnding, Cover, Invocation};
+use crate::reader::{CallEnding, Invocation, WatchFilter};
 
 /// A CALL without extensions.
 pub(crate) fn plain() -> CallOptions<'static> {
@@ -63,13 +63,13 @@ impl Peer {
     pub(crate) fn join_with_capacity(
         address: &Address,
         name: &str,
-        cover: &Cover,
+        filter: &WatchFilter,
         capacity: u64,
     ) -> Self {
         let capacity = Some(capacity);
         let greeting = Greeting {
             capacity,
-            ..Greeting::new(name, cover)
+            ..Greeting::new(name, filter)
         };
         let mut peer = Self::greet(address, &greeting);
         peer.sync();

@@ -8,12 +8,12 @@ use crate::journal::hold;
 impl Host {
     /// The model knows why each connection ended.
     pub(super) fn assert_ends_known(&self, stats: &Stats) {
-        if self.registrar.stopping {
+        if self.engine_model.stopping {
             return;
         }
         let counted = stats.closed.iter().map(|(code, count)| (*code, *count));
         let known = self
-            .registrar
+            .engine_model
             .closed
             .iter()
             .map(|(code, count)| (&**code, *count));
@@ -28,14 +28,14 @@ impl Host {
 
     /// What the engine accounts for stays within its limits.
     pub(super) fn assert_within_limits(&mut self, stats: &Stats) {
-        let limits = &self.registrar.limits;
-        for board in self.registrar.namespaces.values() {
+        let limits = &self.engine_model.limits;
+        for board in self.engine_model.namespaces.values() {
             let largest = board.history.borrow().last_weight();
             self.largest_step = self.largest_step.max(largest);
         }
-        let namespaces = self.registrar.namespaces.len() as u64;
+        let namespaces = self.engine_model.namespaces.len() as u64;
         let conns = self.conns.len() as u64;
-        let places: usize = self.registrar.parties.values().map(|it| it.capacity).sum();
+        let places: usize = self.engine_model.peers.values().map(|it| it.capacity).sum();
         let places = places as u64;
         // A connection is not read any more beyond its limit; one read may bring so much.
         let outbound = limits.max_outbound.max(limits.max_backlog.min(4 << 20)) + (1 << 18);
@@ -74,7 +74,7 @@ impl Host {
     /// end have it read, to be discarded.
     pub(super) fn assert_resumed(&self) {
         for (token, conn) in &self.conns {
-            let is_over = self.registrar.is_over(*token);
+            let is_over = self.engine_model.is_over(*token);
             hold!(
                 is_over || !conn.held_back || !self.engine.wants_read(conn.id),
                 "a connection that was not read is resumed",
@@ -95,14 +95,14 @@ impl Host {
             "nothing is left over",
             "{stats:?} {:?} {:?} {:?}",
             self.conns,
-            self.taps,
-            self.registrar.parties
+            self.checkers,
+            self.engine_model.peers
         );
-        for (token, party) in &self.registrar.parties {
+        for (token, peer) in &self.engine_model.peers {
             hold!(
-                party.owed.is_empty() && party.invoked.is_empty() && party.untold == 0,
+                peer.owed.is_empty() && peer.invoked.is_empty() && peer.untold == 0,
                 "every request is answered exactly once, and who has other rights is told so",
-                "connection {token:x} still waits: {party:?}"
+                "connection {token:x} still waits: {peer:?}"
             );
         }
     }

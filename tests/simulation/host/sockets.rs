@@ -1,14 +1,14 @@
 //! The sockets of a host: wires that it reads and writes, phase by phase of a turn. The model hears all that goes in, a
-//! tap all that comes out. Never orders the phases.
+//! checker all that comes out. Never orders the phases.
 
 use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
 
 use super::{Conn, Host, Surroundings};
 use crate::journal::{self, hold, note, saw};
 use crate::network::{End, Far};
-use crate::party::Phase;
-use crate::tap::{Bench, Tap};
+use crate::peer_model::Phase;
 use crate::turn::{Budget, Budgets, Sockets, Spent};
+use crate::wire_checker::{Models, WireChecker};
 
 /// A turn of a host.
 pub(super) struct Turn<'t, 'a> {
@@ -21,15 +21,15 @@ pub(super) struct Turn<'t, 'a> {
 /// The budgets of this turn: mostly the server's, at times so small that replies, news or both are left for the next
 /// turn.
 pub(super) fn budgets(around: &mut Surroundings<'_>) -> Budgets {
-    if around.calm || !around.dice.one_in(5) {
+    if around.quiescent || !around.rng.one_in(5) {
         return Budgets::SERVER;
     }
     let mut small = || Budget {
-        writes: around.dice.below(8),
-        bytes: around.dice.bytes(&[usize::MAX, usize::MAX, 3_000, 100]),
+        writes: around.rng.below(8),
+        bytes: around.rng.bytes(&[usize::MAX, usize::MAX, 3_000, 100]),
     };
     let (replies, news) = (small(), small());
-    match around.dice.below(3) {
+    match around.rng.below(3) {
         0 => Budgets {
             news,
             ..Budgets::SERVER
@@ -69,10 +69,10 @@ impl<'t, 'a> Turn<'t, 'a> {
                 return;
             }
             conn.held_back = false;
-            let most = if around.calm {
+            let most = if around.quiescent {
                 1 << 16
             } else {
-                around.dice.bytes(&[1, 3, 100, 1 << 16, 1 << 16])
+                around.rng.bytes(&[1, 3, 100, 1 << 16, 1 << 16])
             };
             let bytes = wire.up.read(around.now, most);
             if bytes.is_empty() {
@@ -81,7 +81,7 @@ impl<'t, 'a> Turn<'t, 'a> {
                     Some(End::Closed) => {
                         conn.ended = true;
                         note!("{token:x} ends");
-                        host.registrar.end(token, "eof", around.book);
+                        host.engine_model.end(token, "eof", around.oracle);
                         host.engine.handle_eof(id, now);
                     }
                     Some(End::Broken) => self.reset(token),
@@ -89,7 +89,8 @@ impl<'t, 'a> Turn<'t, 'a> {
                 return;
             }
             journal::absorb(&bytes);
-            host.registrar.hear(token, &bytes, around.book, around.now);
+            host.engine_model
+                .hear(token, &bytes, around.oracle, around.now);
             host.engine.handle_bytes(id, &bytes, now);
         }
     }
@@ -101,7 +102,7 @@ impl<'t, 'a> Turn<'t, 'a> {
         };
         note!("{token:x} breaks");
         conn.ended = true;
-        host.registrar.end(token, "reset", around.book);
+        host.engine_model.end(token, "reset", around.oracle);
         host.engine.handle_reset(conn.id, "reset", Time(around.now));
     }
 
@@ -121,11 +122,11 @@ impl<'t, 'a> Turn<'t, 'a> {
     /// Has the model note which connections the engine has to ping from now on.
     fn note_silence(&mut self) {
         let host = &mut *self.host;
-        let ping_after = host.registrar.limits.ping_after * 1000;
+        let ping_after = host.engine_model.limits.ping_after * 1000;
         for (token, conn) in &host.conns {
-            let party = host.registrar.parties.get_mut(token);
-            if let Some(party) = party.filter(|_| host.engine.wants_read(conn.id)) {
-                party.ask(self.around.now, ping_after);
+            let peer = host.engine_model.peers.get_mut(token);
+            if let Some(peer) = peer.filter(|_| host.engine.wants_read(conn.id)) {
+                peer.ask(self.around.now, ping_after);
             }
         }
     }
@@ -137,15 +138,15 @@ impl<'t, 'a> Turn<'t, 'a> {
     /// A deadline ended a connection: it had passed, and what would have saved it was not there.
     fn assert_expired(&self, token: u64, code: &str) {
         let (host, around) = (&self.host, &self.around);
-        let (limits, conn) = (&host.registrar.limits, &host.conns[&token]);
-        let (party, wire) = (&host.registrar.parties[&token], &around.wires[&conn.wire]);
+        let (limits, conn) = (&host.engine_model.limits, &host.conns[&token]);
+        let (peer, wire) = (&host.engine_model.peers[&token], &around.wires[&conn.wire]);
         let since = |at: u64, limit: u64| around.now.saturating_sub(at) >= limit * 1000;
         let fine = match code {
             "silent" => {
                 if wire.is_cut {
                     saw("the engine found a half-open connection");
                 }
-                let silent_since = party.silent_since(limits.ping_after * 1000);
+                let silent_since = peer.silent_since(limits.ping_after * 1000);
                 since(silent_since, limits.silence) && wire.up.arrived(around.now) == 0
             }
             "too_slow" => {
@@ -155,17 +156,17 @@ impl<'t, 'a> Turn<'t, 'a> {
             }
             "frame_timeout" => {
                 saw("a frame was not completed in time");
-                host.registrar.is_within_frame(token)
+                host.engine_model.is_within_frame(token)
             }
             "hello_timeout" => {
-                party.phase == Phase::Greeting && since(party.opened, limits.hello_timeout)
+                peer.phase == Phase::Greeting && since(peer.opened, limits.hello_timeout)
             }
             _ => false,
         };
         hold!(
             fine,
             "who keeps the rules is not sent away",
-            "connection {token:x} was ended with {code}: {party:?} {conn:?}"
+            "connection {token:x} was ended with {code}: {peer:?} {conn:?}"
         );
     }
 }
@@ -189,12 +190,12 @@ impl Sockets for Turn<'_, '_> {
     fn read_ready(&mut self) {
         let tokens: Vec<u64> = self.host.conns.keys().copied().collect();
         if !tokens.is_empty() {
-            let first = self.around.dice.below(tokens.len());
+            let first = self.around.rng.below(tokens.len());
             for token in tokens[first..].iter().chain(&tokens[..first]) {
-                let chunks = if self.around.calm {
+                let chunks = if self.around.quiescent {
                     64
                 } else {
-                    self.around.dice.below(4)
+                    self.around.rng.below(4)
                 };
                 self.read(*token, chunks);
             }
@@ -218,28 +219,28 @@ impl Sockets for Turn<'_, '_> {
             **code != "shutting_down" && before.get(**code) != Some(*count)
         };
         let code = after.iter().find(differs);
-        let registrar = &mut self.host.registrar;
-        let party = &registrar.parties[&token];
-        let unheard = self.around.now.saturating_sub(party.heard);
+        let engine_model = &mut self.host.engine_model;
+        let peer = &engine_model.peers[&token];
+        let unheard = self.around.now.saturating_sub(peer.heard);
         if let Some((code, _)) = code {
             note!("{token:x} is ended: {code}");
             self.assert_expired(token, code);
-            let registrar = &mut self.host.registrar;
-            registrar.end(token, code, self.around.book);
+            let engine_model = &mut self.host.engine_model;
+            engine_model.end(token, code, self.around.oracle);
             let stats = self.host.engine.stats();
             self.note_stop(&stats);
-        } else if !registrar.is_over(token)
-            && registrar.is_unconfirmed(token)
-            && unheard >= registrar.limits.ready_timeout * 1000
+        } else if !engine_model.is_over(token)
+            && engine_model.is_unconfirmed(token)
+            && unheard >= engine_model.limits.ready_timeout * 1000
         {
             saw("a newcomer did not say READY in time");
-            registrar.tick += 1;
-            registrar.confirm(token);
+            engine_model.tick += 1;
+            engine_model.confirm(token);
         }
     }
 
     fn sealed(&mut self) {
-        self.sealed = self.host.registrar.seal();
+        self.sealed = self.host.engine_model.seal();
     }
 
     fn write(&mut self, id: ConnId) -> Option<Written> {
@@ -253,10 +254,10 @@ impl Sockets for Turn<'_, '_> {
             .wires
             .get_mut(&conn.wire)
             .expect("a wire for each connection");
-        let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
-        let torn = !around.calm && around.dice.one_in(6);
-        let breaks = wire.up.is_ending(around.now) && wire.is_cut && around.dice.one_in(2);
-        let (dice, broken) = (&mut *around.dice, &mut host.broken);
+        let arrives = around.now + around.rng.between(wire.delay.0..wire.delay.1 + 1);
+        let torn = !around.quiescent && around.rng.one_in(6);
+        let breaks = wire.up.is_ending(around.now) && wire.is_cut && around.rng.one_in(2);
+        let (rng, broken) = (&mut *around.rng, &mut host.broken);
         let (mut sent, mut written) = (Vec::new(), None);
         host.engine.flush(id, Time(around.now), |slices| {
             let total: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -273,11 +274,11 @@ impl Sockets for Turn<'_, '_> {
                 let count = match torn {
                     false => whole,
                     // At the end of a frame: what follows is made up when it is its turn.
-                    true if dice.one_in(2) => {
-                        conn.is_full = dice.one_in(2);
+                    true if rng.one_in(2) => {
+                        conn.is_full = rng.one_in(2);
                         slices[0].len().min(room)
                     }
-                    true => dice.part_of(whole),
+                    true => rng.part_of(whole),
                 };
                 sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
                 Written::Bytes(count)
@@ -289,23 +290,23 @@ impl Sockets for Turn<'_, '_> {
             return written;
         }
         if std::mem::take(&mut conn.stalled)
-            && let Some(party) = host.registrar.parties.get_mut(&token)
+            && let Some(peer) = host.engine_model.peers.get_mut(&token)
         {
-            party.heard = around.now;
+            peer.heard = around.now;
         }
         journal::absorb(&sent);
         wire.down.write(&sent, arrives);
-        let mut bench = Bench {
-            registrar: &mut host.registrar,
-            book: around.book,
-            annals: around.annals,
+        let mut models = Models {
+            engine_model: &mut host.engine_model,
+            oracle: around.oracle,
+            histories: around.histories,
             now: around.now,
         };
-        let tap = host.taps.get_mut(&token);
-        let tap = tap.expect("a tap for each connection");
-        tap.hear(&sent, &mut bench);
-        let covers = around.covers.entry(conn.wire).or_default();
-        covers.append(&mut tap.covers);
+        let checker = host.checkers.get_mut(&token);
+        let checker = checker.expect("a checker for each connection");
+        checker.hear(&sent, &mut models);
+        let filters = around.filters.entry(conn.wire).or_default();
+        filters.append(&mut checker.filters);
         written
     }
 
@@ -326,10 +327,10 @@ impl Sockets for Turn<'_, '_> {
         for (token, conn) in &host.conns {
             if conn.blocked_since.is_none()
                 && !host.broken.contains(token)
-                && host.taps[token].has_all()
-                && let Some(party) = host.registrar.parties.get_mut(token)
+                && host.checkers[token].has_all()
+                && let Some(peer) = host.engine_model.peers.get_mut(token)
             {
-                party.clean = host.registrar.tick;
+                peer.clean = host.engine_model.tick;
             }
         }
     }
@@ -342,21 +343,21 @@ impl Sockets for Turn<'_, '_> {
             .wires
             .get_mut(&host.conns[&token].wire)
             .expect("a wire for each");
-        let arrives = around.now + around.dice.between(wire.delay.0..wire.delay.1 + 1);
+        let arrives = around.now + around.rng.between(wire.delay.0..wire.delay.1 + 1);
         wire.down.close(arrives);
         if matches!(close, Close::Socket(_)) {
             wire.far = Far::Gone;
             host.conns.remove(&token);
-            host.taps.remove(&token);
-            host.registrar.forget(token);
+            host.checkers.remove(&token);
+            host.engine_model.forget(token);
             host.free.push(id.key() as u32);
         }
     }
 
     fn resume(&mut self, id: ConnId) {
         let token = self.host.token(id);
-        if let Some(party) = self.host.registrar.parties.get_mut(&token) {
-            party.heard = self.around.now;
+        if let Some(peer) = self.host.engine_model.peers.get_mut(&token) {
+            peer.heard = self.around.now;
         }
         if let Some(conn) = self.host.conns.get_mut(&token) {
             conn.held_back = false;
@@ -387,8 +388,8 @@ impl Sockets for Turn<'_, '_> {
                 ended: false,
             };
             host.conns.insert(token, conn);
-            host.taps.insert(token, Tap::new(token));
-            host.registrar.open(token, around.book, around.now);
+            host.checkers.insert(token, WireChecker::new(token));
+            host.engine_model.open(token, around.oracle, around.now);
             let nobody = Peer::Unix {
                 pid: None,
                 uid: None,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::house::{House, god, principal, write_guarded};
+use super::guarded_engine::{GuardedEngine, god, principal, write_guarded};
 use crate::running::{Running, finished};
 
 #[test]
@@ -90,16 +90,16 @@ fn a_file_with_faults_is_told_fault_by_fault() {
 #[test]
 fn who_may_not_see_it_is_not_shown_it_by_any_command() {
     let narrow = "observe = [\"open::\"]\ncall = [\"open::\"]";
-    let house = House::new(&(god() + &principal("x", narrow)));
-    let mut open = house.start_cli("god", &["expose", "open::a", "--name", "both", "--", "cat"]);
+    let guarded = GuardedEngine::new(&(god() + &principal("x", narrow)));
+    let mut open = guarded.start_cli("god", &["expose", "open::a", "--name", "both", "--", "cat"]);
     open.line("on the board");
-    let mut closed = house.start_cli(
+    let mut closed = guarded.start_cli(
         "god",
         &["expose", "closed::a", "--name", "hidden", "--", "cat"],
     );
     closed.line("on the board");
     for command in ["functions", "workers"] {
-        let (code, stdout, stderr) = house.run("x", &[command, "--json"]);
+        let (code, stdout, stderr) = guarded.run("x", &[command, "--json"]);
         assert_eq!(code, 0, "{stderr}");
         assert!(stdout.contains("open::a"), "{stdout}");
         assert!(
@@ -108,50 +108,50 @@ fn who_may_not_see_it_is_not_shown_it_by_any_command() {
         );
     }
     assert_eq!(
-        house.run("x", &["call", "open::a", "1"]),
+        guarded.run("x", &["call", "open::a", "1"]),
         (0, "1\n".into(), String::new())
     );
     let refused = |function: &str| {
-        let (code, stdout, stderr) = house.run("x", &["call", function, "1"]);
+        let (code, stdout, stderr) = guarded.run("x", &["call", function, "1"]);
         assert_eq!((code, &*stdout), (4, ""), "{stderr}");
         stderr.replace(function, "")
     };
     assert_eq!(refused("closed::a"), refused("closed::nothing"));
-    let (code, _, stderr) = house.run("x", &["stats"]);
+    let (code, _, stderr) = guarded.run("x", &["stats"]);
     assert_eq!(code, 4, "{stderr}");
 }
 
 #[test]
 fn a_worker_is_kicked_and_an_engine_drained_by_those_who_may() {
-    let mut house = House::new(&(god() + &principal("x", "register = [\"\"]")));
-    let mut worker = house.start_cli("x", &["expose", "a::b", "--name", "w", "--", "cat"]);
+    let mut guarded = GuardedEngine::new(&(god() + &principal("x", "register = [\"\"]")));
+    let mut worker = guarded.start_cli("x", &["expose", "a::b", "--name", "w", "--", "cat"]);
     worker.line("on the board");
     for command in [&["kick", "w"][..], &["drain"]] {
-        let (code, _, stderr) = house.run("x", command);
+        let (code, _, stderr) = guarded.run("x", command);
         assert_eq!(code, 4, "{command:?} {stderr}");
         assert!(stderr.contains("forbidden"), "{stderr}");
         assert!(stderr.contains("the right `admin`"), "{stderr}");
     }
-    let (code, _, stderr) = house.run("god", &["kick", "nobody"]);
+    let (code, _, stderr) = guarded.run("god", &["kick", "nobody"]);
     assert_eq!(code, 1, "{stderr}");
-    assert_eq!(house.run("god", &["kick", "w"]).0, 0);
+    assert_eq!(guarded.run("god", &["kick", "w"]).0, 0);
     assert_eq!(worker.wait(), 4, "{}", worker.all_errors());
     assert_eq!(
-        house.run("god", &["drain"]),
+        guarded.run("god", &["drain"]),
         (0, "the engine drains\n".into(), String::new())
     );
-    assert_eq!(house.engine.wait(), 0);
+    assert_eq!(guarded.engine.wait(), 0);
 }
 
 #[test]
 fn without_credentials_the_engine_is_commanded_by_its_owner_over_a_unix_socket_only() {
-    let mut house = House::open();
-    let (code, _, stderr) = finished(&["drain", "--connect", &house.address]);
+    let mut guarded = GuardedEngine::open();
+    let (code, _, stderr) = finished(&["drain", "--connect", &guarded.address]);
     assert_eq!(code, 4, "{stderr}");
     assert!(stderr.contains("over a Unix socket"), "{stderr}");
-    let (code, _, stderr) = finished(&["stats", "--connect", &house.address]);
+    let (code, _, stderr) = finished(&["stats", "--connect", &guarded.address]);
     assert_eq!(code, 0, "{stderr}");
-    let (code, _, stderr) = finished(&["drain", "--connect", &house.socket()]);
+    let (code, _, stderr) = finished(&["drain", "--connect", &guarded.socket()]);
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(house.engine.wait(), 0);
+    assert_eq!(guarded.engine.wait(), 0);
 }

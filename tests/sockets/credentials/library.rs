@@ -5,14 +5,14 @@ use std::time::Instant;
 use callboard::worker::{ConnectError, End, Function, Loss, Notice, Status};
 
 use super::PATIENCE;
-use super::house::{House, await_connected, await_notice, god, principal};
+use super::guarded_engine::{GuardedEngine, await_connected, await_notice, god, principal};
 
 #[test]
 fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
-    let mut house = House::new(&god());
-    let worker = house.builder("late", "late").start().unwrap();
+    let mut guarded = GuardedEngine::new(&god());
+    let worker = guarded.builder("late", "late").start().unwrap();
     let mut notices = worker.changes();
-    house.engine.error("authentication failed");
+    guarded.engine.error("authentication failed");
     let connecting = worker.status();
     if let Status::Connecting { attempts } = &connecting {
         let code = attempts.first().and_then(|it| it.loss.code());
@@ -23,10 +23,13 @@ fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
     } else {
         panic!("{connecting:?}");
     }
-    house.reload(&(god() + &principal("late", "observe = [\"\"]")));
+    guarded.reload(&(god() + &principal("late", "observe = [\"\"]")));
     await_connected(&mut notices);
     // `connect` reports the refusal at once.
-    let failed = house.builder("nobody", "w").connect(PATIENCE).unwrap_err();
+    let failed = guarded
+        .builder("nobody", "w")
+        .connect(PATIENCE)
+        .unwrap_err();
     let ConnectError::Failed(attempts) = failed else {
         panic!("{failed:?}");
     };
@@ -35,21 +38,22 @@ fn a_worker_that_is_not_let_in_tries_until_it_is_and_says_so_meanwhile() {
 
 #[test]
 fn a_worker_that_was_sent_away_stays_away() {
-    let house = House::new(&(god() + &principal("x", "register = [\"\"]\nobserve = [\"\"]")));
-    let worker = house.worker("x", "x");
+    let guarded =
+        GuardedEngine::new(&(god() + &principal("x", "register = [\"\"]\nobserve = [\"\"]")));
+    let worker = guarded.worker("x", "x");
     worker.register([Function::new("a::b")]).unwrap();
     let mut notices = worker.changes();
-    let (code, stdout, stderr) = house.run("god", &["kick", "x"]);
+    let (code, stdout, stderr) = guarded.run("god", &["kick", "x"]);
     assert_eq!((code, &*stdout), (0, "1 worker kicked\n"), "{stderr}");
     let end = await_notice(&mut notices, |notice| match notice {
         Notice::Ended(end) => Some(end),
         _ => None,
     });
     assert!(matches!(end, End::Kicked(_)), "{end:?}");
-    let (_, functions, _) = house.run("god", &["functions", "--json"]);
+    let (_, functions, _) = guarded.run("god", &["functions", "--json"]);
     assert_eq!(functions, "");
     // Started again, it may.
-    house
+    guarded
         .worker("x", "x")
         .register([Function::new("a::b")])
         .unwrap();
@@ -57,13 +61,13 @@ fn a_worker_that_was_sent_away_stays_away() {
 
 #[test]
 fn a_file_that_is_not_there_for_a_moment_ends_no_worker() {
-    let house = House::new(&god());
-    let path = house.token_file("god");
+    let guarded = GuardedEngine::new(&god());
+    let path = guarded.token_file("god");
     let text = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let token = callboard::worker::Token::file(&path);
     let builder = callboard::worker::Worker::builder("w")
-        .engine(&house.address)
+        .engine(&guarded.address)
         .unwrap();
     let worker = builder.token(token).start().unwrap();
     let mut notices = worker.changes();

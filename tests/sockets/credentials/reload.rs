@@ -5,7 +5,9 @@ use std::fs;
 use callboard::worker::{Binding, Board, Function, Loss, Notice, Status, Watch};
 
 use super::PATIENCE;
-use super::house::{House, await_connected, await_notice, god, principal, token, write_guarded};
+use super::guarded_engine::{
+    GuardedEngine, await_connected, await_notice, god, principal, token, write_guarded,
+};
 
 /// `x` with these lines, beside `god`.
 fn with_x(lines: &str) -> String {
@@ -16,12 +18,12 @@ const ALL: &str = "register = [\"\"]\ncall = [\"\"]\nobserve = [\"\"]";
 
 #[test]
 fn a_token_is_replaced_while_its_worker_lives() {
-    let mut house = House::new(&with_x(ALL));
-    let watcher = house.worker("god", "watcher");
-    let worker = house.worker("x", "rotating");
+    let mut guarded = GuardedEngine::new(&with_x(ALL));
+    let watcher = guarded.worker("god", "watcher");
+    let worker = guarded.worker("x", "rotating");
     worker.register([Function::new("orders::create")]).unwrap();
     let mut notices = worker.changes();
-    let first = house.token_file("x");
+    let first = guarded.token_file("x");
     // The second token beside the first; then the worker's file; then the second alone.
     let both = |tokens: &[&str]| {
         let hashes = tokens
@@ -30,13 +32,13 @@ fn a_token_is_replaced_while_its_worker_lives() {
         let hashes: Vec<String> = hashes.collect();
         god() + &format!("[principals.x]\ntokens = [{}]\n{ALL}\n", hashes.join(","))
     };
-    let line = house.reload(&both(&[&token("x"), "cbt_second"]));
+    let line = guarded.reload(&both(&[&token("x"), "cbt_second"]));
     assert!(
         line.contains("0 connections closed, rights of 0 changed"),
         "{line}"
     );
     write_guarded(&first, "cbt_second\n");
-    let line = house.reload(&both(&["cbt_second"]));
+    let line = guarded.reload(&both(&["cbt_second"]));
     assert!(line.contains("1 connections closed"), "{line}");
     let lost = await_notice(&mut notices, |notice| match notice {
         Notice::Disconnected(loss) => Some(loss),
@@ -52,9 +54,9 @@ fn a_token_is_replaced_while_its_worker_lives() {
 
 #[test]
 fn a_file_that_is_of_no_use_changes_nothing_and_the_log_says_why() {
-    let mut house = House::new(&with_x(ALL));
-    let worker = house.worker("x", "x");
-    let line = house.reload("[principals.god]\nregster = []");
+    let mut guarded = GuardedEngine::new(&with_x(ALL));
+    let worker = guarded.worker("x", "x");
+    let line = guarded.reload("[principals.god]\nregster = []");
     assert!(
         line.contains("credentials reload failed, keeping the previous credentials"),
         "{line}"
@@ -65,26 +67,26 @@ fn a_file_that_is_of_no_use_changes_nothing_and_the_log_says_why() {
     );
     assert!(matches!(worker.status(), Status::Connected(_)));
     worker.register([Function::new("a::b")]).unwrap();
-    fs::remove_file(house.file()).unwrap();
-    house.engine.signal("HUP");
-    house
+    fs::remove_file(guarded.file()).unwrap();
+    guarded.engine.signal("HUP");
+    guarded
         .engine
         .error("credentials reload failed, keeping the previous credentials");
-    assert_eq!(house.run("x", &["functions"]).0, 0);
+    assert_eq!(guarded.run("x", &["functions"]).0, 0);
 }
 
 #[test]
 fn rights_that_change_are_applied_to_those_who_are_in() {
-    let mut house = House::new(&with_x(ALL));
-    let watcher = house.worker("god", "watcher");
-    let worker = house.worker("x", "x");
+    let mut guarded = GuardedEngine::new(&with_x(ALL));
+    let watcher = guarded.worker("god", "watcher");
+    let worker = guarded.worker("x", "x");
     worker
         .register([Function::new("mine::a"), Function::new("yours::a")])
         .unwrap();
     watcher.register([Function::new("secret::a")]).unwrap();
     worker.board().wait_for("secret::a", PATIENCE).unwrap();
     let narrow = "register = [\"mine::\"]\ncall = [\"\"]\nobserve = [\"mine::\"]";
-    let line = house.reload(&with_x(narrow));
+    let line = guarded.reload(&with_x(narrow));
     assert!(
         line.contains("0 connections closed, rights of 1 changed"),
         "{line}"
@@ -112,13 +114,13 @@ fn rights_that_change_are_applied_to_those_who_are_in() {
 #[test]
 fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
     let bindings = format!("{ALL}\nbind = [\"\"]");
-    let mut house = House::new(&with_x(&bindings));
-    let watcher = house.builder("god", "watcher");
+    let mut guarded = GuardedEngine::new(&with_x(&bindings));
+    let watcher = guarded.builder("god", "watcher");
     let watcher = watcher
         .watch(Watch::all().bindings([""]))
         .connect(PATIENCE)
         .unwrap();
-    let worker = house.worker("x", "x");
+    let worker = guarded.worker("x", "x");
     worker
         .register([
             Function::new("orders::create"),
@@ -133,7 +135,7 @@ fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
     let (create, take) = ("orders::create", "orders::take");
     board.wait_for(create, PATIENCE).unwrap();
     // Not `orders::`: one of them may stay, and nothing may be bound.
-    house.reload(&with_x("register = [\"orders::t\"]\nobserve = [\"\"]"));
+    guarded.reload(&with_x("register = [\"orders::t\"]\nobserve = [\"\"]"));
     board
         .wait_until(PATIENCE, |board| !board.contains(create))
         .unwrap();
@@ -143,7 +145,7 @@ fn what_a_mistake_in_the_file_took_off_the_board_is_back_when_it_is_mended() {
         _ => None,
     });
     assert_eq!((&*lost.0, &*lost.1.code), (create, "forbidden"));
-    house.reload(&with_x(&bindings));
+    guarded.reload(&with_x(&bindings));
     for name in [create, "order.paid -> orders::create"] {
         let back = await_notice(&mut notices, |notice| match notice {
             Notice::Restored { name } => Some(name),

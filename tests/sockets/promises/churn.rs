@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use crate::peer::{
     Greeting, Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
-use crate::reader::{Cover, Reader, digest};
+use crate::reader::{Reader, WatchFilter, digest};
 use crate::support::serve;
 
 /// Functions that stay; with the churned ones the board has about 10,000.
@@ -38,7 +38,7 @@ struct Churner {
     at: Address,
     name: String,
     peer: Peer,
-    cover: Cover,
+    filter: WatchFilter,
     own: Vec<String>,
     shared: Vec<String>,
     /// What it provides, and a digest of how.
@@ -51,20 +51,20 @@ impl Churner {
     fn new(at: &Address, number: u64) -> Self {
         let name = format!("churner-{number}");
         // Every second one checks all that happens by itself.
-        let cover = if number.is_multiple_of(2) {
+        let filter = if number.is_multiple_of(2) {
             nothing()
         } else {
             both()
         };
         let mut churner = Self {
-            peer: Peer::join(at, &name, &cover),
+            peer: Peer::join(at, &name, &filter),
             own: numbered(&format!("churn{number}::"), OWN),
             shared: numbered("shared::", SHARED),
             provided: BTreeMap::new(),
             descriptions: BTreeMap::new(),
             chance: StdRng::seed_from_u64(number),
             at: at.clone(),
-            cover,
+            filter,
             name,
         };
         let names = churner.own.clone();
@@ -100,7 +100,7 @@ impl Churner {
         self.peer.send(&frame);
         self.peer.ending(id).unwrap();
         self.provided.extend(names.iter().cloned().zip(digests));
-        if !self.cover.is_nothing() {
+        if !self.filter.is_nothing() {
             // What was answered is in the view.
             assert!(names.iter().all(|name| self.peer.has(name)));
         }
@@ -158,10 +158,10 @@ impl Churner {
 
     /// Dies without GOODBYE and comes back as a new worker.
     fn crash(&mut self) {
-        let newer = Peer::connect(&self.at, Reader::new(self.cover.clone()));
+        let newer = Peer::connect(&self.at, Reader::new(self.filter.clone()));
         let older = std::mem::replace(&mut self.peer, newer);
         let name = self.name.clone();
-        let greeting = Greeting::new(&name, &self.cover);
+        let greeting = Greeting::new(&name, &self.filter);
         let greeting = self.resume(greeting, &older);
         older.reset();
         self.peer.send(&greeting.frame());
@@ -171,10 +171,10 @@ impl Churner {
 
     /// Loses its connection, and is back before the engine knows.
     fn take_over(&mut self) {
-        let newer = Peer::connect(&self.at, Reader::new(self.cover.clone()));
+        let newer = Peer::connect(&self.at, Reader::new(self.filter.clone()));
         let older = std::mem::replace(&mut self.peer, newer);
         let name = self.name.clone();
-        let greeting = Greeting::new(&name, &self.cover).with_session_of(&older);
+        let greeting = Greeting::new(&name, &self.filter).with_session_of(&older);
         let greeting = self.resume(greeting, &older);
         self.peer.send(&greeting.frame());
         self.peer.sync();
@@ -185,7 +185,7 @@ impl Churner {
 
     /// Goes on with the view of the connection before, every second time.
     fn resume<'a>(&mut self, greeting: Greeting<'a>, older: &Peer) -> Greeting<'a> {
-        if self.cover.is_nothing() || self.chance.random_bool(0.5) {
+        if self.filter.is_nothing() || self.chance.random_bool(0.5) {
             return greeting;
         }
         self.peer.reader.view = older.view().clone();
@@ -208,20 +208,20 @@ fn join_again_and_again(at: &Address, number: u64) -> Vec<Peer> {
     let covers = [
         all(),
         both(),
-        Cover::new(&["churn0::"], &[]),
-        Cover::new(&[], &[""]),
-        Cover::new(
+        WatchFilter::new(&["churn0::"], &[]),
+        WatchFilter::new(&[], &[""]),
+        WatchFilter::new(
             &["churn1::0000", "shared::", "steady::001"],
             &["churner-2", "steady"],
         ),
-        Cover::new(&[], &["churner-1"]),
-        Cover::new(&["steady::"], &[]),
+        WatchFilter::new(&[], &["churner-1"]),
+        WatchFilter::new(&["steady::"], &[]),
     ];
     let mut kept: Vec<Peer> = Vec::new();
     let mut chance = StdRng::seed_from_u64(1000 + number);
     for round in 0..JOINS {
-        let cover = &covers[(round + number as usize) % covers.len()];
-        let peer = Peer::join_narrow(at, "joiner", cover);
+        let filter = &covers[(round + number as usize) % covers.len()];
+        let peer = Peer::join_narrow(at, "joiner", filter);
         let revision = peer.welcome().revision;
         assert!(peer.reader.mine >= revision, "SYNCED is older than WELCOME");
         if let Some(laggard) = kept.choose_mut(&mut chance) {
@@ -318,16 +318,16 @@ fn joins_under_churn(log_bytes: u64) -> Peer {
     // Those who watch nothing stay as well: their functions would leave with them.
     let churning = churners.into_iter().map(|it| it.peer);
     let (_blind, checking): (Vec<_>, Vec<_>) =
-        churning.partition(|peer| peer.reader.cover.is_nothing());
+        churning.partition(|peer| peer.reader.filter.is_nothing());
     watchers.extend(checking);
     watchers.push(sleeper);
     for watcher in &mut watchers {
         watcher.catch_up(revision);
-        let cover = &watcher.reader.cover;
-        assert_eq!(watcher.reader.mine, fresh.reader.mine, "{cover:?}");
+        let filter = &watcher.reader.filter;
+        assert_eq!(watcher.reader.mine, fresh.reader.mine, "{filter:?}");
         assert!(
-            *watcher.view() == cover.project(&board),
-            "{cover:?} is wrong"
+            *watcher.view() == filter.project(&board),
+            "{filter:?} is wrong"
         );
     }
     watchers.pop().unwrap()

@@ -5,7 +5,7 @@ use callboard::server::{Server, ServerConfig};
 
 use crate::peer::{Peer, all, both, numbered, patient};
 use crate::process::Process;
-use crate::reader::{Cover, Reader};
+use crate::reader::{Reader, WatchFilter};
 use crate::support::serve;
 
 const MANY: usize = 10_000;
@@ -35,9 +35,9 @@ fn a_killed_worker_process_leaves_in_one_step() {
     };
     let mut other = Peer::join(tcp, "other", &all());
     other.register(&["other::stays"]).unwrap();
-    let workers = Cover::new(&[], &["doomed"]);
-    let prefix = Cover::new(&["doomed::0", "doomed::1", "other::"], &[]);
-    let unconcerned = Cover::new(&["other::"], &["other"]);
+    let workers = WatchFilter::new(&[], &["doomed"]);
+    let prefix = WatchFilter::new(&["doomed::0", "doomed::1", "other::"], &[]);
+    let unconcerned = WatchFilter::new(&["other::"], &["other"]);
     let mut watchers = [
         Peer::join(tcp, "functions", &all()),
         Peer::join(unix, "both", &both()),
@@ -67,8 +67,8 @@ fn a_killed_worker_process_leaves_in_one_step() {
         .zip([(MANY, 0), (MANY, MANY), (0, MANY), (MANY, 0)])
     {
         let (steps, frames) = steps_until(peer, |reader| count(reader) != (0, 0));
-        assert_eq!(count(&peer.reader), full, "{:?}", peer.reader.cover);
-        assert_eq!(steps, 1, "{:?}", peer.reader.cover);
+        assert_eq!(count(&peer.reader), full, "{:?}", peer.reader.filter);
+        assert_eq!(steps, 1, "{:?}", peer.reader.filter);
         assert!(frames > 1, "a step of {MANY} fits into no single part");
     }
 
@@ -76,9 +76,9 @@ fn a_killed_worker_process_leaves_in_one_step() {
     let gone = watchers[0].reader.mine;
     for (peer, before) in watchers.iter_mut().zip(before) {
         let (steps, frames) = steps_until(peer, |reader| count(reader) == (0, 0));
-        assert_eq!(steps, 1, "{:?}", peer.reader.cover);
+        assert_eq!(steps, 1, "{:?}", peer.reader.filter);
         // A watcher of workers is told the worker's key alone.
-        assert!(frames > 1 || peer.reader.cover == workers);
+        assert!(frames > 1 || peer.reader.filter == workers);
         assert_eq!(*peer.view(), before);
         assert_eq!(peer.reader.steps.last(), Some(&(gone, gone + 1)));
     }

@@ -8,8 +8,8 @@ fn namespaces_never_leak_into_one_another() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let spaces = ["default", "blue", "blue2", "green"];
-    let join = |space: &'static str, name: &'static str, cover| {
-        let mut peer = Peer::greet(at, &Greeting::new(name, &cover).in_namespace(space));
+    let join = |space: &'static str, name: &'static str, filter| {
+        let mut peer = Peer::greet(at, &Greeting::new(name, &filter).in_namespace(space));
         peer.sync();
         peer
     };

@@ -5,14 +5,14 @@ use callboard::protocol::{Definition, Text};
 
 use super::proxy::Proxy;
 use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient, plain};
-use crate::reader::{Cover, Reader, digest};
+use crate::reader::{Reader, WatchFilter, digest};
 use crate::support::serve;
 
 /// A worker's connection through the proxy.
-fn join_through(proxy: &mut Proxy, name: &str, cover: &Cover) -> Peer {
-    let mut peer = Peer::connect(proxy.address(), Reader::new(cover.clone()));
+fn join_through(proxy: &mut Proxy, name: &str, filter: &WatchFilter) -> Peer {
+    let mut peer = Peer::connect(proxy.address(), Reader::new(filter.clone()));
     proxy.carry();
-    peer.send(&Greeting::new(name, cover).frame());
+    peer.send(&Greeting::new(name, filter).frame());
     peer.sync();
     peer
 }

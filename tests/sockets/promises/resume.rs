@@ -5,12 +5,12 @@ use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig};
 
 use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient};
-use crate::reader::{Cover, Reader};
+use crate::reader::{Reader, WatchFilter};
 use crate::support::serve;
 
 /// Comes back with the resume point and the view of an earlier connection.
-fn resume(at: &Address, cover: &Cover, earlier: Reader) -> Peer {
-    let greeting = Greeting::new("watcher", cover).resuming(&earlier);
+fn resume(at: &Address, filter: &WatchFilter, earlier: Reader) -> Peer {
+    let greeting = Greeting::new("watcher", filter).resuming(&earlier);
     let mut peer = Peer::greet_again(at, &greeting, earlier.reconnected());
     peer.sync();
     peer
@@ -23,12 +23,12 @@ fn resume_after_ten_missed_changes_gets_those_and_no_snapshot() {
     let mut worker = Peer::join(at, "worker", &nothing());
     let stays = numbered("stays::", 5000);
     worker.register(&stays).unwrap();
-    for cover in [
+    for filter in [
         all(),
         both(),
-        Cover::new(&["missed::", "stays::0"], &["work"]),
+        WatchFilter::new(&["missed::", "stays::0"], &["work"]),
     ] {
-        let watcher = Peer::join(at, "watcher", &cover);
+        let watcher = Peer::join(at, "watcher", &filter);
         let (earlier, epoch) = (watcher.reader.mine, watcher.welcome().epoch);
         let reader = watcher.reader;
         // Six come, three of the board's and one of the six leave again.
@@ -42,15 +42,15 @@ fn resume_after_ten_missed_changes_gets_those_and_no_snapshot() {
         }
         assert_eq!(last, earlier + 10);
 
-        let mut watcher = resume(at, &cover, reader);
+        let mut watcher = resume(at, &filter, reader);
         assert!(watcher.welcome().resumed);
         assert_eq!(watcher.welcome().epoch, epoch);
         let reader = &watcher.reader;
-        assert_eq!(reader.snapshot_frames, 0, "{cover:?}");
+        assert_eq!(reader.snapshot_frames, 0, "{filter:?}");
         assert!(reader.resyncs.is_empty());
         assert_eq!(reader.steps.first().map(|step| step.0), Some(earlier));
         assert_eq!(reader.mine, last);
-        let fresh = Peer::join(at, "fresh", &cover);
+        let fresh = Peer::join(at, "fresh", &filter);
         assert_eq!(watcher.view(), fresh.view());
 
         // It goes on from there, one step at a time.
@@ -62,7 +62,7 @@ fn resume_after_ten_missed_changes_gets_those_and_no_snapshot() {
             watcher.reader.steps[steps..],
             [(last - 2, last - 1), (last - 1, last)]
         );
-        let fresh = Peer::join(at, "fresh", &cover);
+        let fresh = Peer::join(at, "fresh", &filter);
         assert_eq!(watcher.view(), fresh.view());
     }
 }
@@ -144,8 +144,8 @@ fn another_watch_gets_a_replacing_snapshot() {
     let mut worker = Peer::join(at, "worker", &nothing());
     worker.register(&["a::1", "b::1"]).unwrap();
     let watcher = Peer::join(at, "watcher", &all());
-    let cover = Cover::new(&["a::"], &[]);
-    let greeting = Greeting::new("watcher", &cover).resuming(&watcher.reader);
+    let filter = WatchFilter::new(&["a::"], &[]);
+    let greeting = Greeting::new("watcher", &filter).resuming(&watcher.reader);
     let mut watcher = Peer::greet(at, &greeting);
     watcher.sync();
     assert_eq!(watcher.reader.resyncs, ["other_watch"]);

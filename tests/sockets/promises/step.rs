@@ -5,7 +5,7 @@ use callboard::protocol::Message;
 use crate::peer::{
     Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
-use crate::reader::Cover;
+use crate::reader::WatchFilter;
 use crate::support::{Client, serve};
 
 #[test]
@@ -14,8 +14,8 @@ fn added_and_removed_in_one_turn_reaches_nobody() {
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &both());
     let revision = worker.register(&["there::already"]).unwrap();
-    let mut watchers = [all(), both(), Cover::new(&["brief"], &["work"])]
-        .map(|cover| Peer::join(at, "watcher", &cover));
+    let mut watchers = [all(), both(), WatchFilter::new(&["brief"], &["work"])]
+        .map(|filter| Peer::join(at, "watcher", &filter));
     let before = watchers.each_ref().map(|it| it.view().clone());
 
     // Few bytes in one write arrive in one read.
@@ -59,8 +59,8 @@ fn a_batch_of_10_000_is_one_step() {
     let at = &server.addresses()[0];
     let names = numbered("batch::", 10_000);
     let mut worker = Peer::join(at, "worker", &both());
-    let covers = [all(), both(), Cover::new(&[], &[""])];
-    let mut watchers = covers.map(|cover| Peer::join(at, "watcher", &cover));
+    let covers = [all(), both(), WatchFilter::new(&[], &[""])];
+    let mut watchers = covers.map(|filter| Peer::join(at, "watcher", &filter));
     let mut revision = 0;
     // As one frame, then as many; then gone, likewise.
     for (round, per_frame) in [10_000, 700].into_iter().enumerate() {

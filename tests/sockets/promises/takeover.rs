@@ -9,7 +9,7 @@ use super::proxy::Proxy;
 use crate::peer::{
     Greeting, Peer, all, both, nothing, numbered, patient, register_frame, unregister_frame,
 };
-use crate::reader::{Cover, Reader};
+use crate::reader::{Reader, WatchFilter};
 use crate::support::{serve, until};
 
 /// A worker behind a proxy, in the eyes of watchers, and what it provides.
@@ -34,10 +34,10 @@ impl Scene {
         worker.send(&Greeting::new("worker", &all()).frame());
         worker.sync();
         let revision = worker.register(&names).unwrap();
-        let covers = [all(), both(), Cover::new(&["worker::0"], &["work"])];
+        let covers = [all(), both(), WatchFilter::new(&["worker::0"], &["work"])];
         let mut watchers: Vec<_> = covers
             .iter()
-            .map(|cover| Peer::join(&at, "watcher", cover))
+            .map(|filter| Peer::join(&at, "watcher", filter))
             .collect();
         for watcher in &mut watchers {
             watcher.catch_up(revision);

@@ -4,22 +4,22 @@
 use callboard::protocol::{Definition, Hello, HelloOptions, Text};
 
 use crate::peer::{Peer, both, nothing, numbered, patient, plain};
-use crate::reader::{Cover, Reader};
+use crate::reader::{Reader, WatchFilter};
 use crate::support::serve;
 
 /// Watches that overlap, nest, miss, and split what one change brings.
-fn covers() -> Vec<Cover> {
+fn covers() -> Vec<WatchFilter> {
     vec![
         both(),
-        Cover::new(&[""], &[]),
-        Cover::new(&[], &[""]),
-        Cover::new(&["orders::"], &[]),
-        Cover::new(&["orders::", "orders::create", "o"], &[]),
-        Cover::new(&["orders", "mail::s"], &["shop-1"]),
-        Cover::new(&["nobody::"], &["nobody"]),
-        Cover::new(&[], &["shop-"]),
-        Cover::new(&["zz", "a", "mail::"], &["shop-2", "post"]),
-        Cover::new(&["orders::create\u{1}"], &["shop-1\u{1}"]),
+        WatchFilter::new(&[""], &[]),
+        WatchFilter::new(&[], &[""]),
+        WatchFilter::new(&["orders::"], &[]),
+        WatchFilter::new(&["orders::", "orders::create", "o"], &[]),
+        WatchFilter::new(&["orders", "mail::s"], &["shop-1"]),
+        WatchFilter::new(&["nobody::"], &["nobody"]),
+        WatchFilter::new(&[], &["shop-"]),
+        WatchFilter::new(&["zz", "a", "mail::"], &["shop-2", "post"]),
+        WatchFilter::new(&["orders::create\u{1}"], &["shop-1\u{1}"]),
     ]
 }
 
@@ -29,7 +29,7 @@ fn prefix_watches_and_details_show_exactly_what_they_should() {
     let at = &server.addresses()[0];
     let mut early: Vec<Peer> = covers()
         .iter()
-        .map(|cover| Peer::join(at, "watcher", cover))
+        .map(|filter| Peer::join(at, "watcher", filter))
         .collect();
     let described = |name: &'static str, text: &'static str| Definition {
         description: Text(text),
@@ -43,13 +43,13 @@ fn prefix_watches_and_details_show_exactly_what_they_should() {
         let mut board = Peer::join(at, "board", &both());
         board.catch_up(revision);
         let board = board.view().clone();
-        for cover in covers() {
-            late.push(Peer::join(at, "watcher", &cover));
+        for filter in covers() {
+            late.push(Peer::join(at, "watcher", &filter));
         }
         for watcher in early.iter_mut().chain(&mut late) {
             watcher.catch_up(revision);
-            let cover = &watcher.reader.cover;
-            assert_eq!(*watcher.view(), cover.project(&board), "{cover:?}");
+            let filter = &watcher.reader.filter;
+            assert_eq!(*watcher.view(), filter.project(&board), "{filter:?}");
         }
         board
     };
@@ -106,7 +106,7 @@ fn without_a_watch_all_functions_are_shown_and_with_an_empty_one_nothing() {
         namespace: Text(""),
         ext: HelloOptions::default(),
     };
-    let mut plainly = Peer::connect(at, Reader::new(Cover::new(&[""], &[])));
+    let mut plainly = Peer::connect(at, Reader::new(WatchFilter::new(&[""], &[])));
     plainly.send(&hello.to_frame());
     plainly.sync();
     assert_eq!(
@@ -128,7 +128,7 @@ fn watchers_of_one_thing_are_not_woken_by_another() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &nothing());
-    let mut aside = Peer::join(at, "aside", &Cover::new(&["aside::"], &["aside"]));
+    let mut aside = Peer::join(at, "aside", &WatchFilter::new(&["aside::"], &["aside"]));
     let mut last = 0;
     for name in numbered("much::", 50) {
         last = worker.register(&[name]).unwrap();

@@ -13,7 +13,7 @@ use callboard::server::Service;
 use socket2::{Domain, Socket, Type};
 
 use super::SERVE;
-use super::ear::Ear;
+use super::notify_socket::NotifySocket;
 use super::start::Start;
 use crate::support::{Client, hello, until};
 
@@ -40,7 +40,7 @@ fn sockets_of_the_manager_are_served_and_outlive_the_engine() {
     let unix = UnixListener::bind(&path).unwrap();
     let (tcp, at) = listener();
     let start = || {
-        let manager = Ear::new();
+        let manager = NotifySocket::new();
         let engine = Start::engine(GIVEN)
             .socket(tcp.try_clone().unwrap())
             .second_socket(unix.try_clone().unwrap())
@@ -87,7 +87,7 @@ fn an_engine_listens_where_it_is_told_to_besides() {
 fn a_socket_at_an_abstract_name_is_served() {
     let name = format!("callboard-activation-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(GIVEN)
         .socket(UnixListener::bind_addr(&address).unwrap())
         .env("NOTIFY_SOCKET", &manager.path())

@@ -2,8 +2,8 @@
 //! descriptor 3 on, hear what it reports, watch over it, and read what it writes to the journal.
 
 mod activation;
-mod ear;
 mod journal;
+mod notify_socket;
 mod reports;
 mod start;
 mod units;

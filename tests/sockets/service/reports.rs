@@ -9,13 +9,13 @@ use callboard::address::Address;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::SERVE;
-use super::ear::Ear;
+use super::notify_socket::NotifySocket;
 use super::start::Start;
 use crate::support::{Client, until};
 
 #[test]
 fn ready_is_told_once_it_listens_and_then_the_size_of_the_board() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
         .spawn();
@@ -32,7 +32,7 @@ fn ready_is_told_once_it_listens_and_then_the_size_of_the_board() {
 
 #[test]
 fn a_loop_that_turns_is_fed_even_if_nothing_happens() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let _engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
         .env("WATCHDOG_USEC", &100_000)
@@ -46,7 +46,7 @@ fn a_loop_that_turns_is_fed_even_if_nothing_happens() {
 
 #[test]
 fn a_loop_that_hangs_is_not_fed() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let (mut reader, writer) = io::pipe().unwrap();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
@@ -91,7 +91,7 @@ fn a_loop_that_hangs_is_not_fed() {
 
 #[test]
 fn who_is_watched_is_somebody_else() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
         .env("WATCHDOG_USEC", &1000)
@@ -108,7 +108,7 @@ fn who_is_watched_is_somebody_else() {
 
 #[test]
 fn a_reload_is_told_with_its_time_and_ends_nothing() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
         .spawn();
@@ -143,7 +143,7 @@ fn without_a_manager_a_hangup_ends_nothing_either() {
 
 #[test]
 fn the_end_is_told_before_it_comes_with_the_time_that_it_may_take() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(&[SERVE, &["--linger", "1000"]].concat())
         .env("NOTIFY_SOCKET", &manager.path())
         .env("WATCHDOG_USEC", &100_000)
@@ -167,7 +167,7 @@ fn the_end_is_told_before_it_comes_with_the_time_that_it_may_take() {
 
 #[test]
 fn a_manager_that_went_away_holds_nobody_up() {
-    let manager = Ear::new();
+    let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
         .env("WATCHDOG_USEC", &2000)

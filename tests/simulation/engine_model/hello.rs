@@ -4,26 +4,26 @@ use std::rc::Rc;
 
 use callboard::protocol::Hello;
 
-use super::Registrar;
+use super::EngineModel;
 use crate::board::Namespace;
-use crate::book::Book;
-use crate::cover::Cover;
+use crate::call_oracle::CallOracle;
+use crate::filter::Filter;
 use crate::journal::saw;
-use crate::party::{Party, Phase};
+use crate::peer_model::{PeerModel, Phase};
 use crate::principals::{Permit, namespace_of};
 
-impl Registrar {
-    pub(super) fn hello(&mut self, token: u64, hello: &Hello<'_>, book: &mut Book) {
+impl EngineModel {
+    pub(super) fn hello(&mut self, token: u64, hello: &Hello<'_>, oracle: &mut CallOracle) {
         if !hello.versions.contains(&1) {
-            return self.end(token, "unsupported_version", book);
+            return self.end(token, "unsupported_version", oracle);
         }
         let credential = hello.ext.token.map_or("", |token| token.0);
         let Some(permit) = self.permit(credential, hello.namespace.0) else {
             saw("somebody was not let in");
-            return self.end(token, "unauthorized", book);
+            return self.end(token, "unauthorized", oracle);
         };
         if self.stopping {
-            return self.end(token, "shutting_down", book);
+            return self.end(token, "shutting_down", oracle);
         }
         let namespace = match hello.namespace.0 {
             "" => "default",
@@ -36,11 +36,11 @@ impl Registrar {
         if holder.is_some_and(|it| late(&it)) {
             saw("a HELLO came behind that of the next connection");
         }
-        let same = |it: &Party| it.namespace == namespace && it.credential == credential;
-        let holder = holder.filter(|it| same(&self.parties[it]) && !late(it));
+        let same = |it: &PeerModel| it.namespace == namespace && it.credential == credential;
+        let holder = holder.filter(|it| same(&self.peers[it]) && !late(it));
         let worker = if let Some(holder) = holder {
             self.forget_sessions(holder);
-            self.parties[&holder].worker
+            self.peers[&holder].worker
         } else {
             self.last_worker += 1;
             self.last_worker
@@ -52,8 +52,8 @@ impl Registrar {
         let revision = board.revision();
         let unconfirmed = holder.is_some() && board.take_over(worker);
         let most = self.limits.max_calls;
-        let party = self.party(token);
-        *party = Party {
+        let peer = self.peer(token);
+        *peer = PeerModel {
             phase: Phase::Live,
             namespace: namespace.to_owned(),
             worker,
@@ -61,9 +61,9 @@ impl Registrar {
             metadata: hello.ext.metadata.0.into(),
             capacity: hello.ext.capacity.unwrap_or(1000).min(most) as usize,
             credential: credential.to_owned(),
-            cover: Cover {
-                sight: permit.sight(),
-                ..Cover::of(hello.ext.watch.as_ref())
+            filter: Filter {
+                visible: permit.visible(),
+                ..Filter::of(hello.ext.watch.as_ref())
             },
             permit,
             taken_over: holder.is_some(),
@@ -72,13 +72,13 @@ impl Registrar {
             older_session: key.clone().filter(|_| holder.is_some()),
             holds: true,
             unconfirmed,
-            heard: party.heard,
-            ..Party::new(party.opened)
+            heard: peer.heard,
+            ..PeerModel::new(peer.opened)
         };
         if let (Some(holder), Some(key)) = (holder, key) {
             saw("a session was taken over");
             self.sessions.insert(key, token);
-            self.end(holder, "session_taken_over", book);
+            self.end(holder, "session_taken_over", oracle);
         }
     }
 
@@ -93,17 +93,17 @@ impl Registrar {
 
     /// A session's key, as its WELCOME told it.
     pub(crate) fn learn(&mut self, token: u64, key: &[u8]) {
-        let party = self.party(token);
-        if party.phase == Phase::Live && party.holds {
-            party.session = Some(key.to_vec());
+        let peer = self.peer(token);
+        if peer.phase == Phase::Live && peer.holds {
+            peer.session = Some(key.to_vec());
             self.sessions.insert(key.to_vec(), token);
         }
     }
 
     pub(super) fn forget_sessions(&mut self, token: u64) {
-        let party = self.party(token);
-        party.holds = false;
-        let keys = [party.session.take(), party.older_session.take()];
+        let peer = self.peer(token);
+        peer.holds = false;
+        let keys = [peer.session.take(), peer.older_session.take()];
         for key in keys.into_iter().flatten() {
             if self.sessions.get(&key) == Some(&token) {
                 self.sessions.remove(&key);

@@ -11,18 +11,18 @@ use crate::principals::Names;
 
 /// What a connection watches, and what of it it may see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Cover {
+pub(crate) struct Filter {
     pub functions: Vec<String>,
     pub workers: Vec<String>,
     pub bindings: Vec<String>,
-    pub sight: Names,
+    pub visible: Names,
 }
 
 fn matches(prefixes: &[String], name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-impl Cover {
+impl Filter {
     pub(crate) fn of(watch: Option<&Watch<'_>>) -> Self {
         let list = |it: &Option<Vec<Text<'_>>>| -> Vec<String> {
             let names = it.iter().flatten().map(ToString::to_string);
@@ -37,7 +37,7 @@ impl Cover {
                 functions: list(&watch.functions),
                 workers: list(&watch.workers),
                 bindings: list(&watch.bindings),
-                sight: Names::default(),
+                visible: Names::default(),
             },
         }
     }
@@ -47,7 +47,7 @@ impl Cover {
     }
 
     pub(crate) fn has_function(&self, name: &str) -> bool {
-        matches(&self.functions, name) && self.sight.has(name)
+        matches(&self.functions, name) && self.visible.has(name)
     }
 
     pub(crate) fn has_worker(&self, name: &str) -> bool {
@@ -60,10 +60,10 @@ impl Cover {
         if !self.has_worker(&row.name) {
             return None;
         }
-        if self.sight.has_all() {
+        if self.visible.has_all() {
             return Some(row.clone());
         }
-        let seen = row.functions.iter().filter(|name| self.sight.has(name));
+        let seen = row.functions.iter().filter(|name| self.visible.has(name));
         let functions: BTreeSet<Rc<str>> = seen.cloned().collect();
         let row = Row {
             functions,
@@ -74,10 +74,10 @@ impl Cover {
 
     /// A binding is seen by who may see both of what it ties together.
     pub(crate) fn has_binding(&self, event: &str, function: &str) -> bool {
-        matches(&self.bindings, event) && self.sight.has(event) && self.sight.has(function)
+        matches(&self.bindings, event) && self.visible.has(event) && self.visible.has(function)
     }
 
-    /// Nothing comes that this does not cover.
+    /// Nothing comes that this filter does not let through.
     pub(crate) fn assert_has(&self, sections: &Sections<'_>) {
         let functions = &sections.functions;
         let entries = functions.added.iter().chain(&functions.updated);
@@ -108,7 +108,7 @@ impl Cover {
         let entries = workers.added.iter().chain(&workers.updated);
         for name in entries.flat_map(|it| it.added.iter().chain(&it.removed)) {
             hold!(
-                self.sight.has(name),
+                self.visible.has(name),
                 "nothing comes that a watch does not cover",
                 "{:?} was told who provides {name}",
                 self

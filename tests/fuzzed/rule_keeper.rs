@@ -12,8 +12,8 @@ use callboard::protocol::{
 use callboard::worker::link::{Identity, Link};
 use callboard::worker::{Function, Watch as LinkWatch};
 
-use super::house::House;
-use crate::reader::{CallEnding, Cover, Event, Reader};
+use super::host::Host;
+use crate::reader::{CallEnding, Event, Reader, WatchFilter};
 
 /// The function of the one who provides.
 pub const FUNCTION: &str = "well::echo";
@@ -29,7 +29,7 @@ const CALLS_MAX: usize = 64;
 
 /// One who speaks frame by frame.
 #[derive(Debug)]
-pub struct Steward {
+pub struct RuleKeeper {
     line: usize,
     pub reader: Reader,
     requests: u64,
@@ -41,11 +41,11 @@ pub struct Steward {
     pub results: u64,
 }
 
-impl Steward {
+impl RuleKeeper {
     /// Opens a connection and says HELLO.
-    pub fn join(house: &mut House, token: Option<&str>, name: &str, functions: &[&str]) -> Self {
-        let line = house.open();
-        let reader = Reader::new(Cover::new(functions, &[]));
+    pub fn join(host: &mut Host, token: Option<&str>, name: &str, functions: &[&str]) -> Self {
+        let line = host.open();
+        let reader = Reader::new(WatchFilter::new(functions, &[]));
         let watch = Watch {
             functions: Some(functions.iter().map(|&prefix| Text(prefix)).collect()),
             ..Watch::default()
@@ -60,7 +60,7 @@ impl Steward {
                 ..HelloOptions::default()
             },
         };
-        house.lines[line].up.extend(hello.to_frame());
+        host.lines[line].up.extend(hello.to_frame());
         Self {
             line,
             reader,
@@ -81,7 +81,7 @@ impl Steward {
     }
 
     /// Registers the function; the turn is still to come.
-    pub fn provide(&mut self, house: &mut House, function: &str) {
+    pub fn provide(&mut self, host: &mut Host, function: &str) {
         self.requests += 1;
         let register = Register {
             id: self.requests,
@@ -91,11 +91,11 @@ impl Steward {
             }],
             ..Register::default()
         };
-        house.lines[self.line].up.extend(register.to_frame());
+        host.lines[self.line].up.extend(register.to_frame());
     }
 
     /// Calls the function of the worker, unless it has very many calls in flight; the turn is still to come.
-    pub fn call(&mut self, house: &mut House, worker: u64, turn: u64) {
+    pub fn call(&mut self, host: &mut Host, worker: u64, turn: u64) {
         if self.waiting.len() >= CALLS_MAX {
             return;
         }
@@ -112,23 +112,23 @@ impl Steward {
                 ..CallOptions::default()
             },
         };
-        house.lines[self.line].up.extend(call.to_frame());
+        host.lines[self.line].up.extend(call.to_frame());
     }
 
     /// Says that it is there.
-    pub fn ping(&self, house: &mut House) {
+    pub fn ping(&self, host: &mut Host) {
         let ping = Ping {
             revision: 0,
             ext: NoExtensions {},
         };
-        house.lines[self.line].up.extend(ping.to_frame());
+        host.lines[self.line].up.extend(ping.to_frame());
     }
 
     /// Reads what came and answers it.
-    pub fn take(&mut self, house: &mut House) {
-        let bytes = house.receive(self.line);
+    pub fn take(&mut self, host: &mut Host) {
+        let bytes = host.receive(self.line);
         self.reader.read(&bytes);
-        let up = &mut house.lines[self.line].up;
+        let up = &mut host.lines[self.line].up;
         while self.pinged < self.reader.pings {
             self.pinged += 1;
             let pong = Pong {
@@ -152,8 +152,8 @@ impl Steward {
     }
 
     /// Checks that it is served: in full turns, however slowly others are.
-    pub fn check(&mut self, house: &House, turn: u64) {
-        let line = &house.lines[self.line];
+    pub fn check(&mut self, host: &Host, turn: u64) {
+        let line = &host.lines[self.line];
         assert!(
             line.open && !line.half_closed,
             "closed: {:?}",
@@ -205,8 +205,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    pub fn join(house: &mut House, token: Option<&str>) -> Self {
-        let place = house.open();
+    pub fn join(host: &mut Host, token: Option<&str>) -> Self {
+        let place = host.open();
         let start = Instant::now();
         let identity = Identity {
             name: "watcher".to_owned(),
@@ -217,7 +217,7 @@ impl Watcher {
         };
         let mut link = Link::new(identity, [3; 32], start);
         link.set_token(token.map(Into::into));
-        link.open(address(), None, start + Duration::from_micros(house.now.0));
+        link.open(address(), None, start + Duration::from_micros(host.now.0));
         let mut it = Self {
             line: place,
             old_line: None,
@@ -226,7 +226,7 @@ impl Watcher {
             link,
             start,
         };
-        it.speak(house);
+        it.speak(host);
         it
     }
 
@@ -237,19 +237,19 @@ impl Watcher {
 
     /// Comes back over another connection, which takes its session over. Not before the engine is done with
     /// the one before.
-    pub fn come_back(&mut self, house: &mut House) {
-        if self.old_line.is_some_and(|line| house.lines[line].open) || !self.link.view().is_live() {
+    pub fn come_back(&mut self, host: &mut Host) {
+        if self.old_line.is_some_and(|line| host.lines[line].open) || !self.link.view().is_live() {
             return;
         }
-        let now = self.start + Duration::from_micros(house.now.0);
+        let now = self.start + Duration::from_micros(host.now.0);
         self.link.handle_end(None, now);
         self.old_line = Some(self.line);
-        self.line = house.open();
+        self.line = host.open();
         self.link.open(address(), None, now);
         self.link.take_notices();
-        self.speak(house);
+        self.speak(host);
         // At once, before silent strangers crowd it out.
-        house.arrive(self.line, usize::MAX);
+        host.arrive(self.line, usize::MAX);
     }
 
     /// Whether these bytes give one of its secrets away.
@@ -258,14 +258,14 @@ impl Watcher {
         self.keys.iter().any(is_in)
     }
 
-    fn speak(&mut self, house: &mut House) {
-        self.link.take_output(&mut house.lines[self.line].up);
+    fn speak(&mut self, host: &mut Host) {
+        self.link.take_output(&mut host.lines[self.line].up);
     }
 
     /// Reads what came and answers it. A contradiction in what the engine says ends the connection, and so
     /// does a GOODBYE. `said` is what strangers said of their own.
-    pub fn take(&mut self, house: &mut House, said: &[Vec<u8>]) {
-        let bytes = house.receive(self.line);
+    pub fn take(&mut self, host: &mut Host, said: &[Vec<u8>]) {
+        let bytes = host.receive(self.line);
         if self.link.connection().is_none() {
             self.keys.extend(session_key(&bytes));
             self.is_betrayed = said.iter().any(|bytes| self.is_betrayed_by(bytes));
@@ -273,7 +273,7 @@ impl Watcher {
                 return;
             }
         }
-        let now = self.start + Duration::from_micros(house.now.0);
+        let now = self.start + Duration::from_micros(host.now.0);
         let read = self.link.handle_bytes(&bytes, now);
         read.unwrap_or_else(|loss| panic!("the watcher is lost: {loss}"));
         self.link.take_notices();
@@ -282,7 +282,7 @@ impl Watcher {
                 self.link.answer(reply, Ok(work.payload));
             }
         }
-        self.speak(house);
+        self.speak(host);
     }
 }
 

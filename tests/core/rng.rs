@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng as _, SeedableRng};
 
-pub(crate) struct Dice(StdRng);
+pub(crate) struct Rng(StdRng);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(StdRng::seed_from_u64(seed))
     }

@@ -1,5 +1,5 @@
 //! The shell around the pure engine: it reads and writes wires instead of sockets, in turns like the server's, and has
-//! everything that goes in heard by the model and everything that comes out by a tap. It knows nothing of workers.
+//! everything that goes in heard by the model and everything that comes out by a checker. It knows nothing of workers.
 
 mod audit;
 mod sockets;
@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use callboard::engine::{Config, ConnId, Engine, Stats, Time};
 use callboard::limits::Limits;
 
-use crate::board::Annals;
-use crate::book::Book;
-use crate::cover::Cover;
-use crate::dice::Dice;
+use crate::board::SharedHistory;
+use crate::call_oracle::CallOracle;
+use crate::engine_model::EngineModel;
+use crate::filter::Filter;
 use crate::journal::hold;
 use crate::network::{Far, Wire};
-use crate::party::{Party, Phase};
+use crate::peer_model::{PeerModel, Phase};
 use crate::principals::Principals;
-use crate::registrar::Registrar;
-use crate::tap::Tap;
+use crate::rng::Rng;
 use crate::turn;
+use crate::wire_checker::WireChecker;
 
 use sockets::{Turn, budgets};
 
@@ -43,21 +43,21 @@ struct Conn {
 /// What the host works with, beside itself.
 pub(crate) struct Surroundings<'a> {
     pub wires: &'a mut BTreeMap<u64, Wire>,
-    pub book: &'a mut Book,
-    pub annals: &'a mut BTreeMap<u64, Annals>,
-    pub covers: &'a mut BTreeMap<u64, Vec<(u64, Cover)>>,
-    pub dice: &'a mut Dice,
+    pub oracle: &'a mut CallOracle,
+    pub histories: &'a mut BTreeMap<u64, SharedHistory>,
+    pub filters: &'a mut BTreeMap<u64, Vec<(u64, Filter)>>,
+    pub rng: &'a mut Rng,
     pub now: u64,
     /// Nothing goes wrong any more.
-    pub calm: bool,
+    pub quiescent: bool,
 }
 
 pub(crate) struct Host {
     pub engine: Engine,
-    pub registrar: Registrar,
+    pub engine_model: EngineModel,
     boot: u64,
     conns: BTreeMap<u64, Conn>,
-    taps: BTreeMap<u64, Tap>,
+    checkers: BTreeMap<u64, WireChecker>,
     free: Vec<u32>,
     keys: u32,
     generation: u32,
@@ -82,10 +82,10 @@ impl Host {
         };
         Self {
             engine: Engine::new(config, Time(now)),
-            registrar: Registrar::new(limits.clone(), boot << 40),
+            engine_model: EngineModel::new(limits.clone(), boot << 40),
             boot,
             conns: BTreeMap::new(),
-            taps: BTreeMap::new(),
+            checkers: BTreeMap::new(),
             free: Vec::new(),
             keys: 0,
             generation: 0,
@@ -103,24 +103,24 @@ impl Host {
 
     /// As SIGTERM.
     pub(crate) fn shut_down(&mut self, now: u64) {
-        self.registrar.stopping = true;
+        self.engine_model.stopping = true;
         self.engine.handle_shutdown(Time(now));
     }
 
     /// From now on, these are let in, with these rights.
-    pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book, now: u64) {
-        for (token, tap) in &mut self.taps {
-            tap.reform(&self.registrar.parties[token].cover);
+    pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
+        for (token, checker) in &mut self.checkers {
+            checker.reload(&self.engine_model.peers[token].filter);
         }
-        self.registrar.reform(principals, book, now);
+        self.engine_model.reload(principals, oracle, now);
         let credentials = principals.credentials();
         self.engine.handle_credentials(&credentials, Time(now));
     }
 
     /// The peer at the other end of a wire.
-    pub(crate) fn party(&self, wire: &Wire) -> Option<&Party> {
+    pub(crate) fn peer(&self, wire: &Wire) -> Option<&PeerModel> {
         match wire.far {
-            Far::Taken(token) => self.registrar.parties.get(&token),
+            Far::Taken(token) => self.engine_model.peers.get(&token),
             _ => None,
         }
     }
@@ -132,7 +132,7 @@ impl Host {
     /// One turn of the loop.
     pub(crate) fn turn(&mut self, around: &mut Surroundings<'_>) {
         // Deadlines are things that happen, too.
-        self.registrar.tick += 1;
+        self.engine_model.tick += 1;
         let budgets = budgets(around);
         let mut turn = Turn::new(self, around);
         turn::run(&mut turn, budgets);
@@ -150,12 +150,12 @@ impl Host {
         self.assert_within_limits(&stats);
         self.assert_resumed();
         // While too many abandoned calls are held, a provider that holds one gets no other.
-        let crowds = self.registrar.limits.max_calls_total < 1000;
-        if !self.engine.has_more() && !self.registrar.stopping && !crowds {
+        let crowds = self.engine_model.limits.max_calls_total < 1000;
+        if !self.engine.has_more() && !self.engine_model.stopping && !crowds {
             around
-                .book
-                .assert_nobody_waits_in_vain(around.now, |attempt, errand| {
-                    self.registrar.has_room_for(attempt, errand)
+                .oracle
+                .assert_nobody_waits_in_vain(around.now, |attempt, intent| {
+                    self.engine_model.has_room_for(attempt, intent)
                 });
         }
     }
@@ -164,33 +164,33 @@ impl Host {
     fn note_stop(&mut self, stats: &Stats, around: &mut Surroundings<'_>) {
         let told = stats.closed.get("shutting_down").copied().unwrap_or(0);
         let refused = self
-            .registrar
+            .engine_model
             .closed
             .get("shutting_down")
             .copied()
             .unwrap_or(0);
-        if self.registrar.stopping && !self.stopped && told > refused {
+        if self.engine_model.stopping && !self.stopped && told > refused {
             self.stopped = true;
-            let tokens: Vec<u64> = self.registrar.parties.keys().copied().collect();
+            let tokens: Vec<u64> = self.engine_model.peers.keys().copied().collect();
             for token in tokens {
-                self.registrar.end(token, "shutting_down", around.book);
+                self.engine_model.end(token, "shutting_down", around.oracle);
             }
         }
     }
 
     /// Ids of workers that a stranger might guess.
-    pub(crate) fn roll(&self) -> Vec<u64> {
-        let parties = self.registrar.parties.values();
-        let live = parties.filter(|it| it.phase == Phase::Live);
+    pub(crate) fn worker_ids(&self) -> Vec<u64> {
+        let peers = self.engine_model.peers.values();
+        let live = peers.filter(|it| it.phase == Phase::Live);
         live.map(|it| it.worker).collect()
     }
 
     /// Ids of INVOKEs that ran on other connections than this one, and that it might guess.
     pub(crate) fn foreign_ids(&self, near: Option<u64>) -> Vec<u64> {
-        let parties = &self.registrar.parties;
-        let own = near.and_then(|token| parties.get(&token));
+        let peers = &self.engine_model.peers;
+        let own = near.and_then(|token| peers.get(&token));
         let is_own = |id: &u64| own.is_some_and(|it| it.invoked.contains_key(id));
-        let all = parties.values().flat_map(|it| it.invoked.keys().copied());
+        let all = peers.values().flat_map(|it| it.invoked.keys().copied());
         let ids: BTreeSet<u64> = all.filter(|id| !is_own(id)).collect();
         ids.into_iter().collect()
     }

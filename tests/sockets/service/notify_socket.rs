@@ -1,4 +1,4 @@
-//! A service manager's ear: the datagram socket that NOTIFY_SOCKET names. Hears what is reported, and
+//! A service manager's end of notifications: the datagram socket that NOTIFY_SOCKET names. Hears what is reported, and
 //! absent reports; starts nothing.
 
 use std::io;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 
-pub(crate) struct Ear {
+pub(crate) struct NotifySocket {
     socket: UnixDatagram,
     dir: tempfile::TempDir,
 }
 
-impl Ear {
+impl NotifySocket {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();

@@ -1,4 +1,4 @@
-//! The book that the seeded calls are held against: who is there, who may be asked for what, what was called
+//! The model that the seeded calls are held against: who is there, who may be asked for what, what was called
 //! and how it may end. Knows of the engine only what its peers see, and so never more than a peer could.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ pub(crate) struct Peer {
 
 /// What is known of the peers and calls of a seeded run; each frame is checked against it.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct CallModel {
     pub peers: Vec<Peer>,
     pub calls: Vec<Made>,
     pub by_request: BTreeMap<(usize, u64), usize>,
@@ -105,7 +105,7 @@ pub(crate) struct Ledger {
     pub crowds: bool,
 }
 
-impl Ledger {
+impl CallModel {
     pub(crate) fn made(&mut self, call: Made) {
         self.by_request
             .insert((call.link, call.request), self.calls.len());

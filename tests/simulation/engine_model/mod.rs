@@ -2,8 +2,8 @@
 //! and requests once more, in the plainest way. It decodes the same bytes that the engine is given, keeps
 //! the model of each board, and knows which answer is owed for each request. It never asks the engine.
 
-mod door;
-mod reform;
+mod hello;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,9 +13,9 @@ use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Message, Register, Unbind, Unregister};
 
 use crate::board::{Entry, Key, Namespace};
-use crate::book::{Attempt, Book, Ending, Forbidden, number};
+use crate::call_oracle::{Attempt, CallOracle, Ending, Forbidden, number};
 use crate::journal::saw;
-use crate::party::{Batch, Owed, Party, Phase};
+use crate::peer_model::{Batch, Owed, PeerModel, Phase};
 use crate::principals::Principals;
 
 /// The answer owed for a request that the rights do not allow.
@@ -25,14 +25,14 @@ fn forbidden() -> Owed {
 }
 
 #[derive(Debug)]
-pub(crate) struct Registrar {
+pub(crate) struct EngineModel {
     pub limits: Limits,
     /// The principals that the engine admits; `None` admits every peer.
     principals: Option<Principals>,
     /// Counts what happened.
     pub tick: u64,
     pub namespaces: BTreeMap<String, Namespace>,
-    pub parties: BTreeMap<u64, Party>,
+    pub peers: BTreeMap<u64, PeerModel>,
     sessions: BTreeMap<Vec<u8>, u64>,
     last_worker: u64,
     /// How many connections ended with which code.
@@ -45,14 +45,14 @@ pub(crate) struct Registrar {
     pub last_left: u64,
 }
 
-impl Registrar {
+impl EngineModel {
     pub(crate) fn new(limits: Limits, tick: u64) -> Self {
         Self {
             limits,
             principals: None,
             tick,
             namespaces: BTreeMap::new(),
-            parties: BTreeMap::new(),
+            peers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             last_worker: 0,
             closed: BTreeMap::new(),
@@ -62,37 +62,37 @@ impl Registrar {
         }
     }
 
-    pub(crate) fn open(&mut self, token: u64, book: &mut Book, now: u64) {
-        let admitted = self.parties.values().filter(|it| !it.refused).count();
+    pub(crate) fn open(&mut self, token: u64, oracle: &mut CallOracle, now: u64) {
+        let admitted = self.peers.values().filter(|it| !it.refused).count();
         let full = admitted as u64 >= self.limits.max_connections && !self.stopping;
         let refused = full;
-        self.parties.insert(
+        self.peers.insert(
             token,
-            Party {
+            PeerModel {
                 refused,
-                ..Party::new(now)
+                ..PeerModel::new(now)
             },
         );
         if self.stopping {
-            self.end(token, "shutting_down", book);
+            self.end(token, "shutting_down", oracle);
         } else if full {
             saw("a connection was refused");
-            self.end(token, "too_many_connections", book);
+            self.end(token, "too_many_connections", oracle);
         }
     }
 
     pub(crate) fn forget(&mut self, token: u64) {
-        self.parties.remove(&token);
+        self.peers.remove(&token);
     }
 
-    fn party(&mut self, token: u64) -> &mut Party {
-        self.parties
+    fn peer(&mut self, token: u64) -> &mut PeerModel {
+        self.peers
             .get_mut(&token)
             .expect("a connection that the engine has")
     }
 
     fn names(&self, token: u64) -> (String, u64, Rc<str>, Rc<[u8]>) {
-        let it = &self.parties[&token];
+        let it = &self.peers[&token];
         (
             it.namespace.clone(),
             it.worker,
@@ -102,32 +102,30 @@ impl Registrar {
     }
 
     fn board(&mut self, token: u64) -> &mut Namespace {
-        let name = self.parties[&token].namespace.clone();
+        let name = self.peers[&token].namespace.clone();
         self.namespaces.entry(name).or_insert_with(Namespace::new)
     }
 
     pub(crate) fn is_over(&self, token: u64) -> bool {
-        let party = self.parties.get(&token);
-        party.is_none_or(|it| matches!(it.phase, Phase::Over(_)))
+        let peer = self.peers.get(&token);
+        peer.is_none_or(|it| matches!(it.phase, Phase::Over(_)))
     }
 
     /// Bytes of an unfinished frame are held.
     pub(crate) fn is_within_frame(&self, token: u64) -> bool {
-        self.parties
-            .get(&token)
-            .is_some_and(|it| it.inbox.held() > 0)
+        self.peers.get(&token).is_some_and(|it| it.inbox.held() > 0)
     }
 
     /// The engine reads these bytes.
-    pub(crate) fn hear(&mut self, token: u64, mut bytes: &[u8], book: &mut Book, now: u64) {
-        let party = self.party(token);
-        party.hear_of(now);
-        if matches!(party.phase, Phase::Over(_)) {
+    pub(crate) fn hear(&mut self, token: u64, mut bytes: &[u8], oracle: &mut CallOracle, now: u64) {
+        let peer = self.peer(token);
+        peer.hear_of(now);
+        if matches!(peer.phase, Phase::Over(_)) {
             return;
         }
-        let mut inbox = std::mem::take(&mut party.inbox);
+        let mut inbox = std::mem::take(&mut peer.inbox);
         loop {
-            let limit = match self.party(token).phase {
+            let limit = match self.peer(token).phase {
                 Phase::Greeting => self.limits.max_hello,
                 Phase::Live => self.limits.max_frame,
                 Phase::Over(_) => return,
@@ -135,44 +133,40 @@ impl Registrar {
             match inbox.next(&mut bytes, limit as usize) {
                 Ok(Some(frame)) => {
                     self.tick += 1;
-                    self.frame(token, frame, book, now);
+                    self.frame(token, frame, oracle, now);
                 }
                 Ok(None) => break,
                 Err(FrameError::TooLarge { .. }) if limit == self.limits.max_frame => {
-                    return self.end(token, "frame_too_large", book);
+                    return self.end(token, "frame_too_large", oracle);
                 }
-                Err(_) => return self.end(token, "protocol_error", book),
+                Err(_) => return self.end(token, "protocol_error", oracle),
             }
         }
-        self.party(token).inbox = inbox;
+        self.peer(token).inbox = inbox;
     }
 
-    fn frame(&mut self, token: u64, frame: &[u8], book: &mut Book, now: u64) {
+    fn frame(&mut self, token: u64, frame: &[u8], oracle: &mut CallOracle, now: u64) {
         let Ok(message) = Message::decode(frame) else {
-            return self.end(token, "protocol_error", book);
+            return self.end(token, "protocol_error", oracle);
         };
-        if self.party(token).phase == Phase::Greeting {
+        if self.peer(token).phase == Phase::Greeting {
             return match message {
-                Message::Hello(hello) => self.hello(token, &hello, book),
-                Message::Goodbye(_) => self.end(token, "bye", book),
-                _ => self.end(token, "protocol_error", book),
+                Message::Hello(hello) => self.hello(token, &hello, oracle),
+                Message::Goodbye(_) => self.end(token, "bye", oracle),
+                _ => self.end(token, "protocol_error", oracle),
             };
         }
         let tick = self.tick;
         match message {
-            Message::Register(it) => self.register(token, &it, book),
+            Message::Register(it) => self.register(token, &it, oracle),
             Message::Unregister(it) => self.unregister(token, &it),
             Message::Ready(it) => {
                 let left = self.confirm(token);
-                let party = self.party(token);
-                party.is_ready = true;
-                let older = party.older_session.take();
+                let peer = self.peer(token);
+                peer.is_ready = true;
+                let older = peer.older_session.take();
                 // A drained worker's READY marks the place from where on nothing may come.
-                let left = if party.draining {
-                    vec!["".into()]
-                } else {
-                    left
-                };
+                let left = if peer.draining { vec!["".into()] } else { left };
                 if let Some(older) = older {
                     self.sessions.remove(&older);
                 }
@@ -180,25 +174,25 @@ impl Registrar {
             }
             Message::Bind(it) => self.bind(token, &it),
             Message::Unbind(it) => self.unbind(token, &it),
-            Message::Call(it) => self.call(token, &it, book, now),
+            Message::Call(it) => self.call(token, &it, oracle, now),
             Message::Cancel(it) => {
-                if let Some((Owed::Call(index), _)) = self.party(token).owed.get(&it.id) {
-                    book.attempts[*index].cancelled = true;
+                if let Some((Owed::Call(index), _)) = self.peer(token).owed.get(&it.id) {
+                    oracle.attempts[*index].cancelled = true;
                 }
             }
             Message::Outcome(it) => {
-                self.answer(token, it.id, Ending::Result(it.payload.to_vec()), book);
+                self.answer(token, it.id, Ending::Result(it.payload.to_vec()), oracle);
             }
-            Message::Failure(it) => self.answer(token, it.id, Ending::of(&it).passed_on(), book),
+            Message::Failure(it) => self.answer(token, it.id, Ending::of(&it).passed_on(), oracle),
             Message::Emit(it) => {
-                let permit = self.party(token).permit.clone();
+                let permit = self.peer(token).permit.clone();
                 let bound = self.board(token).bound_to(&it.event);
-                let sight = permit.sight();
-                let seen = |function: &&Rc<str>| sight.has(&it.event) && sight.has(function);
+                let visible = permit.visible();
+                let seen = |function: &&Rc<str>| visible.has(&it.event) && visible.has(function);
                 let matched = bound.keys().filter(seen).count() as u64;
                 let is_forbidden = !permit.may(Verb::Emit, &it.event);
                 if let Some(number) = number(&it.payload).filter(|_| !is_forbidden) {
-                    book.errands[number].bound.extend(bound);
+                    oracle.intents[number].bound.extend(bound);
                 }
                 let owed = if is_forbidden {
                     forbidden()
@@ -213,28 +207,28 @@ impl Registrar {
             }
             Message::Drain(_) => {
                 saw("a worker drained");
-                let worker = self.party(token).worker;
-                self.party(token).draining = true;
+                let worker = self.peer(token).worker;
+                self.peer(token).draining = true;
                 self.board(token).remove(worker, tick);
             }
-            Message::Goodbye(_) => self.end(token, "bye", book),
+            Message::Goodbye(_) => self.end(token, "bye", oracle),
             Message::Unknown { id: Some(id), .. } => {
                 self.owe(token, id, Owed::Refused("unsupported"));
             }
             Message::Cast(it) => {
-                if !self.party(token).permit.may(Verb::Call, &it.function) {
-                    let number = number(&it.payload).expect("every cast is in the book");
-                    book.errands[number].forbidden = true;
+                if !self.peer(token).permit.may(Verb::Call, &it.function) {
+                    let number = number(&it.payload).expect("every cast is in the oracle");
+                    oracle.intents[number].forbidden = true;
                     saw("a cast was forbidden");
                 }
             }
             Message::Ping(_) | Message::Pong(_) | Message::Unknown { id: None, .. } => {}
-            _ => self.end(token, "protocol_error", book),
+            _ => self.end(token, "protocol_error", oracle),
         }
     }
 
     fn owe(&mut self, token: u64, request: u64, owed: Owed) {
-        self.party(token).owed.insert(request, (owed, None));
+        self.peer(token).owed.insert(request, (owed, None));
         self.unsealed.push((token, request));
     }
 
@@ -261,11 +255,11 @@ impl Registrar {
         let tick = self.tick;
 
         let (_, worker, name, metadata) = self.names(token);
-        let refuses = self.party(token).draining || self.stopping;
+        let refuses = self.peer(token).draining || self.stopping;
         let owed = if refuses {
             Owed::Refused("draining")
         } else {
-            let permit = self.party(token).permit.clone();
+            let permit = self.peer(token).permit.clone();
             let may = |it: &callboard::protocol::BindingEntry<'_>| {
                 [it.event, it.function]
                     .iter()
@@ -312,19 +306,19 @@ impl Registrar {
         self.owe(token, it.id, owed);
     }
 
-    fn register(&mut self, token: u64, it: &Register<'_>, book: &mut Book) {
+    fn register(&mut self, token: u64, it: &Register<'_>, oracle: &mut CallOracle) {
         let limits = self.limits.clone();
-        let party = self.party(token);
-        let mut batch = party.batch.take().unwrap_or(Batch {
+        let peer = self.peer(token);
+        let mut batch = peer.batch.take().unwrap_or(Batch {
             id: it.id,
             entries: Vec::new(),
             failure: None,
         });
         if batch.id != it.id {
-            return self.end(token, "protocol_error", book);
+            return self.end(token, "protocol_error", oracle);
         }
         for definition in &it.functions {
-            let failure = if !party.permit.may(Verb::Register, &definition.name) {
+            let failure = if !peer.permit.may(Verb::Register, &definition.name) {
                 Some("forbidden")
             } else if batch.entries.len() as u64 >= limits.max_functions {
                 Some("too_many_functions")
@@ -341,13 +335,13 @@ impl Registrar {
             }
         }
         if it.more {
-            party.batch = Some(batch);
+            peer.batch = Some(batch);
             return;
         }
         let Batch {
             entries, failure, ..
         } = batch;
-        let refuses = party.draining || self.stopping;
+        let refuses = peer.draining || self.stopping;
         let (tick, (_, worker, name, metadata)) = (self.tick, self.names(token));
         let board = self.board(token);
         let has = board.functions_of(worker);
@@ -387,10 +381,10 @@ impl Registrar {
         &mut self,
         token: u64,
         call: &callboard::protocol::Call<'_>,
-        book: &mut Book,
+        oracle: &mut CallOracle,
         now: u64,
     ) {
-        let permit = &self.parties[&token].permit;
+        let permit = &self.peers[&token].permit;
         if call.function.starts_with("engine::") {
             let owed = if permit.may(Verb::Admin, &call.function) {
                 Owed::Builtin
@@ -403,7 +397,7 @@ impl Registrar {
             return self.owe(token, call.id, forbidden());
         }
         let (namespace, worker, caller, _) = self.names(token);
-        let errand = number(&call.payload).expect("every call is in the book");
+        let intent = number(&call.payload).expect("every call is in the oracle");
         let function = call.function.0;
         let board = &self.namespaces[&namespace];
         let pinned = call.ext.worker;
@@ -413,9 +407,9 @@ impl Registrar {
             .collect();
         let surely_room = able
             .iter()
-            .any(|worker| self.surely_has_room(&namespace, *worker, book));
+            .any(|worker| self.surely_has_room(&namespace, *worker, oracle));
         let timeout = call.ext.timeout_ms.unwrap_or(30_000) * 1000;
-        let made = &self.parties[&token].owed;
+        let made = &self.peers[&token].owed;
         let made = made
             .values()
             .filter(|(owed, _)| matches!(owed, Owed::Call(_)))
@@ -424,12 +418,12 @@ impl Registrar {
         let kept = call.ext.wait || call.ext.idempotent;
         let retained = call.payload.len() + call.ext.headers.len();
         let met = made >= limits.max_calls
-            || book.attempts.len() as u64 >= limits.max_calls_total
+            || oracle.attempts.len() as u64 >= limits.max_calls_total
             || call.ext.wait && limits.max_parked < 100
             || kept && limits.max_retained < 100_000 && retained > 0
             || limits.max_backlog < 100_000;
         let attempt = Attempt {
-            errand,
+            intent,
             token,
             namespace: namespace.as_str().into(),
             worker,
@@ -445,16 +439,16 @@ impl Registrar {
             doubtful: false,
             forbidden: Forbidden::No,
         };
-        let index = book.attempt(attempt);
+        let index = oracle.attempt(attempt);
         self.owe(token, call.id, Owed::Call(index));
     }
 
-    fn answer(&mut self, token: u64, id: u64, ending: Ending, book: &mut Book) {
-        let Some(errand) = self.party(token).invoked.remove(&id) else {
+    fn answer(&mut self, token: u64, id: u64, ending: Ending, oracle: &mut CallOracle) {
+        let Some(intent) = self.peer(token).invoked.remove(&id) else {
             saw("an answer that nobody owed was dropped");
             return;
         };
-        let mut invokes = book.errands[errand].invokes.iter_mut();
+        let mut invokes = oracle.intents[intent].invokes.iter_mut();
         let answered = invokes.find(|it| it.id == id && it.token == token);
         if let Some(answered) = answered {
             answered.answer = Some(ending);
@@ -464,11 +458,11 @@ impl Registrar {
     /// What a newcomer did not register again leaves.
     pub(crate) fn confirm(&mut self, token: u64) -> Vec<Rc<str>> {
         let tick = self.tick;
-        let party = self.party(token);
-        if !std::mem::take(&mut party.unconfirmed) {
+        let peer = self.peer(token);
+        if !std::mem::take(&mut peer.unconfirmed) {
             return Vec::new();
         }
-        let worker = party.worker;
+        let worker = peer.worker;
         let board = self.board(token);
         let before = board.functions_of(worker);
         let gone = board.confirm(worker, tick);
@@ -482,31 +476,31 @@ impl Registrar {
     }
 
     pub(crate) fn is_unconfirmed(&self, token: u64) -> bool {
-        self.parties[&token].unconfirmed
+        self.peers[&token].unconfirmed
     }
 
     /// A connection is over for the engine.
-    pub(crate) fn end(&mut self, token: u64, code: &str, book: &mut Book) {
+    pub(crate) fn end(&mut self, token: u64, code: &str, oracle: &mut CallOracle) {
         self.tick += 1;
         let tick = self.tick;
-        let party = self.party(token);
-        if matches!(party.phase, Phase::Over(_)) {
+        let peer = self.peer(token);
+        if matches!(peer.phase, Phase::Over(_)) {
             return;
         }
-        let was_live = party.phase == Phase::Live;
-        party.phase = Phase::Over(tick);
-        party.batch = None;
+        let was_live = peer.phase == Phase::Live;
+        peer.phase = Phase::Over(tick);
+        peer.batch = None;
         self.last_left = tick;
-        let party = self.party(token);
-        let (worker, holds) = (party.worker, party.holds);
-        for (owed, _) in party.owed.values() {
+        let peer = self.peer(token);
+        let (worker, holds) = (peer.worker, peer.holds);
+        for (owed, _) in peer.owed.values() {
             if let Owed::Call(index) = owed {
-                book.close(*index, tick, false);
+                oracle.close(*index, tick, false);
             }
         }
         // What may run again can be at the next provider before anybody sees it.
-        for (id, errand) in &party.invoked {
-            book.unsee(*errand, token, *id);
+        for (id, intent) in &peer.invoked {
+            oracle.unsee(*intent, token, *id);
         }
         *self.closed.entry(code.to_owned()).or_default() += 1;
         if was_live && holds {
@@ -524,11 +518,11 @@ impl Registrar {
             }
         }
         for (token, request) in std::mem::take(&mut self.unsealed) {
-            let Some(party) = self.parties.get_mut(&token) else {
+            let Some(peer) = self.peers.get_mut(&token) else {
                 continue;
             };
-            let revision = self.namespaces[&party.namespace].revision();
-            if let Some((_, stamp)) = party.owed.get_mut(&request) {
+            let revision = self.namespaces[&peer.namespace].revision();
+            if let Some((_, stamp)) = peer.owed.get_mut(&request) {
                 *stamp = Some(revision);
             }
         }

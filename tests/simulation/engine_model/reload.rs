@@ -5,27 +5,28 @@ use std::rc::Rc;
 
 use callboard::engine::Verb;
 
-use super::Registrar;
-use crate::book::{Book, Forbidden};
+use super::EngineModel;
+use crate::call_oracle::{CallOracle, Forbidden};
 use crate::journal::saw;
-use crate::party::{Owed, Party, Phase};
+use crate::peer_model::{Owed, PeerModel, Phase};
 use crate::principals::{Permit, Principals};
 
-impl Registrar {
+impl EngineModel {
     /// Other rights hold from now on.
-    pub(crate) fn reform(&mut self, principals: &Principals, book: &mut Book, now: u64) {
+    pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
         self.tick += 1;
         self.principals = Some(principals.clone());
-        let live = |(token, party): (&u64, &Party)| (party.phase == Phase::Live).then_some(*token);
-        for token in self.parties.iter().filter_map(live).collect::<Vec<_>>() {
-            let party = &self.parties[&token];
-            match principals.permit(&party.credential).cloned() {
+        let live =
+            |(token, peer): (&u64, &PeerModel)| (peer.phase == Phase::Live).then_some(*token);
+        for token in self.peers.iter().filter_map(live).collect::<Vec<_>>() {
+            let peer = &self.peers[&token];
+            match principals.permit(&peer.credential).cloned() {
                 None => {
                     saw("somebody's token was revoked");
-                    self.end(token, "unauthorized", book);
+                    self.end(token, "unauthorized", oracle);
                 }
-                Some(permit) if permit != party.permit => {
-                    self.forbid_calls(token, &permit, book, now);
+                Some(permit) if permit != peer.permit => {
+                    self.forbid_calls(token, &permit, oracle, now);
                     self.change_permit(token, &permit);
                 }
                 Some(_) => {}
@@ -35,20 +36,20 @@ impl Registrar {
 
     /// Whether a connection is closing with outdated rights: frames still written to it follow
     /// those, and the model does not keep them. No view is resumed from there.
-    pub(crate) fn leaves_with_old_rights(&self, party: &Party) -> bool {
+    pub(crate) fn leaves_with_old_rights(&self, peer: &PeerModel) -> bool {
         let principals = self.principals.as_ref();
-        matches!(party.phase, Phase::Over(_))
-            && principals.is_some_and(|it| it.permit(&party.credential) != Some(&party.permit))
+        matches!(peer.phase, Phase::Over(_))
+            && principals.is_some_and(|it| it.permit(&peer.credential) != Some(&peer.permit))
     }
 
     /// Calls that wait and may no longer be made end.
-    fn forbid_calls(&self, token: u64, permit: &Permit, book: &mut Book, now: u64) {
-        let party = &self.parties[&token];
-        let board = &self.namespaces[&party.namespace];
-        for (owed, _) in party.owed.values() {
+    fn forbid_calls(&self, token: u64, permit: &Permit, oracle: &mut CallOracle, now: u64) {
+        let peer = &self.peers[&token];
+        let board = &self.namespaces[&peer.namespace];
+        for (owed, _) in peer.owed.values() {
             let Owed::Call(index) = owed else { continue };
-            let attempt = &mut book.attempts[*index];
-            let name = &book.errands[attempt.errand].name;
+            let attempt = &mut oracle.attempts[*index];
+            let name = &oracle.intents[attempt.intent].name;
             if permit.may(Verb::Call, name) {
                 continue;
             }
@@ -58,7 +59,7 @@ impl Registrar {
                 && !attempt.cancelled
                 && !attempt.may_be_refused
                 && now < attempt.deadline
-                && book.errands[attempt.errand].wait;
+                && oracle.intents[attempt.intent].wait;
             attempt.forbidden = if waits {
                 Forbidden::Certainly
             } else {
@@ -67,26 +68,26 @@ impl Registrar {
         }
     }
 
-    /// What a party has and may no longer have leaves.
+    /// What a peer has and may no longer have leaves.
     fn change_permit(&mut self, token: u64, permit: &Rc<Permit>) {
         saw("the rights of a connection changed");
         let (tick, (_, worker, ..)) = (self.tick, self.names(token));
-        let party = self.party(token);
-        if let Some(batch) = &mut party.batch {
+        let peer = self.peer(token);
+        if let Some(batch) = &mut peer.batch {
             let mut names = batch.entries.iter().map(|(name, _)| name);
             if names.any(|name| !permit.may(Verb::Register, name)) {
                 batch.failure = Some("forbidden");
                 batch.entries.clear();
             }
         }
-        party.cover.sight = permit.sight();
-        party.is_reformed = true;
-        let before = std::mem::replace(&mut party.permit, permit.clone());
+        peer.filter.visible = permit.visible();
+        peer.has_new_rights = true;
+        let before = std::mem::replace(&mut peer.permit, permit.clone());
         if !before.has_the_same(Verb::Register, permit) || !before.has_the_same(Verb::Bind, permit)
         {
-            party.untold += 1;
+            peer.untold += 1;
         }
-        if !party.holds {
+        if !peer.holds {
             return;
         }
         let board = self.board(token);

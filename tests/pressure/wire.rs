@@ -19,7 +19,7 @@ const SCRATCH: usize = 64 * 1024;
 /// More than the engine's largest frame.
 const FRAME_MAX: usize = 1 << 21;
 
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     inbox: Inbox,
     scratch: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Connects, says HELLO and is welcome.
-    pub(super) fn join(at: &Address, greeting: &Greeting<'_>) -> Self {
+    pub(crate) fn join(at: &Address, greeting: &Greeting<'_>) -> Self {
         let stream = TcpStream::connect(at.to_string()).expect("the engine listens");
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
@@ -44,19 +44,19 @@ impl Wire {
     }
 
     /// Writes all of it, and empties it.
-    pub(super) fn send(&mut self, bytes: &mut Vec<u8>) {
+    pub(crate) fn send(&mut self, bytes: &mut Vec<u8>) {
         self.stream.write_all(bytes).expect("the engine reads");
         bytes.clear();
     }
 
     /// Reads what is there, waiting for it if need be; it comes.
-    pub(super) fn read(&mut self, each: impl FnMut(&Message<'_>)) {
+    pub(crate) fn read(&mut self, each: impl FnMut(&Message<'_>)) {
         let came = self.read_for(PATIENCE, each);
         assert!(came, "the engine says nothing");
     }
 
     /// Reads what is there, waiting for it for so long. Whether anything came.
-    pub(super) fn read_for(
+    pub(crate) fn read_for(
         &mut self,
         patience: Duration,
         mut each: impl FnMut(&Message<'_>),
@@ -85,7 +85,7 @@ impl Wire {
     }
 
     /// Reads to the end of the connection; nothing but a GOODBYE comes any more.
-    pub(super) fn read_to_end(mut self) {
+    pub(crate) fn read_to_end(mut self) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("a clean end");
         let mut input = &rest[..];
@@ -96,7 +96,7 @@ impl Wire {
     }
 
     /// Breaks the connection off: the engine hears of a reset.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         let stream = SockRef::from(&self.stream);
         stream.set_linger(Some(Duration::ZERO)).expect("a socket");
     }

@@ -11,7 +11,7 @@ use callboard::worker::{Builder, Changes, Notice, Token, Worker};
 use super::PATIENCE;
 use crate::running::{Running, finished};
 
-pub(crate) struct House {
+pub(crate) struct GuardedEngine {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) engine: Running,
     pub(crate) address: String,
@@ -44,7 +44,7 @@ pub(crate) fn write_guarded(path: &Path, text: &str) {
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
-impl House {
+impl GuardedEngine {
     /// An engine with these credentials, on a port of this host and a Unix socket.
     pub(crate) fn new(credentials: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();

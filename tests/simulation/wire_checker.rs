@@ -1,5 +1,5 @@
 //! Listens to what the engine writes to one connection, before the network has its way with it, and holds it
-//! against the protocol and the model: the chain of revisions, what a watch covers, the order of replies and
+//! against the protocol and the model: the chain of revisions, what a filter shows, the order of replies and
 //! changes, one answer for each request, calls to those who provide. It keeps no view; the worker at the
 //! other end does.
 
@@ -10,38 +10,38 @@ use callboard::protocol::{
     Cast, Changes, Failure, HEADER_LEN, Inbox, Invoke, Message, Outcome, Sections, Welcome,
 };
 
-use crate::board::Annals;
-use crate::book::{Book, Ending};
-use crate::cover::Cover;
+use crate::board::SharedHistory;
+use crate::call_oracle::{CallOracle, Ending};
 use crate::digest::{self, Side};
+use crate::engine_model::EngineModel;
+use crate::filter::Filter;
 use crate::journal::{hold, note, saw};
-use crate::party::{Owed, Party};
-use crate::registrar::Registrar;
+use crate::peer_model::{Owed, PeerModel};
 
 /// What a frame of the engine is held against.
-pub(crate) struct Bench<'a> {
-    pub registrar: &'a mut Registrar,
-    pub book: &'a mut Book,
-    pub annals: &'a mut BTreeMap<u64, Annals>,
+pub(crate) struct Models<'a> {
+    pub engine_model: &'a mut EngineModel,
+    pub oracle: &'a mut CallOracle,
+    pub histories: &'a mut BTreeMap<u64, SharedHistory>,
     pub now: u64,
 }
 
 #[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
 #[derive(Debug, Default)]
-pub(crate) struct Tap {
+pub(crate) struct WireChecker {
     token: u64,
     inbox: Inbox,
     welcomed: bool,
     goodbye: bool,
     drained: bool,
     /// By which the view at the other end is made.
-    cover: Cover,
+    filter: Filter,
     /// A frame was begun when the rights changed: it is by those that held until then.
-    begun: Option<Cover>,
+    begun: Option<Filter>,
     /// Bytes of all frames.
     heard: u64,
-    /// Behind so many bytes, the view is by another cover.
-    pub covers: Vec<(u64, Cover)>,
+    /// Behind so many bytes, the view is by another filter.
+    pub filters: Vec<(u64, Filter)>,
     /// Where the reader stands.
     mine: u64,
     /// SYNCED came, and no RESYNC since.
@@ -55,7 +55,7 @@ pub(crate) struct Tap {
     cancels: BTreeSet<u64>,
 }
 
-impl Tap {
+impl WireChecker {
     pub(crate) fn new(token: u64) -> Self {
         Self {
             token,
@@ -64,7 +64,7 @@ impl Tap {
     }
 
     /// The engine wrote these bytes.
-    pub(crate) fn hear(&mut self, mut bytes: &[u8], bench: &mut Bench<'_>) {
+    pub(crate) fn hear(&mut self, mut bytes: &[u8], models: &mut Models<'_>) {
         let mut inbox = std::mem::take(&mut self.inbox);
         loop {
             match inbox.next(&mut bytes, 1 << 24) {
@@ -79,7 +79,7 @@ impl Tap {
                     match Message::decode(frame) {
                         Ok(message) => {
                             digest::take_down(Side::Engine, self.token, frame, &message);
-                            self.take(&message, bench);
+                            self.take(&message, models);
                         }
                         Err(error) => panic!("the engine wrote what cannot be read: {error}"),
                     }
@@ -92,33 +92,33 @@ impl Tap {
     }
 
     /// Other rights than `before` hold for what is not begun yet.
-    pub(crate) fn reform(&mut self, before: &Cover) {
+    pub(crate) fn reload(&mut self, before: &Filter) {
         if self.inbox.held() > 0 {
             self.begun.get_or_insert_with(|| before.clone());
         }
     }
 
-    /// A frame of the view comes, made by this cover. If no RESYNC came with another one, this watch shows the same
+    /// A frame of the view comes, made by this filter. If no RESYNC came with another one, this watch shows the same
     /// by both: what comes is covered before and after.
-    fn follow(&mut self, cover: &Cover, sections: Option<&Sections<'_>>) {
-        if *cover != self.cover {
+    fn follow(&mut self, filter: &Filter, sections: Option<&Sections<'_>>) {
+        if *filter != self.filter {
             if let Some(sections) = sections {
-                self.cover.assert_has(sections);
+                self.filter.assert_has(sections);
             }
-            self.cover = cover.clone();
+            self.filter = filter.clone();
         }
     }
 
     /// Nothing that is due to it waits for a snapshot to end.
     pub(crate) fn has_all(&self) -> bool {
-        self.welcomed && (self.synced || self.cover.is_nothing())
+        self.welcomed && (self.synced || self.filter.is_nothing())
     }
 
-    fn party<'a>(&self, bench: &'a Bench<'_>) -> &'a Party {
-        &bench.registrar.parties[&self.token]
+    fn peer<'a>(&self, models: &'a Models<'_>) -> &'a PeerModel {
+        &models.engine_model.peers[&self.token]
     }
 
-    fn take(&mut self, message: &Message<'_>, bench: &mut Bench<'_>) {
+    fn take(&mut self, message: &Message<'_>, models: &mut Models<'_>) {
         let begins = matches!(message, Message::Welcome(_) | Message::Goodbye(_));
         hold!(
             self.welcomed || begins,
@@ -128,15 +128,15 @@ impl Tap {
             message.kind_name()
         );
         let begun = self.begun.take();
-        let cover = begun.as_ref().unwrap_or(&self.party(bench).cover).clone();
+        let filter = begun.as_ref().unwrap_or(&self.peer(models).filter).clone();
         match message {
-            Message::Resync(_) | Message::Synced(_) => self.follow(&cover, None),
-            Message::Snapshot(it) => self.follow(&cover, Some(&it.sections)),
-            Message::Changes(it) => self.follow(&cover, Some(&it.sections)),
+            Message::Resync(_) | Message::Synced(_) => self.follow(&filter, None),
+            Message::Snapshot(it) => self.follow(&filter, Some(&it.sections)),
+            Message::Changes(it) => self.follow(&filter, Some(&it.sections)),
             _ => {}
         }
         match message {
-            Message::Welcome(it) => self.welcome(it, bench),
+            Message::Welcome(it) => self.welcome(it, models),
             Message::Goodbye(it) => {
                 note!("{:x} <- GOODBYE {}", self.token, it.code);
                 self.goodbye = true;
@@ -161,46 +161,46 @@ impl Tap {
                     "connection {:x}",
                     self.token
                 );
-                self.cover.assert_has(&it.sections);
+                self.filter.assert_has(&it.sections);
             }
-            Message::Changes(it) => self.changes(it, bench),
+            Message::Changes(it) => self.changes(it, models),
             Message::Synced(it) => {
                 self.assert_watches();
-                let party = self.party(bench);
+                let peer = self.peer(models);
                 hold!(
                     !self.synced
                         && self.parts.is_none()
-                        && it.revision >= self.mine.max(party.revision),
+                        && it.revision >= self.mine.max(peer.revision),
                     "SYNCED ends a snapshot or a resume, once",
                     "connection {:x} at {}: SYNCED {}",
                     self.token,
                     self.mine,
                     it.revision
                 );
-                self.assert_has_all(it.revision, bench, "SYNCED");
+                self.assert_has_all(it.revision, models, "SYNCED");
                 (self.mine, self.synced, self.staging) = (it.revision, true, false);
                 // A view that is replaced is shown until the next one is complete.
-                self.covers.push((self.heard, self.cover.clone()));
+                self.filters.push((self.heard, self.filter.clone()));
             }
             Message::Ping(callboard::protocol::Ping { revision, .. })
             | Message::Pong(callboard::protocol::Pong { revision, .. }) => {
                 if self.synced && *revision > self.mine {
-                    self.assert_has_all(*revision, bench, "a bookmark");
+                    self.assert_has_all(*revision, models, "a bookmark");
                     self.mine = *revision;
                 }
             }
             Message::Drain(_) => self.drained = true,
-            Message::Rights(_) => self.rights(bench),
-            Message::Invoke(it) => self.invoke(it, bench),
-            Message::Cast(it) => self.cast(it, bench),
-            Message::Cancel(it) => self.cancel(it.id, bench),
-            Message::Outcome(it) => self.outcome(it, bench),
-            Message::Failure(it) => self.failure(it, bench),
+            Message::Rights(_) => self.rights(models),
+            Message::Invoke(it) => self.invoke(it, models),
+            Message::Cast(it) => self.cast(it, models),
+            Message::Cancel(it) => self.cancel(it.id, models),
+            Message::Outcome(it) => self.outcome(it, models),
+            Message::Failure(it) => self.failure(it, models),
             other => panic!("not the engine's to send: {other:?}"),
         }
     }
 
-    fn welcome(&mut self, it: &Welcome<'_>, bench: &mut Bench<'_>) {
+    fn welcome(&mut self, it: &Welcome<'_>, models: &mut Models<'_>) {
         hold!(
             !self.welcomed,
             "WELCOME comes once",
@@ -208,14 +208,14 @@ impl Tap {
             self.token
         );
         self.welcomed = true;
-        let party = self.party(bench);
-        let resumes = party.resume.filter(|_| it.ext.resumed);
+        let peer = self.peer(models);
+        let resumes = peer.resume.filter(|_| it.ext.resumed);
         note!(
             "{:x} <- WELCOME worker {} {} in {}{}{}",
             self.token,
             it.worker,
-            party.name,
-            party.namespace,
+            peer.name,
+            peer.namespace,
             if it.ext.taken_over {
                 ", takes over"
             } else {
@@ -225,23 +225,23 @@ impl Tap {
         );
         hold!(
             (it.worker, it.ext.taken_over, it.revision)
-                == (party.worker, party.taken_over, party.revision),
+                == (peer.worker, peer.taken_over, peer.revision),
             "a session is taken over by who has its key",
             "connection {:x}: worker {}, taken over {}, revision {}; expected {}, {}, {}",
             self.token,
             it.worker,
             it.ext.taken_over,
             it.revision,
-            party.worker,
-            party.taken_over,
-            party.revision
+            peer.worker,
+            peer.taken_over,
+            peer.revision
         );
-        self.cover = party.cover.clone();
-        self.covers.push((self.heard, self.cover.clone()));
-        let party = self.party(bench);
-        let namespace = party.namespace.clone();
-        let board = bench
-            .registrar
+        self.filter = peer.filter.clone();
+        self.filters.push((self.heard, self.filter.clone()));
+        let peer = self.peer(models);
+        let namespace = peer.namespace.clone();
+        let board = models
+            .engine_model
             .namespaces
             .get_mut(&namespace)
             .expect("it has a board");
@@ -252,8 +252,8 @@ impl Tap {
             "{known} and {}",
             it.epoch
         );
-        let shared = bench
-            .annals
+        let shared = models
+            .histories
             .entry(it.epoch)
             .or_insert_with(|| board.history.clone());
         hold!(
@@ -273,31 +273,34 @@ impl Tap {
             );
             self.mine = revision;
         }
-        bench.registrar.learn(self.token, &it.session);
+        models.engine_model.learn(self.token, &it.session);
     }
 
     fn assert_watches(&self) {
         hold!(
-            !self.cover.is_nothing(),
+            !self.filter.is_nothing(),
             "nothing comes that a watch does not cover",
             "connection {:x} watches nothing",
             self.token
         );
     }
 
-    /// Nothing that the watch covers is missing up to a revision.
-    fn assert_has_all(&self, revision: u64, bench: &Bench<'_>, what: &str) {
-        let namespace = &self.party(bench).namespace;
-        let history = bench.registrar.namespaces[namespace].history.borrow();
+    /// Nothing that the filter shows is missing up to a revision.
+    fn assert_has_all(&self, revision: u64, models: &Models<'_>, what: &str) {
+        let namespace = &self.peer(models).namespace;
+        let history = models.engine_model.namespaces[namespace].history.borrow();
         hold!(
             revision <= history.revision() && self.parts.is_none(),
             "no revision before its seal",
             "{what} {revision} at {}",
             history.revision()
         );
-        let missing = history.concerning(&self.cover, self.mine, revision);
+        let missing = history.concerning(&self.filter, self.mine, revision);
         hold!(
-            missing == 0 || bench.registrar.leaves_with_old_rights(self.party(bench)),
+            missing == 0
+                || models
+                    .engine_model
+                    .leaves_with_old_rights(self.peer(models)),
             "nothing overtakes the changes before it",
             "connection {:x} is told of {what} at {revision} and stands at {}: {missing} steps are missing",
             self.token,
@@ -306,21 +309,21 @@ impl Tap {
     }
 
     /// A frame for this connection alone, of the turn that made `revision` or a later one.
-    fn assert_in_order(&self, revision: u64, bench: &Bench<'_>, what: &str) {
-        if !self.cover.is_nothing() {
+    fn assert_in_order(&self, revision: u64, models: &Models<'_>, what: &str) {
+        if !self.filter.is_nothing() {
             hold!(
                 self.synced,
                 "nothing overtakes the changes before it",
                 "connection {:x} is sent {what} before SYNCED",
                 self.token
             );
-            self.assert_has_all(revision, bench, what);
+            self.assert_has_all(revision, models, what);
         }
     }
 
-    fn changes(&mut self, it: &Changes<'_>, bench: &mut Bench<'_>) {
+    fn changes(&mut self, it: &Changes<'_>, models: &mut Models<'_>) {
         self.assert_watches();
-        self.cover.assert_has(&it.sections);
+        self.filter.assert_has(&it.sections);
         hold!(
             it.from <= self.mine && self.mine < it.to && it.from < it.to,
             "the chain of revisions never breaks",
@@ -339,8 +342,8 @@ impl Tap {
             it.from,
             it.to
         );
-        let namespace = &self.party(bench).namespace;
-        let history = bench.registrar.namespaces[namespace].history.borrow();
+        let namespace = &self.peer(models).namespace;
+        let history = models.engine_model.namespaces[namespace].history.borrow();
         hold!(
             it.to <= history.revision(),
             "no revision before its seal",
@@ -355,51 +358,53 @@ impl Tap {
         if self.parts.take().is_some() {
             saw("a step came in parts");
         }
-        if history.concerning(&self.cover, self.mine, it.to) > 1 {
+        if history.concerning(&self.filter, self.mine, it.to) > 1 {
             saw("several revisions came folded");
         }
         self.mine = it.to;
     }
 
-    fn invoke(&mut self, it: &Invoke<'_>, bench: &mut Bench<'_>) {
-        let registrar = &*bench.registrar;
-        let (party, tick) = (&registrar.parties[&self.token], registrar.tick);
-        let (worker, capacity) = (party.worker, party.capacity);
+    fn invoke(&mut self, it: &Invoke<'_>, models: &mut Models<'_>) {
+        let engine_model = &*models.engine_model;
+        let (peer, tick) = (&engine_model.peers[&self.token], engine_model.tick);
+        let (worker, capacity) = (peer.worker, peer.capacity);
         let barred = self
             .barred
             .get(it.function.0)
             .copied()
             .unwrap_or(0)
             .max(self.barred_all);
-        let is_over = match party.phase {
-            crate::party::Phase::Over(since) => since,
+        let is_over = match peer.phase {
+            crate::peer_model::Phase::Over(since) => since,
             _ => u64::MAX,
         };
-        let board = &registrar.namespaces[&party.namespace];
-        let number = bench.book.invoked(
-            (self.token, worker, tick, party.clean),
+        let board = &engine_model.namespaces[&peer.namespace];
+        let number = models.oracle.invoked(
+            (self.token, worker, tick, peer.clean),
             it.id,
             &it.function,
             &it.payload,
             (it.ext.caller, &it.ext.caller_name, &it.ext.headers),
-            |token| registrar.is_over(token),
+            |token| engine_model.is_over(token),
             |from, to| board.provided(worker, &it.function, from.max(barred), to.min(is_over)),
         );
-        let party = bench
-            .registrar
-            .parties
+        let peer = models
+            .engine_model
+            .peers
             .get_mut(&self.token)
             .expect("it is written to");
-        party.invoked.insert(it.id, number);
+        peer.invoked.insert(it.id, number);
         hold!(
-            party.invoked.len() <= capacity,
+            peer.invoked.len() <= capacity,
             "nobody runs more calls than it takes",
             "worker {worker} runs {:?}, and takes {capacity}",
-            party.invoked
+            peer.invoked
         );
-        let attempts = bench.book.errands[number].attempts.iter();
-        let made_at = attempts.map(|it| bench.book.attempts[*it].revision).min();
-        self.assert_in_order(made_at.unwrap_or(0), bench, "INVOKE");
+        let attempts = models.oracle.intents[number].attempts.iter();
+        let made_at = attempts
+            .map(|it| models.oracle.attempts[*it].revision)
+            .min();
+        self.assert_in_order(made_at.unwrap_or(0), models, "INVOKE");
         note!(
             "{:x} <- INVOKE {:x} call {number} {}",
             self.token,
@@ -408,10 +413,10 @@ impl Tap {
         );
     }
 
-    fn rights(&self, bench: &mut Bench<'_>) {
-        self.assert_in_order(0, bench, "RIGHTS");
-        let party = bench.registrar.parties.get_mut(&self.token);
-        let untold = &mut party.expect("it is written to").untold;
+    fn rights(&self, models: &mut Models<'_>) {
+        self.assert_in_order(0, models, "RIGHTS");
+        let peer = models.engine_model.peers.get_mut(&self.token);
+        let untold = &mut peer.expect("it is written to").untold;
         hold!(
             *untold > 0,
             "who may register something else is told so once",
@@ -421,73 +426,76 @@ impl Tap {
         *untold -= 1;
     }
 
-    fn cast(&mut self, it: &Cast<'_>, bench: &mut Bench<'_>) {
-        let party = self.party(bench);
-        let (worker, tick) = (party.worker, bench.registrar.tick);
-        let (sight, is_reformed) = (party.permit.sight(), party.is_reformed);
+    fn cast(&mut self, it: &Cast<'_>, models: &mut Models<'_>) {
+        let peer = self.peer(models);
+        let (worker, tick) = (peer.worker, models.engine_model.tick);
+        let (visible, has_new_rights) = (peer.permit.visible(), peer.has_new_rights);
         let barred = self
             .barred
             .get(it.function.0)
             .copied()
             .unwrap_or(0)
             .max(self.barred_all);
-        let board = &bench.registrar.namespaces[&party.namespace];
+        let board = &models.engine_model.namespaces[&peer.namespace];
         hold!(
             board.provided(worker, &it.function, barred, tick),
             "a removed provider is never called",
             "a cast to {} came to worker {worker}",
             it.function
         );
-        bench.book.cast(
+        models.oracle.cast(
             self.token,
             &it.function.0.into(),
             &it.ext.event,
             &it.payload,
-            |event, told| is_reformed || sight.has(event) == told,
+            |event, told| has_new_rights || visible.has(event) == told,
         );
-        self.assert_in_order(0, bench, "CAST");
+        self.assert_in_order(0, models, "CAST");
     }
 
-    fn cancel(&mut self, id: u64, bench: &mut Bench<'_>) {
-        let number = self.invoked_errand(id, bench);
+    fn cancel(&mut self, id: u64, models: &mut Models<'_>) {
+        let number = self.invoked_errand(id, models);
         hold!(
             number.is_some() && self.cancels.insert(id),
             "a provider is told once to cancel, and only what it was asked",
             "connection {:x}: CANCEL {id:x}",
             self.token
         );
-        let errand = &bench.book.errands[number.unwrap_or_default()];
-        let attempts = errand.attempts.iter().map(|it| &bench.book.attempts[*it]);
-        let reason = |it: &crate::book::Attempt| {
+        let intent = &models.oracle.intents[number.unwrap_or_default()];
+        let attempts = intent
+            .attempts
+            .iter()
+            .map(|it| &models.oracle.attempts[*it]);
+        let reason = |it: &crate::call_oracle::Attempt| {
             it.cancelled
                 || it.over.is_some()
-                || it.deadline <= bench.now
-                || bench.registrar.stopping
+                || it.deadline <= models.now
+                || models.engine_model.stopping
         };
         hold!(
             attempts.into_iter().any(reason),
             "a call is not cancelled for nothing",
-            "connection {:x}: CANCEL {id:x} of {errand:?}",
+            "connection {:x}: CANCEL {id:x} of {intent:?}",
             self.token
         );
-        self.assert_in_order(0, bench, "CANCEL");
+        self.assert_in_order(0, models, "CANCEL");
     }
 
-    fn invoked_errand(&self, id: u64, bench: &Bench<'_>) -> Option<usize> {
-        let is_it = |it: &crate::book::Invoked| it.id == id && it.token == self.token;
-        let mut errands = bench.book.errands.iter().rev();
-        let found = errands.position(|errand| errand.invokes.iter().any(is_it))?;
-        Some(bench.book.errands.len() - 1 - found)
+    fn invoked_errand(&self, id: u64, models: &Models<'_>) -> Option<usize> {
+        let is_it = |it: &crate::call_oracle::Invoked| it.id == id && it.token == self.token;
+        let mut intents = models.oracle.intents.iter().rev();
+        let found = intents.position(|intent| intent.invokes.iter().any(is_it))?;
+        Some(models.oracle.intents.len() - 1 - found)
     }
 
     /// The answer owed for a request that is answered now.
-    fn settle(&mut self, request: u64, bench: &mut Bench<'_>, what: &str) -> Owed {
-        let party = bench
-            .registrar
-            .parties
+    fn settle(&mut self, request: u64, models: &mut Models<'_>, what: &str) -> Owed {
+        let peer = models
+            .engine_model
+            .peers
             .get_mut(&self.token)
             .expect("it is written to");
-        let owed = party.owed.remove(&request);
+        let owed = peer.owed.remove(&request);
         hold!(
             owed.is_some(),
             "every request is answered exactly once",
@@ -501,7 +509,7 @@ impl Tap {
             "connection {:x}, request {request}: {what}",
             self.token
         );
-        self.assert_in_order(stamp.unwrap_or(0), bench, what);
+        self.assert_in_order(stamp.unwrap_or(0), models, what);
         if let Owed::Done { tick, left } = &owed {
             for name in left {
                 if name.is_empty() {
@@ -514,13 +522,13 @@ impl Tap {
         owed
     }
 
-    fn outcome(&mut self, it: &Outcome<'_>, bench: &mut Bench<'_>) {
+    fn outcome(&mut self, it: &Outcome<'_>, models: &mut Models<'_>) {
         let stamp = self
-            .party(bench)
+            .peer(models)
             .owed
             .get(&it.id)
             .and_then(|(_, stamp)| *stamp);
-        match self.settle(it.id, bench, "RESULT") {
+        match self.settle(it.id, models, "RESULT") {
             Owed::Done { .. } => hold!(
                 it.ext.revision == stamp,
                 "a registration's RESULT names its revision",
@@ -537,21 +545,21 @@ impl Tap {
             Owed::Builtin => saw("the engine's own function was called"),
             Owed::Call(index) => {
                 let ending = Ending::Result(it.payload.to_vec());
-                self.told(index, &ending, bench);
+                self.told(index, &ending, models);
             }
             owed @ Owed::Refused(_) => panic!("a RESULT where {owed:?} is owed"),
         }
     }
 
-    fn failure(&mut self, it: &Failure<'_>, bench: &mut Bench<'_>) {
-        match self.settle(it.id, bench, "FAILURE") {
+    fn failure(&mut self, it: &Failure<'_>, models: &mut Models<'_>) {
+        match self.settle(it.id, models, "FAILURE") {
             Owed::Refused(code) => hold!(
                 it.code.0 == code,
                 "a refusal names its reason",
                 "{} instead of {code}",
                 it.code
             ),
-            Owed::Call(index) => self.told(index, &Ending::of(it), bench),
+            Owed::Call(index) => self.told(index, &Ending::of(it), models),
             Owed::Builtin if it.code.0 == "overloaded" => {
                 saw("a caller did not read its answers");
             }
@@ -562,16 +570,16 @@ impl Tap {
         }
     }
 
-    fn told(&self, index: usize, ending: &Ending, bench: &mut Bench<'_>) {
-        let registrar = &*bench.registrar;
-        let number = bench.book.attempts[index].errand;
+    fn told(&self, index: usize, ending: &Ending, models: &mut Models<'_>) {
+        let engine_model = &*models.engine_model;
+        let number = models.oracle.attempts[index].intent;
         note!("{:x} <- call {number} ends: {}", self.token, ending.brief());
-        let left_since = |tick| registrar.last_left >= tick;
-        let stopping = registrar.stopping;
-        bench.book.told(
+        let left_since = |tick| engine_model.last_left >= tick;
+        let stopping = engine_model.stopping;
+        models.oracle.told(
             index,
             ending,
-            (registrar.tick, bench.now),
+            (engine_model.tick, models.now),
             stopping,
             left_since,
         );

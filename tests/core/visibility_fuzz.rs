@@ -7,9 +7,9 @@ use callboard::engine::{Rights, Rules, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, Definition, HelloOptions, Inbox, Message, Text};
 
-use crate::dice::{Dice, seeds};
-use crate::reader::{Cover, Reader, digest};
+use crate::reader::{Reader, WatchFilter, digest};
 use crate::rights::{admit, bind, cast, emit, hello_of, principal};
+use crate::rng::{Rng, seeds};
 use crate::turn::Budgets;
 use crate::world::World;
 
@@ -37,7 +37,7 @@ fn description(name: &str) -> String {
 struct Onlooker {
     link: usize,
     principal: usize,
-    cover: Cover,
+    filter: WatchFilter,
     /// What it may have been sent since the last look: rights that held then and hold now.
     held: Vec<Rules>,
     /// Names that it said itself: the answers may repeat them.
@@ -46,7 +46,7 @@ struct Onlooker {
 
 struct Stage {
     world: World,
-    dice: Dice,
+    rng: Rng,
     /// Of each onlooking principal, what it may observe.
     observe: Vec<Rules>,
     onlookers: Vec<Onlooker>,
@@ -71,17 +71,17 @@ fn nobody_is_sent_a_byte_of_what_may_not_be_observed_whatever_happens() {
 
 impl Stage {
     fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut rng = Rng::new(seed);
         let limits = Limits {
             changes_per_second: 0,
             // So that some fall off it.
             log_bytes: 16 * 1024,
             ..Limits::default()
         };
-        let observe = (0..3).map(|_| rules(&mut dice)).collect();
+        let observe = (0..3).map(|_| rules(&mut rng)).collect();
         let mut stage = Self {
             world: World::seeded(limits, seed),
-            dice,
+            rng,
             observe,
             onlookers: Vec::new(),
             providers: BTreeMap::new(),
@@ -102,17 +102,17 @@ impl Stage {
     }
 
     fn act(&mut self, step: usize) {
-        let (zone, number) = (self.dice.below(ZONES.len()), self.dice.below(4));
-        match self.dice.below(14) {
+        let (zone, number) = (self.rng.below(ZONES.len()), self.rng.below(4));
+        match self.rng.below(14) {
             0 | 1 => {
                 let name = format!("owner{step}.");
-                let link = self.open("provider", &name, &Cover::new(&[], &[]));
+                let link = self.open("provider", &name, &WatchFilter::new(&[], &[]));
                 self.providers.insert(link, (name, BTreeSet::new()));
             }
             2 | 3 => self.onlook(step),
             4..=6 => {
                 if let Some(link) = self.provider() {
-                    let count = 1 + self.dice.below(3);
+                    let count = 1 + self.rng.below(3);
                     let names: Vec<String> =
                         (0..count).map(|it| function(zone, number + it)).collect();
                     let texts: Vec<String> = names.iter().map(|name| description(name)).collect();
@@ -141,7 +141,7 @@ impl Stage {
                         &mut self.world,
                         link,
                         &event(zone, number),
-                        &function(self.dice.below(4), number),
+                        &function(self.rng.below(4), number),
                     );
                 }
             }
@@ -154,7 +154,7 @@ impl Stage {
             10 => {
                 // Onlookers do what may tell them something.
                 if !self.onlookers.is_empty() {
-                    let index = self.dice.below(self.onlookers.len());
+                    let index = self.rng.below(self.onlookers.len());
                     self.probe(index, zone, number);
                 }
             }
@@ -165,8 +165,8 @@ impl Stage {
                 }
             }
             12 => {
-                let index = self.dice.below(self.observe.len());
-                self.observe[index] = rules(&mut self.dice);
+                let index = self.rng.below(self.observe.len());
+                self.observe[index] = rules(&mut self.rng);
                 for onlooker in &mut self.onlookers {
                     if onlooker.principal == index {
                         onlooker.held.push(self.observe[index].clone());
@@ -176,7 +176,7 @@ impl Stage {
             }
             _ => {
                 if !self.onlookers.is_empty() {
-                    let index = self.dice.below(self.onlookers.len());
+                    let index = self.rng.below(self.onlookers.len());
                     let gone = self.onlookers.remove(index);
                     self.world.eof(gone.link);
                 }
@@ -184,27 +184,27 @@ impl Stage {
         }
     }
 
-    fn open(&mut self, principal: &str, worker: &str, cover: &Cover) -> usize {
-        let link = self.world.open(Reader::new(cover.clone()));
-        let frame = hello_of(principal, worker, cover, HelloOptions::default());
+    fn open(&mut self, principal: &str, worker: &str, filter: &WatchFilter) -> usize {
+        let link = self.world.open(Reader::new(filter.clone()));
+        let frame = hello_of(principal, worker, filter, HelloOptions::default());
         self.world.say(link, &frame);
         link
     }
 
     fn onlook(&mut self, step: usize) {
-        let principal = self.dice.below(self.observe.len());
-        let prefix = PREFIXES[self.dice.below(PREFIXES.len())];
-        let workers: &[&str] = if self.dice.below(4) > 0 { &[""] } else { &[] };
-        let cover = Cover::new(&[prefix], workers);
+        let principal = self.rng.below(self.observe.len());
+        let prefix = PREFIXES[self.rng.below(PREFIXES.len())];
+        let workers: &[&str] = if self.rng.below(4) > 0 { &[""] } else { &[] };
+        let filter = WatchFilter::new(&[prefix], workers);
         let link = self.open(
             &format!("p{principal}"),
             &format!("onlooker{step}."),
-            &cover,
+            &filter,
         );
         self.onlookers.push(Onlooker {
             link,
             principal,
-            cover,
+            filter,
             held: vec![self.observe[principal].clone()],
             said: BTreeSet::new(),
         });
@@ -213,9 +213,9 @@ impl Stage {
     fn probe(&mut self, index: usize, zone: usize, number: usize) {
         let link = self.onlookers[index].link;
         let name = function(zone, number);
-        match self.dice.below(7) {
+        match self.rng.below(7) {
             0 => {
-                let list = ["functions", "workers", "bindings"][self.dice.below(3)];
+                let list = ["functions", "workers", "bindings"][self.rng.below(3)];
                 let list = format!("engine::{list}::list");
                 self.world.call(link, &list, &[], CallOptions::default());
             }
@@ -264,7 +264,7 @@ impl Stage {
 
     fn provider(&mut self) -> Option<usize> {
         let count = self.providers.len();
-        (count > 0).then(|| *self.providers.keys().nth(self.dice.below(count)).unwrap())
+        (count > 0).then(|| *self.providers.keys().nth(self.rng.below(count)).unwrap())
     }
 
     /// One turn, and a look at every byte of it.
@@ -331,7 +331,7 @@ fn check_view(world: &World, providers: &Providers, onlooker: &Onlooker, place: 
         return;
     }
     let rules = &onlooker.held[0];
-    let prefix = &*onlooker.cover.functions[0];
+    let prefix = &*onlooker.filter.functions[0];
     let all: BTreeSet<&String> = providers.values().flat_map(|(_, names)| names).collect();
     let wanted: BTreeMap<String, u64> = all
         .iter()
@@ -348,7 +348,7 @@ fn check_view(world: &World, providers: &Providers, onlooker: &Onlooker, place: 
         })
         .collect();
     assert_eq!(reader.view.functions, wanted, "{place}");
-    if onlooker.cover.workers.is_empty() {
+    if onlooker.filter.workers.is_empty() {
         return;
     }
     let mut workers: Vec<(String, BTreeSet<String>)> = Vec::new();
@@ -374,14 +374,14 @@ fn contains(bytes: &[u8], text: &str) -> bool {
         .any(|window| window == text.as_bytes())
 }
 
-fn rules(dice: &mut Dice) -> Rules {
-    let some = |dice: &mut Dice, most: usize| -> Vec<&'static str> {
-        (0..dice.below(most))
-            .map(|_| PREFIXES[dice.below(PREFIXES.len())])
+fn rules(rng: &mut Rng) -> Rules {
+    let some = |rng: &mut Rng, most: usize| -> Vec<&'static str> {
+        (0..rng.below(most))
+            .map(|_| PREFIXES[rng.below(PREFIXES.len())])
             .collect()
     };
-    let allow = some(dice, 4);
+    let allow = some(rng, 4);
     // Never quite everything: then workers that only bind are there too, of which the reader knows nothing.
-    let deny = some(dice, 3).into_iter().filter(|it| !it.is_empty());
+    let deny = some(rng, 3).into_iter().filter(|it| !it.is_empty());
     Rules::new(allow, deny.chain(["zz"]))
 }

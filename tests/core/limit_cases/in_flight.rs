@@ -4,9 +4,9 @@
 use callboard::protocol::{CallOptions, Ping};
 
 use crate::calls::{idempotent, invoked, waiting};
-use crate::crowds::bind_three;
-use crate::limits::{Case, Met, stranger};
-use crate::reader::Cover;
+use crate::limit_cases::counts::bind_three;
+use crate::limit_cases::{Case, Met, stranger};
+use crate::reader::WatchFilter;
 use crate::setup::{functions, many, nothing};
 use crate::world::{World, hello};
 
@@ -190,8 +190,8 @@ pub(crate) const CASES: &[Case] = &[
         set: |limits| limits.cache_bytes = 1,
         meet: |stage| {
             let world = &mut stage.world;
-            let covers = [functions(), Cover::new(&["svc"], &[])];
-            let watchers = covers.map(|cover| world.join("w", &cover));
+            let covers = [functions(), WatchFilter::new(&["svc"], &[])];
+            let watchers = covers.map(|filter| world.join("w", &filter));
             let worker = world.join("x", &nothing());
             change(world, worker, 3);
             for link in watchers {

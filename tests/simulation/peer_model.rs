@@ -7,7 +7,7 @@ use std::rc::Rc;
 use callboard::protocol::Inbox;
 
 use crate::board::Entry;
-use crate::cover::Cover;
+use crate::filter::Filter;
 use crate::principals::Permit;
 
 /// How far a connection has come.
@@ -45,7 +45,7 @@ pub(crate) struct Batch {
 /// A connection, as its peer and the protocol have it.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
 #[derive(Debug)]
-pub(crate) struct Party {
+pub(crate) struct PeerModel {
     pub phase: Phase,
     /// There was no room for it: it is only told so.
     pub refused: bool,
@@ -64,10 +64,10 @@ pub(crate) struct Party {
     pub credential: String,
     pub permit: Rc<Permit>,
     /// Its rights have changed since it said HELLO.
-    pub is_reformed: bool,
+    pub has_new_rights: bool,
     /// How often it is still to be told that it may register or bind something else.
     pub untold: usize,
-    pub cover: Cover,
+    pub filter: Filter,
     pub taken_over: bool,
     /// Of its namespace, when its HELLO came.
     pub revision: u64,
@@ -84,13 +84,13 @@ pub(crate) struct Party {
     pub batch: Option<Batch>,
     /// By request: what is owed, and the revision that it must not overtake, once that is sealed.
     pub owed: BTreeMap<u64, (Owed, Option<u64>)>,
-    /// INVOKEs that it was sent and did not answer, as far as the engine knows: the errands.
+    /// INVOKEs that it was sent and did not answer, as far as the engine knows: the intents.
     pub invoked: BTreeMap<u64, usize>,
     /// All that was due to it was written then.
     pub clean: u64,
 }
 
-impl Party {
+impl PeerModel {
     pub(crate) fn new(now: u64) -> Self {
         Self {
             phase: Phase::Greeting,
@@ -106,9 +106,9 @@ impl Party {
             capacity: 0,
             credential: String::new(),
             permit: Permit::everything().into(),
-            is_reformed: false,
+            has_new_rights: false,
             untold: 0,
-            cover: Cover::default(),
+            filter: Filter::default(),
             taken_over: false,
             revision: 0,
             resume: None,

@@ -1,5 +1,5 @@
-//! The book of errands: every call, cast and event that anybody wanted, what became of it on its way, and
-//! how it may end. An errand is known by the number that its payload begins with; the library may make
+//! The oracle of calls: every call, cast and event that a worker intended, what became of it on its way, and
+//! how it may end. An intent is known by the number that its payload begins with; the library may make
 //! several attempts at it, over several connections. Knows only what peers and the engine said to each
 //! other.
 
@@ -14,7 +14,7 @@ use crate::journal::{hold, saw};
 
 pub(crate) use attempt::{Attempt, Forbidden};
 
-/// The kind of an errand.
+/// The kind of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Call,
@@ -75,7 +75,7 @@ pub(crate) struct Invoked {
 /// Something wanted.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
 #[derive(Debug)]
-pub(crate) struct Errand {
+pub(crate) struct Intent {
     pub kind: Kind,
     /// The function's name, or the event's.
     pub name: Rc<str>,
@@ -113,8 +113,8 @@ pub(crate) struct Errand {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    pub errands: Vec<Errand>,
+pub(crate) struct CallOracle {
+    pub intents: Vec<Intent>,
     pub attempts: Vec<Attempt>,
     /// Attempts that may occupy a place of a provider although no INVOKE was seen.
     pub unseen: BTreeSet<usize>,
@@ -132,9 +132,9 @@ pub(crate) fn number(payload: &[u8]) -> Option<usize> {
     Some(u64::from_le_bytes(bytes) as usize)
 }
 
-impl Book {
-    /// Writes an errand down and gives it its payload.
-    #[allow(clippy::too_many_arguments)] // An errand is as much.
+impl CallOracle {
+    /// Writes an intent down and gives it its payload.
+    #[allow(clippy::too_many_arguments)] // An intent has as many parts.
     pub(crate) fn begin(
         &mut self,
         kind: Kind,
@@ -144,7 +144,7 @@ impl Book {
         timeout: u64,
         now: u64,
     ) -> usize {
-        let number = self.errands.len();
+        let number = self.intents.len();
         let mut payload = (number as u64).to_le_bytes().to_vec();
         payload.resize(8 + filler, number as u8);
         let headers = match number % 3 {
@@ -152,7 +152,7 @@ impl Book {
             _ => format!("headers of {number}").into_bytes(),
         };
         let (wait, idempotent, pinned) = options;
-        self.errands.push(Errand {
+        self.intents.push(Intent {
             kind,
             name: name.into(),
             payload: Bytes(payload),
@@ -180,7 +180,7 @@ impl Book {
 
     pub(crate) fn attempt(&mut self, attempt: Attempt) -> usize {
         let index = self.attempts.len();
-        self.errands[attempt.errand].attempts.push(index);
+        self.intents[attempt.intent].attempts.push(index);
         self.attempts.push(attempt);
         self.unseen.insert(index);
         index
@@ -209,32 +209,32 @@ impl Book {
         is_over: impl Fn(u64) -> bool,
         provided: impl Fn(u64, u64) -> bool,
     ) -> usize {
-        let known = number(payload).filter(|number| *number < self.errands.len());
+        let known = number(payload).filter(|number| *number < self.intents.len());
         hold!(
             known.is_some(),
             "a call is delivered as it was made",
             "INVOKE {id} is nobody's"
         );
         let number = known.unwrap_or_default();
-        let errand = &self.errands[number];
+        let intent = &self.intents[number];
         hold!(
-            errand.kind == Kind::Call
-                && *errand.name == *function
-                && errand.payload.0 == payload
-                && errand.headers == headers,
+            intent.kind == Kind::Call
+                && *intent.name == *function
+                && intent.payload.0 == payload
+                && intent.headers == headers,
             "a call is delivered as it was made",
             "call {number} came as {function}"
         );
         hold!(
-            errand.pinned.is_none_or(|it| it == worker),
+            intent.pinned.is_none_or(|it| it == worker),
             "a pinned call goes to its worker or to nobody",
             "call {number} for {:?} went to worker {worker}",
-            errand.pinned
+            intent.pinned
         );
         // Of the same engine: the next one counts from the beginning.
         let same = |it: &&Invoked| it.id == id && it.token >> 48 == token >> 48;
-        if errand.idempotent {
-            for other in errand.invokes.iter().filter(same) {
+        if intent.idempotent {
+            for other in intent.invokes.iter().filter(same) {
                 hold!(
                     other.token != token,
                     "a call comes once over a connection",
@@ -247,12 +247,12 @@ impl Book {
                     other.token
                 );
             }
-            if errand.invokes.iter().any(|it| same(&it)) {
+            if intent.invokes.iter().any(|it| same(&it)) {
                 saw("an idempotent call was given to the next provider");
             }
         } else {
             hold!(
-                errand.invokes.is_empty(),
+                intent.invokes.is_empty(),
                 "what is not idempotent runs at most once",
                 "call {number} was delivered a second time"
             );
@@ -269,10 +269,10 @@ impl Book {
         let can_come = |index: &&usize| {
             let other = |it: &Invoked| it.attempt == Some(**index) && !same(&it);
             self.attempts[**index].over.is_none_or(|over| over > clean)
-                && !errand.invokes.iter().any(other)
+                && !intent.invokes.iter().any(other)
         };
-        let known = errand.invokes.iter().filter(same).find_map(|it| it.attempt);
-        let able = errand.attempts.iter().filter(fits);
+        let known = intent.invokes.iter().filter(same).find_map(|it| it.attempt);
+        let able = intent.attempts.iter().filter(fits);
         let able: Vec<usize> = match known {
             Some(known) => able.filter(|it| **it == known).copied().collect(),
             None => able.filter(can_come).copied().collect(),
@@ -282,7 +282,7 @@ impl Book {
             "a removed provider is never called",
             "call {number} of {caller_name} ({caller}) to {function} was given to worker {worker}, \
              who did not provide it at any time since it was made; attempts: {:?}",
-            errand
+            intent
                 .attempts
                 .iter()
                 .map(|it| &self.attempts[*it])
@@ -292,9 +292,9 @@ impl Book {
         if let Some(attempt) = attempt {
             self.assert_first_come_first_served(token, attempt);
         }
-        let errand = &self.errands[number];
+        let intent = &self.intents[number];
         // What goes to one who is over already may be at the next one, too.
-        let stays = errand.idempotent && is_over(token);
+        let stays = intent.idempotent && is_over(token);
         for index in able {
             if self.attempts[index].nobody {
                 saw("a call that waited for a provider was served");
@@ -305,7 +305,7 @@ impl Book {
                 self.unseen.remove(&index);
             }
         }
-        self.errands[number].invokes.push(Invoked {
+        self.intents[number].invokes.push(Invoked {
             token,
             id,
             attempt,
@@ -316,14 +316,14 @@ impl Book {
 
     /// What waits for the same comes in the order in which it was made.
     fn assert_first_come_first_served(&mut self, token: u64, attempt: usize) {
-        let errand = &self.errands[self.attempts[attempt].errand];
-        let queue = (token, errand.name.clone(), errand.pinned);
+        let intent = &self.intents[self.attempts[attempt].intent];
+        let queue = (token, intent.name.clone(), intent.pinned);
         let newest = self.newest.entry(queue).or_insert(attempt);
         // What was at another provider before waits from then on.
         hold!(
-            errand.idempotent || *newest <= attempt,
+            intent.idempotent || *newest <= attempt,
             "first come, first served",
-            "{errand:?} was made before {:?}, and came behind it",
+            "{intent:?} was made before {:?}, and came behind it",
             self.attempts[*newest]
         );
         *newest = attempt.max(*newest);
@@ -339,7 +339,7 @@ impl Book {
         somebody_left_since: impl Fn(u64) -> bool,
     ) {
         let attempt = &self.attempts[index];
-        let (number, errand) = (attempt.errand, &self.errands[attempt.errand]);
+        let (number, intent) = (attempt.intent, &self.intents[attempt.intent]);
         let Ending::Failure {
             code,
             executed,
@@ -348,7 +348,7 @@ impl Book {
             ..
         } = ending
         else {
-            let answered = errand
+            let answered = intent
                 .invokes
                 .iter()
                 .any(|it| it.answer.as_ref() == Some(ending));
@@ -377,10 +377,10 @@ impl Book {
             "provider_gone" => {
                 // With little room to wait in, not all can.
                 let waits =
-                    errand.idempotent && errand.wait && !attempt.may_be_refused && !stopping;
+                    intent.idempotent && intent.wait && !attempt.may_be_refused && !stopping;
                 maybe && !waits && somebody_left_since(attempt.tick)
             }
-            "no_such_function" => !maybe && !errand.wait && attempt.nobody,
+            "no_such_function" => !maybe && !intent.wait && attempt.nobody,
             "overloaded" => attempt.may_be_refused,
             "draining" => stopping,
             "forbidden" => attempt.forbidden != Forbidden::No,
@@ -390,13 +390,13 @@ impl Book {
         hold!(
             fine,
             "a call ends as it may",
-            "call {number} {errand:?}, {attempt:?}, ended with {ending:?}"
+            "call {number} {intent:?}, {attempt:?}, ended with {ending:?}"
         );
         hold!(
-            maybe || errand.invokes.is_empty() || errand.attempts.len() > 1,
+            maybe || intent.invokes.is_empty() || intent.attempts.len() > 1,
             "what is said not to have run did not run",
             "call {number} ended with {ending:?} after {:?}",
-            errand.invokes
+            intent.invokes
         );
         match code.as_str() {
             "deadline_exceeded" => saw("a call's deadline passed"),
@@ -412,15 +412,15 @@ impl Book {
     }
 
     /// The provider of an INVOKE is gone: the call may be at the next one, before anybody sees it there.
-    pub(crate) fn unsee(&mut self, errand: usize, token: u64, id: u64) {
-        let errand = &self.errands[errand];
-        if !errand.idempotent {
+    pub(crate) fn unsee(&mut self, intent: usize, token: u64, id: u64) {
+        let intent = &self.intents[intent];
+        if !intent.idempotent {
             return;
         }
         let is_it = |it: &&Invoked| it.token == token && it.id == id;
-        let attempt = errand.invokes.iter().find(is_it).and_then(|it| it.attempt);
+        let attempt = intent.invokes.iter().find(is_it).and_then(|it| it.attempt);
         let of_it = |index: &&usize| attempt.is_none_or(|it| it == **index);
-        let open = errand.attempts.iter().filter(of_it);
+        let open = intent.attempts.iter().filter(of_it);
         let open = open.filter(|it| self.attempts[**it].over.is_none());
         self.unseen.extend(open);
     }
@@ -430,7 +430,7 @@ impl Book {
     pub(crate) fn may_be_at(&self, function: impl Fn(&str) -> bool, clean: u64) -> usize {
         let may = |index: &&usize| {
             let it = &self.attempts[**index];
-            it.over.is_none_or(|over| over > clean) && function(&self.errands[it.errand].name)
+            it.over.is_none_or(|over| over > clean) && function(&self.intents[it.intent].name)
         };
         self.unseen.iter().filter(may).count()
     }
@@ -439,20 +439,20 @@ impl Book {
     pub(crate) fn assert_nobody_waits_in_vain(
         &self,
         now: u64,
-        room: impl Fn(&Attempt, &Errand) -> bool,
+        room: impl Fn(&Attempt, &Intent) -> bool,
     ) {
         for index in &self.unseen {
             let attempt = &self.attempts[*index];
-            let errand = &self.errands[attempt.errand];
+            let intent = &self.intents[attempt.intent];
             let waits = attempt.over.is_none()
                 && !attempt.cancelled
                 && !attempt.doubtful
                 && now < attempt.deadline;
             hold!(
-                !waits || !room(attempt, errand),
+                !waits || !room(attempt, intent),
                 "no call waits while somebody has room for it",
-                "call {} {errand:?}, {attempt:?}",
-                attempt.errand
+                "call {} {intent:?}, {attempt:?}",
+                attempt.intent
             );
         }
     }
@@ -465,42 +465,42 @@ impl Book {
         self.unseen.clear();
     }
 
-    /// The caller's library says how an errand ended.
+    /// The caller's library says how an intent ended.
     pub(crate) fn ended(&mut self, number: usize, executed: Option<Executed>, by_function: bool) {
-        let errand = &mut self.errands[number];
+        let intent = &mut self.intents[number];
         hold!(
-            !errand.ended,
+            !intent.ended,
             "a call ends exactly once",
             "call {number} ended twice"
         );
-        errand.ended = true;
+        intent.ended = true;
         if executed == Some(Executed::No) && !by_function {
-            errand.said_no = true;
+            intent.said_no = true;
             hold!(
-                errand.runs == 0,
+                intent.runs == 0,
                 "what is said not to have run did not run",
                 "call {number} ran {} times",
-                errand.runs
+                intent.runs
             );
         }
     }
 
     /// A handler runs.
     pub(crate) fn ran(&mut self, number: usize) -> usize {
-        let errand = &mut self.errands[number];
-        errand.runs += 1;
+        let intent = &mut self.intents[number];
+        intent.runs += 1;
         hold!(
-            errand.runs == 1 || errand.idempotent,
+            intent.runs == 1 || intent.idempotent,
             "what is not idempotent runs at most once",
             "call {number} ran {} times",
-            errand.runs
+            intent.runs
         );
         hold!(
-            !errand.said_no,
+            !intent.said_no,
             "what is said not to have run did not run",
             "call {number} runs although its caller was told that it does not"
         );
-        errand.runs
+        intent.runs
     }
 
     /// The engine wrote a cast.
@@ -513,38 +513,38 @@ impl Book {
         payload: &[u8],
         may_know: impl Fn(&str, bool) -> bool,
     ) {
-        let Some(number) = number(payload).filter(|it| *it < self.errands.len()) else {
+        let Some(number) = number(payload).filter(|it| *it < self.intents.len()) else {
             panic!("a cast is nobody's");
         };
-        let errand = &mut self.errands[number];
+        let intent = &mut self.intents[number];
         hold!(
-            errand.payload.0 == payload
-                && match errand.kind {
+            intent.payload.0 == payload
+                && match intent.kind {
                     Kind::Call => false,
                     Kind::Cast =>
-                        *errand.name == **function && event.is_empty() && !errand.forbidden,
+                        *intent.name == **function && event.is_empty() && !intent.forbidden,
                     Kind::Event => {
                         let told = !event.is_empty();
-                        (!told || *errand.name == *event)
-                            && may_know(&errand.name, told)
-                            && errand.bound.contains_key(function)
+                        (!told || *intent.name == *event)
+                            && may_know(&intent.name, told)
+                            && intent.bound.contains_key(function)
                     }
                 },
             "a cast is delivered as it was made",
-            "{number} came as a cast of {function} for {event}: {errand:?}"
+            "{number} came as a cast of {function} for {event}: {intent:?}"
         );
-        let to_all = errand.bound.get(function).is_some_and(|all| *all);
-        let twice = errand
+        let to_all = intent.bound.get(function).is_some_and(|all| *all);
+        let twice = intent
             .casts
             .iter()
             .any(|(it, name)| name == function && (*it == token || !to_all));
         hold!(
             !twice,
             "a cast is delivered once",
-            "{number} came twice to {function} at {token:x}: {errand:?}"
+            "{number} came twice to {function} at {token:x}: {intent:?}"
         );
-        errand.casts.push((token, function.clone()));
-        saw(match (errand.kind, to_all) {
+        intent.casts.push((token, function.clone()));
+        saw(match (intent.kind, to_all) {
             (Kind::Cast, _) => "a cast was delivered",
             (_, false) => "an event was delivered",
             (_, true) => "an event was delivered to all",
@@ -553,12 +553,12 @@ impl Book {
 
     /// When nothing is under way any more: every call has ended for each caller that is still connected.
     pub(crate) fn assert_all_ended(&self) {
-        for (number, errand) in self.errands.iter().enumerate() {
-            let owed = errand.kind == Kind::Call && !errand.dropped;
+        for (number, intent) in self.intents.iter().enumerate() {
+            let owed = intent.kind == Kind::Call && !intent.dropped;
             hold!(
-                errand.ended || !owed,
+                intent.ended || !owed,
                 "a call ends exactly once",
-                "call {number} never ended: {errand:?}"
+                "call {number} never ended: {intent:?}"
             );
         }
     }

@@ -1,6 +1,9 @@
 //! Each limit is met on purpose: the peer that meets it is told which one and by which flag, it is counted, and the
 //! others go on as before. A limit without a case here fails the test.
 
+mod counts;
+mod in_flight;
+
 use std::collections::BTreeSet;
 
 use callboard::limits::Limits;
@@ -131,7 +134,7 @@ impl Stage {
 
 #[test]
 fn every_limit_is_told_by_its_flag_and_counted_and_harms_nobody_else() {
-    let all = || crate::crowds::CASES.iter().chain(crate::loads::CASES);
+    let all = || counts::CASES.iter().chain(in_flight::CASES);
     let cases: BTreeSet<_> = all().map(|case| case.flag).collect();
     let flags: BTreeSet<_> = Limits::ALL.iter().map(|spec| spec.flag).collect();
     assert_eq!(cases, flags, "a case for each limit");

@@ -5,32 +5,35 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::geteuid;
 
-use super::house::{House, god, principal, token, write_guarded};
+use super::guarded_engine::{GuardedEngine, god, principal, token, write_guarded};
 use crate::running::{Running, finished};
 
 #[test]
 fn who_has_no_token_or_a_wrong_one_is_told_so_and_the_log_has_the_address_and_never_the_token() {
-    let mut house = House::new(&god());
-    let (code, _, wrong) = house.run("stranger", &["functions"]);
+    let mut guarded = GuardedEngine::new(&god());
+    let (code, _, wrong) = guarded.run("stranger", &["functions"]);
     assert_eq!(code, 4, "{wrong}");
     assert!(
         wrong.contains("unauthorized: this token is not known here"),
         "{wrong}"
     );
-    let line = house.engine.error("authentication failed");
+    let line = guarded.engine.error("authentication failed");
     assert!(line.contains("127.0.0.1:"), "{line}");
-    let (code, _, none) = finished(&["functions", "--connect", &house.address]);
+    let (code, _, none) = finished(&["functions", "--connect", &guarded.address]);
     assert_eq!(code, 4, "{none}");
-    assert!(none.contains("unauthorized: a token is required"), "{none}");
-    let (code, _, elsewhere) = house.run("god", &["functions", "--namespace", "other"]);
+    assert!(
+        none.contains("unauthorized: a token is needed here"),
+        "{none}"
+    );
+    let (code, _, elsewhere) = guarded.run("god", &["functions", "--namespace", "other"]);
     assert_eq!(code, 4, "{elsewhere}");
-    let (code, stats, _) = house.run("god", &["stats", "--json"]);
+    let (code, stats, _) = guarded.run("god", &["stats", "--json"]);
     assert_eq!(code, 0);
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert_eq!(stats["failed_logins"], 3);
-    house.engine.signal("TERM");
-    assert_eq!(house.engine.wait(), 0);
-    let log = house.engine.all_errors();
+    guarded.engine.signal("TERM");
+    assert_eq!(guarded.engine.wait(), 0);
+    let log = guarded.engine.all_errors();
     for secret in [token("stranger"), token("god")] {
         assert!(!log.contains(&secret) && !wrong.contains(&secret));
     }
@@ -38,9 +41,9 @@ fn who_has_no_token_or_a_wrong_one_is_told_so_and_the_log_has_the_address_and_ne
 
 #[test]
 fn a_token_comes_by_file_or_environment_and_by_no_argument() {
-    let house = House::new(&god());
-    let file = house.token_file("god");
-    let at = ["functions", "--connect", &house.address];
+    let guarded = GuardedEngine::new(&god());
+    let file = guarded.token_file("god");
+    let at = ["functions", "--connect", &guarded.address];
     for (variable, value) in [
         ("CALLBOARD_TOKEN", token("god")),
         ("CALLBOARD_TOKEN_FILE", file.to_str().unwrap().to_owned()),
@@ -58,12 +61,12 @@ fn a_token_comes_by_file_or_environment_and_by_no_argument() {
 #[test]
 fn a_user_of_this_host_needs_no_token_over_a_unix_socket() {
     let uid = geteuid().as_raw();
-    let house = House::new(&format!(
+    let guarded = GuardedEngine::new(&format!(
         "[principals.me]\nuids = [{uid}]\nobserve = [\"\"]\n"
     ));
-    let (code, _, stderr) = finished(&["functions", "--connect", &house.socket()]);
+    let (code, _, stderr) = finished(&["functions", "--connect", &guarded.socket()]);
     assert_eq!(code, 0, "{stderr}");
-    let (code, ..) = finished(&["functions", "--connect", &house.address]);
+    let (code, ..) = finished(&["functions", "--connect", &guarded.address]);
     assert_eq!(code, 4);
 }
 

@@ -1,13 +1,13 @@
 //! How a worker's orders and calls may end, going by what its application knows. It changes nothing but the
-//! book, and what the application takes for granted.
+//! oracle, and what the application takes for granted.
 
 use callboard::protocol::Executed;
 use callboard::worker::link::Answer;
 use callboard::worker::{CallError, Registered, RequestError, Standing};
 
-use crate::book::{Ending, Kind};
+use crate::call_oracle::{Ending, Kind};
 use crate::journal::{hold, saw};
-use crate::worker::{Order, Scene, Stage, Worker};
+use crate::worker::{Context, Order, Stage, Worker};
 
 impl Worker {
     pub(crate) fn end_order(&mut self, order: &mut Order, end: &Result<Registered, RequestError>) {
@@ -82,12 +82,12 @@ impl Worker {
 
     pub(crate) fn end_call(
         &mut self,
-        errand: usize,
+        intent: usize,
         end: &Result<Answer, CallError>,
-        scene: &mut Scene<'_>,
+        context: &mut Context<'_>,
     ) {
-        let it = &scene.book.errands[errand];
-        let waited = scene.now - it.begun;
+        let it = &context.oracle.intents[intent];
+        let waited = context.now - it.begun;
         // Milliseconds are cut off on the way.
         let is_late = waited + 2_000 >= it.timeout;
         let (fine, executed, by_function) = match end {
@@ -136,10 +136,10 @@ impl Worker {
         hold!(
             fine,
             "a call ends as it may",
-            "{}: call {errand} {it:?} ended after {waited} us with {end:?}",
+            "{}: call {intent} {it:?} ended after {waited} us with {end:?}",
             self.name
         );
-        scene.book.ended(errand, executed, by_function);
+        context.oracle.ended(intent, executed, by_function);
     }
 }
 

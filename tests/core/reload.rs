@@ -5,7 +5,7 @@ use callboard::engine::{Principal, Rights, Rules, TokenHash, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, HelloOptions};
 
-use crate::reader::{CallEnding, Cover, Reader};
+use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::rights::{
     admit, all, bind, hello_of, join, listed, nothing, principal, with_one, world_with,
 };
@@ -286,7 +286,7 @@ fn a_view_that_followed_other_rights_in_between_is_not_resumed_as_if_it_had_not(
     let god = join(&mut world, "god", "g", &nothing());
     world.register(god, &["seen::a", "other::a"]);
     world.turn();
-    let functions = Cover::new(&[""], &[]);
+    let functions = WatchFilter::new(&[""], &[]);
     let first = join(&mut world, "x", "x", &functions);
     let with = |rights: &Rights| {
         vec![

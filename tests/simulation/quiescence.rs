@@ -8,24 +8,24 @@ use callboard::engine::Verb;
 use callboard::worker::Standing;
 
 use crate::application;
-use crate::book::Kind;
+use crate::call_oracle::Kind;
 use crate::host::Surroundings;
 use crate::journal::{self, hold, note};
 use crate::network::{Far, Wire};
-use crate::worker::{Scene, Stage, Tied, Worker};
-use crate::world::{World, scene};
+use crate::worker::{Context, Stage, Tied, Worker};
+use crate::world::{World, context};
 
 /// Turns within which everything must have calmed down.
-const TURNS_TO_CALM: usize = 6_000;
+const TURNS_TO_QUIESCE: usize = 6_000;
 
 impl World {
     /// Nothing goes wrong any more. All must be right again within a bounded number of turns.
-    pub(crate) fn calm_down(&mut self) {
+    pub(crate) fn quiesce(&mut self) {
         note!("everything calms down");
-        self.calm = true;
+        self.quiescent = true;
         self.frozen_until = 0;
         for stranger in &mut self.strangers {
-            stranger.leave(&mut scene!(self));
+            stranger.leave(&mut context!(self));
         }
         self.strangers.clear();
         for worker in &mut self.workers {
@@ -37,7 +37,7 @@ impl World {
             wire.delay = (0, 1);
         }
         // An engine that was told to stop ends; the next one comes.
-        for turn in 0..TURNS_TO_CALM {
+        for turn in 0..TURNS_TO_QUIESCE {
             self.turn();
             let living = self
                 .workers
@@ -47,12 +47,12 @@ impl World {
                 .wires
                 .values()
                 .all(|it| it.up.under_way() + it.down.under_way() == 0);
-            let stopping = self.host.as_ref().is_none_or(|it| it.registrar.stopping);
+            let stopping = self.host.as_ref().is_none_or(|it| it.engine_model.stopping);
             // No side takes a dead connection for a live one.
             let is_dead = |it: &Wire| it.is_cut || it.near_gone || it.far == Far::Gone;
             let dead = self.wires.values().any(is_dead);
             if living && quiet && !stopping && !dead && !self.may_retry() {
-                note!("calm after {turn} turns");
+                note!("quiescent after {turn} turns");
                 return;
             }
             self.skip();
@@ -123,32 +123,32 @@ impl World {
     pub(crate) fn assert_right(&mut self) {
         let host = self.host.as_ref().expect("the engine is up");
         host.assert_at_rest();
-        self.book.assert_all_ended();
-        let scene = scene!(self);
+        self.oracle.assert_all_ended();
+        let context = context!(self);
         for worker in &mut self.workers {
-            worker.assert_view(&scene);
+            worker.assert_view(&context);
         }
         for worker in &self.workers {
             let connection = worker.link.connection().expect("it is live");
-            let party = worker.wire.and_then(|it| host.party(&scene.wires[&it]));
-            let party = party.expect("it is connected");
+            let peer = worker.wire.and_then(|it| host.peer(&context.wires[&it]));
+            let peer = peer.expect("it is connected");
             hold!(
-                party.is_ready,
+                peer.is_ready,
                 "who connects says READY once all is registered again",
                 "{} never did",
                 worker.name
             );
-            let history = scene.annals[&connection.epoch].borrow();
+            let history = context.histories[&connection.epoch].borrow();
             let (revision, newest) = (worker.link.view().revision(), history.revision());
-            let (_, cover) = worker.sees(&scene);
+            let (_, filter) = worker.sees(&context);
             hold!(
-                cover.is_nothing() || history.concerning(&cover, revision, newest) == 0,
+                filter.is_nothing() || history.concerning(&filter, revision, newest) == 0,
                 "everything converges",
                 "{} stands at {revision}, the board at {newest}",
                 worker.name
             );
             let board = host
-                .registrar
+                .engine_model
                 .namespaces
                 .values()
                 .find(|it| it.epoch == Some(connection.epoch));
@@ -165,7 +165,7 @@ impl World {
                         name.starts_with('x')
                             || &*refusal.code == "too_many_functions"
                             || &*refusal.code == "forbidden"
-                                && !party.permit.may(Verb::Register, &name),
+                                && !peer.permit.may(Verb::Register, &name),
                         "what was registered is registered again",
                         "{}: {name}: {refusal}",
                         worker.name
@@ -197,7 +197,7 @@ impl World {
                 .iter()
                 .map(|it| (it.0.to_string(), it.1.to_string(), it.2.to_string()));
             let may_lack = |tie: &&Tied| {
-                let may = |name| party.permit.may(Verb::Bind, name);
+                let may = |name| peer.permit.may(Verb::Bind, name);
                 !may(&tie.0) || !may(&tie.1)
             };
             let bound: BTreeSet<Tied> = bound.collect();
@@ -215,7 +215,7 @@ impl World {
 
     /// Every worker takes as many calls as on its first day, and no more.
     pub(crate) fn probe_places(&mut self) {
-        if self.weather.tight {
+        if self.config.tight {
             return;
         }
         let mut probes: Vec<(u64, usize)> = Vec::new();
@@ -227,14 +227,14 @@ impl World {
                 .clone();
             let host = self.host.as_ref().expect("the engine is up");
             let board = host
-                .registrar
+                .engine_model
                 .namespaces
                 .values()
                 .find(|it| it.epoch == Some(connection.epoch));
             let wire = self.workers[at].wire.and_then(|it| self.wires.get(&it));
-            let party = wire.and_then(|it| host.party(it)).expect("it is connected");
+            let peer = wire.and_then(|it| host.peer(it)).expect("it is connected");
             let functions = board.map(|it| it.functions_of(connection.worker));
-            let may_call = |name: &Rc<str>| party.permit.may(Verb::Call, name);
+            let may_call = |name: &Rc<str>| peer.permit.may(Verb::Call, name);
             let Some(function) = functions.into_iter().flatten().find(may_call) else {
                 continue;
             };
@@ -242,11 +242,11 @@ impl World {
             for _ in 0..capacity {
                 let options = (false, false, Some(connection.worker));
                 let number =
-                    self.book
+                    self.oracle
                         .begin(Kind::Call, &function, 0, options, 60_000_000, self.now);
-                application::call_now(&mut self.workers[at], number, &mut scene!(self));
+                application::call_now(&mut self.workers[at], number, &mut context!(self));
             }
-            probes.push((connection.worker, self.book.errands.len()));
+            probes.push((connection.worker, self.oracle.intents.len()));
         }
         self.turn();
         for _ in 0..200 {
@@ -257,11 +257,11 @@ impl World {
             self.turn();
         }
         for (worker, behind) in probes {
-            let errand = &self.book.errands[behind - 1];
+            let intent = &self.oracle.intents[behind - 1];
             hold!(
-                errand.ended && errand.runs + errand.answers.len() > 0,
+                intent.ended && intent.runs + intent.answers.len() > 0,
                 "no place is lost",
-                "worker {worker} did not take as many calls as it said: {errand:?}"
+                "worker {worker} did not take as many calls as it said: {intent:?}"
             );
         }
     }
@@ -269,22 +269,22 @@ impl World {
     /// Everybody says goodbye, and nothing is left.
     pub(crate) fn go_home(&mut self) {
         for worker in &mut self.workers {
-            worker.leave(&mut scene!(self));
+            worker.leave(&mut context!(self));
         }
         for _ in 0..2_000 {
-            let mut scene = scene!(self);
+            let mut context = context!(self);
             for worker in &mut self.workers {
-                worker.turn(&mut scene);
+                worker.turn(&mut context);
             }
             let host = self.host.as_mut().expect("the engine is up");
             host.turn(&mut Surroundings {
                 wires: &mut self.wires,
-                book: &mut self.book,
-                annals: &mut self.annals,
-                covers: &mut self.covers,
-                dice: &mut self.dice,
+                oracle: &mut self.oracle,
+                histories: &mut self.histories,
+                filters: &mut self.filters,
+                rng: &mut self.rng,
                 now: self.now,
-                calm: true,
+                quiescent: true,
             });
             if self.workers.iter().all(|it| it.stage == Stage::Over) && host.is_empty() {
                 return host.assert_empty();

@@ -5,19 +5,19 @@ use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng as _, SeedableRng};
 
 /// In an even world a write is split behind one of so many first bytes.
 const EDGE: usize = 8;
 
 #[derive(Debug)]
-pub(crate) struct Dice {
+pub(crate) struct Rng {
     rng: StdRng,
     /// No choice depends on the length of a frame.
     is_even: bool,
 }
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),

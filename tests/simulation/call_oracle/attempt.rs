@@ -1,4 +1,4 @@
-//! One try at an errand: a CALL over one connection.
+//! One try at an intent: a CALL over one connection.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use std::rc::Rc;
 #[allow(clippy::struct_excessive_bools)] // Independent facts, each with its own reason.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    pub errand: usize,
+    pub intent: usize,
     pub token: u64,
     pub namespace: Rc<str>,
     pub worker: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Attempt {
     pub over: Option<u64>,
     /// It ended, and certainly no provider ran it.
     pub refused: bool,
-    /// An INVOKE was seen that is of this attempt or of another one at the same errand.
+    /// An INVOKE was seen that is of this attempt or of another one at the same intent.
     pub doubtful: bool,
     /// Whether its caller lost the right to make it while it waited.
     pub forbidden: Forbidden,

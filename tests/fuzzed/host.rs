@@ -33,7 +33,7 @@ pub struct Line {
     pub slow: bool,
 }
 
-pub struct House {
+pub struct Host {
     pub engine: Engine,
     pub limits: Limits,
     pub now: Time,
@@ -45,7 +45,7 @@ pub struct House {
     keys: u32,
 }
 
-impl House {
+impl Host {
     pub fn new(limits: Limits) -> Self {
         limits.check().expect("limits that agree");
         let now = Time(1_000_000);
@@ -109,7 +109,7 @@ impl House {
     /// What follows the reads of a turn. `again` reads a connection once more before its deadline ends it.
     pub(super) fn finish_turn(&mut self, budgets: Budgets, again: impl FnMut(&mut Self, usize)) {
         self.writes = 0;
-        turn::finish(&mut Turn { house: self, again }, budgets);
+        turn::finish(&mut Turn { host: self, again }, budgets);
     }
 
     fn find(&self, id: ConnId) -> usize {
@@ -154,34 +154,34 @@ impl House {
     }
 }
 
-/// A turn of the house, and how it reads a connection once more.
+/// A turn of the host, and how it reads a connection once more.
 struct Turn<'a, F> {
-    house: &'a mut House,
+    host: &'a mut Host,
     again: F,
 }
 
-impl<F: FnMut(&mut House, usize)> Sockets for Turn<'_, F> {
+impl<F: FnMut(&mut Host, usize)> Sockets for Turn<'_, F> {
     fn engine(&mut self) -> &mut Engine {
-        &mut self.house.engine
+        &mut self.host.engine
     }
 
     fn now(&self) -> Time {
-        self.house.now
+        self.host.now
     }
 
     fn read_again(&mut self, id: ConnId) {
-        let line = self.house.find(id);
-        (self.again)(self.house, line);
+        let line = self.host.find(id);
+        (self.again)(self.host, line);
     }
 
     fn write(&mut self, id: ConnId) -> Option<Written> {
-        let house = &mut *self.house;
-        house.writes += 1;
-        assert!(house.writes < WRITES_MAX, "no end of writes");
-        let line = house.find(id);
-        let it = &mut house.lines[line];
+        let host = &mut *self.host;
+        host.writes += 1;
+        assert!(host.writes < WRITES_MAX, "no end of writes");
+        let line = host.find(id);
+        let it = &mut host.lines[line];
         let mut written = None;
-        house.engine.flush(id, house.now, |slices| {
+        host.engine.flush(id, host.now, |slices| {
             assert!(slices.iter().all(|slice| !slice.is_empty()));
             let left = it.room.saturating_sub(it.down.len());
             let outcome = if left == 0 {
@@ -202,21 +202,21 @@ impl<F: FnMut(&mut House, usize)> Sockets for Turn<'_, F> {
     fn close(&mut self, close: Close) {
         match close {
             Close::SendingHalf(id) => {
-                let line = self.house.find(id);
-                let line = &mut self.house.lines[line];
+                let line = self.host.find(id);
+                let line = &mut self.host.lines[line];
                 assert!(!line.half_closed, "closed twice");
                 line.half_closed = true;
             }
             Close::Socket(id) => {
-                let line = self.house.find(id);
-                self.house.lines[line].open = false;
-                self.house.free.push(id.key() as u32);
+                let line = self.host.find(id);
+                self.host.lines[line].open = false;
+                self.host.free.push(id.key() as u32);
             }
         }
     }
 
     fn resume(&mut self, id: ConnId) {
         // The connection may have been closed behind it.
-        let _ = self.house.engine.wants_read(id);
+        let _ = self.host.engine.wants_read(id);
     }
 }

@@ -6,8 +6,8 @@ use callboard::protocol::{
     Bin, BindingEntry, CallOptions, Definition, Hello, HelloOptions, Register, Text,
 };
 
-use crate::limits::{Case, Met, stranger};
-use crate::reader::{Cover, Reader};
+use crate::limit_cases::{Case, Met, stranger};
+use crate::reader::{Reader, WatchFilter};
 use crate::setup::nothing;
 use crate::world::{World, hello, plain};
 
@@ -16,9 +16,9 @@ fn from(world: &mut World, address: &str) -> usize {
     world.open_from(peer, Reader::new(nothing()))
 }
 
-fn greet(world: &mut World, namespace: &str, cover: &Cover) -> usize {
-    let link = world.open(Reader::new(cover.clone()));
-    world.say(link, &hello("x", namespace, cover, None, None));
+fn greet(world: &mut World, namespace: &str, filter: &WatchFilter) -> usize {
+    let link = world.open(Reader::new(filter.clone()));
+    world.say(link, &hello("x", namespace, filter, None, None));
     world.turn();
     link
 }
@@ -149,7 +149,7 @@ pub(crate) const CASES: &[Case] = &[
         flag: "max-audiences",
         set: |limits| limits.max_audiences = 1,
         meet: |stage| {
-            let link = greet(&mut stage.world, "default", &Cover::new(&["x"], &[]));
+            let link = greet(&mut stage.world, "default", &WatchFilter::new(&["x"], &[]));
             Met::Goodbye(link, "too_many_audiences")
         },
     },
@@ -157,7 +157,11 @@ pub(crate) const CASES: &[Case] = &[
         flag: "max-prefixes",
         set: |limits| limits.max_prefixes = 1,
         meet: |stage| {
-            let link = greet(&mut stage.world, "default", &Cover::new(&["x", "y"], &[]));
+            let link = greet(
+                &mut stage.world,
+                "default",
+                &WatchFilter::new(&["x", "y"], &[]),
+            );
             Met::Goodbye(link, "too_many_prefixes")
         },
     },

@@ -3,10 +3,10 @@
 
 use callboard::limits::Limits;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 #[derive(Debug)]
-pub(crate) struct Weather {
+pub(crate) struct RunConfig {
     pub limits: Limits,
     /// Limits on calls are so small that calls are refused for them.
     pub tight: bool,
@@ -16,7 +16,7 @@ pub(crate) struct Weather {
     /// Turns until everything calms down.
     pub turns: usize,
     /// Something goes wrong once in so many turns.
-    pub calmness: usize,
+    pub fault_interval: usize,
     /// Bytes that the kernel holds for a reader.
     pub buffers: Vec<usize>,
     /// Microseconds that a parcel takes at the most.
@@ -29,26 +29,26 @@ pub(crate) struct Weather {
     pub credentials: bool,
 }
 
-impl Weather {
-    pub(crate) fn new(dice: &mut Dice) -> Self {
-        let (ping_after, silence) = dice.pick(&[(5_000, 15_000), (400, 1_200), (1_000, 3_000)]);
+impl RunConfig {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let (ping_after, silence) = rng.pick(&[(5_000, 15_000), (400, 1_200), (1_000, 3_000)]);
         let mut limits = Limits {
-            log_bytes: dice.pick(&[600, 3_000, 20_000, 200_000, 16 << 20]),
-            changes_per_second: dice.pick(&[0, 0, 20, 100]),
-            max_outbound: dice.pick(&[4 << 20, 4 << 20, 20_000, 2_000]),
+            log_bytes: rng.pick(&[600, 3_000, 20_000, 200_000, 16 << 20]),
+            changes_per_second: rng.pick(&[0, 0, 20, 100]),
+            max_outbound: rng.pick(&[4 << 20, 4 << 20, 20_000, 2_000]),
             ping_after,
             silence,
-            write_deadline: dice.pick(&[15_000, 1_500]),
-            ready_timeout: dice.pick(&[2_000, 300]),
-            frame_timeout: dice.pick(&[5_000, 5_000, 1_000]),
-            linger: dice.pick(&[2_000, 200]),
-            settling: dice.pick(&[3_000, 3_000, 300, 0]),
-            grace: dice.pick(&[10_000, 400]),
+            write_deadline: rng.pick(&[15_000, 1_500]),
+            ready_timeout: rng.pick(&[2_000, 300]),
+            frame_timeout: rng.pick(&[5_000, 5_000, 1_000]),
+            linger: rng.pick(&[2_000, 200]),
+            settling: rng.pick(&[3_000, 3_000, 300, 0]),
+            grace: rng.pick(&[10_000, 400]),
             ..Limits::default()
         };
-        let tight = dice.one_in(4);
+        let tight = rng.one_in(4);
         if tight {
-            match dice.below(5) {
+            match rng.below(5) {
                 0 => limits.max_parked = 2,
                 1 => limits.max_retained = 400,
                 2 => limits.max_calls = 3,
@@ -56,42 +56,42 @@ impl Weather {
                 _ => limits.max_backlog = 4_000,
             }
         }
-        if dice.one_in(4) {
+        if rng.one_in(4) {
             limits.max_functions = 8;
         }
-        let workers = 4 + dice.below(6);
-        if dice.one_in(6) {
+        let workers = 4 + rng.below(6);
+        if rng.one_in(6) {
             limits.max_connections = workers as u64 + 1;
         }
-        let mut weather = Self {
+        let mut config = Self {
             tight,
             workers,
-            strangers: dice.below(3),
-            namespaces: 1 + dice.below(3),
-            turns: 150 + dice.below(200),
-            calmness: dice.pick(&[5, 10, 20, 40]),
-            buffers: dice.pick(&[
+            strangers: rng.below(3),
+            namespaces: 1 + rng.below(3),
+            turns: 150 + rng.below(200),
+            fault_interval: rng.pick(&[5, 10, 20, 40]),
+            buffers: rng.pick(&[
                 vec![1 << 20],
                 vec![1 << 20, 2_000],
                 vec![150, 4_000, 60_000],
             ]),
-            slowness: dice.pick(&[
+            slowness: rng.pick(&[
                 vec![1],
                 vec![1],
                 vec![1, 5_000, 30_000],
                 vec![20_000, 600_000],
             ]),
-            pace: dice.pick(&[5, 20, 20, 200]),
-            restarts: dice.one_in(2),
-            credentials: dice.one_in(2),
+            pace: rng.pick(&[5, 20, 20, 200]),
+            restarts: rng.one_in(2),
+            credentials: rng.one_in(2),
             limits,
         };
-        if dice.is_even() {
+        if rng.is_even() {
             // No limit on bytes is met.
-            weather.limits.max_outbound = Limits::default().max_outbound.max(4 << 20);
-            weather.limits.max_backlog = Limits::default().max_backlog;
-            weather.buffers = vec![1 << 24];
+            config.limits.max_outbound = Limits::default().max_outbound.max(4 << 20);
+            config.limits.max_backlog = Limits::default().max_backlog;
+            config.buffers = vec![1 << 24];
         }
-        weather
+        config
     }
 }
