@@ -16,7 +16,7 @@ use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
 #[test]
-fn a_worker_that_changes_the_board_too_fast_is_slowed_and_nobody_else_is() {
+fn a_worker_that_changes_the_board_too_fast_is_slowed_and_no_other_is() {
     let mut world = World::new(Limits {
         changes_per_second: 100,
         ..Limits::default()

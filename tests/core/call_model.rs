@@ -343,7 +343,7 @@ impl CallModel {
     }
 
     /// When no reader stalls any more: no call waits while a provider has room for it.
-    pub(crate) fn check_nobody_waits_in_vain(&self) {
+    pub(crate) fn check_no_call_waits_in_vain(&self) {
         for (tag, call) in self.calls.iter().enumerate() {
             let waits = call.arrived.is_some_and(|(turn, _)| turn < self.turn);
             if !waits || call.ending.is_some() || self.peers[call.link].gone {

@@ -471,7 +471,7 @@ fn an_unknown_answer_or_cancel_is_counted_and_nothing_else() {
 }
 
 #[test]
-fn casts_and_events_whose_headers_leave_no_room_reach_nobody() {
+fn casts_and_events_whose_headers_leave_no_room_reach_no_provider() {
     let mut world = World::new(Limits::default());
     let provider = world.provider(&["f"], 10);
     let caller = world.join("c", &nothing());
@@ -527,7 +527,7 @@ fn a_call_that_goes_nowhere_counts_by_its_outcome() {
 }
 
 #[test]
-fn those_who_hold_what_nobody_waits_for_fill_nobody_elses_books() {
+fn providers_that_hold_abandoned_calls_do_not_use_up_others_limits() {
     let limits = Limits {
         max_calls_total: 4,
         ..Limits::default()

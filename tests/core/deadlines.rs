@@ -129,7 +129,7 @@ fn a_ping_is_answered_with_a_bookmark() {
 }
 
 #[test]
-fn who_reads_nothing_is_closed_and_who_reads_a_little_is_not() {
+fn a_peer_that_reads_nothing_is_closed_and_one_that_reads_a_little_is_not() {
     let limits = Limits {
         changes_per_second: 0,
         ..Limits::default()
@@ -232,7 +232,7 @@ fn the_clock_of_a_frame_runs_only_while_the_engine_reads() {
 }
 
 #[test]
-fn an_engine_that_stalled_reads_once_more_before_it_expires_anybody() {
+fn an_engine_that_stalled_reads_once_more_before_it_expires_a_connection() {
     let mut world = World::new(Limits::default());
     let kept = world.join("kept", &nothing());
     let lost = world.join("lost", &nothing());

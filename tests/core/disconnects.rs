@@ -201,7 +201,7 @@ fn shutdown_lets_calls_end_within_the_grace_period() {
 }
 
 #[test]
-fn a_draining_engine_waits_for_nobody_who_is_gone() {
+fn a_draining_engine_waits_for_no_closed_connection() {
     let mut world = World::new(Limits::default());
     let provider = world.provider(&["f"], 1);
     let caller = world.join("c", &nothing());
@@ -262,7 +262,7 @@ fn a_snapshot_of_a_draining_engine_shows_the_workers_that_left_since_its_last_re
 }
 
 #[test]
-fn who_says_hello_to_a_draining_engine_is_sent_away_like_who_connects_to_it() {
+fn a_hello_to_a_draining_engine_is_refused_like_a_new_connection() {
     let mut world = World::new(Limits::default());
     world.provider(&["runs"], 1);
     let caller = world.join("caller", &nothing());

@@ -524,7 +524,7 @@ impl Stage {
                 quiet += 1;
                 turns += 1;
                 if turns > 4 && self.model.shutdown.is_none() {
-                    self.model.check_nobody_waits_in_vain();
+                    self.model.check_no_call_waits_in_vain();
                 }
                 while let Some(link) = self.someone(|peer| !peer.open.is_empty()) {
                     self.answer(link);

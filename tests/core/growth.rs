@@ -152,7 +152,7 @@ fn binding_again_what_one_has_takes_no_further_room() {
 }
 
 #[test]
-fn arguments_are_kept_for_nobody_who_does_not_wait_any_more() {
+fn arguments_are_not_kept_for_callers_that_do_not_wait_any_more() {
     let limits = Limits {
         max_retained: 1000,
         ..Limits::default()
@@ -190,7 +190,7 @@ fn arguments_are_kept_for_nobody_who_does_not_wait_any_more() {
 }
 
 #[test]
-fn those_who_are_told_that_there_is_no_room_take_a_bounded_room_themselves() {
+fn connections_that_are_told_of_the_limit_are_limited_themselves() {
     let limits = Limits {
         max_connections: 10,
         ..Limits::default()
@@ -333,7 +333,7 @@ fn an_event_for_very_many_costs_none_of_them_its_connection() {
 }
 
 #[test]
-fn whoever_reads_is_ended_for_nothing_that_another_sends_it_at_once() {
+fn a_reader_is_closed_for_nothing_that_another_sends_it_at_once() {
     let limits = Limits {
         max_outbound_total: 30_000,
         ..Limits::default()

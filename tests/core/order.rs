@@ -63,7 +63,7 @@ fn answers_go_before_what_all_are_told() {
 }
 
 #[test]
-fn whoever_is_owed_an_answer_gets_the_changes_that_it_follows_with_it() {
+fn an_answer_is_written_with_the_changes_that_it_follows() {
     let mut world = World::new(limits());
     let provider = world.provider(&["f"], 10);
     let watching = world.join("watching", &functions());
@@ -84,7 +84,7 @@ fn whoever_is_owed_an_answer_gets_the_changes_that_it_follows_with_it() {
 }
 
 #[test]
-fn the_first_who_watches_is_told_before_the_one_who_registered() {
+fn the_first_watcher_is_told_before_the_registration_is_acknowledged() {
     let mut world = World::new(limits());
     let worker = world.provider(&["f"], 10);
     let watchers: Vec<usize> = (0..20)
@@ -106,7 +106,7 @@ fn the_first_who_watches_is_told_before_the_one_who_registered() {
 }
 
 #[test]
-fn many_who_register_and_many_who_watch_keep_nobody_waiting() {
+fn many_registering_and_many_watching_keep_no_other_waiting() {
     let mut world = World::new(limits());
     let workers: Vec<usize> = (0..20)
         .map(|number| world.join(&format!("p{number}"), &nothing()))
@@ -158,7 +158,7 @@ fn an_audience_whose_board_never_rests_does_not_keep_the_others_waiting() {
 }
 
 #[test]
-fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
+fn a_reader_of_a_large_board_does_not_keep_the_news_from_the_others() {
     let mut world = World::new(limits());
     let watchers: Vec<usize> = (0..20)
         .map(|number| world.join(&format!("w{number}"), &functions()))
@@ -188,7 +188,7 @@ fn one_who_reads_a_large_board_does_not_keep_the_news_from_the_others() {
 }
 
 #[test]
-fn all_who_watch_hear_of_everything_whoever_comes_and_goes_in_the_midst_of_it() {
+fn all_watchers_are_told_of_everything_while_others_come_and_go() {
     for seed in 0..300 {
         let mut rng = Rng::new(seed);
         let mut world = World::seeded(limits(), seed);

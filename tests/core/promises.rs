@@ -75,7 +75,7 @@ fn one_change_to_a_thousand_watchers_is_encoded_once_and_written_once_each() {
 }
 
 #[test]
-fn added_and_removed_within_one_turn_reaches_nobody() {
+fn added_and_removed_within_one_turn_reaches_no_watcher() {
     let mut world = World::new(Limits::default());
     let watcher = world.join("w", &everything());
     let worker = world.join("p", &nothing());
@@ -410,7 +410,7 @@ fn a_worker_that_drains_leaves_the_board_and_stays_connected() {
 }
 
 #[test]
-fn shutdown_empties_nobodys_view_and_spreads_the_return() {
+fn shutdown_empties_no_view_and_spreads_the_return() {
     let (mut world, watcher, worker) = fleet(&many(100), Limits::default());
     let more: Vec<usize> = (0..50).map(|_| world.hello("w", &functions())).collect();
     world.turn();

@@ -14,7 +14,7 @@ use crate::turn::Budgets;
 use crate::world::{World, plain};
 
 #[test]
-fn a_session_is_its_principals_and_nobody_elses() {
+fn a_session_is_its_principals_and_no_others() {
     let mut world = world_with(Rights::everything());
     let holder = join(&mut world, "god", "a", &nothing());
     world.register(holder, &["f"]);
@@ -159,7 +159,7 @@ fn changed_rights_are_applied_in_place() {
 }
 
 #[test]
-fn whoever_may_have_something_else_on_the_board_is_told_so_and_nobody_else() {
+fn workers_whose_board_rights_change_are_told_so_and_no_other() {
     let everything = || principal("god", Rights::everything());
     let mut world = world_with(Rights::everything());
     let god = join(&mut world, "god", "g", &all());
@@ -320,7 +320,7 @@ fn a_view_that_followed_other_rights_in_between_is_not_resumed_as_if_it_had_not(
 }
 
 #[test]
-fn who_is_sent_away_gets_nothing_of_what_he_may_no_longer_have() {
+fn a_revoked_connection_gets_nothing_that_it_may_no_longer_have() {
     let mut world = world_with(Rights::everything());
     let god = join(&mut world, "god", "g", &nothing());
     let reader = join(&mut world, "x", "x", &all());

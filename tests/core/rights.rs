@@ -177,8 +177,7 @@ pub(crate) fn listed(world: &mut World, link: usize, list: &str, key: &str) -> V
 }
 
 #[test]
-fn who_registers_needs_the_right_for_each_name_and_is_refused_in_the_same_words_whatever_there_is()
-{
+fn registering_needs_the_right_for_each_name_and_is_refused_in_the_same_words_whatever_there_is() {
     for &case in CASES {
         let mut world = world_with(with_one(Verb::Register, case));
         let god = join(&mut world, "god", "god", &nothing());
@@ -226,7 +225,7 @@ fn who_registers_needs_the_right_for_each_name_and_is_refused_in_the_same_words_
 }
 
 #[test]
-fn who_calls_or_casts_needs_the_right_and_is_refused_in_the_same_words_whatever_there_is() {
+fn calling_or_casting_needs_the_right_and_is_refused_in_the_same_words_whatever_there_is() {
     for &case in CASES {
         let mut world = world_with(with_one(Verb::Call, case));
         let provider = join(&mut world, "god", "p", &nothing());
@@ -272,7 +271,7 @@ fn who_calls_or_casts_needs_the_right_and_is_refused_in_the_same_words_whatever_
 }
 
 #[test]
-fn who_emits_needs_the_right_for_the_event_and_who_binds_for_event_and_function() {
+fn emitting_needs_the_right_for_the_event_and_binding_for_event_and_function() {
     for &case in CASES {
         let mut world = world_with(with_one(Verb::Emit, case));
         let worker = join(&mut world, "x", "x", &nothing());
@@ -395,7 +394,7 @@ fn what_may_be_observed_is_what_snapshots_changes_lists_and_errors_tell() {
 }
 
 #[test]
-fn a_cast_names_its_event_to_those_who_may_observe_that() {
+fn a_cast_names_its_event_to_providers_that_may_observe_it() {
     for &case in CASES {
         let mut world = world_with(with_one(Verb::Observe, case));
         let god = join(&mut world, "god", "g", &nothing());
@@ -418,7 +417,7 @@ fn a_cast_names_its_event_to_those_who_may_observe_that() {
 }
 
 #[test]
-fn those_who_may_and_want_to_see_the_same_share_one_encoding() {
+fn watchers_with_the_same_filter_and_rights_share_one_encoding() {
     let observe = |allow: &[&'static str]| {
         let rules = Rules::new(allow.iter().copied(), []);
         Rights::everything().with(Verb::Observe, rules)
@@ -481,7 +480,7 @@ fn matched_in(bytes: &[u8], id: u64) -> u64 {
 }
 
 #[test]
-fn the_engine_is_commanded_by_those_who_may_and_told_of_by_those_who_may() {
+fn commanding_the_engine_and_reading_its_state_need_the_right() {
     const COMMANDS: &[&str] = &["engine::stats", "engine::workers::kick", "engine::drain"];
     let cases: &[Case] = &[
         (&[], &[]),
@@ -521,7 +520,7 @@ fn the_engine_is_commanded_by_those_who_may_and_told_of_by_those_who_may() {
 }
 
 #[test]
-fn who_is_kicked_is_told_so_and_leaves_in_the_same_turn() {
+fn a_kicked_worker_is_told_so_and_leaves_in_the_same_turn() {
     let mut world = world_with(Rights::everything());
     let watcher = join(&mut world, "god", "w", &all());
     let twins = [(); 2].map(|()| join(&mut world, "x", "twin", &nothing()));

@@ -57,7 +57,7 @@ fn load_follows_capacity() {
 }
 
 #[test]
-fn the_one_who_carries_least_is_next() {
+fn the_provider_with_the_least_load_is_next() {
     let mut world = World::new(Limits::default());
     let providers = [4, 4, 4].map(|capacity| world.provider(&["f"], capacity));
     let caller = world.join("c", &nothing());
@@ -73,7 +73,7 @@ fn the_one_who_carries_least_is_next() {
 }
 
 #[test]
-fn of_many_the_better_of_two_takes_it_and_nobody_starves() {
+fn of_many_the_better_of_two_takes_it_and_no_provider_starves() {
     let mut world = World::new(Limits::default());
     let providers: Vec<usize> = (0..40).map(|_| world.provider(&["f"], 100)).collect();
     let caller = world.join("c", &nothing());
@@ -96,7 +96,7 @@ fn of_many_the_better_of_two_takes_it_and_nobody_starves() {
 }
 
 #[test]
-fn who_holds_a_call_past_its_deadline_is_passed_over_while_another_has_room() {
+fn a_provider_that_holds_a_call_past_its_deadline_is_passed_over_while_another_has_room() {
     let mut world = World::new(Limits::default());
     let hung = world.provider(&["f"], 100);
     let caller = world.join("c", &nothing());
@@ -154,7 +154,7 @@ fn a_pinned_call_goes_to_its_worker_or_nowhere() {
 }
 
 #[test]
-fn who_does_not_read_is_given_no_more_until_it_does() {
+fn a_provider_that_does_not_read_is_given_no_more_until_it_does() {
     let limits = Limits {
         max_outbound: 10_000,
         ..Limits::default()
@@ -253,7 +253,7 @@ fn a_taken_over_caller_waits_for_nothing_any_more() {
 }
 
 #[test]
-fn announced_is_callable_by_whoever_read_it() {
+fn announced_is_callable_by_each_reader() {
     let mut world = World::new(Limits::default());
     let caller = world.join("c", &WatchFilter::new(&[""], &[]));
     let provider = world.join("p", &nothing());
@@ -269,7 +269,7 @@ fn announced_is_callable_by_whoever_read_it() {
 }
 
 #[test]
-fn what_was_called_lately_is_called_no_more_when_another_has_its_place() {
+fn a_cached_function_is_not_called_when_another_has_its_place() {
     let mut world = World::new(Limits::default());
     let provider = world.provider(&["f"], 10);
     let caller = world.join("caller", &nothing());

@@ -108,7 +108,7 @@ fn a_lost_welcome_makes_no_ghost_the_older_key_is_good_until_ready() {
 }
 
 #[test]
-fn a_hello_that_comes_late_throws_nobody_out() {
+fn a_hello_that_comes_late_takes_no_session_over() {
     let all = many(10);
     let (mut world, watcher, first) = fleet(&all, Limits::default());
     let session = world.reader(first).welcome.clone().unwrap().session;
@@ -130,7 +130,7 @@ fn a_hello_that_comes_late_throws_nobody_out() {
 }
 
 #[test]
-fn a_key_of_another_namespace_or_of_nobody_is_ignored() {
+fn a_key_of_another_namespace_or_of_no_session_is_ignored() {
     let (mut world, _, older) = fleet(&many(1), Limits::default());
     let session = world.reader(older).welcome.clone().unwrap().session;
     for (namespace, key) in [

@@ -72,7 +72,7 @@ fn the_revision_is_that_of_the_asker_s_namespace() {
 }
 
 #[test]
-fn resyncs_and_those_who_are_behind_are_counted() {
+fn resyncs_and_lagging_readers_are_counted() {
     let mut world = World::new(Limits {
         log_bytes: 10_000,
         ..Limits::default()

@@ -59,7 +59,7 @@ struct Stage {
 type Providers = BTreeMap<usize, (String, BTreeSet<String>)>;
 
 #[test]
-fn nobody_is_sent_a_byte_of_what_may_not_be_observed_whatever_happens() {
+fn no_peer_is_sent_a_byte_of_what_may_not_be_observed_whatever_happens() {
     for seed in seeds(0..SEEDS) {
         let mut stage = Stage::new(seed);
         for step in 0..STEPS {

@@ -30,13 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const TIME: Duration = Duration::from_secs(120);
 
 #[test]
-fn an_engine_killed_twice_under_load_costs_nobody_who_waits_a_call() {
+fn an_engine_killed_twice_under_load_loses_no_call_that_may_wait() {
     killed(2);
 }
 
 #[test]
 #[ignore = "heavy: the engine dies again and again"]
-fn an_engine_killed_again_and_again_under_load_costs_nobody_who_waits_a_call() {
+fn an_engine_killed_again_and_again_under_load_loses_no_call_that_may_wait() {
     let _alone = alone();
     killed(wanted("CALLBOARD_DEATHS", 12) as usize);
 }

@@ -16,7 +16,7 @@ const NEWCOMERS: usize = 900;
 const ROOM: usize = 100;
 
 #[test]
-fn descriptors_that_run_out_again_and_again_cost_nobody_who_is_there_anything() {
+fn descriptors_that_run_out_again_and_again_cost_connected_peers_nothing() {
     require_descriptors((RESIDENTS + NEWCOMERS) as u64 + 200);
     let mut engine = Engine::start(5, PATIENT);
     let mut residents = Crowd::new(engine.socket_address());

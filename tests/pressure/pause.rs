@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(20);
 
 #[test]
 #[ignore = "heavy: the engine stands still for 20 s"]
-fn an_engine_that_stood_still_for_20_s_expires_nobody() {
+fn an_engine_that_stood_still_for_20_s_expires_no_connection() {
     const EACH: usize = 500;
     let _alone = alone();
     require_descriptors(2000);

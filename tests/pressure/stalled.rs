@@ -25,7 +25,7 @@ const PAGE: u64 = 4096;
 
 #[test]
 #[ignore = "heavy: gigabytes through 500 sockets"]
-fn five_hundred_stalled_readers_among_a_thousand_cost_bounded_memory_and_nobody_a_change() {
+fn five_hundred_stalled_readers_among_a_thousand_cost_bounded_memory_and_no_change_is_lost() {
     let _alone = alone();
     let watchers = wanted("CALLBOARD_READERS", 1000) as usize;
     require_descriptors(watchers as u64 + 200);

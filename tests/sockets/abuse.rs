@@ -189,7 +189,7 @@ fn an_unknown_version_is_told_which_are_spoken() {
 }
 
 #[test]
-fn who_says_nothing_is_closed() {
+fn a_silent_connection_is_closed() {
     let mut stage = Stage::with(Limits {
         hello_timeout: 150,
         ..Limits::default()
@@ -246,7 +246,7 @@ fn single_bytes_do_not_renew_a_frames_time() {
 }
 
 #[test]
-fn what_nobody_asked_for_is_dropped() {
+fn answers_to_no_request_are_dropped() {
     let mut stage = Stage::new();
     let mut offender = stage.offender();
     let outcome = Outcome {

@@ -42,7 +42,7 @@ fn connections_from_one_place_are_bounded_and_other_places_get_in() {
 }
 
 #[test]
-fn those_who_connect_and_say_nothing_make_room_for_those_who_speak() {
+fn silent_connections_make_room_for_those_that_speak() {
     let server = serve(Limits {
         max_greeting: 3,
         ..Limits::default()
@@ -60,7 +60,7 @@ fn those_who_connect_and_say_nothing_make_room_for_those_who_speak() {
 }
 
 #[test]
-fn beyond_those_who_are_told_that_there_is_no_room_newcomers_are_closed_without_a_word() {
+fn beyond_those_that_are_told_of_the_limit_newcomers_are_closed_without_a_word() {
     let server = serve(Limits {
         max_connections: 1,
         max_refused: 1,

@@ -44,7 +44,7 @@ fn a_peer_that_answers_pings_is_never_silent() {
 }
 
 #[test]
-fn a_reader_without_a_window_is_closed_and_holds_nobody_up() {
+fn a_reader_without_a_window_is_closed_and_holds_no_other_up() {
     let server = serve(Limits {
         write_deadline: 400,
         send_buffer: 16_384,

@@ -199,7 +199,7 @@ fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
 }
 
 #[test]
-fn whoever_is_no_engine_is_told_apart() {
+fn a_server_that_is_no_engine_is_told_apart() {
     let web = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = web.local_addr().expect("an address").to_string();
     let server = std::thread::spawn(move || {
@@ -377,7 +377,7 @@ fn watch_shows_the_board_and_then_each_change() {
 }
 
 #[test]
-fn watch_for_people_shows_who_and_no_escapes_where_there_is_no_terminal() {
+fn watch_for_people_shows_providers_and_no_escapes_where_there_is_no_terminal() {
     let engine = Engine::start();
     let mut watch = engine.start_cli(&["watch"]);
     watch.line("no functions yet");
@@ -431,7 +431,7 @@ fn watch_survives_the_engines_death_and_restart() {
 }
 
 #[test]
-fn watch_ends_quietly_when_nobody_reads_it() {
+fn watch_ends_quietly_when_its_output_is_closed() {
     let engine = Engine::start();
     let mut watch = engine.start_cli(&["watch", "--json"]);
     until(&mut watch, is_synced);

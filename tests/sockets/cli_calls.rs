@@ -98,7 +98,7 @@ fn a_program_is_a_function_json_in_json_out() {
 }
 
 #[test]
-fn a_program_is_told_who_calls_what() {
+fn a_program_is_told_the_caller_and_the_function() {
     let board = Board::new();
     let script = r#"echo "[\"$CALLBOARD_FUNCTION\",\"$CALLBOARD_CALLER\",$CALLBOARD_CALLER_ID,$CALLBOARD_TIMEOUT_MS]""#;
     let _told = board.script("who::am_i", &[], script);
@@ -191,7 +191,7 @@ fn a_caller_that_goes_away_ends_what_it_asked_for() {
 }
 
 #[test]
-fn a_call_that_waits_is_served_once_somebody_comes() {
+fn a_call_that_waits_is_served_once_a_provider_comes() {
     let board = Board::new();
     let mut waits = board.engine.start_cli(&["call", "later", "[1]", "--wait"]);
     until("it is parked", || {

@@ -153,7 +153,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn a_stall_of_the_engine_expires_nobody() {
+fn a_stall_of_the_engine_expires_no_connection() {
     let process = Process::start("", "ping-after=200 silence=800 hello-timeout=800");
     let mut talker = Client::join(&process.at, "talker");
     let mut listener = Client::join(&process.at, "listener");

@@ -133,7 +133,7 @@ impl Stage {
 }
 
 #[test]
-fn every_limit_is_told_by_its_flag_and_counted_and_harms_nobody_else() {
+fn every_limit_is_told_by_its_flag_and_counted_and_harms_no_other() {
     let all = || counts::CASES.iter().chain(in_flight::CASES);
     let cases: BTreeSet<_> = all().map(|case| case.flag).collect();
     let flags: BTreeSet<_> = Limits::ALL.iter().map(|spec| spec.flag).collect();

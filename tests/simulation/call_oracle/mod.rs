@@ -436,7 +436,7 @@ impl CallOracle {
     }
 
     /// When nothing is left to be written: no call waits while a provider of its function has room.
-    pub(crate) fn assert_nobody_waits_in_vain(
+    pub(crate) fn assert_no_call_waits_in_vain(
         &self,
         now: u64,
         room: impl Fn(&Attempt, &Intent) -> bool,

@@ -62,11 +62,11 @@ fn an_invoke_of_either_attempt_leaves_both_where_they_may_be() {
     let (mut oracle, first, second) = made_again();
     invoke(&mut oracle, 70, 1, 4);
     assert!(oracle.unseen.contains(&first) && oracle.unseen.contains(&second));
-    oracle.assert_nobody_waits_in_vain(9, |_, _| true);
+    oracle.assert_no_call_waits_in_vain(9, |_, _| true);
 }
 
 #[test]
-fn the_death_of_who_ran_the_first_attempt_moves_the_second_nowhere() {
+fn the_death_of_the_first_attempts_provider_does_not_move_the_second() {
     let (mut oracle, first, second) = made_again();
     invoke(&mut oracle, 70, 2, 5);
     invoke(&mut oracle, 71, 1, 4);

@@ -154,7 +154,7 @@ impl Host {
         if !self.engine.has_more() && !self.engine_model.stopping && !crowds {
             around
                 .oracle
-                .assert_nobody_waits_in_vain(around.now, |attempt, intent| {
+                .assert_no_call_waits_in_vain(around.now, |attempt, intent| {
                     self.engine_model.has_room_for(attempt, intent)
                 });
         }

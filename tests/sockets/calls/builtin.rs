@@ -67,7 +67,7 @@ fn bind(at: &Address, name: &str, events: &[String]) -> Client {
 }
 
 #[test]
-fn functions_are_listed_page_by_page_with_who_provides_them() {
+fn functions_are_listed_page_by_page_with_their_providers() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut first = Peer::join_with_capacity(at, "first", &nothing(), 7);

@@ -92,7 +92,7 @@ fn a_cast_goes_to_one_provider_in_turn_and_is_never_answered() {
 }
 
 #[test]
-fn a_cast_that_nobody_can_take_is_dropped_and_counted() {
+fn a_cast_that_no_provider_can_take_is_dropped_and_counted() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut caller = Client::join(at, "caller");

@@ -101,7 +101,7 @@ fn an_idempotent_call_that_waits_survives_the_last_provider() {
 }
 
 #[test]
-fn a_caller_that_dies_has_its_calls_cancelled_and_holds_nobody_up() {
+fn a_caller_that_dies_has_its_calls_cancelled_and_holds_no_other_up() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut provider = Peer::join_with_capacity(at, "provider", &nothing(), 2);

@@ -208,7 +208,7 @@ fn an_emit_with_id_0_is_never_answered() {
 }
 
 #[test]
-fn bindings_stand_on_the_board_and_leave_with_the_last_who_made_them() {
+fn bindings_stand_on_the_board_and_leave_with_the_last_worker_that_made_them() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let watch = || Watch {

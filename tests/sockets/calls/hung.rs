@@ -73,7 +73,7 @@ fn a_stopped_provider_gets_no_new_call_after_its_first_deadline_while_a_healthy_
 }
 
 #[test]
-fn a_provider_that_never_answers_costs_its_callers_their_deadline_and_nobody_else_anything() {
+fn a_provider_that_never_answers_costs_its_callers_their_deadline_and_others_nothing() {
     const ROOM: usize = 4;
     let server = serve(patient());
     let at = &server.addresses()[0];

@@ -7,7 +7,7 @@ use crate::support::{serve, until};
 use crate::talk::{failed, plain, result, waiting};
 
 #[test]
-fn load_follows_capacity_and_nobody_gets_more_than_it_takes() {
+fn load_follows_capacity_and_no_provider_gets_more_than_it_takes() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let capacities = [10, 20, 70];
@@ -90,7 +90,7 @@ fn equals_take_turns() {
 }
 
 #[test]
-fn a_call_to_one_worker_goes_to_that_worker_or_to_nobody() {
+fn a_call_to_one_worker_goes_to_that_worker_or_to_none() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut providers: Vec<_> = (0..2)

@@ -8,7 +8,7 @@ use crate::support::serve;
 use crate::talk::{failed, plain, result};
 
 #[test]
-fn announced_is_callable_at_once_by_whoever_read_the_change() {
+fn announced_is_callable_at_once_by_each_reader_of_the_change() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut provider = Peer::join(at, "provider", &nothing());

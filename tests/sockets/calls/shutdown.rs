@@ -112,7 +112,7 @@ fn a_worker_that_drains_leaves_at_once_and_finishes_what_it_has() {
 }
 
 #[test]
-fn a_rolling_restart_costs_nobody_who_waits_an_error() {
+fn a_rolling_restart_fails_no_call_that_may_wait() {
     let directory = tempfile::tempdir().unwrap();
     let path = Address::Unix(directory.path().join("board.sock"));
     let config = ServerConfig {

@@ -9,7 +9,7 @@ use super::guarded_engine::{GuardedEngine, god, principal, token, write_guarded}
 use crate::running::{Running, finished};
 
 #[test]
-fn who_has_no_token_or_a_wrong_one_is_told_so_and_the_log_has_the_address_and_never_the_token() {
+fn a_peer_without_a_valid_token_is_told_so_and_the_log_has_its_address_and_never_the_token() {
     let mut guarded = GuardedEngine::new(&god());
     let (code, _, wrong) = guarded.run("stranger", &["functions"]);
     assert_eq!(code, 4, "{wrong}");

@@ -88,7 +88,7 @@ fn a_file_with_faults_is_told_fault_by_fault() {
 }
 
 #[test]
-fn who_may_not_see_it_is_not_shown_it_by_any_command() {
+fn no_command_shows_what_its_user_may_not_observe() {
     let narrow = "observe = [\"open::\"]\ncall = [\"open::\"]";
     let guarded = GuardedEngine::new(&(god() + &principal("x", narrow)));
     let mut open = guarded.start_cli("god", &["expose", "open::a", "--name", "both", "--", "cat"]);
@@ -122,7 +122,7 @@ fn who_may_not_see_it_is_not_shown_it_by_any_command() {
 }
 
 #[test]
-fn a_worker_is_kicked_and_an_engine_drained_by_those_who_may() {
+fn kicking_a_worker_and_draining_the_engine_need_the_right() {
     let mut guarded = GuardedEngine::new(&(god() + &principal("x", "register = [\"\"]")));
     let mut worker = guarded.start_cli("x", &["expose", "a::b", "--name", "w", "--", "cat"]);
     worker.line("on the board");

@@ -76,7 +76,7 @@ fn a_file_that_is_of_no_use_changes_nothing_and_the_log_says_why() {
 }
 
 #[test]
-fn rights_that_change_are_applied_to_those_who_are_in() {
+fn changed_rights_are_applied_to_live_connections() {
     let mut guarded = GuardedEngine::new(&with_x(ALL));
     let watcher = guarded.worker("god", "watcher");
     let worker = guarded.worker("x", "x");

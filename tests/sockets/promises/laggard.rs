@@ -60,7 +60,7 @@ fn churn(at: &Address, mut meanwhile: impl FnMut()) -> (Peer, u64) {
 }
 
 #[test]
-fn a_watcher_that_stops_reading_for_100_000_changes_costs_little_and_delays_nobody() {
+fn a_watcher_that_stops_reading_for_100_000_changes_costs_little_and_delays_no_other() {
     let flags = format!("changes-per-second=0 log-bytes={LOG_BYTES} send-buffer=65536");
     let (engine, at) = Process::engine(&flags);
     let mut steady = Peer::join(&at, "steady", &nothing());

@@ -9,7 +9,7 @@ use crate::reader::WatchFilter;
 use crate::support::{Client, serve};
 
 #[test]
-fn added_and_removed_in_one_turn_reaches_nobody() {
+fn added_and_removed_in_one_turn_reaches_no_watcher() {
     let server = serve(patient());
     let at = &server.addresses()[0];
     let mut worker = Peer::join(at, "worker", &both());

@@ -72,7 +72,7 @@ impl Scene {
         assert_eq!(code, "session_taken_over");
     }
 
-    fn nobody_heard_of_anything(&mut self, newer: &mut Peer) {
+    fn no_watcher_was_told(&mut self, newer: &mut Peer) {
         assert_eq!(newer.ready(), Ok(self.revision));
         for watcher in &mut self.watchers {
             watcher.catch_up(self.revision);
@@ -89,7 +89,7 @@ fn takeover_causes_no_change() {
     let mut newer = scene.next_connection();
     assert_eq!(newer.names(), scene.names, "all stays listed meanwhile");
     assert_eq!(newer.register(&scene.names), Ok(scene.revision));
-    scene.nobody_heard_of_anything(&mut newer);
+    scene.no_watcher_was_told(&mut newer);
     scene.older_is_told();
 
     // What comes late from the older one is read and means nothing, be it frames or its end.
@@ -103,7 +103,7 @@ fn takeover_causes_no_change() {
     until("the older connection is dropped", || {
         server.counters().closed > closed
     });
-    scene.nobody_heard_of_anything(&mut newer);
+    scene.no_watcher_was_told(&mut newer);
     assert_eq!(newer.names(), scene.names);
 
     // The newcomer is the worker now: with it, all leaves.
@@ -183,14 +183,14 @@ fn the_older_key_is_good_until_ready_and_no_longer() {
     let mut newer = Peer::greet(&scene.at, &oldest);
     assert!(lost.welcome().taken_over && newer.welcome().taken_over);
     assert_eq!(newer.register(&scene.names), Ok(scene.revision));
-    scene.nobody_heard_of_anything(&mut newer);
+    scene.no_watcher_was_told(&mut newer);
     scene.older_is_told();
     drop(lost);
     // After READY it is a stranger's key.
     let stranger = Peer::greet(&scene.at, &oldest);
     assert!(!stranger.welcome().taken_over);
     assert_ne!(stranger.welcome().worker, newer.welcome().worker);
-    scene.nobody_heard_of_anything(&mut newer);
+    scene.no_watcher_was_told(&mut newer);
 }
 
 #[test]

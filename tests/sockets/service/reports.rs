@@ -90,7 +90,7 @@ fn a_loop_that_hangs_is_not_fed() {
 }
 
 #[test]
-fn who_is_watched_is_somebody_else() {
+fn a_watchdog_meant_for_another_process_is_ignored() {
     let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())
@@ -166,7 +166,7 @@ fn the_end_is_told_before_it_comes_with_the_time_that_it_may_take() {
 }
 
 #[test]
-fn a_manager_that_went_away_holds_nobody_up() {
+fn a_manager_that_went_away_holds_the_engine_up_in_nothing() {
     let manager = NotifySocket::new();
     let mut engine = Start::engine(SERVE)
         .env("NOTIFY_SOCKET", &manager.path())

@@ -10,7 +10,7 @@ use callboard::worker::{
 use super::*;
 
 #[test]
-fn what_one_registers_everybody_sees_until_it_is_unregistered() {
+fn what_one_registers_all_see_until_it_is_unregistered() {
     let engine = engine();
     let watcher = connect(&engine, "watcher");
     let mut changes = watcher.changes();
@@ -58,7 +58,7 @@ fn what_one_registers_everybody_sees_until_it_is_unregistered() {
 }
 
 #[test]
-fn who_leaves_in_whatever_way_leaves_in_one_step() {
+fn a_worker_that_leaves_in_whatever_way_leaves_in_one_step() {
     let engine = engine();
     let watcher = connect(&engine, "watcher");
     let mut changes = watcher.changes();

@@ -72,7 +72,7 @@ fn what_one_worker_serves_another_calls() {
 }
 
 #[test]
-fn errors_say_who_speaks_and_whether_it_may_have_run() {
+fn errors_say_their_origin_and_whether_the_call_may_have_run() {
     let engine = engine();
     let worker = connect(&engine, "w");
     let half = |_: &Context, n: u32| {
@@ -283,7 +283,7 @@ fn a_handler_that_drops_its_own_worker_ends_it() {
 }
 
 #[test]
-fn a_killed_engine_fails_what_may_have_run_and_nobody_hangs() {
+fn a_killed_engine_fails_what_may_have_run_and_no_call_hangs() {
     let first = engine();
     let address = first.addresses()[0].clone();
     let provider = holding(&first);
@@ -312,7 +312,7 @@ fn a_killed_engine_fails_what_may_have_run_and_nobody_hangs() {
 }
 
 #[test]
-fn who_waits_and_is_idempotent_sees_no_error_over_an_engines_kill() {
+fn an_idempotent_call_that_may_wait_sees_no_error_over_an_engines_kill() {
     let first = engine();
     let address = first.addresses()[0].clone();
     let provider = connect(&first, "provider");

@@ -45,7 +45,7 @@ fn a_worker_moves_to_the_next_engine_and_back_when_the_first_returns() {
 }
 
 #[test]
-fn moving_to_another_address_of_the_same_engine_flaps_on_nobodys_board() {
+fn moving_to_another_address_of_the_same_engine_flaps_on_no_board() {
     let folder = tempfile::tempdir().unwrap();
     let unix = Address::Unix(folder.path().join("engine.sock"));
     let engine = serve(vec![any_port(), unix.clone()], settled());

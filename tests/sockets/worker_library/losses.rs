@@ -46,7 +46,7 @@ fn start(engine: &FakeEngine) -> (Worker, Changes) {
 }
 
 #[test]
-fn nobody_there_somebody_else_there_and_nobody_speaking_are_told_apart() {
+fn no_listener_another_server_and_a_silent_one_are_told_apart() {
     let free = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string().parse().unwrap()

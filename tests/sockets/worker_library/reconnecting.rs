@@ -118,7 +118,7 @@ fn a_registration_waits_for_the_engine_and_the_engine_may_come_later() {
 }
 
 #[test]
-fn who_missed_changes_gets_them_and_no_snapshot() {
+fn a_worker_that_missed_changes_gets_them_and_no_snapshot() {
     let engine = engine();
     let proxy = Proxy::to(&engine.addresses()[0]);
     let watcher = at(&[proxy.address()], "watcher").connect(PATIENCE).unwrap();
@@ -170,7 +170,7 @@ fn fresh(engine: &ServerHandle) -> callboard::worker::Snapshot {
 }
 
 #[test]
-fn a_worker_that_takes_its_session_over_flaps_on_nobodys_board() {
+fn a_worker_that_takes_its_session_over_flaps_on_no_board() {
     let engine = engine();
     let watcher = at(&[&engine.addresses()[0]], "watcher")
         .watch(everything())
