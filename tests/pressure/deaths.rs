@@ -62,7 +62,7 @@ fn killed(deaths: usize) {
     for death in 0..deaths {
         all_back(&engine);
         let before = stage.answered.load(Ordering::Acquire);
-        crate::support::until("calls are answered", || {
+        crate::client::until("calls are answered", || {
             stage.answered.load(Ordering::Acquire) >= before + BETWEEN
         });
         let held = stage.hold(&gated);
@@ -89,7 +89,7 @@ fn killed(deaths: usize) {
         }
     }
     println!("{deaths} deaths; calls by their end: {counts:?}");
-    crate::support::until("nothing is left in flight", || engine.count("calls") == 0);
+    crate::client::until("nothing is left in flight", || engine.count("calls") == 0);
     for runs in stage.runs.iter().flat_map(|runs| runs.iter().enumerate()) {
         let (n, runs) = (runs.0, runs.1.load(Ordering::Acquire));
         assert!(
@@ -107,7 +107,7 @@ fn worker(engine: &Engine, name: &str) -> Worker {
 
 /// All providers are on the board again: each registers its functions as one batch.
 fn all_back(engine: &Engine) {
-    crate::support::until("every worker is back", || {
+    crate::client::until("every worker is back", || {
         engine.count("functions") == 2 + PROVIDERS as u64
     });
 }

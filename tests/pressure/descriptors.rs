@@ -59,7 +59,7 @@ fn descriptors_that_run_out_again_and_again_cost_connected_peers_nothing() {
         let view = &member.reader().expect("eyes").view;
         assert_eq!(view.functions.len(), 3);
     }
-    crate::support::until("all descriptors are free again", || {
+    crate::client::until("all descriptors are free again", || {
         engine.descriptors() == before
     });
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use callboard::address::Address;
 use rmpv::Value;
 
+use crate::client::until;
 use crate::machine;
 use crate::peer::{Peer, nothing};
 use crate::reader::CallEnding;
 use crate::running::Running;
-use crate::support::until;
 use crate::talk::plain;
 
 /// None of the engine's clocks: how quick the machine is shall decide nothing.

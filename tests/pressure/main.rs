@@ -4,6 +4,8 @@
 //! `cargo test --test pressure -- --ignored --test-threads=1`. It never looks into the engine but for
 //! what that tells about itself.
 
+#[path = "../client/mod.rs"]
+mod client;
 #[path = "../sockets/peer.rs"]
 #[allow(dead_code, reason = "the tests of the board use all of it")]
 mod peer;
@@ -12,8 +14,6 @@ mod peer;
 mod reader;
 #[path = "../running/mod.rs"]
 mod running;
-#[path = "../support/mod.rs"]
-mod support;
 #[path = "../sockets/talk.rs"]
 #[allow(dead_code, reason = "the tests of calls use all of it")]
 mod talk;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use callboard::address::Address;
 use callboard::worker::{Binding, CallOptions, Context, Fault, Function, Worker};
 
+use crate::client::{self, Client, framed, until};
 use crate::crowd::{Crowd, Member, Sight};
 use crate::engine::Engine;
 use crate::machine::{self, MIB, alone, require_descriptors, wanted};
 use crate::peer::{Peer, all, nothing, plain};
-use crate::support::{self, Client, framed, until};
 use crate::talk::{hurried, waiting};
 
 /// Rounds before anything is measured: the change log fills, the allocators get their share.
@@ -172,7 +172,7 @@ fn round(engine: &Engine) {
 
 /// Passing connections: silent, loud, malformed, cut in half.
 fn strangers(at: &Address) {
-    let hello = support::hello("stranger", callboard::protocol::Watch::default());
+    let hello = client::hello("stranger", callboard::protocol::Watch::default());
     for n in 0..STRANGERS {
         let mut clients = [(); 6].map(|()| Client::connect(at));
         let [silent, loud, large, malformed, half, cut] = &mut clients;

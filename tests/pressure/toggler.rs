@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use crate::client::until;
 use crate::crowd::{Crowd, Member, Sight};
 use crate::engine::{Engine, PATIENT};
 use crate::machine::{alone, require_descriptors};
 use crate::peer::{Peer, all, nothing, register_frame, unregister_frame};
-use crate::support::until;
 use crate::talk::{plain, result};
 
 const WATCHERS: usize = 1000;

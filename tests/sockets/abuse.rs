@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, View, framed, function, hello, serve};
+use crate::client::{Client, View, framed, function, hello, serve};
 use callboard::limits::Limits;
 use callboard::protocol::{Cancel, Failure, Hello, Message, Outcome, Ping, Text, Watch};
 use callboard::server::ServerHandle;

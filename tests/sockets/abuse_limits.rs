@@ -3,8 +3,8 @@
 
 use std::net::TcpStream;
 
+use crate::client::{Client, serve, until};
 use crate::running::{Running, finished};
-use crate::support::{Client, serve, until};
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig, ServerHandle};
@@ -80,7 +80,7 @@ fn beyond_those_that_are_told_of_the_limit_newcomers_are_closed_without_a_word()
     drop((told, inside));
     until("there is room again", || {
         let mut next = Client::connect(at);
-        let hello = crate::support::hello("next", callboard::protocol::Watch::default());
+        let hello = crate::client::hello("next", callboard::protocol::Watch::default());
         next.try_send(&hello).is_ok() && next.next_or_end().is_ok()
     });
 }

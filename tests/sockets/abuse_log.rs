@@ -1,8 +1,8 @@
 //! What peers may put into the engine's log: names and words full of escapes, line breaks and marks that turn text
 //! around. None of it may reach a terminal as such, and nobody may forge a line.
 
+use crate::client::{Client, framed, hello};
 use crate::running::Running;
-use crate::support::{Client, framed, hello};
 use callboard::address::Address;
 use callboard::protocol::{Goodbye, Hello, HelloOptions, Text, Watch};
 

@@ -1,7 +1,7 @@
 //! Legal frames that ask for too much or for nonsense: a typed failure, nothing of the batch done, and
 //! the connection stays. And more peers than there is room for.
 
-use crate::support::{Client, View, function, hello, serve};
+use crate::client::{Client, View, function, hello, serve};
 use callboard::limits::Limits;
 use callboard::protocol::{Hello, HelloOptions, Message, Text, Watch};
 
@@ -152,7 +152,7 @@ fn one_connection_too_many_is_refused_and_the_next_fits_again() {
     assert_eq!(code, "too_many_connections");
     assert!(message.contains("--max-connections"), "{message}");
     drop((two, three));
-    crate::support::until("there is room again", || {
+    crate::client::until("there is room again", || {
         let mut next = Client::connect(at);
         next.try_send(&hello("next", Watch::default())).is_ok()
             && next

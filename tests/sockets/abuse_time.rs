@@ -1,7 +1,7 @@
 //! Peers that take their time: silent ones, ones that do not read, ones that change the board as fast
 //! as they can. Times are set low where the test waits for one to pass.
 
-use crate::support::{Client, View, function, serve, until};
+use crate::client::{Client, View, function, serve, until};
 use callboard::limits::Limits;
 use callboard::protocol::{Bind, BindingEntry, Emit, Message, Pong, Ready, Text};
 

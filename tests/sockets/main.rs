@@ -12,6 +12,8 @@ mod cli;
 mod cli_bench;
 mod cli_calls;
 mod cli_serve;
+#[path = "../client/mod.rs"]
+mod client;
 mod credentials;
 mod hosts;
 mod network;
@@ -28,8 +30,6 @@ mod server_process;
 mod server_streams;
 mod service;
 mod sizing;
-#[path = "../support/mod.rs"]
-mod support;
 mod talk;
 mod tutorial;
 mod worker_library;

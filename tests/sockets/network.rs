@@ -4,8 +4,8 @@
 
 use std::process::{Child, Command, Stdio};
 
+use crate::client::until;
 use crate::hosts::{Host, pair, say_loudly};
-use crate::support::until;
 
 const PAGE: &str = include_str!("../../docs/NETWORK.md");
 

@@ -13,8 +13,8 @@ use callboard::protocol::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::client::PATIENCE;
 use crate::reader::{Ending, Reader, View, WatchFilter};
-use crate::support::PATIENCE;
 
 /// What a HELLO says.
 #[derive(Debug, Clone)]
@@ -353,7 +353,7 @@ impl Peer {
 
 /// A function with nothing but a name.
 pub(crate) fn plain(name: &str) -> Definition<'_> {
-    crate::support::function(name)
+    crate::client::function(name)
 }
 
 pub(crate) fn register_frame(id: u64, more: bool, functions: Vec<Definition<'_>>) -> Vec<u8> {

@@ -10,8 +10,8 @@ use callboard::address::Address;
 use callboard::protocol::{Bin, Outcome};
 use callboard::server::{Server, ServerConfig};
 
+use crate::client::{PATIENCE, until};
 use crate::peer::{Peer, nothing, numbered, patient};
-use crate::support::{PATIENCE, until};
 
 /// Says what the process is to be: `engine FLAG=VALUE…`, `worker ADDRESS NAME PREFIX COUNT`, which provides so
 /// many functions and reads nothing, or `provider ADDRESS NAME FUNCTION`, which answers with its name.
@@ -144,7 +144,6 @@ impl Process {
     }
 
     /// SIGSTOP. Returns when all of its threads stand still.
-    #[allow(dead_code, reason = "not every test has something to stop")]
     pub(crate) fn stop(&self) {
         self.signal("STOP");
         until("all threads stand still", || {
@@ -157,7 +156,6 @@ impl Process {
     }
 
     /// SIGCONT.
-    #[allow(dead_code, reason = "not every test has something to stop")]
     pub(crate) fn go_on(&self) {
         self.signal("CONT");
     }

@@ -1,7 +1,7 @@
 //! Where a server listens: several addresses at once, ports that are free, socket files that are
 //! stale; and how it ends.
 
-use crate::support::{Client, End, View, serve, until};
+use crate::client::{Client, End, View, serve, until};
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::Message;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::support::{Client, End, View};
+use crate::client::{Client, End, View};
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::{Message, Pong};
@@ -83,7 +83,7 @@ impl Process {
     /// Waits until the kernel has really stopped it.
     fn wait_until_stopped(&self) {
         let path = format!("/proc/{}/stat", self.child.id());
-        crate::support::until("it is stopped", || {
+        crate::client::until("it is stopped", || {
             let stat = std::fs::read_to_string(&path).unwrap();
             stat.rsplit_once(") ").unwrap().1.starts_with('T')
         });
@@ -91,7 +91,7 @@ impl Process {
 
     fn ended(&mut self) -> ExitStatus {
         let mut status = None;
-        crate::support::until("the process ends", || {
+        crate::client::until("the process ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -163,7 +163,7 @@ fn a_stall_of_the_engine_expires_no_connection() {
 
     process.signal("STOP");
     process.wait_until_stopped();
-    starter.send(&crate::support::hello(
+    starter.send(&crate::client::hello(
         "starter",
         callboard::protocol::Watch::default(),
     ));
@@ -192,12 +192,12 @@ fn without_descriptors_the_engine_lives_on_and_accepts_again() {
     // More than it has descriptors for: the rest waits in the kernel.
     let mut crowd: Vec<Client> = (0..120).map(|_| Client::connect(&process.at)).collect();
     for client in &mut crowd {
-        client.send(&crate::support::hello(
+        client.send(&crate::client::hello(
             "crowd",
             callboard::protocol::Watch::default(),
         ));
     }
-    crate::support::until("it runs out of descriptors", || {
+    crate::client::until("it runs out of descriptors", || {
         process.log().contains("cannot accept")
     });
     assert!(resident.is_served());

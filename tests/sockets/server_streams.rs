@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, End, View, function, hello, serve, until};
+use crate::client::{Client, End, View, function, hello, serve, until};
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::{Goodbye, Message, Register, Text, Watch};
@@ -308,7 +308,7 @@ fn a_flood_does_not_starve_the_others() {
     let mut flooder = Client::join(at, "flooder");
     let mut calm = Client::join(at, "calm");
     let flooding = std::thread::spawn(move || {
-        let frame = crate::support::framed(&[0x91, 0xcd, 3, 0]);
+        let frame = crate::client::framed(&[0x91, 0xcd, 3, 0]);
         let burst = frame.repeat(100_000);
         for _ in 0..20 {
             flooder.send(&burst);

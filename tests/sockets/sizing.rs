@@ -1,8 +1,8 @@
 //! docs/SIZING.md against a real engine: what the page's figures say that a fleet takes, and what it does take. Memory
 //! and counts only, never a time. The engine is a process of its own; this one holds the fleet.
 
+use crate::client::{Client, View, function};
 use crate::running::Engine;
-use crate::support::{Client, View, function};
 use callboard::address::Address;
 use callboard::protocol::{Bin, Call, CallOptions, Definition, Message, Text, Watch};
 

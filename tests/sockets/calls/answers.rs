@@ -2,9 +2,9 @@
 
 use callboard::protocol::{Bin, Call, CallOptions, Executed, Failure, FailureOptions, Text};
 
+use crate::client::{serve, until};
 use crate::peer::{Peer, nothing, patient};
 use crate::reader::{CallEnding, CallFailure};
-use crate::support::{serve, until};
 use crate::talk::{dropped, failed, hurried, plain, result};
 
 #[test]

@@ -6,9 +6,9 @@ use callboard::protocol::{Bin, Bind, BindingEntry, CallOptions, Definition, Exec
 use rmpv::Value;
 use serde_json::{Value as Json, json};
 
+use crate::client::{Client, serve};
 use crate::peer::{Peer, all, nothing, numbered, patient};
 use crate::reader::CallEnding;
-use crate::support::{Client, serve};
 use crate::talk::{failed, plain, result};
 
 /// What one of the engine's functions gives.

@@ -3,8 +3,8 @@
 
 use callboard::protocol::{Bin, Cast, CastOptions, Message, Ping, Text};
 
+use crate::client::{Client, serve, until};
 use crate::peer::{Peer, nothing, patient};
-use crate::support::{Client, serve, until};
 use crate::talk::{dropped, plain, result};
 
 /// A cast as its provider got it.

@@ -3,10 +3,10 @@
 use callboard::address::Address;
 use callboard::protocol::{CallOptions, Executed};
 
+use crate::client::{serve, until};
 use crate::peer::{Peer, nothing, patient};
 use crate::process::Process;
 use crate::reader::CallEnding;
-use crate::support::{serve, until};
 use crate::talk::{failed, idempotent, plain, result, waiting};
 
 const CALLERS: usize = 4;

@@ -6,8 +6,8 @@ use callboard::protocol::{
 };
 
 use super::casts::deliveries;
+use crate::client::{Client, serve, until};
 use crate::peer::patient;
-use crate::support::{Client, serve, until};
 use crate::talk::dropped;
 
 fn binding<'a>(event: &'a str, function: &'a str) -> BindingEntry<'a> {

@@ -2,9 +2,9 @@
 
 use callboard::protocol::{CallOptions, Executed};
 
+use crate::client::{serve, until};
 use crate::peer::{Peer, all, nothing, patient};
 use crate::process::Process;
-use crate::support::{serve, until};
 use crate::talk::{failed, hurried, plain, result, waiting};
 
 #[test]

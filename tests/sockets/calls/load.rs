@@ -2,8 +2,8 @@
 
 use callboard::protocol::{CallOptions, Executed};
 
+use crate::client::{serve, until};
 use crate::peer::{Peer, nothing, patient};
-use crate::support::{serve, until};
 use crate::talk::{failed, plain, result, waiting};
 
 #[test]

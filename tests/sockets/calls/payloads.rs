@@ -7,8 +7,8 @@ use std::thread;
 
 use callboard::protocol::Executed;
 
+use crate::client::serve;
 use crate::peer::{Peer, nothing, patient};
-use crate::support::serve;
 use crate::talk::{answer_frame, failed, plain, result, waiting};
 
 const MIB: usize = 1024 * 1024;

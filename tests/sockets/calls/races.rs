@@ -2,9 +2,9 @@
 
 use callboard::protocol::{Executed, Text, Unregister};
 
+use crate::client::serve;
 use crate::peer::{Peer, all, nothing, patient, plain as definition, register_frame};
 use crate::reader::{CallEnding, Event};
-use crate::support::serve;
 use crate::talk::{failed, plain, result};
 
 #[test]

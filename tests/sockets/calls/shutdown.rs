@@ -5,8 +5,8 @@ use callboard::limits::Limits;
 use callboard::protocol::Executed;
 use callboard::server::{Server, ServerConfig};
 
+use crate::client::serve;
 use crate::peer::{Peer, all, nothing, patient};
-use crate::support::serve;
 use crate::talk::{failed, plain, result, waiting};
 
 #[test]

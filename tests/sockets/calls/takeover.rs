@@ -3,8 +3,8 @@
 
 use callboard::protocol::Executed;
 
+use crate::client::{serve, until};
 use crate::peer::{Greeting, Peer, nothing, patient};
-use crate::support::{serve, until};
 use crate::talk::{dropped, failed, idempotent, plain, result};
 
 #[test]

@@ -12,11 +12,11 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{RngExt, SeedableRng};
 
+use crate::client::serve;
 use crate::peer::{
     Greeting, Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
 use crate::reader::{Reader, WatchFilter, digest};
-use crate::support::serve;
 
 /// Functions that stay; with the churned ones the board has about 10,000.
 const STEADY: usize = 7000;
@@ -270,7 +270,7 @@ fn joins_under_churn(log_bytes: u64) -> Peer {
                 })
             })
             .collect();
-        crate::support::until("the board is full", || {
+        crate::client::until("the board is full", || {
             ready.load(Ordering::Acquire) == CHURNERS as usize
                 || churners.iter().any(thread::ScopedJoinHandle::is_finished)
         });

@@ -3,10 +3,10 @@
 use callboard::address::Address;
 use callboard::server::{Server, ServerConfig};
 
+use crate::client::serve;
 use crate::peer::{Peer, all, both, numbered, patient};
 use crate::process::Process;
 use crate::reader::{Reader, WatchFilter};
-use crate::support::serve;
 
 const MANY: usize = 10_000;
 

@@ -3,9 +3,9 @@
 
 use rmpv::Value;
 
+use crate::client::{framed, serve};
 use crate::peer::{Peer, all, patient};
 use crate::reader::Reader;
-use crate::support::{framed, serve};
 
 /// A frame of these elements.
 fn frame(elements: Vec<Value>) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Namespaces are separate boards: nothing of one is seen, counted or taken over in another.
 
+use crate::client::serve;
 use crate::peer::{Greeting, Peer, all, both, nothing, patient};
-use crate::support::serve;
 
 #[test]
 fn namespaces_never_leak_into_one_another() {

@@ -4,9 +4,9 @@
 use callboard::protocol::{Definition, Text};
 
 use super::proxy::Proxy;
+use crate::client::serve;
 use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient, plain};
 use crate::reader::{Reader, WatchFilter, digest};
-use crate::support::serve;
 
 /// A worker's connection through the proxy.
 fn join_through(proxy: &mut Proxy, name: &str, filter: &WatchFilter) -> Peer {

@@ -4,9 +4,9 @@ use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig};
 
+use crate::client::serve;
 use crate::peer::{Greeting, Peer, all, both, nothing, numbered, patient};
 use crate::reader::{Reader, WatchFilter};
-use crate::support::serve;
 
 /// Comes back with the resume point and the view of an earlier connection.
 fn resume(at: &Address, filter: &WatchFilter, earlier: Reader) -> Peer {

@@ -3,11 +3,11 @@
 use callboard::protocol::{Message, Ping};
 use callboard::server::ServerHandle;
 
+use crate::client::{serve, until};
 use crate::peer::{
     Greeting, Peer, all, patient, plain, ready_frame, register_frame, unregister_frame,
 };
 use crate::reader::Reader;
-use crate::support::{serve, until};
 
 /// All that a short-lived worker says.
 fn session() -> Vec<Vec<u8>> {

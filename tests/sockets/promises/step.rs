@@ -2,11 +2,11 @@
 
 use callboard::protocol::Message;
 
+use crate::client::{Client, serve};
 use crate::peer::{
     Peer, all, both, nothing, numbered, patient, plain, register_frame, unregister_frame,
 };
 use crate::reader::WatchFilter;
-use crate::support::{Client, serve};
 
 #[test]
 fn added_and_removed_in_one_turn_reaches_no_watcher() {

@@ -6,11 +6,11 @@ use callboard::limits::Limits;
 use callboard::server::ServerHandle;
 
 use super::proxy::Proxy;
+use crate::client::{serve, until};
 use crate::peer::{
     Greeting, Peer, all, both, nothing, numbered, patient, register_frame, unregister_frame,
 };
 use crate::reader::{Reader, WatchFilter};
-use crate::support::{serve, until};
 
 /// A worker behind a proxy, in the eyes of watchers, and what it provides.
 struct Scene {

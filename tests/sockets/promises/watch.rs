@@ -3,9 +3,9 @@
 
 use callboard::protocol::{Definition, Hello, HelloOptions, Text};
 
+use crate::client::serve;
 use crate::peer::{Peer, both, nothing, numbered, patient, plain};
 use crate::reader::{Reader, WatchFilter};
-use crate::support::serve;
 
 /// Watches that overlap, nest, miss, and split what one change brings.
 fn covers() -> Vec<WatchFilter> {

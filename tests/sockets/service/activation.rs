@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use super::SERVE;
 use super::notify_socket::NotifySocket;
 use super::start::Start;
-use crate::support::{Client, hello, until};
+use crate::client::{Client, hello, until};
 
 /// Serves what it is given.
 const GIVEN: &[&str] = &["serve", "--grace", "5000"];

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::SERVE;
 use super::start::Start;
-use crate::support::until;
+use crate::client::until;
 
 /// What JOURNAL_STREAM says of this file.
 fn stream(file: &tempfile::NamedTempFile) -> String {

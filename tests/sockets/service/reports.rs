@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::SERVE;
 use super::notify_socket::NotifySocket;
 use super::start::Start;
-use crate::support::{Client, until};
+use crate::client::{Client, until};
 
 #[test]
 fn ready_is_told_once_it_listens_and_then_the_size_of_the_board() {

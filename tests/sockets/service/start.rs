@@ -9,7 +9,7 @@ use std::time::Instant;
 use callboard::address::Address;
 
 use super::DEADLINE;
-use crate::support::until;
+use crate::client::until;
 
 /// What the manager prepares.
 pub(crate) struct Start {
