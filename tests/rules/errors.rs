@@ -48,7 +48,8 @@ fn code_of(folder: &str) -> String {
         .join(folder);
     let mut code = String::new();
     for path in sources(&root) {
-        if path
+        let inside = path.strip_prefix(&root).expect("under the folder");
+        if inside
             .iter()
             .any(|part| part == "tests" || part == "tests.rs")
         {
