@@ -1,5 +1,5 @@
-//! Routing: a CAST, which leaves no record, to a function of so many providers. The first of them is compared with
-//! nobody, up to sixteen with each other, above that two random ones.
+//! Routing: a CAST, which leaves no record, to a function of so many providers. One alone is taken as it is; up to
+//! sixteen are compared with each other; above that, two random ones.
 
 use callboard::protocol::{Bin, Cast, Text};
 use criterion::{BenchmarkId, Criterion};

@@ -1,5 +1,5 @@
-//! The model that the seeded calls are held against: who is there, who may be asked for what, what was called
-//! and how it may end. Knows of the engine only what its peers see, and so never more than a peer could.
+//! The model that the seeded calls are held against: which peers are connected, which of them may be invoked for which function,
+//! what was called, and how it may end. Knows of the engine only what its peers see, and so never more than a peer could.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +86,7 @@ pub(crate) struct Peer {
     pub steady: BTreeSet<&'static str>,
 }
 
-/// What is known of the peers and calls of a seeded run; each frame is checked against it.
+/// The peers and calls of a seeded run; each frame is checked against it.
 #[derive(Debug, Default)]
 pub(crate) struct CallModel {
     pub peers: Vec<Peer>,

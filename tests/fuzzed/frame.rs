@@ -1,6 +1,6 @@
 //! Frames: a stream of bytes is cut into bodies, however it arrives; bodies are checked, decoded, encoded
-//! and decoded again. A generic MessagePack reader, which shares no code with the protocol's own, says
-//! what is well-formed.
+//! and decoded again. A generic MessagePack reader, which shares no code with the protocol's own, decides
+//! which bodies are well-formed.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! Thousands of connections in one thread, each with a reader at its end: one that checks everything, or one
-//! that only takes notice of what a worker waits for. They answer PINGs whenever they read. Nobody is
-//! waited for by the clock.
+//! that only takes notice of what a worker waits for. They answer PINGs whenever they read. No wait
+//! depends on the clock.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;

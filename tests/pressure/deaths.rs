@@ -1,5 +1,5 @@
 //! The engine killed with -9 and started again under load, again and again: every worker comes back, every
-//! call that may wait and may run twice succeeds, every other one says what may have become of it, and nobody
+//! call that may wait and may run twice succeeds, every other one reports whether it may have run, and none
 //! hangs.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,5 @@
-//! An engine that stands still for longer than anybody may be silent, with its usual deadlines: nobody who
-//! kept the rules is expired when it goes on.
+//! An engine that stands still for longer than a peer may be silent, with its usual deadlines: it expires no
+//! connection that kept the rules when it resumes.
 
 use std::time::Duration;
 

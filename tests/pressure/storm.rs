@@ -51,8 +51,8 @@ fn a_storm_of_ten_thousand_reconnects_is_served_to_the_last() {
     assert!(crowd.members[0].mine() >= revision);
 }
 
-/// Reads until everybody has what a worker wants: welcome, the board, its function on it. Whoever found the
-/// backlog full and was turned away comes again, as any worker does.
+/// Reads until each worker has what it wants: welcome, the board, its function on it. A worker that found the
+/// backlog full and was refused reconnects, as any worker does.
 fn served(crowd: &mut Crowd, workers: usize) {
     let mut again = 0;
     crowd.watch_until("each of them is served", |crowd| {

@@ -40,8 +40,8 @@ fn a_worker_that_toggles_before_a_thousand_watchers_is_slowed_and_the_others_are
     let mut busy = Peer::join(&at, "toggler", &nothing());
     let toggled = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&toggled);
-    // It ends with the connection, at the end of the test. What comes and goes within one turn reaches nobody
-    // and costs nobody: each toggle waits for the answer to the one before.
+    // It ends with the connection, at the end of the test. A change that is undone within its turn reaches no
+    // watcher and costs nothing: each toggle waits for the answer to the one before.
     let toggling = thread::spawn(move || {
         for id in 1..=TOGGLES {
             let frame = match id % 2 {

@@ -1,5 +1,5 @@
 //! What peers may put into the engine's log: names and words full of escapes, line breaks and marks that turn text
-//! around. None of it may reach a terminal as such, and nobody may forge a line.
+//! around. None of it may reach a terminal as such, and no peer may forge a line.
 
 use crate::client::{Client, framed, hello};
 use crate::running::Running;

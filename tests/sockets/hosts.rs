@@ -1,6 +1,6 @@
 //! Two hosts on one machine: namespaces for network, mounts and name, a cable between them, and disks of their own
-//! where the tests write (`/etc`, `/usr/bin`, `/root`, `/run`, `/srv`). What they change there nobody else sees, and
-//! all of it is gone when they are dropped. Knows nothing of what is tested.
+//! where the tests write (`/etc`, `/usr/bin`, `/root`, `/run`, `/srv`). Their changes there are invisible elsewhere, and
+//! gone when they are dropped. Knows nothing of what is tested.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -1,5 +1,5 @@
 //! docs/NETWORK.md against the real thing: the files of the page, word for word but for keys, run between two hosts
-//! with an engine on one and a worker on the other. Where namespaces, stunnel or WireGuard are not to be had, it says so
+//! with an engine on one and a worker on the other. Where namespaces, stunnel or WireGuard are missing, it says so
 //! loudly and leaves that out.
 
 use std::process::{Child, Command, Stdio};

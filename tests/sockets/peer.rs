@@ -337,8 +337,8 @@ impl Peer {
         self.reader.mine
     }
 
-    /// Asks until the engine says that all changes up to `revision` were sent. Whoever is at the
-    /// newest revision and heard of no change can be sure that there was none.
+    /// Asks until the engine says that all changes up to `revision` were sent. A peer at the
+    /// newest revision that was told of no change can be sure that there was none.
     pub(crate) fn catch_up(&mut self, revision: u64) {
         let deadline = Instant::now() + PATIENCE;
         while !self.reader.is_synced() || self.reader.mine < revision {

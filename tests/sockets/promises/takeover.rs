@@ -1,5 +1,5 @@
-//! No ghosts: a worker that comes back with its session key takes its own place, and whoever watches
-//! sees nothing of it.
+//! No ghosts: a worker that comes back with its session key takes its own place, and watchers
+//! are told nothing of it.
 
 use callboard::address::Address;
 use callboard::limits::Limits;
