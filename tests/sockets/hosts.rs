@@ -105,12 +105,6 @@ impl Host {
             .status();
         assert!(written.expect("a shell").success(), "{path}");
     }
-
-    pub(crate) fn read(&self, path: &str) -> String {
-        let output = self.command("cat").arg(path).output().expect("cat");
-        assert!(output.status.success(), "{path} on {}", self.name);
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
 }
 
 impl Drop for Host {
