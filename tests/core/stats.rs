@@ -72,6 +72,31 @@ fn the_revision_is_that_of_the_asker_s_namespace() {
 }
 
 #[test]
+fn results_of_the_engines_own_functions_and_of_workers_are_counted_together() {
+    let mut world = World::new(Limits::default());
+    let worker = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    let ask = |world: &mut World| {
+        world.call(
+            caller,
+            "engine::functions::list",
+            b"",
+            CallOptions::default(),
+        );
+        world.turn();
+        world.engine.stats().endings.get("result").copied()
+    };
+    assert_eq!(ask(&mut world), Some(1));
+    world.call(caller, "f", b"", CallOptions::default());
+    world.turn();
+    let invoke = world.reader(worker).invocations().next().unwrap().id;
+    world.answer(worker, invoke, b"");
+    world.turn();
+    assert_eq!(world.engine.stats().endings.get("result"), Some(&2));
+    assert_eq!(ask(&mut world), Some(3));
+}
+
+#[test]
 fn resyncs_and_lagging_readers_are_counted() {
     let mut world = World::new(Limits {
         log_bytes: 10_000,

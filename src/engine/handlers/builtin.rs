@@ -149,7 +149,7 @@ impl Engine {
         };
         match answer {
             Ok(payload) => {
-                self.metrics.count_ending("result");
+                self.metrics.count_result();
                 let reply = Outcome {
                     id: call.id,
                     payload: Bin(&payload),
