@@ -1,6 +1,6 @@
 //! A source of events as an ordinary worker: it watches who is bound to the event `interval`, reads how
 //! often from the binding's config, and casts to the bound function on that schedule. Whoever wants to
-//! be called regularly binds a function; nobody configures the source. A cron worker or an HTTP
+//! be called regularly binds a function; the source needs no configuration. A cron worker or an HTTP
 //! gateway works the same way.
 //!
 //!     cargo run --release --example interval_events
@@ -199,7 +199,7 @@ fn subscriber(
 ) -> Result<Worker, Box<dyn Error>> {
     let function = format!("{name}::tick");
     let tick = move |_: &Context, tick: Tick| -> Result<(), Fault> {
-        // Once the example is over nobody listens any more.
+        // At the end of the example no worker listens any more.
         let _ = tell.send((name.to_owned(), tick));
         Ok(())
     };

@@ -1,6 +1,6 @@
 //! A service is restarted, instance by instance and then all at once, while it is called without a
 //! pause; and no call fails. An instance that closes leaves the board at once and finishes what it has;
-//! calls that `wait` are held by the engine for as long as there is nobody.
+//! the engine parks calls that `wait` until there is a provider.
 //!
 //!     cargo run --release --example rolling_restart
 //!
@@ -106,7 +106,7 @@ fn restart_all(
     }
     thread::sleep(PAUSE);
     instances.drain(..).for_each(Worker::close);
-    tell("nobody provides math::square, its callers wait", score);
+    tell("math::square has no provider, its callers wait", score);
     thread::sleep(PAUSE);
     for number in 0..INSTANCES {
         instances.push(start(engine, number)?);

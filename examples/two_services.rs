@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes orders. Asks whoever has the stock.
+/// Takes orders. Asks the provider of the stock.
 fn orders(engine: &str) -> Result<Worker, Box<dyn Error>> {
     let create = |call: &Context, order: Order| -> Result<Confirmation, Fault> {
         let options = CallOptions::new().timeout(Duration::from_secs(5));

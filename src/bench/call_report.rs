@@ -11,7 +11,7 @@ use super::time_histogram::Summary;
 /// The results of a load of calls. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// As requested.

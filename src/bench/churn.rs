@@ -66,7 +66,7 @@ pub struct Churn {
 /// The results of a load of changes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChurnReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// As requested.

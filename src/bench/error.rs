@@ -47,7 +47,7 @@ pub enum BenchError {
     NoProcess,
     /// The engine delivered something other than expected.
     Miscounted {
-        /// What was counted.
+        /// The kind of what was counted.
         what: &'static str,
         /// The expected number.
         wanted: u64,

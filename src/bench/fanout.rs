@@ -45,7 +45,7 @@ pub struct Fanout {
 /// The results. Times are in microseconds, from just before a registration is written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FanoutReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// As requested.

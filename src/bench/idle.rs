@@ -26,7 +26,7 @@ pub struct Idle {
 /// The results. Memory is in bytes: `Anonymous` of the process, heap and stacks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IdleReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// As requested.

@@ -38,7 +38,7 @@ pub struct Join {
 /// The results. Times are in microseconds, from just before the connection is made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JoinReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// The pattern: `single`, one after the other.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What was measured, and where.
+/// The measurement, and the engine that it was made on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportHeader {
     /// The kind of measurement.

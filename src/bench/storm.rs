@@ -44,7 +44,7 @@ pub struct Storm {
 /// The results. Times are in microseconds, for each worker from just before its connection is made.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StormReport {
-    /// What was measured, and where.
+    /// The measurement, and the engine that it was made on.
     #[serde(flatten)]
     pub header: ReportHeader,
     /// The pattern: `storm`, all at once.

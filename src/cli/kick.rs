@@ -37,11 +37,11 @@ fn run(options: &Options) -> Result<(), Failure> {
     let [worker] = options.few_arguments(1, ["WORKER"])?;
     let worker = worker.unwrap_or_default();
     // For a worker whose name is a number, call the engine's function directly.
-    let whom = match worker.parse::<u64>() {
+    let target = match worker.parse::<u64>() {
         Ok(id) => json!({"worker": id}),
         Err(_) => json!({"name": worker}),
     };
-    let payload = payload::from_text(&whom.to_string());
+    let payload = payload::from_text(&target.to_string());
     let payload = payload.map_err(|error: PayloadError| UsageError::Value {
         place: "WORKER".to_owned(),
         value: worker.to_owned(),

@@ -134,7 +134,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         ..ServerConfig::default()
     };
     if !options.has("insecure") && config.credentials.is_none() {
-        // The credentials decide who may connect, whoever created the socket.
+        // The credentials decide which peers may connect, whichever process created the socket.
         let mut all = given.iter().chain(&config.listen);
         all.try_for_each(check_loopback)?;
     }

@@ -17,7 +17,7 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The engine's name in WELCOME.
     pub name: String,
-    /// Who may connect, with which rights; `None` gives every peer all rights. The file is read again on a reload.
+    /// The principals that may connect, and their rights. `None` gives every peer all rights. The file is read again on a reload.
     pub credentials: Option<CredentialsFile>,
     /// Seed of all randomness. `None` takes it from the system, as everything but a test should.
     pub seed: Option<[u8; 32]>,

@@ -16,7 +16,7 @@ pub enum CallError {
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is invalid about it.
+        /// The reason why it is invalid.
         error: NameError,
     },
     /// The arguments cannot be encoded as MessagePack. Nothing was sent.

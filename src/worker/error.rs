@@ -78,7 +78,7 @@ pub enum ConnectError {
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is invalid about it.
+        /// The reason why it is invalid.
         error: NameError,
     },
     /// HELLO would exceed the 16 KiB that an engine reads: too much metadata or too many prefixes.
@@ -274,7 +274,7 @@ pub enum RequestError {
     InvalidName {
         /// The name.
         name: Arc<str>,
-        /// What is invalid about it.
+        /// The reason why it is invalid.
         error: NameError,
     },
     /// The engine refused, or the library did because a limit of WELCOME would be exceeded; the codes are the same.

@@ -21,7 +21,7 @@ const FEW: usize = 4;
 /// Bytes after which no further frame is offered in the same write.
 const BYTES_MAX: usize = 256 * 1024;
 
-/// What is left after the segments of one write.
+/// The state after the segments of one write.
 struct Gathered {
     /// The stream once all of them are written.
     stream: Stream,
