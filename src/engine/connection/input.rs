@@ -79,7 +79,7 @@ impl Input {
 
     /// A connection changed the board: it pays for this turn's revision.
     pub(crate) fn mark_changer(&mut self, conn: &mut Connection) {
-        if !std::mem::replace(&mut conn.changed_board, true) {
+        if !conn.mark_changed_board() {
             self.changers.push(conn.id());
         }
     }
@@ -92,9 +92,5 @@ impl Input {
     pub(crate) fn recycle_changers(&mut self, list: Vec<ConnId>) {
         debug_assert!(self.changers.is_empty(), "charging changes no board");
         self.changers = recycle(list);
-    }
-
-    pub(crate) fn unmark_changer(conn: &mut Connection) {
-        conn.changed_board = false;
     }
 }

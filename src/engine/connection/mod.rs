@@ -105,9 +105,9 @@ pub(crate) struct Connection {
     pub(super) in_acknowledgements: bool,
     pub(super) in_continuations: bool,
     /// Own frames wait for the seal.
-    pub(super) unsealed: bool,
+    unsealed: bool,
     /// It changed the board in this turn.
-    pub(super) changed_board: bool,
+    changed_board: bool,
     timer: Option<TimerId>,
     /// When the timer fires.
     timer_at: Time,
@@ -376,6 +376,16 @@ impl Connection {
         &mut self.budget
     }
 
+    /// It changed the board. Returns whether it did before in this turn.
+    fn mark_changed_board(&mut self) -> bool {
+        std::mem::replace(&mut self.changed_board, true)
+    }
+
+    /// A new turn begins.
+    pub(crate) fn clear_changed_board(&mut self) {
+        self.changed_board = false;
+    }
+
     // Output.
 
     pub(crate) fn outbox(&self) -> &Outbox {
@@ -384,6 +394,16 @@ impl Connection {
 
     pub(crate) fn outbox_mut(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// Own frames wait for the seal. Returns whether some did before.
+    fn mark_unsealed(&mut self) -> bool {
+        std::mem::replace(&mut self.unsealed, true)
+    }
+
+    /// Its own frames are sealed.
+    pub(crate) fn clear_unsealed(&mut self) {
+        self.unsealed = false;
     }
 
     /// Since when nothing can be written.

@@ -73,7 +73,7 @@ impl Output {
     }
 
     fn await_seal(&mut self, conn: &mut Connection) {
-        if !std::mem::replace(&mut conn.unsealed, true) {
+        if !conn.mark_unsealed() {
             self.unsealed.push(conn.id());
         }
     }
@@ -101,10 +101,6 @@ impl Output {
         } else {
             self.queue.push_reply(conn);
         }
-    }
-
-    pub(crate) fn unmark_unsealed(conn: &mut Connection) {
-        conn.unsealed = false;
     }
 
     // Scratch.

@@ -2,8 +2,6 @@
 //! and replies get their stamp.
 
 use crate::engine::Engine;
-use crate::engine::connection::input::Input;
-use crate::engine::connection::output::Output;
 use crate::engine::interface::Time;
 use crate::protocol::Outcome;
 
@@ -53,7 +51,7 @@ impl Engine {
         let mut changers = self.input.take_changers();
         for id in changers.drain(..) {
             if let Some(conn) = self.connections.get_mut(id) {
-                Input::unmark_changer(conn);
+                conn.clear_changed_board();
                 if is_revision {
                     self.charge_change(id, now);
                 }
@@ -69,7 +67,7 @@ impl Engine {
             let Some(conn) = self.connections.get_mut(id) else {
                 continue;
             };
-            Output::unmark_unsealed(conn);
+            conn.clear_unsealed();
             let session = conn.last_session();
             let revision = session.map_or(0, |it| self.registry[it.namespace()].revision());
             let outbox = conn.outbox_mut();
