@@ -25,10 +25,11 @@ use socket2::SockRef;
 /// Longer than anything here takes on a slow machine; only a failing test ever waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a free loopback port.
+/// A server on a free loopback port. Connections of other tests take ports of 127.0.0.1 from the same range, so servers
+/// that are started again, and ports at which nothing may listen, are at 127.0.0.2.
 pub fn serve(limits: Limits) -> ServerHandle {
     let config = ServerConfig {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        listen: vec!["127.0.0.2:0".parse().unwrap()],
         limits,
         ..ServerConfig::default()
     };

@@ -202,7 +202,8 @@ pub(crate) fn finished(arguments: &[&str]) -> (i32, String, String) {
     (running.wait(), stdout, stderr)
 }
 
-/// `callboard serve` on a free port.
+/// `callboard serve` on a free port of 127.0.0.2, where no connection of a test takes the port before it is started
+/// again.
 pub(crate) struct Engine {
     pub(crate) process: Running,
     pub(crate) address: String,
@@ -217,7 +218,7 @@ impl Engine {
     pub(crate) fn start_settling(milliseconds: u64) -> Self {
         let settling = milliseconds.to_string();
         let (process, address) =
-            serve("127.0.0.1:0", &["--settling", &settling]).expect("a free port");
+            serve("127.0.0.2:0", &["--settling", &settling]).expect("a free port");
         Self {
             process,
             address,

@@ -173,7 +173,7 @@ fn sigterm_and_sigint_end_an_engine_with_exit_code_0() {
 
 #[test]
 fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = TcpListener::bind("127.0.0.2:0").expect("a port");
     let nobody = free.local_addr().expect("an address").to_string();
     drop(free);
     for command in [

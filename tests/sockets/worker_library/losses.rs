@@ -48,7 +48,7 @@ fn start(engine: &FakeEngine) -> (Worker, Changes) {
 #[test]
 fn no_listener_another_server_and_a_silent_one_are_told_apart() {
     let free = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
         listener.local_addr().unwrap().to_string().parse().unwrap()
     };
     assert_eq!(

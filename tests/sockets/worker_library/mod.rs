@@ -20,9 +20,10 @@ use callboard::worker::{Builder, Change, Changes, Entry, Notice, Step, Watch, Wo
 /// Nothing here takes so long; what does has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An address with a port of the system's choice.
+/// An address with a port of the system's choice, which is free again after the engine's end: no connection of a test
+/// takes a port of 127.0.0.2.
 fn any_port() -> Address {
-    "127.0.0.1:0".parse().unwrap()
+    "127.0.0.2:0".parse().unwrap()
 }
 
 fn serve(listen: Vec<Address>, limits: Limits) -> ServerHandle {
