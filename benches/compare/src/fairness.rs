@@ -25,7 +25,7 @@ pub(crate) fn notes() -> Vec<String> {
          carry many watchers."
             .to_owned(),
         format!(
-            "**Callboard** is the build that packages have (profile `dist`), run as `callboard serve` with {}: nobody is pinged or rationed during a \
+            "**Callboard** is the build that packages have (profile `dist`), run as `callboard serve` with {}: no worker is pinged or rate-limited during a \
              measurement. Everything else is as it comes.",
             flags.join(", ")
         ),

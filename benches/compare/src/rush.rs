@@ -340,7 +340,7 @@ pub(crate) fn ask(
             "{all} workers, connected and silent, say HELLO at once to an engine with {board} functions on its board, and \
              register one each as soon as they are greeted. It is over when each of them has the board with all {all} new \
              functions. Every tenth looks into all that it gets and must have each function; the others follow the \
-             revisions. Memory is the most that was seen, looking every {} ms, beyond what the engine had before anybody \
+             revisions. Memory is the most that was seen, looking every {} ms, beyond what the engine had before any worker \
              connected.",
             WEIGHING.as_millis()
         ),
