@@ -4,6 +4,7 @@
 use crate::engine::interface::ConnId;
 
 use super::Connection;
+use super::session::{Sender, Session};
 
 /// All connections.
 #[derive(Debug, Default)]
@@ -22,6 +23,16 @@ impl ConnectionTable {
             .get(id.key())?
             .as_deref()
             .filter(|conn| conn.id() == id)
+    }
+
+    /// The session of the frame that is being handled.
+    ///
+    /// # Panics
+    /// If the sender's connection was closed since its frame was dispatched. A handler that closes it returns at once.
+    pub(crate) fn session(&self, from: Sender) -> &Session {
+        self.get(from.conn)
+            .and_then(Connection::session)
+            .expect("the sender's connection is live")
     }
 
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {

@@ -32,9 +32,7 @@ impl Engine {
 
     /// Checks all bindings of a batch, then adds them.
     fn bind(&mut self, from: Sender, bindings: &[BindingEntry<'_>]) -> Result<(), Refusal> {
-        let conn = self.connections.get(from.conn);
-        let session = conn.and_then(|conn| conn.session());
-        let session = session.expect("the sender's connection is live");
+        let session = self.connections.session(from);
         if session.is_draining() || !self.lifecycle.is_running() {
             let message = "nothing is bound while draining";
             return Err(Refusal::new(Code::Draining, message));

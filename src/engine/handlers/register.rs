@@ -77,9 +77,7 @@ impl Engine {
         from: Sender,
         entries: Vec<(Name, EncodedDefinition)>,
     ) -> Result<Vec<ParkKey>, Refusal> {
-        let conn = self.connections.get(from.conn);
-        let session = conn.and_then(|conn| conn.session());
-        let session = session.expect("the sender's connection is live");
+        let session = self.connections.session(from);
         if session.is_draining() || !self.lifecycle.is_running() {
             let message = "no registrations while draining";
             return Err(Refusal::new(Code::Draining, message));

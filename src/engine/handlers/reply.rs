@@ -9,14 +9,9 @@ use crate::limits::Limits;
 use crate::protocol::{Code, Executed, Failure, Text};
 
 impl Engine {
-    /// The session of the frame that is being handled.
-    ///
-    /// # Panics
-    /// If the sender's connection was closed since its frame was dispatched. A handler that closes it returns at once.
+    /// As [`ConnectionTable::session`](crate::engine::connection::table::ConnectionTable::session).
     pub(super) fn session(&self, from: Sender) -> &Session {
-        let conn = self.connections.get(from.conn);
-        conn.and_then(|conn| conn.session())
-            .expect("the sender's connection is live")
+        self.connections.session(from)
     }
 
     /// Queues a frame that must not overtake this turn's changes.
