@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use callboard::protocol::{
     Changes, Definition, Goodbye, HEADER_LEN, Hello, HelloOptions, Message, Register, Text,
     Unregister, Watch,
 };
-use callboard::server::{Server, ServerConfig, ServerHandle};
-use socket2::SockRef;
+use callboard::server::{BindError, Server, ServerConfig, ServerHandle};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Longer than anything here takes on a slow machine; only a failing test ever waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +34,28 @@ pub fn serve(limits: Limits) -> ServerHandle {
         ..ServerConfig::default()
     };
     Server::spawn(config).unwrap()
+}
+
+/// A server where one has just ended. A program that another test starts at that moment holds a copy of the old
+/// listening socket until its `exec`.
+pub fn serve_again(config: &ServerConfig) -> ServerHandle {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Server::spawn(config.clone()) {
+            Err(BindError::InUse(_)) if Instant::now() < deadline => std::thread::yield_now(),
+            served => return served.unwrap(),
+        }
+    }
+}
+
+/// A port of 127.0.0.2 at which nothing listens while the socket is kept, unless a test lets an engine listen there.
+pub fn unused_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let any: SocketAddr = "127.0.0.2:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, port)
 }
 
 /// Asks until it is so, or fails with `what`. For what cannot be waited for.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::client::unused_port;
 use crate::running::{Engine, Running, finished, lines_of};
 use callboard::worker::Function;
 use serde_json::{Value, json};
@@ -173,9 +174,8 @@ fn sigterm_and_sigint_end_an_engine_with_exit_code_0() {
 
 #[test]
 fn no_engine_there_is_exit_code_3_and_a_hint_how_to_start_one() {
-    let free = TcpListener::bind("127.0.0.2:0").expect("a port");
-    let nobody = free.local_addr().expect("an address").to_string();
-    drop(free);
+    let (_reserved, nobody) = unused_port();
+    let nobody = nobody.to_string();
     for command in [
         &["functions"][..],
         &["workers"],

@@ -1,7 +1,7 @@
 //! Where a server listens: several addresses at once, ports that are free, socket files that are
 //! stale; and how it ends.
 
-use crate::client::{Client, End, View, serve, until};
+use crate::client::{Client, End, View, serve, serve_again, until};
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::protocol::Message;
@@ -51,7 +51,7 @@ fn a_crash_leaves_a_socket_file_that_the_next_server_replaces() {
     assert_eq!(client.next_or_end(), Err(End::Clean), "no GOODBYE");
     assert!(path.exists());
 
-    let server = Server::spawn(config(&[&unix])).unwrap();
+    let server = serve_again(&config(&[&unix]));
     assert!(Client::join(&server.addresses()[0], "worker").is_served());
     let second = Server::bind(config(&[&unix]));
     assert!(matches!(second, Err(BindError::InUse(_))), "{second:?}");
@@ -81,7 +81,7 @@ fn a_port_is_free_again_at_once() {
     server.shutdown();
     drop(client);
     server.join().unwrap();
-    let again = Server::spawn(config(&[&at.to_string()])).unwrap();
+    let again = serve_again(&config(&[&at.to_string()]));
     assert!(Client::join(&again.addresses()[0], "worker").is_served());
 }
 

@@ -3,10 +3,12 @@
 //! translated for the latter, and what is printed is translated back.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
+use socket2::Socket;
+
+use crate::client::unused_port;
 use crate::hosts::{self, Host};
 
 /// The engine's address on the page.
@@ -18,6 +20,8 @@ pub(crate) enum Place {
         disk: tempfile::TempDir,
         /// Where the engine is instead.
         engine: String,
+        /// Keeps the engine's port from everybody else.
+        _reserved: Socket,
     },
 }
 
@@ -29,8 +33,8 @@ pub(crate) fn apart() -> Result<[Place; 2], String> {
 
 /// Both on this host.
 pub(crate) fn here() -> [Place; 2] {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let engine = free.local_addr().expect("its address").to_string();
+    let (reserved, engine) = unused_port();
+    let engine = engine.to_string();
     [(); 2].map(|()| {
         let disk = tempfile::tempdir().expect("a folder");
         for folder in [
@@ -43,15 +47,18 @@ pub(crate) fn here() -> [Place; 2] {
         ] {
             fs::create_dir_all(disk.path().join(folder)).expect("a folder");
         }
-        let engine = engine.clone();
-        Place::Here { disk, engine }
+        Place::Here {
+            disk,
+            engine: engine.clone(),
+            _reserved: reserved.try_clone().expect("a copy"),
+        }
     })
 }
 
 impl Place {
     /// What stands on the page, as it must be here.
     pub(crate) fn local(&self, text: &str) -> String {
-        let Self::Here { disk, engine } = self else {
+        let Self::Here { disk, engine, .. } = self else {
             return text.to_owned();
         };
         let mut local = text.replace(ENGINE, engine);
@@ -63,7 +70,7 @@ impl Place {
 
     /// What was printed here, as it stands on the page.
     pub(crate) fn on_the_page(&self, text: &str) -> String {
-        let Self::Here { disk, engine } = self else {
+        let Self::Here { disk, engine, .. } = self else {
             return text.to_owned();
         };
         text.replace(engine, ENGINE)

@@ -47,10 +47,8 @@ fn start(engine: &FakeEngine) -> (Worker, Changes) {
 
 #[test]
 fn no_listener_another_server_and_a_silent_one_are_told_apart() {
-    let free = {
-        let listener = TcpListener::bind("127.0.0.2:0").unwrap();
-        listener.local_addr().unwrap().to_string().parse().unwrap()
-    };
+    let (_reserved, free) = client::unused_port();
+    let free = free.to_string().parse().unwrap();
     assert_eq!(
         reason(at(&[&free], "w").connect(PATIENCE)),
         Loss::NobodyListens

@@ -12,6 +12,7 @@ mod reconnecting;
 
 use std::time::{Duration, Instant};
 
+use crate::client;
 use callboard::address::Address;
 use callboard::limits::Limits;
 use callboard::server::{Server, ServerConfig, ServerHandle};
@@ -26,13 +27,16 @@ fn any_port() -> Address {
     "127.0.0.2:0".parse().unwrap()
 }
 
-fn serve(listen: Vec<Address>, limits: Limits) -> ServerHandle {
-    let config = ServerConfig {
+fn config(listen: Vec<Address>, limits: Limits) -> ServerConfig {
+    ServerConfig {
         listen,
         limits,
         ..ServerConfig::default()
-    };
-    Server::spawn(config).unwrap()
+    }
+}
+
+fn serve(listen: Vec<Address>, limits: Limits) -> ServerHandle {
+    Server::spawn(config(listen, limits)).unwrap()
 }
 
 /// An engine that starts without the settling that only tests about restarts want.
@@ -49,7 +53,7 @@ fn settled() -> Limits {
 
 /// A restart of the engine that listened there.
 fn serve_again(address: &Address, limits: Limits) -> ServerHandle {
-    serve(vec![address.clone()], limits)
+    client::serve_again(&config(vec![address.clone()], limits))
 }
 
 fn at(addresses: &[&Address], name: &str) -> Builder {
