@@ -39,6 +39,13 @@ impl Charge {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Charge {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.set(0);

@@ -203,6 +203,60 @@ impl<T> TimerWheel<T> {
     }
 }
 
+#[cfg(debug_assertions)]
+impl<T> TimerWheel<T> {
+    /// Number of timers that are armed.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The time at which a timer fires, and what it carries. `None` if it is not armed.
+    pub(crate) fn get(&self, timer: TimerId) -> Option<(Time, &T)> {
+        let node = self.nodes.get(timer.key() as usize)?;
+        Some((Time(node.tick() * 1000), &node.what))
+    }
+
+    /// Walks all lists.
+    ///
+    /// # Panics
+    /// If a timer is in the wrong list, or in none.
+    pub(crate) fn check_books(&self) {
+        let Self {
+            nodes,
+            elapsed,
+            heads,
+            occupied,
+            due,
+        } = self;
+        let mut linked = 0;
+        let mut walk = |head: u32, place: Option<(usize, usize)>| {
+            let (mut previous, mut key) = (NONE, head);
+            while let Some(node) = nodes.get(key as usize) {
+                assert_eq!(node.previous, previous, "links of a timer");
+                match place {
+                    Some((level, slot)) => {
+                        let at = (usize::from(node.level), usize::from(node.slot));
+                        assert_eq!(at, (level, slot), "a timer's slot");
+                        assert!(node.tick() > *elapsed, "a timer that is due");
+                    }
+                    None => assert!(node.level == DUE && node.tick() <= *elapsed),
+                }
+                linked += 1;
+                (previous, key) = (key, node.next);
+            }
+            assert_eq!(key, NONE, "the end of a list of timers");
+        };
+        walk(*due, None);
+        for (level, (heads, occupied)) in heads.iter().zip(occupied).enumerate() {
+            for (slot, &head) in heads.iter().enumerate() {
+                walk(head, Some((level, slot)));
+                assert_eq!(occupied >> slot & 1 == 1, head != NONE, "occupied");
+            }
+        }
+        assert_eq!(linked, nodes.len(), "timers in lists");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

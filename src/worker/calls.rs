@@ -245,3 +245,38 @@ impl OpenCall {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Calls {
+    /// Compares the calls with the open requests.
+    ///
+    /// # Panics
+    /// If a call waits for an answer that is not requested, or waits to be sent for no reason.
+    pub(super) fn check_books(&self, requests: &Requests) {
+        let Self {
+            open,
+            ended: _,
+            last_ticket,
+            up,
+            stopping,
+        } = self;
+        let mut sent = 0;
+        for (ticket, call) in open {
+            assert!(ticket.0 <= *last_ticket, "{ticket:?}");
+            match call.request {
+                Some(_) => sent += 1,
+                None => assert!(!up || *stopping, "{ticket:?} is not sent"),
+            }
+        }
+        let requested = requests.open().filter_map(|(id, purpose)| match purpose {
+            Purpose::Call(ticket) => Some((id, ticket)),
+            _ => None,
+        });
+        let requested = requested.map(|(id, ticket)| {
+            let call = open.get(ticket);
+            let known = call.and_then(|call| call.request);
+            assert_eq!(known, Some(id), "request of {ticket:?}");
+        });
+        assert_eq!(requested.count(), sent, "calls that were sent");
+    }
+}

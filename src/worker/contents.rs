@@ -297,6 +297,15 @@ impl Contents {
         }
     }
 
+    /// Whether a step was applied and not committed.
+    #[cfg(debug_assertions)]
+    pub(super) fn has_uncommitted(&self) -> bool {
+        self.functions.is_touched()
+            || self.workers.is_touched()
+            || self.bindings.is_touched()
+            || !self.returned_workers.is_empty()
+    }
+
     fn undo(&mut self) {
         self.functions.undo();
         self.workers.undo();

@@ -111,6 +111,12 @@ impl Requests {
         self.open.is_empty()
     }
 
+    /// The open requests with their ids.
+    #[cfg(debug_assertions)]
+    pub(super) fn open(&self) -> impl Iterator<Item = (u64, &Purpose)> {
+        self.open.iter().map(|(&id, purpose)| (id, purpose))
+    }
+
     fn open_request(&mut self, purpose: Purpose) -> u64 {
         self.last_id += 1;
         self.open.insert(self.last_id, purpose);

@@ -135,6 +135,25 @@ impl Serving {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Serving {
+    /// Checks that all work that waits is of calls that want an answer.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(super) fn check_books(&self) {
+        let Self {
+            connection,
+            open,
+            work,
+        } = self;
+        for reply in work.iter().filter_map(|work| work.reply) {
+            let is_lost = reply.connection < *connection;
+            assert!(is_lost || open.contains_key(&reply.id), "{reply:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,6 +113,12 @@ impl<K: Ord + Clone, V: Clone + PartialEq> StagedMap<K, V> {
         gone.map(Difference::Removed).collect()
     }
 
+    /// Whether the current step has touched anything.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// Whether any entry is stale.
     pub(super) fn any_stale(&self) -> bool {
         self.values.values().any(|value| value.stale)

@@ -171,6 +171,11 @@ impl Sockets for Fleet {
             self.free.push(id.key() as u32);
         }
     }
+
+    /// Allocations and instructions of the engine are counted with it.
+    fn checks_books(&self) -> bool {
+        false
+    }
 }
 
 /// The name of the fleet's function of this number.

@@ -229,6 +229,8 @@ impl Hall {
 
     /// Takes whatever the link gives out, and checks it.
     fn listen(&mut self) {
+        #[cfg(debug_assertions)]
+        self.link.check_books();
         let mut bytes = Vec::new();
         self.link.take_output(&mut bytes);
         if self.open {

@@ -2,6 +2,7 @@
 //! Reads files; runs nothing but `callboard --help`.
 
 mod architecture;
+mod books;
 mod errors;
 mod imports;
 mod logs;

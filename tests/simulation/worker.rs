@@ -227,6 +227,8 @@ impl Worker {
         {
             self.leave(context);
         }
+        #[cfg(debug_assertions)]
+        self.link.check_books();
         self.write(context);
     }
 

@@ -4,6 +4,8 @@
 //! how large the budgets are. [`Engine::note_turn`] is left out, since there is no clock.
 #![allow(dead_code, reason = "each user has its own part")]
 
+use std::cell::Cell;
+
 use callboard::engine::{Close, ConnId, Engine, Time, Written};
 
 /// The most that one phase of writing may use.
@@ -71,6 +73,11 @@ pub(crate) trait Sockets {
 
     /// Opens connections that wait to be accepted.
     fn accept(&mut self) {}
+
+    /// Whether the engine's books are recounted after the seal and at the end of the turn.
+    fn checks_books(&self) -> bool {
+        true
+    }
 }
 
 impl Budget {
@@ -133,6 +140,7 @@ pub(crate) fn finish(it: &mut impl Sockets, budgets: Budgets) {
         it.handle_expired(id);
     }
     it.engine().seal(now);
+    check_books(it);
     it.sealed();
     flush(it, budgets);
 }
@@ -152,8 +160,36 @@ pub(crate) fn flush(it: &mut impl Sockets, budgets: Budgets) {
     while let Some(id) = it.engine().poll_resume() {
         it.resume(id);
     }
+    check_books(it);
     it.accept();
 }
+
+/// Connections, calls and registrations that are recounted for each look at the books, on average.
+#[cfg(debug_assertions)]
+const RECOUNTED: usize = 64;
+
+thread_local! {
+    /// Looks at the books since they were recounted.
+    static UNCHECKED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Recounts the engine's books: each time while it is small, else so often that a test takes not much longer for it.
+#[cfg(debug_assertions)]
+fn check_books(it: &mut impl Sockets) {
+    if !it.checks_books() {
+        return;
+    }
+    let now = it.now();
+    let unchecked = UNCHECKED.get() + 1;
+    if unchecked * RECOUNTED < it.engine().books() {
+        return UNCHECKED.set(unchecked);
+    }
+    UNCHECKED.set(0);
+    it.engine().check_books(now);
+}
+
+#[cfg(not(debug_assertions))]
+fn check_books(_: &mut impl Sockets) {}
 
 /// Writes to the connections that `next` names, within a budget.
 #[inline]

@@ -119,6 +119,17 @@ impl Authenticator {
         })
     }
 
+    /// Whether this is the present grant of its key, as after a reload.
+    #[cfg(debug_assertions)]
+    pub(crate) fn is_present(&self, grant: &Rc<Grant>) -> bool {
+        match &self.grants {
+            None => [&self.anyone, &self.owner]
+                .into_iter()
+                .any(|it| Rc::ptr_eq(it, grant)),
+            Some(_) => self.renew(grant).is_some_and(|it| Rc::ptr_eq(&it, grant)),
+        }
+    }
+
     /// The refusal of a call to a guarded function.
     pub(crate) fn refuse_command(&self, name: &str) -> Refusal {
         let needed = match &self.grants {

@@ -5,6 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::engine::rng::{HashKeys, NumberHashKeys};
 
+#[cfg(debug_assertions)]
+use super::call::{Call, Place};
+#[cfg(debug_assertions)]
+use crate::engine::interface::ConnId;
+
 use super::call::CallId;
 use super::list::CallList;
 use super::parking::{ParkKey, ParkedLists};
@@ -172,6 +177,48 @@ impl ConnectionCalls {
             self.parked.retain(|_, key| lists.contains(key));
             self.parked_keys.retain(|key| lists.contains(key));
         }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl ConnectionCalls {
+    /// Recounts what is kept beside the calls that this worker runs, and those that it made, by their requests.
+    pub(super) fn check_books(&self, id: ConnId, runs: &[&Call], waits_for: &[(u64, &Call)]) {
+        let Self {
+            made,
+            running: _,
+            in_flight,
+            capacity: _,
+            overdue,
+            abandoned,
+            retained,
+            parked,
+            parked_keys,
+        } = self;
+        let count = |is: fn(&Call) -> bool| runs.iter().filter(|call| is(call)).count() as u32;
+        assert!(runs.iter().all(|it| it.place == Place::Running(id)));
+        assert_eq!(*in_flight, count(|_| true), "in flight on {id:?}");
+        assert_eq!(*overdue, count(|it| it.overdue), "overdue on {id:?}");
+        let without_caller = count(|it| it.caller.is_none());
+        assert_eq!(*abandoned, without_caller, "abandoned on {id:?}");
+        assert_eq!(made.len(), waits_for.len(), "made by {id:?}");
+        for (request, call) in waits_for {
+            assert_eq!(made.get(request), Some(&call.id), "made by {id:?}");
+        }
+        let arguments = waits_for.iter().filter_map(|(_, it)| it.arguments.as_ref());
+        let bytes: usize = arguments.map(|it| it.bytes()).sum();
+        assert_eq!(*retained, bytes, "retained for {id:?}");
+        assert_eq!(parked.len(), parked_keys.len(), "notes of {id:?}");
+        assert!(parked.values().all(|key| parked_keys.contains(key)));
+    }
+
+    /// Whether it has a note of the calls parked under a key.
+    pub(crate) fn has_noted(&self, key: &ParkKey) -> bool {
+        self.parked_keys.contains(key)
+    }
+
+    pub(crate) fn capacity(&self) -> u32 {
+        self.capacity
     }
 }
 

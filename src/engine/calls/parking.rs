@@ -47,4 +47,9 @@ impl ParkedLists {
     pub(super) fn remove(&mut self, key: &ParkKey) {
         self.0.remove(key);
     }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ParkKey, &CallList)> {
+        self.0.iter()
+    }
 }

@@ -263,3 +263,103 @@ fn park_key(call: &Call) -> ParkKey {
         worker: call.terms.worker,
     }
 }
+
+#[cfg(debug_assertions)]
+impl CallTable {
+    /// Recounts what is kept beside the calls. `limit` is that of all calls.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub(crate) fn check_books(&self, limit: u64) {
+        let Self {
+            slab,
+            generation: _,
+            waiting,
+            parked,
+            parked_lists,
+            tickets,
+            retained,
+            saturated,
+            keys: _,
+        } = self;
+        let count = |is: fn(&Call) -> bool| self.iter().filter(|call| is(call)).count();
+        assert_eq!(*waiting, count(|it| it.caller.is_some()), "waiting calls");
+        assert_eq!(*parked, count(|it| it.place == Place::Parked), "parked");
+        let arguments = self.iter().filter_map(|it| it.arguments.as_ref());
+        let bytes: usize = arguments.map(|it| it.bytes()).sum();
+        assert_eq!(*retained, bytes, "retained bytes");
+        let abandoned = self.abandoned() as u64;
+        if *saturated {
+            assert!(abandoned > limit / 2, "saturated with {abandoned} calls");
+        } else {
+            assert!(
+                abandoned < limit.max(1),
+                "{abandoned} calls do not saturate"
+            );
+        }
+        for (key, call) in slab {
+            assert_eq!(call.id.key(), key, "key of {call:?}");
+            let (waits, keeps) = (call.caller.is_some(), call.arguments.is_some());
+            match call.place {
+                Place::Parked => assert!(waits && keeps && !call.overdue, "{call:?}"),
+                Place::Running(_) => {
+                    assert!(!keeps || waits && call.terms.idempotent, "{call:?}");
+                    assert!(!call.overdue || !waits, "{call:?}");
+                }
+                Place::Detached => panic!("in no list: {call:?}"),
+            }
+            assert!(!call.tried || call.terms.idempotent, "{call:?}");
+        }
+        let mut listed = 0;
+        for (namespace, lists) in parked_lists.iter().enumerate() {
+            for (key, list) in lists.iter() {
+                let calls = self.listed(*list);
+                assert!(!calls.is_empty(), "an empty list for {key:?}");
+                assert!(calls.is_sorted_by(|a, b| a.ticket < b.ticket), "{calls:?}");
+                for call in &calls {
+                    let place = (call.place, call.namespace, park_key(call));
+                    assert_eq!(place, (Place::Parked, namespace, key.clone()));
+                    assert!(call.ticket < *tickets, "{call:?}");
+                }
+                listed += calls.len();
+            }
+        }
+        assert_eq!(listed, *parked, "calls in lists of parked ones");
+    }
+
+    /// Recounts what a connection keeps beside its calls: those that it runs, and those that it `made`, by their
+    /// requests. Returns the number of those that it runs.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub(crate) fn check_connection(
+        &self,
+        id: ConnId,
+        calls: &ConnectionCalls,
+        made: &[(u64, &Call)],
+    ) -> usize {
+        let running = self.listed(calls.running());
+        calls.check_books(id, &running, made);
+        running.len()
+    }
+
+    /// All keys with parked calls of a namespace.
+    pub(crate) fn parked_keys(&self, namespace: usize) -> Vec<ParkKey> {
+        let lists = self.parked_in(namespace).into_iter();
+        lists
+            .flat_map(|lists| lists.iter().map(|(key, _)| key.clone()))
+            .collect()
+    }
+
+    /// The calls of a list, in order. Checks its links.
+    fn listed(&self, list: CallList) -> Vec<&Call> {
+        let (mut calls, mut previous, mut key) = (Vec::new(), NONE, list.head);
+        while let Some(call) = self.slab.get(key as usize) {
+            assert_eq!(call.previous, previous, "links of {call:?}");
+            calls.push(call);
+            (previous, key) = (key, call.next);
+        }
+        assert_eq!((key, list.tail), (NONE, previous), "the ends of a list");
+        calls
+    }
+}

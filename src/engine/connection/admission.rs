@@ -1,13 +1,18 @@
 //! Counts of connections for admission: per origin, refused, and without HELLO. Counts; refuses nothing.
 
+#[cfg(debug_assertions)]
+use std::collections::BTreeMap;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::engine::interface::{ConnId, Peer};
 use crate::engine::rng::HashKeys;
 
+#[cfg(debug_assertions)]
+use super::{Connection, table::ConnectionTable};
+
 /// The origin of a connection: the unit that `--max-connections-per-address` limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Origin {
     V4(Ipv4Addr),
     /// An IPv6 network: the holder of one address has the 2^64 of its network.
@@ -111,6 +116,41 @@ impl ConnectionCounts {
 
     pub(crate) fn pop_greeting(&mut self) {
         self.greeting_order.pop_front();
+    }
+}
+
+#[cfg(debug_assertions)]
+impl ConnectionCounts {
+    /// Recounts the connections.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub(crate) fn check_books(&self, connections: &ConnectionTable) {
+        let Self {
+            by_origin,
+            refused,
+            greeting,
+            greeting_order,
+        } = self;
+        let mut recounted: BTreeMap<Origin, u64> = BTreeMap::new();
+        for conn in connections.iter().filter(|conn| !conn.is_refused()) {
+            *recounted.entry(Origin::of(&conn.peer())).or_default() += 1;
+        }
+        assert_eq!(by_origin.len(), recounted.len(), "origins");
+        for (origin, count) in recounted {
+            assert_eq!(by_origin.get(&origin), Some(&count), "{origin:?}");
+        }
+        let count = |is: fn(&Connection) -> bool| connections.iter().filter(|it| is(it)).count();
+        assert_eq!(*refused, count(Connection::is_refused) as u64, "refused");
+        let without_hello = count(Connection::is_greeting);
+        assert_eq!(*greeting, without_hello as u64, "connections without HELLO");
+        let waiting = greeting_order.iter().filter_map(|id| connections.get(*id));
+        let waiting: Vec<u64> = waiting
+            .filter(|conn| conn.is_greeting())
+            .map(Connection::sequence)
+            .collect();
+        assert_eq!(waiting.len(), without_hello, "order of those without HELLO");
+        assert!(waiting.is_sorted(), "order of those without HELLO");
     }
 }
 

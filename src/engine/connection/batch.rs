@@ -88,3 +88,24 @@ impl Batch {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Batch {
+    /// Compares the charge with what is held. Returns it.
+    pub(super) fn check_books(&self) -> usize {
+        let Self {
+            id: _,
+            since: _,
+            entries,
+            bytes,
+            failure,
+            charge,
+        } = self;
+        let definitions: usize = entries.iter().map(|(_, it)| it.bytes.len()).sum();
+        assert_eq!(*bytes, definitions, "bytes of a batch");
+        assert!(failure.is_none() || entries.is_empty());
+        let held = definitions + entries.len() * ENTRY_OVERHEAD;
+        assert_eq!(charge.bytes(), held, "charge of a batch");
+        charge.bytes()
+    }
+}

@@ -7,6 +7,8 @@ use crate::engine::interface::ConnId;
 use crate::engine::memory::{Usage, recycle};
 
 use super::Connection;
+#[cfg(debug_assertions)]
+use super::table::ConnectionTable;
 
 /// Input over all connections.
 #[derive(Debug, Default)]
@@ -92,5 +94,40 @@ impl Input {
     pub(crate) fn recycle_changers(&mut self, list: Vec<ConnId>) {
         debug_assert!(self.changers.is_empty(), "charging changes no board");
         self.changers = recycle(list);
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Input {
+    /// Recounts the memory, and compares the queues with the connections.
+    ///
+    /// # Panics
+    /// If a count is wrong, or a connection is missing in a queue.
+    pub(crate) fn check_books(&self, connections: &ConnectionTable) {
+        let Self {
+            partial,
+            batches,
+            deferred,
+            deferred_next,
+            work: _,
+            changers,
+        } = self;
+        let (mut unread, mut incomplete) = (0, 0);
+        for conn in connections.iter() {
+            let charges = conn.input_charges();
+            unread += charges.0;
+            incomplete += charges.1;
+        }
+        assert_eq!(partial.total(), unread, "bytes that are not handled");
+        assert_eq!(batches.total(), incomplete, "bytes of batches");
+        assert!(deferred_next.is_empty(), "a seal passes them on");
+        // An overdrawn one is queued when its budget has refilled.
+        let listed = deferred.iter().filter(|id| {
+            let conn = connections.get(**id);
+            conn.is_some_and(|conn| conn.has_deferred() && !conn.pause().budget)
+        });
+        let waits = |conn: &Connection| conn.has_deferred() && !conn.pause().budget;
+        connections.check_marks("deferred input", listed, waits);
+        connections.check_marks("changers", changers, Connection::has_changed_board);
     }
 }

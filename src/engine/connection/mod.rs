@@ -474,6 +474,84 @@ impl Connection {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Connection {
+    /// Compares what the parts keep beside their frames and bytes, and the flags with the phase.
+    fn check_books(&self) {
+        let Self {
+            id,
+            sequence: _,
+            peer: _,
+            phase,
+            is_refused: _,
+            unread,
+            eof_deferred,
+            outbox,
+            batch,
+            calls,
+            phase_since: _,
+            last_heard: _,
+            blocked_since: _,
+            stalled: _,
+            pinged: _,
+            pause: _,
+            budget: _,
+            // The queues check these marks.
+            in_replies: _,
+            in_acknowledgements: _,
+            in_continuations: _,
+            unsealed: _,
+            changed_board: _,
+            // The engine checks the timer.
+            timer: _,
+            timer_at: _,
+        } = self;
+        outbox.check_books();
+        match phase {
+            Phase::Greeting => {
+                assert!(calls.is_none() && batch.is_none(), "{id:?} without HELLO");
+                assert_eq!(*outbox.stream(), Stream::Idle, "{id:?} without HELLO");
+            }
+            Phase::Live(session) => {
+                let capacity = calls.as_ref().map(|calls| calls.capacity());
+                assert!(capacity.is_none_or(|it| it == session.capacity()));
+                let is_idle = *outbox.stream() == Stream::Idle;
+                assert_eq!(session.audience().is_none(), is_idle, "watch of {id:?}");
+            }
+            Phase::Leaving(_) => {
+                assert!(batch.is_none() && unread.is_none(), "{id:?} leaves");
+                let calls = calls.as_ref();
+                assert!(calls.is_none_or(|it| it.made() == 0 && it.load(false).in_flight == 0));
+            }
+        }
+        assert!(!eof_deferred || self.is_leaving() || self.has_deferred());
+    }
+
+    /// Whether it waits for what the event loop or a timer brings: it is blocked, and the stall is not a broken socket.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    pub(super) fn is_unsealed(&self) -> bool {
+        self.unsealed
+    }
+
+    pub(super) fn has_changed_board(&self) -> bool {
+        self.changed_board
+    }
+
+    /// Bytes charged for what is not handled, and for a batch.
+    pub(super) fn input_charges(&self) -> (usize, usize) {
+        let unread = self.unread.as_ref().map_or(0, |it| it.check_books());
+        let batch = self.batch.as_ref().map_or(0, |it| it.check_books());
+        (unread, batch)
+    }
+
+    pub(super) fn output_charge(&self) -> usize {
+        self.outbox.check_books()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -242,6 +242,30 @@ impl Outbox {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Outbox {
+    /// Compares the charges with what waits. Returns their sum.
+    pub(super) fn check_books(&self) -> usize {
+        let Self {
+            own,
+            partial,
+            stream: _,
+        } = self;
+        let own = own.as_ref().map_or(0, |own| {
+            assert!(!own.is_empty(), "an empty buffer was kept");
+            own.check_books()
+        });
+        let partial = partial.as_ref().map_or(0, |partial| {
+            let (len, charge) = (partial.frame.len(), partial._charge.bytes());
+            assert!(partial.written < len, "a frame that is written");
+            assert_eq!(charge, len, "charge of a frame");
+            charge
+        });
+        assert_eq!(own + partial, self.bytes(), "bytes of an outbox");
+        own + partial
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

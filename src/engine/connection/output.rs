@@ -6,6 +6,11 @@ use std::collections::VecDeque;
 use crate::engine::interface::{Close, ConnId};
 use crate::engine::memory::recycle;
 
+#[cfg(debug_assertions)]
+use super::table::ConnectionTable;
+#[cfg(debug_assertions)]
+use crate::engine::registry::Registry;
+
 use super::Connection;
 use super::outbox::{Reply, Segment};
 use super::send_buffer::BufferPool;
@@ -132,5 +137,29 @@ impl Output {
 
     pub(crate) fn pop_resume(&mut self) -> Option<ConnId> {
         self.resumes.pop_front()
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Output {
+    /// Recounts the memory, and compares the queues with the connections.
+    ///
+    /// # Panics
+    /// If a count is wrong, or a connection is missing in a queue.
+    pub(crate) fn check_books(&self, connections: &ConnectionTable, registry: &Registry) {
+        let Self {
+            queue,
+            unsealed,
+            segments,
+            buffers,
+            closes: _,
+            resumes: _,
+        } = self;
+        assert!(segments.is_empty(), "segments of no flush");
+        buffers.check_books();
+        let waiting: usize = connections.iter().map(Connection::output_charge).sum();
+        assert_eq!(buffers.waiting(), waiting, "bytes that wait");
+        connections.check_marks("unsealed", unsealed, Connection::is_unsealed);
+        queue.check_books(connections, registry);
     }
 }

@@ -284,6 +284,47 @@ impl BufferPool {
     }
 }
 
+#[cfg(debug_assertions)]
+impl SendBuffer {
+    /// Recounts what is kept beside the frames. Returns the charge.
+    pub(super) fn check_books(&self) -> usize {
+        let Self {
+            buffer,
+            at,
+            begun,
+            runs,
+            unsealed,
+            unacknowledged,
+            charge,
+        } = self;
+        let in_runs: usize = runs.iter().map(|run| run.bytes).sum();
+        assert_eq!(at + begun + in_runs, buffer.len(), "bytes of runs");
+        let awaiting = runs.iter().filter(|run| run.stamp == UNSEALED).count();
+        assert_eq!(*unsealed, awaiting, "runs that are not sealed");
+        assert!(unacknowledged.is_empty() || *unsealed > 0);
+        let mut frames = 0;
+        let mut rest = &buffer[at + begun..];
+        while let Some((header, behind)) = rest.split_first_chunk() {
+            rest = &behind[u32::from_be_bytes(*header) as usize..];
+            frames += 1;
+        }
+        let counted: u64 = runs.iter().map(|run| run.frames).sum();
+        let waiting = unacknowledged.len() as u64;
+        assert_eq!(counted, frames + waiting, "frames of runs");
+        assert_eq!(charge.bytes(), self.bytes(), "charge of a buffer");
+        charge.bytes()
+    }
+}
+
+#[cfg(debug_assertions)]
+impl BufferPool {
+    /// Checks that no buffer in the pool holds anything.
+    pub(super) fn check_books(&self) {
+        let Self { buffers, usage: _ } = self;
+        assert!(buffers.iter().all(|it| it.check_books() == 0));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

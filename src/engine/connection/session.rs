@@ -144,6 +144,11 @@ impl Session {
         self.older_key.take().map(|key| *key)
     }
 
+    #[cfg(debug_assertions)]
+    pub(super) fn older_key(&self) -> Option<SessionKey> {
+        self.older_key.as_deref().copied()
+    }
+
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.unconfirmed
     }

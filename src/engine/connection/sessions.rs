@@ -7,6 +7,8 @@ use crate::engine::interface::ConnId;
 use crate::engine::rng::HashKeys;
 
 use super::session::SessionKey;
+#[cfg(debug_assertions)]
+use super::table::ConnectionTable;
 
 /// All valid session keys.
 #[derive(Debug)]
@@ -57,5 +59,40 @@ impl Sessions {
     /// A key is no longer valid if `holder` has it: another connection may have it by now. Returns whether it was.
     pub(crate) fn remove_held(&mut self, key: &SessionKey, holder: ConnId) -> bool {
         self.by_key.get(key) == Some(&holder) && self.by_key.remove(key).is_some()
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Sessions {
+    /// Compares the keys with the sessions of live connections.
+    ///
+    /// # Panics
+    /// If a key is missing, or is nobody's.
+    pub(crate) fn check_books(&self, connections: &ConnectionTable) {
+        let Self {
+            by_key,
+            last_worker,
+            no_metadata: _,
+        } = self;
+        let mut held = 0;
+        let mut workers = Vec::new();
+        for conn in connections.iter() {
+            let Some(session) = conn.session() else {
+                continue;
+            };
+            let older = session.older_key();
+            for key in [Some(session.key()), older].into_iter().flatten() {
+                assert_eq!(by_key.get(&key), Some(&conn.id()), "a key's holder");
+                held += 1;
+            }
+            workers.push(session.worker());
+        }
+        assert_eq!(by_key.len(), held, "session keys");
+        workers.sort_unstable();
+        assert!(
+            workers.is_sorted_by(|a, b| a < b),
+            "a worker with two connections"
+        );
+        assert!(workers.last().is_none_or(|last| last <= last_worker));
     }
 }

@@ -73,3 +73,40 @@ impl ConnectionTable {
         self.iter().map(Connection::id).collect()
     }
 }
+
+#[cfg(debug_assertions)]
+impl ConnectionTable {
+    /// Recounts the connections, and what each keeps beside its frames and bytes.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub(crate) fn check_books(&self) {
+        let Self { slots, len } = self;
+        assert_eq!(*len, slots.iter().flatten().count(), "connections");
+        for (key, slot) in slots.iter().enumerate() {
+            if let Some(conn) = slot {
+                assert_eq!(conn.id().key(), key, "key of {:?}", conn.id());
+                conn.check_books();
+            }
+        }
+    }
+
+    /// Checks that a list has each marked connection once, and no other that still exists.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub(super) fn check_marks<'a>(
+        &self,
+        what: &str,
+        listed: impl IntoIterator<Item = &'a ConnId>,
+        is_marked: impl Fn(&Connection) -> bool,
+    ) {
+        let listed = listed.into_iter().copied();
+        let mut listed: Vec<ConnId> = listed.filter(|id| self.get(*id).is_some()).collect();
+        listed.sort_unstable();
+        let marked = self.iter().filter(|conn| is_marked(conn));
+        let mut marked: Vec<ConnId> = marked.map(Connection::id).collect();
+        marked.sort_unstable();
+        assert_eq!(listed, marked, "{what}");
+    }
+}

@@ -80,3 +80,18 @@ impl Unread {
         self.charge.set(bytes);
     }
 }
+
+#[cfg(debug_assertions)]
+impl Unread {
+    /// Compares the charge with what is held. Returns it.
+    pub(super) fn check_books(&self) -> usize {
+        let Self {
+            inbox: _,
+            since: _,
+            deferred: _,
+            charge,
+        } = self;
+        assert_eq!(charge.bytes(), self.bytes(), "charge of unread bytes");
+        charge.bytes()
+    }
+}

@@ -217,3 +217,56 @@ impl WriteQueue {
         None
     }
 }
+
+#[cfg(debug_assertions)]
+impl WriteQueue {
+    /// Compares the queue with the marks of the connections, and checks that everybody who is owed something is in it.
+    ///
+    /// # Panics
+    /// If a connection or an audience is missing.
+    pub(super) fn check_books(&self, connections: &ConnectionTable, registry: &Registry) {
+        let Self {
+            replies,
+            acknowledgements,
+            continuations,
+            broadcasts,
+            lane: _,
+        } = self;
+        connections.check_marks("replies", replies, |conn| conn.in_replies);
+        let marked = |conn: &Connection| conn.in_acknowledgements;
+        connections.check_marks("acknowledgements", acknowledgements, marked);
+        let marked = |conn: &Connection| conn.in_continuations;
+        connections.check_marks("continuations", continuations, marked);
+        for (namespace, audience) in registry.unvisited_audiences() {
+            let mut queued = broadcasts.iter();
+            let is_queued = queued.any(|it| (it.namespace, it.audience) == (namespace, audience));
+            assert!(is_queued, "audience {audience} of namespace {namespace}");
+        }
+        for conn in connections.iter() {
+            let is_blocked = conn.blocked_since().is_some();
+            let is_queued = conn.in_replies || conn.in_continuations || conn.is_unsealed();
+            if is_blocked || is_queued {
+                continue;
+            }
+            let (id, outbox) = (conn.id(), conn.outbox());
+            let place = conn.audience();
+            let unvisited = place.is_some_and(|(namespace, (audience, place))| {
+                let audience = registry[namespace].audience(audience);
+                audience.is_unvisited(place)
+                    && matches!(outbox.stream(), Stream::Changes(it) if it.at < audience.last())
+            });
+            let is_awaited = conn.in_acknowledgements || unvisited;
+            assert!(is_awaited || !outbox.is_pending(), "{id:?} has frames");
+            let last = place.map_or(0, |(namespace, (audience, _))| {
+                registry[namespace].audience(audience).last()
+            });
+            let is_behind = match outbox.stream() {
+                Stream::Idle => false,
+                Stream::Resync(_) | Stream::Snapshot { .. } => true,
+                Stream::Changes(it) => it.within.is_some() || !it.synced || it.at < last,
+            };
+            let is_served = unvisited || conn.is_leaving();
+            assert!(is_served || !is_behind, "{id:?} is behind: {outbox:?}");
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 mod backpressure;
 mod bind;
+#[cfg(debug_assertions)]
+mod books;
 mod builtin;
 mod call;
 mod close;

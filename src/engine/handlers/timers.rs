@@ -15,7 +15,7 @@ const FRAME_BYTES_PER_SECOND: u64 = 64 * 1024;
 
 /// What happens at a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deadline {
+pub(super) enum Deadline {
     /// Send a PING.
     Ping,
     /// Remove what a takeover left unconfirmed.
@@ -29,7 +29,7 @@ enum Deadline {
 }
 
 /// The earliest deadline of a connection.
-fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, Deadline) {
+pub(super) fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, Deadline) {
     let after = |time: Time, milliseconds| time.after(Limits::ms(milliseconds));
     if conn.is_leaving() {
         return (after(conn.phase_since(), limits.linger), Deadline::Linger);

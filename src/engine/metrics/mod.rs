@@ -208,3 +208,15 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+impl Metrics {
+    /// Every connection was accepted, and has ended or is one of the `present`.
+    ///
+    /// # Panics
+    /// If a connection was counted twice, or not.
+    pub(crate) fn check_books(&self, present: usize) {
+        let ended: u64 = self.stats.closed.values().sum();
+        assert_eq!(self.stats.accepted, ended + present as u64, "connections");
+    }
+}

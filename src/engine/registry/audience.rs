@@ -144,3 +144,35 @@ impl Audience {
         self.previous
     }
 }
+
+#[cfg(debug_assertions)]
+impl Audience {
+    pub(super) fn check_books(&self, revision: u64) {
+        let Self {
+            filter: _,
+            members,
+            unvisited,
+            next,
+            last,
+            previous,
+            encoded,
+        } = self;
+        assert!(*unvisited <= members.len() && *next < members.len());
+        assert!(previous <= last && *last <= revision, "{previous} {last}");
+        assert!(encoded.len() <= CACHED_CHANGES);
+    }
+
+    pub(super) fn all_members(&self) -> &[ConnId] {
+        &self.members
+    }
+
+    pub(super) fn has_cached(&self) -> bool {
+        !self.encoded.is_empty()
+    }
+
+    /// Whether the member at `place` has not been visited since the last change.
+    pub(crate) fn is_unvisited(&self, place: usize) -> bool {
+        let count = self.members.len();
+        (place + count - self.next) % count < self.unvisited
+    }
+}

@@ -316,6 +316,58 @@ impl Board {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Board {
+    /// Recounts what is kept beside the functions. Unless the namespace is touched, all of them are sealed.
+    pub(super) fn check_books(&self, is_touched: bool) {
+        let Self {
+            section: _,
+            functions,
+            by_name,
+            ordered,
+            // Checked with each use.
+            cache: _,
+            touched,
+            shown,
+            slots,
+        } = self;
+        assert!(is_touched || touched.is_empty(), "a board that is touched");
+        assert_eq!(by_name.len(), functions.len(), "functions by name");
+        assert_eq!(ordered.len(), functions.len(), "functions in order");
+        for (slot, function) in functions {
+            let name = &function.name;
+            assert!(slot < *slots, "slot of {name}");
+            assert_eq!(by_name.get(name), Some(&slot), "slot of {name}");
+            assert_eq!(ordered.get(name), Some(&slot), "slot of {name}");
+            let first = function.providers.first();
+            let first = first.map(|it| &it.definition.bytes);
+            assert!(function.touched || first == function.sealed.as_ref() && first.is_some());
+        }
+        let mut listed = touched.clone();
+        listed.sort_unstable();
+        let marked = functions.iter().filter(|(_, it)| it.touched);
+        assert!(marked.map(|(slot, _)| slot).eq(listed), "touched slots");
+        let sealed = functions.iter().filter(|(_, it)| it.sealed.is_some());
+        assert_eq!(*shown, sealed.count(), "entries shown");
+    }
+
+    /// All providers of all functions, with the function's slot and name.
+    pub(crate) fn all_providers(&self) -> impl Iterator<Item = (usize, &Name, &Provider)> {
+        self.functions.iter().flat_map(|(slot, it)| {
+            let providers = it.providers.iter();
+            providers.map(move |provider| (slot, &it.name, provider))
+        })
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Provider {
+    /// Bytes of its definition.
+    pub(super) fn bytes(&self) -> usize {
+        self.definition.bytes.len()
+    }
+}
+
 /// The key of an entry, as it stands in a list of removals.
 fn encode_key(section: Section, name: &str) -> Rc<[u8]> {
     match section {

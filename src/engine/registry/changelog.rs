@@ -128,13 +128,7 @@ impl ChangeLog {
         let mut exact = Vec::with_capacity(changes.len());
         exact.append(changes);
         let changes = exact;
-        let bytes = changes
-            .iter()
-            .map(|it| {
-                let visibility = it.visibility.as_ref().map_or(0, |it| it.bytes());
-                it.body.len() + it.key.len() + visibility + CHANGE_OVERHEAD
-            })
-            .sum();
+        let bytes = bytes_of(&changes);
         self.revision += 1;
         self.bytes += bytes;
         self.steps.push_back(Step { changes, bytes });
@@ -217,6 +211,38 @@ impl ChangeLog {
             parts: encode_parts(&fold.finish(), from, to),
         }
     }
+}
+
+#[cfg(debug_assertions)]
+impl ChangeLog {
+    pub(super) fn check_books(&self) {
+        let Self {
+            steps,
+            revision,
+            bytes,
+            limit,
+            keys: _,
+        } = self;
+        for step in steps {
+            assert_eq!(step.bytes, bytes_of(&step.changes), "bytes of a step");
+        }
+        let sum: usize = steps.iter().map(|step| step.bytes).sum();
+        assert_eq!(*bytes, sum, "bytes of the log");
+        assert!(
+            bytes <= limit || steps.len() == 1,
+            "{bytes} bytes in the log"
+        );
+        assert!(steps.len() as u64 <= *revision);
+    }
+}
+
+/// Bytes that the log accounts for these changes.
+fn bytes_of(changes: &[Change]) -> usize {
+    let bytes = changes.iter().map(|it| {
+        let visibility = it.visibility.as_ref().map_or(0, |it| it.bytes());
+        it.body.len() + it.key.len() + visibility + CHANGE_OVERHEAD
+    });
+    bytes.sum()
 }
 
 /// Splits changes into frames. Never empty: a fold whose net effect is empty still moves the reader on.

@@ -119,6 +119,47 @@ impl Registry {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Registry {
+    /// Recounts each namespace, and its connections, which are given by their namespaces' keys.
+    ///
+    /// # Panics
+    /// If a count is wrong.
+    pub(crate) fn check_books(&self, connections: impl Iterator<Item = usize>) {
+        let Self {
+            namespaces,
+            idled,
+            concerned,
+        } = self;
+        assert!(concerned.is_empty(), "audiences of no seal");
+        let mut recounted = vec![0; namespaces.capacity()];
+        connections.for_each(|key| recounted[key] += 1);
+        for (key, slot) in namespaces {
+            let Slot {
+                namespace,
+                connections,
+                idle_since,
+            } = slot;
+            assert_eq!(*connections, recounted[key], "connections of {key}");
+            assert!(*connections > 0 || idle_since <= idled);
+            namespace.check_books();
+        }
+    }
+
+    /// All namespaces with their keys.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Namespace)> {
+        self.namespaces.iter().map(|(key, it)| (key, &it.namespace))
+    }
+
+    /// The keys of namespaces and audiences with members that have not been visited.
+    pub(crate) fn unvisited_audiences(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.entries().flat_map(|(key, namespace)| {
+            let audiences = namespace.unvisited_audiences();
+            audiences.map(move |audience| (key, audience))
+        })
+    }
+}
+
 impl Index<usize> for Registry {
     type Output = Namespace;
 

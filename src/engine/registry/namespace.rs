@@ -370,3 +370,73 @@ impl Namespace {
         self.cached_bytes
     }
 }
+
+#[cfg(debug_assertions)]
+impl Namespace {
+    /// Recounts what is kept beside functions, workers, changes and audiences.
+    pub(super) fn check_books(&self) {
+        let Self {
+            name: _,
+            epoch: _,
+            board,
+            bindings,
+            roster,
+            log,
+            pages,
+            audiences,
+            by_filter,
+            requested,
+            touched,
+            changes,
+            caching,
+            cached_bytes,
+        } = self;
+        assert!(changes.is_empty(), "changes of no seal");
+        board.check_books(*touched);
+        bindings.check_books(*touched);
+        roster.check_books(*touched, board, bindings);
+        log.check_books();
+        pages.check_books();
+        assert_eq!(by_filter.len(), audiences.len(), "audiences by filter");
+        let mut bytes = 0;
+        for (key, audience) in audiences {
+            assert_eq!(by_filter.get(audience.filter()), Some(&key), "{key}");
+            audience.check_books(log.revision());
+            bytes += audience.cached_bytes();
+            let times = caching.iter().filter(|&&caching| caching == key).count();
+            let expected = usize::from(audience.has_cached());
+            assert_eq!(times, expected, "audience {key} among those that cache");
+        }
+        assert!(caching.iter().all(|&key| audiences.contains(key)));
+        assert_eq!(*cached_bytes, bytes, "bytes of cached frames");
+        assert!(requested.iter().all(|it| Rc::strong_count(it) > 1));
+    }
+
+    /// Number of connections that share a requested filter.
+    pub(crate) fn requested_users(&self) -> usize {
+        self.requested
+            .iter()
+            .map(|it| Rc::strong_count(it) - 1)
+            .sum()
+    }
+
+    /// The stored copy of a requested filter.
+    pub(crate) fn requested(&self, filter: &WatchFilter) -> Option<&Rc<WatchFilter>> {
+        self.requested.get(filter)
+    }
+
+    /// The members of all audiences, with their places.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (AudiencePlace, ConnId)> {
+        self.audiences.iter().flat_map(|(key, audience)| {
+            let members = audience.all_members().iter().enumerate();
+            members.map(move |(place, &member)| ((key, place), member))
+        })
+    }
+
+    pub(super) fn unvisited_audiences(&self) -> impl Iterator<Item = usize> {
+        let audiences = self.audiences.iter();
+        audiences
+            .filter(|(_, audience)| audience.unvisited() > 0)
+            .map(|(key, _)| key)
+    }
+}

@@ -1,6 +1,9 @@
 //! The roster: the workers that provide or bind something, and their registrations. The inverse of the board.
 //! Distinguishes workers by id; a name is for people. Knows no connections.
 
+#[cfg(debug_assertions)]
+mod books;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 

@@ -119,6 +119,20 @@ impl Pages {
     }
 }
 
+#[cfg(debug_assertions)]
+impl Pages {
+    pub(super) fn check_books(&self) {
+        let Self {
+            by_number,
+            encoded: _,
+            bytes,
+        } = self;
+        let frames = by_number.iter().flatten().flatten();
+        let sum: usize = frames.map(|(_, _, frame)| frame.len()).sum();
+        assert_eq!(*bytes, sum, "bytes of pages");
+    }
+}
+
 /// The entries of some slots as frames.
 fn encode_slots(begin: usize, end: usize, board: &Board) -> Page {
     let (mut page, mut frame, mut frame_begin) = (Page::new(), FrameBuilder::default(), begin);

@@ -78,13 +78,21 @@ impl ObserverRules {
     }
 }
 
+#[cfg(debug_assertions)]
+impl ObserverRules {
+    /// The different rules.
+    pub(crate) fn all(&self) -> &[Rc<Rules>] {
+        &self.0
+    }
+}
+
 fn index_of(all: &[Rc<Rules>], rules: &Rc<Rules>) -> Option<usize> {
     all.iter()
         .position(|it| Rc::ptr_eq(it, rules) || it == rules)
 }
 
 /// For each set of rules, how many functions of one worker are visible.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VisibleCounts(Box<[u32]>);
 
 /// Whether a worker is visible before and after a change, for each set of rules.

@@ -10,6 +10,8 @@
 //! 4. [`Link::take_notices`], [`Link::take_end`], [`Link::take_ended_calls`] and [`Link::take_work`] for the
 //!    results.
 
+#[cfg(debug_assertions)]
+mod books;
 mod calls;
 mod registrations;
 #[cfg(test)]
@@ -352,7 +354,7 @@ impl Link {
             if !matches!(self.state, LinkState::Closed) {
                 self.lose(Loss::Closed, now);
             }
-            self.registrations.end(&end);
+            self.registrations.end(&end, &mut self.view);
             self.calls.finish(&end);
             self.notices.push(Notice::Ended(end.clone()));
             self.end = Some(end);

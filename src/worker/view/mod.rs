@@ -171,6 +171,9 @@ impl View {
         more: bool,
         sections: &Sections<'_>,
     ) -> Result<Option<Step>, ViewError> {
+        if !self.watching {
+            return Err(ViewError::Unannounced);
+        }
         let mine = match &self.state {
             SyncState::Offline | SyncState::Announced => return Err(ViewError::Unannounced),
             SyncState::Staging(staging) => staging.revision,
@@ -282,6 +285,44 @@ impl View {
         } else {
             self.own.functions.remove(name);
         }
+    }
+
+    /// The functions marked as this worker's own.
+    #[cfg(debug_assertions)]
+    pub(super) fn own(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.own.functions.iter()
+    }
+
+    /// Checks what stands beside the contents.
+    ///
+    /// # Panics
+    /// If the difference of a step was not reported, or the state does not fit what was received.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_books(&self) {
+        let Self {
+            watching,
+            contents,
+            revision: _,
+            origin,
+            needs_snapshot: _,
+            current,
+            state,
+            partial_step,
+            stale_since,
+            settle_at,
+            own: _,
+        } = self;
+        assert!(!contents.has_uncommitted(), "a step that was not reported");
+        let is_live = matches!(state, SyncState::Live);
+        assert!(!is_live || stale_since.is_none(), "live and stale");
+        assert!(
+            !is_live || origin.as_ref() == Some(current),
+            "of another origin"
+        );
+        let follows = !matches!(state, SyncState::Offline | SyncState::Announced);
+        assert!(partial_step.is_none() || *watching && follows);
+        let waits = contents.any_stale() && is_live;
+        assert!(!waits || settle_at.is_some(), "kept for no time");
     }
 
     /// Where a later connection may resume: origin and revision.

@@ -287,6 +287,9 @@ fn nothing_comes_unannounced() {
     blind.welcome(origin(1), 7, 1, false, Duration::ZERO, now);
     assert!(blind.is_live());
     assert_eq!(blind.resync(1, "joined", now), Err(ViewError::Unannounced));
+    let change = blind.changes(1, 2, false, &added(&["a"]));
+    assert_eq!(change, Err(ViewError::Unannounced));
+    assert!(blind.is_empty());
 }
 
 #[test]

@@ -147,6 +147,8 @@ impl Bench {
     }
 
     fn frames(&mut self) -> Vec<Vec<u8>> {
+        #[cfg(debug_assertions)]
+        self.link.check_books();
         let mut bytes = Vec::new();
         self.link.take_output(&mut bytes);
         let (mut inbox, mut rest, mut bodies) = (Inbox::default(), &bytes[..], Vec::new());
@@ -520,6 +522,31 @@ fn a_worker_that_is_over_takes_nothing_and_ends_what_is_open() {
     );
     bench.link.finish(End::Closed, bench.now);
     assert_eq!(bench.link.ended(), Some(&End::TakenOver));
+}
+
+#[test]
+fn what_a_worker_was_registering_at_its_end_is_not_shown_as_its_own() {
+    let mut bench = bench(Watch::all());
+    bench.up_and_ready(1);
+    let mut sections = Sections::default();
+    sections.functions.added = vec![Definition {
+        name: Text("a"),
+        ..Definition::default()
+    }];
+    let changes = Changes {
+        to: 1,
+        sections,
+        ..Changes::default()
+    };
+    let frames = [Resync::default().to_frame(), changes.to_frame()];
+    for frame in frames.iter().chain([&Synced::default().to_frame()]) {
+        bench.hear(frame).unwrap();
+    }
+    let is_own = |bench: &Bench| bench.link.view().get("a").unwrap().is_own();
+    bench.register(&["a"]);
+    assert!(is_own(&bench));
+    bench.link.finish(End::Closed, bench.now);
+    assert!(!is_own(&bench));
 }
 
 #[test]
