@@ -392,7 +392,7 @@ pub enum ViewError {
         /// Revision of the change.
         revision: u64,
     },
-    /// A snapshot, or the end of one, arrived unannounced.
+    /// A snapshot, the end of one, or a change arrived unannounced.
     Unannounced,
 }
 
@@ -412,7 +412,7 @@ impl fmt::Display for ViewError {
                 "revision {revision} changes `{}` in a way that does not fit the board",
                 name.escape_default()
             ),
-            Self::Unannounced => f.write_str("a snapshot arrived unannounced"),
+            Self::Unannounced => f.write_str("a snapshot or a change arrived unannounced"),
         }
     }
 }
