@@ -30,7 +30,7 @@ const WITH_BOOKS: &[&str] = &[
     "engine/timer_wheel.rs",
     "worker/calls.rs",
     "worker/link/books.rs",
-    "worker/registrations.rs",
+    "worker/registrations/books.rs",
     "worker/serving.rs",
     "worker/view/mod.rs",
 ];
