@@ -346,7 +346,7 @@ fn many(tables: Vec<(&str, Comparison)>, has_nats: bool) -> Section {
         key: "calls",
         title: "Calls per CPU second, 64 in flight".to_owned(),
         text: "The same calls, 64 at a time: by 64 pairs of connections with one call each; by one pair, each frame with \
-               a write of its own; and by one pair, with one write for all that one read brought. An answer makes the \
+               a write of its own; and by one pair, with one write for all frames of one read. Each answer starts the \
                next call."
             .to_owned(),
         verdicts,

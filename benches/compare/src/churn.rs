@@ -199,10 +199,10 @@ pub(crate) fn section(churn: Comparison, toggles: Comparison, watchers: usize) -
         key: "churn",
         title: format!("Churn before {} watchers", grouped(watchers as f64)),
         text: format!(
-            "Distinct functions come, one registration each, written {BURST} at a time ({BURST_OF_ETCD} to etcd, \
-             whose connection takes no more at once); at most {IN_FLIGHT} such writes are on their way to the last \
-             watcher. To the others the same number of publications, or puts of distinct keys. Processor time is that \
-             of the server, the kernel's work for it included. What one change at a time costs is in the table above.",
+            "Distinct functions are registered, one with each request, in bursts of {BURST} ({BURST_OF_ETCD} to etcd, whose \
+             connection takes no more at once); at most {IN_FLIGHT} bursts are on their way to the last watcher. The others \
+             get the same number of publications, or puts of distinct keys. Processor time is that of the server, with the \
+             kernel's work for it. The table above shows the cost of one change at a time.",
         ),
         plot: Plot::Bars(Bars::of(
             "Churn: entries delivered per CPU second of the server",

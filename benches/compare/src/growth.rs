@@ -157,8 +157,8 @@ pub(crate) fn by_watchers(
     Ok(Section {
         key: "watchers",
         title: format!("Growth: {range} watchers"),
-        text: "One change at a time before more and more watchers. What a change costs beside its deliveries (reading \
-               it, sealing it, answering it) is divided among them, so that few watchers look dear."
+        text: "One change at a time, with more and more watchers. The cost of a change beside its deliveries (reading, \
+               sealing and answering it) is divided among them, so a delivery to few watchers looks expensive."
             .to_owned(),
         verdicts,
         plot: Plot::Lines(Lines {

@@ -156,7 +156,7 @@ pub(crate) fn ask(
         key: "join",
         title: format!("A worker joins {functions} functions"),
         text: format!(
-            "From the connecting until the last byte of the board is there: {functions} functions with a description of \
+            "From the connect call until the last byte of the board has arrived: {functions} functions with a description of \
              {} bytes each. etcd is asked for a watch and a range over as many keys with the same bytes.",
             crate::board::DESCRIPTION.len()
         ),

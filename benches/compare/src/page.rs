@@ -24,10 +24,10 @@ pub(crate) const PLOTS: &str = "benchmarks";
 
 const INTRODUCTION: &str = "\
 Callboard beside others that do the same work: a bare loop that writes prepared bytes (the floor under any server \
-with one thread), Redis pub/sub, NATS and etcd. One run, in alternation: each round runs every target, the next round \
-in the other order. A figure is the median of all rounds with the least and the most of them in brackets; a ratio is \
-taken within each round. **A/A** is the same target run twice in each round: what two figures differ by that measure \
-the same thing. This page is written by `benches/compare`; [benches/README.md](../benches/README.md) says how to \
+with one thread), Redis pub/sub, NATS and etcd. In one run, each round measures every target, and the next round does \
+so in the opposite order. A figure is the median of all rounds, with the lowest and the highest in brackets; a ratio is \
+taken within each round. **A/A** measures the same target twice in each round: two figures for the same thing differ \
+by that much. This page is written by `benches/compare`; [benches/README.md](../benches/README.md) says how to \
 repeat it, [COSTS.md](COSTS.md) has what is counted and not timed.
 ";
 

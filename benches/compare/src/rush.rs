@@ -337,11 +337,10 @@ pub(crate) fn ask(
         key: "rush",
         title: format!("{all} workers join {board} functions at once"),
         text: format!(
-            "{all} workers, connected and silent, say HELLO at once to an engine with {board} functions on its board, and \
-             register one each as soon as they are greeted. It is over when each of them has the board with all {all} new \
-             functions. Every tenth looks into all that it gets and must have each function; the others follow the \
-             revisions. Memory is the most that was seen, looking every {} ms, beyond what the engine had before any worker \
-             connected.",
+            "{all} connected workers say HELLO at once to an engine with {board} functions on its board, and each registers \
+             one function after its WELCOME. The run ends when each of them has the board with all {all} new functions. \
+             Every tenth worker decodes all that it gets and must have each function; the others follow the revisions. \
+             Memory is the highest of samples every {} ms, minus the engine's memory before any worker connected.",
             WEIGHING.as_millis()
         ),
         verdicts: vec![

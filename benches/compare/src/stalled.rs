@@ -130,7 +130,7 @@ pub(crate) fn ask(programs: &Programs, rounds: usize, length: Duration) -> Resul
         title: format!("{STALLED} of {all} watchers do not read"),
         text: format!(
             "An engine whose {READING} watchers all read, and one that has {STALLED} more whose sockets are full. A change \
-             every {} ms; each delivery to one who reads is timed from the moment at which its change was due.",
+             is due every {} ms; each delivery to a watcher that reads is timed from then.",
             PACE.as_millis()
         ),
         verdicts: vec![Verdict::not_above(
@@ -139,7 +139,7 @@ pub(crate) fn ask(programs: &Programs, rounds: usize, length: Duration) -> Resul
             comparison.control(&without, P99),
         )],
         plot: Plot::Bars(Bars::of(
-            "Deliveries to those who read",
+            "Deliveries to watchers that read",
             &comparison,
             &[MEDIAN, P99],
         )),
