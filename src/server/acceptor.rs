@@ -4,10 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use mio::Registry;
-
-use super::listener::Listener;
-use super::socket::Socket;
+use super::kernel::Accept;
 use crate::engine::{Peer, Time};
 
 /// The backoff after the first failure for lack of descriptors or memory. It doubles with each further failure.
@@ -18,16 +15,16 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Accepts from all listeners.
 #[derive(Debug)]
-pub(super) struct Acceptor {
-    listeners: Vec<ListenerState>,
+pub(super) struct Acceptor<L> {
+    listeners: Vec<ListenerState<L>>,
     /// The listener to try first, so that a flood at one does not starve the others.
     next: usize,
     shortage: Option<Shortage>,
 }
 
 #[derive(Debug)]
-struct ListenerState {
-    listener: Listener,
+struct ListenerState<L> {
+    listener: L,
     /// A connection may be pending. Only `WouldBlock` clears this, because the poll reports new connections once.
     pending: bool,
 }
@@ -50,8 +47,8 @@ impl Shortage {
     }
 }
 
-impl Acceptor {
-    pub(super) fn new(listeners: Vec<Listener>) -> Self {
+impl<L: Accept> Acceptor<L> {
+    pub(super) fn new(listeners: Vec<L>) -> Self {
         let states = listeners.into_iter().map(|listener| ListenerState {
             listener,
             pending: true,
@@ -80,7 +77,7 @@ impl Acceptor {
     }
 
     /// The next pending connection.
-    pub(super) fn accept(&mut self, now: Time) -> Option<(Socket, Peer)> {
+    pub(super) fn accept(&mut self, now: Time) -> Option<(L::Stream, Peer)> {
         if self
             .shortage
             .is_some_and(|shortage| now < shortage.retry_at)
@@ -129,17 +126,16 @@ impl Acceptor {
         self.shortage = Some(Shortage::after_failure(self.shortage, now));
     }
 
-    /// Stops listening, and removes the socket files that this process created.
-    pub(super) fn close(&mut self, registry: &Registry) {
-        for state in self.listeners.drain(..) {
-            state.listener.close(registry);
-        }
+    /// The listeners, to be closed: nothing is accepted any more.
+    pub(super) fn take_listeners(&mut self) -> impl Iterator<Item = L> {
+        self.listeners.drain(..).map(|state| state.listener)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::listener::Listener;
 
     #[test]
     fn pauses_grow_from_10_ms_to_a_second() {

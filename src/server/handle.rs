@@ -39,7 +39,7 @@ impl Server {
     /// # Errors
     /// [`BindError::System`] when the system gives no thread.
     pub fn start(self) -> Result<ServerHandle, BindError> {
-        let control = Arc::clone(&self.control);
+        let control = Arc::clone(&self.parts.control);
         let addresses = self.local_addresses();
         let thread = Builder::new()
             .name("callboard-engine".to_owned())

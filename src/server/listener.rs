@@ -14,6 +14,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Type};
 
 use super::error::BindError;
+use super::kernel::Accept;
 use super::socket::Socket;
 use crate::address::Address;
 use rustix::net::sockopt::socket_peercred;
@@ -78,28 +79,6 @@ impl Listener {
         }
     }
 
-    /// Accepts a pending connection; `WouldBlock` if there is none.
-    pub(super) fn accept(&self) -> io::Result<(Socket, Peer)> {
-        match self {
-            Self::Tcp(listener, _) => {
-                let (stream, from) = listener.accept()?;
-                // A listener on [::] reports IPv4 peers as ::ffff:a.b.c.d; a log search for a.b.c.d must find them.
-                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-                Ok((Socket::Tcp(stream), Peer::Tcp(from)))
-            }
-            Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                // The kernel knows who connected, unless the peer has gone.
-                let who = socket_peercred(&stream).ok();
-                let peer = Peer::Unix {
-                    pid: who.map(|who| who.pid.as_raw_nonzero().get().cast_unsigned()),
-                    uid: who.map(|who| who.uid.as_raw()),
-                };
-                Ok((Socket::Unix(stream), peer))
-            }
-        }
-    }
-
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.source().register(registry, token, Interest::READABLE)
     }
@@ -118,6 +97,31 @@ impl Listener {
         match self {
             Self::Tcp(listener, _) => listener,
             Self::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Accept for Listener {
+    type Stream = Socket;
+
+    fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, from) = listener.accept()?;
+                // A listener on [::] reports IPv4 peers as ::ffff:a.b.c.d; a log search for a.b.c.d must find them.
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                Ok((Socket::Tcp(stream), Peer::Tcp(from)))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                // The kernel knows who connected, unless the peer has gone.
+                let who = socket_peercred(&stream).ok();
+                let peer = Peer::Unix {
+                    pid: who.map(|who| who.pid.as_raw_nonzero().get().cast_unsigned()),
+                    uid: who.map(|who| who.uid.as_raw()),
+                };
+                Ok((Socket::Unix(stream), peer))
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ mod credentials;
 mod error;
 mod event_loop;
 mod handle;
+mod kernel;
 mod listener;
 mod notifier;
 mod peer_socket;

@@ -4,14 +4,14 @@ use std::io::{self, IoSlice};
 
 use slab::Slab;
 
-use super::socket::Socket;
+use super::kernel::Stream;
 use crate::engine::{ConnId, Written};
 
 /// The socket of one connection, with what the poll has reported about it.
 #[derive(Debug)]
-pub(super) struct PeerSocket {
+pub(super) struct PeerSocket<S> {
     pub(super) id: ConnId,
-    pub(super) stream: Socket,
+    pub(super) stream: S,
     pub(super) state: SocketState,
     /// The poll reported input, and no read since then has come up short.
     pub(super) readable: bool,
@@ -35,9 +35,9 @@ pub(super) enum SocketState {
     Broken,
 }
 
-impl PeerSocket {
+impl<S: Stream> PeerSocket<S> {
     /// A connection that was just accepted.
-    pub(super) fn new(id: ConnId, stream: Socket) -> Self {
+    pub(super) fn new(id: ConnId, stream: S) -> Self {
         Self {
             id,
             stream,
@@ -68,6 +68,6 @@ impl PeerSocket {
 }
 
 /// The socket with this id; none if its slot is empty or reused.
-pub(super) fn find(sockets: &mut Slab<PeerSocket>, id: ConnId) -> Option<&mut PeerSocket> {
+pub(super) fn find<S>(sockets: &mut Slab<PeerSocket<S>>, id: ConnId) -> Option<&mut PeerSocket<S>> {
     sockets.get_mut(id.key()).filter(|socket| socket.id == id)
 }

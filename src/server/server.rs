@@ -22,6 +22,12 @@ use crate::engine::{Config, Credentials};
 pub struct Server {
     pub(super) poll: Poll,
     pub(super) listeners: Vec<Listener>,
+    pub(super) parts: ServerParts,
+}
+
+/// A server without what the kernel gives it.
+#[derive(Debug)]
+pub(super) struct ServerParts {
     pub(super) signals: Option<SignalSource>,
     pub(super) control: Arc<Control>,
     pub(super) engine: Config,
@@ -61,20 +67,22 @@ impl Server {
         let poll = Poll::new().map_err(BindError::System)?;
         let waker = Waker::new(poll.registry(), own_token(WAKER)).map_err(BindError::System)?;
         let mut server = Self {
-            control: Arc::new(Control::new(waker)),
-            listeners,
-            service,
-            credentials,
-            signals: None,
-            spin: config.spin,
-            stats_every: config.stats_every,
-            fanout_writes: config.fanout_writes.max(1),
-            engine: Config {
-                limits: config.limits,
-                name: config.name,
-                seed,
-            },
             poll,
+            listeners,
+            parts: ServerParts {
+                control: Arc::new(Control::new(waker)),
+                service,
+                credentials,
+                signals: None,
+                spin: config.spin,
+                stats_every: config.stats_every,
+                fanout_writes: config.fanout_writes.max(1),
+                engine: Config {
+                    limits: config.limits,
+                    name: config.name,
+                    seed,
+                },
+            },
         };
         if let Err(error) = server.acquire(&config.listen, config.handle_signals) {
             // Undo what was bound before the failure, socket files included.
@@ -107,7 +115,7 @@ impl Server {
         }
         if handle_signals {
             let signals = SignalSource::register(registry).map_err(BindError::System)?;
-            self.signals = Some(signals);
+            self.parts.signals = Some(signals);
         }
         Ok(())
     }

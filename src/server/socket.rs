@@ -10,6 +10,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::kernel::Stream;
 use crate::limits::Limits;
 
 /// A nonblocking stream socket.
@@ -20,9 +21,28 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Sets the options of an accepted socket. If the peer has gone, this may fail; the reads and writes that
-    /// follow report it in their own way.
-    pub(super) fn prepare(&self, limits: &Limits) -> io::Result<()> {
+    /// Registers both directions, once. The interest never changes: the loop tries before it waits, and remembers
+    /// the edges that it saw.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.source()
+            .register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Stream for Socket {
+    /// If the peer has gone, this may fail; the reads and writes that follow report it in their own way.
+    fn prepare(&self, limits: &Limits) -> io::Result<()> {
         let sock = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
@@ -42,25 +62,14 @@ impl Socket {
         Ok(())
     }
 
-    /// Registers both directions, once. The interest never changes: the loop tries before it waits, and remembers
-    /// the edges that it saw.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.source()
-            .register(registry, token, Interest::READABLE | Interest::WRITABLE)
-    }
-
-    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.source().deregister(registry)
-    }
-
-    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(into),
             Self::Unix(stream) => stream.read(into),
         }
     }
 
-    pub(super) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             // Most writes are a single slice, which the kernel handles more cheaply.
             (Self::Tcp(stream), [one]) => stream.write(one),
@@ -70,18 +79,10 @@ impl Socket {
         }
     }
 
-    /// Closes the sending half: the peer reads the rest, then the end of the stream.
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
         }
     }
 }

@@ -3,10 +3,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::Token;
 use slab::Slab;
 
 use super::acceptor::Acceptor;
@@ -14,18 +13,15 @@ use super::config::Spin;
 use super::control::Control;
 use super::credentials::CredentialsFile;
 use super::error::RunError;
+use super::kernel::{EVENTS_PER_POLL, Kernel, Readiness, Stream, System};
 use super::peer_socket::{PeerSocket, SocketState, find};
 use super::poll_token::{OWN_GENERATION, SIGNALS, WAKER};
-use super::server::Server;
+use super::server::{Server, ServerParts};
 use super::service::Service;
 use super::signals::SignalSource;
-use super::socket::Socket;
 use super::stats_log::StatsLog;
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Turn, Written};
 use crate::limits::Limits;
-
-/// Events taken from the kernel at once; the rest come with the next wait.
-const EVENTS_PER_TURN: usize = 1024;
 
 /// Size of the one buffer that all connections are read into.
 const READ_BUFFER: usize = 64 * 1024;
@@ -64,20 +60,22 @@ impl Server {
     ///
     /// # Errors
     /// [`RunError::Poll`] when waiting for events fails.
-    pub fn run(self) -> Result<(), RunError> {
-        let mut event_loop = EventLoop::new(self);
+    pub fn run(mut self) -> Result<(), RunError> {
+        let listeners = std::mem::take(&mut self.listeners);
+        let kernel = System::new(self.poll);
+        let mut event_loop = EventLoop::new(kernel, listeners, self.parts);
         let result = event_loop.run();
         if !event_loop.control.is_killed() {
-            event_loop.acceptor.close(event_loop.poll.registry());
+            event_loop.close_listeners();
         }
         result
     }
 }
 
-struct EventLoop {
-    poll: Poll,
+struct EventLoop<K: Kernel> {
+    kernel: K,
     engine: Engine,
-    acceptor: Acceptor,
+    acceptor: Acceptor<K::Listener>,
     signals: Option<SignalSource>,
     service: Service,
     stats_log: StatsLog,
@@ -86,7 +84,7 @@ struct EventLoop {
     limits: Limits,
     spin: Spin,
     fanout: WriteBudget,
-    sockets: Slab<PeerSocket>,
+    sockets: Slab<PeerSocket<K::Stream>>,
     /// The generation of the next connection's id.
     generation: u32,
     /// Connections to read in the next turn.
@@ -97,7 +95,6 @@ struct EventLoop {
     /// fan-out would change what the fan-out is about.
     failed_writes: Vec<(ConnId, io::Error)>,
     read_buffer: Box<[u8]>,
-    start: Instant,
     /// When the last turn ended.
     turn_ended: Time,
     /// When input last arrived, or work was last left over.
@@ -106,9 +103,8 @@ struct EventLoop {
     shutdown_requests: u32,
 }
 
-impl EventLoop {
-    fn new(server: Server) -> Self {
-        let start = Instant::now();
+impl<K: Kernel> EventLoop<K> {
+    fn new(kernel: K, listeners: Vec<K::Listener>, server: ServerParts) -> Self {
         let limits = server.engine.limits.clone();
         let mut engine = Engine::new(server.engine, Time(0));
         engine.set_owner(rustix::process::geteuid().as_raw());
@@ -120,8 +116,8 @@ impl EventLoop {
             limits,
             engine,
             credentials,
-            poll: server.poll,
-            acceptor: Acceptor::new(server.listeners),
+            kernel,
+            acceptor: Acceptor::new(listeners),
             signals: server.signals,
             service: server.service,
             stats_log: StatsLog::new(server.stats_every),
@@ -137,7 +133,6 @@ impl EventLoop {
             spare_list: Vec::new(),
             failed_writes: Vec::new(),
             read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
-            start,
             turn_ended: Time(0),
             last_active: Time(0),
             shutdown_requests: 0,
@@ -145,7 +140,7 @@ impl EventLoop {
     }
 
     fn run(&mut self) -> Result<(), RunError> {
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut events = Vec::with_capacity(EVENTS_PER_POLL);
         self.service.handle_ready(self.now(), self.engine.size());
         loop {
             let wait = self.timeout();
@@ -154,7 +149,7 @@ impl EventLoop {
             if timeout != Some(Duration::ZERO) {
                 self.control.counters.sleeps.add(1);
             }
-            match self.poll.poll(&mut events, timeout) {
+            match self.kernel.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     self.turn_ended = self.now();
@@ -178,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    fn turn(&mut self, events: &mut Events) {
+    fn turn(&mut self, events: &mut Vec<Readiness>) {
         let now = self.now();
         self.control.counters.turns.add(1);
         if !(events.is_empty() && self.ready.is_empty()) {
@@ -212,7 +207,7 @@ impl EventLoop {
     }
 
     fn now(&self) -> Time {
-        Time(self.start.elapsed().as_micros() as u64)
+        self.kernel.now()
     }
 
     /// How long to wait for events. The poll rounds up to whole milliseconds, so a deadline has passed when its
@@ -259,17 +254,17 @@ impl EventLoop {
 
     /// Handles the events of the wait. If a deadline has passed, fetches and handles further events first: after a
     /// stall of this process, the bytes that keep a connection alive may come in a later batch.
-    fn handle_events(&mut self, events: &mut Events, now: Time) {
-        for _ in 0..=self.sockets.len() / EVENTS_PER_TURN {
+    fn handle_events(&mut self, events: &mut Vec<Readiness>, now: Time) {
+        for _ in 0..=self.sockets.len() / EVENTS_PER_POLL {
             for event in &*events {
                 self.handle_event(event, now);
             }
-            let more = events.iter().count() >= EVENTS_PER_TURN;
+            let more = events.len() >= EVENTS_PER_POLL;
             let due = self.engine.next_deadline().is_some_and(|at| at <= now);
             if !(more && due) {
                 return;
             }
-            if let Err(error) = self.poll.poll(events, Some(Duration::ZERO)) {
+            if let Err(error) = self.kernel.poll(events, Some(Duration::ZERO)) {
                 // The next wait reports the error again, or it has passed.
                 log::debug!("cannot poll for more events: {error}");
                 return;
@@ -277,8 +272,8 @@ impl EventLoop {
         }
     }
 
-    fn handle_event(&mut self, event: &Event, now: Time) {
-        let Token(token) = event.token();
+    fn handle_event(&mut self, event: &Readiness, now: Time) {
+        let Token(token) = event.token;
         let id = ConnId::from_token(token);
         if (token >> 32) as u32 == OWN_GENERATION {
             return self.handle_server_event(id.key() as u32, now);
@@ -287,14 +282,14 @@ impl EventLoop {
         let Some(socket) = find(&mut self.sockets, id) else {
             return;
         };
-        let broken = event.is_error() || event.is_write_closed();
-        if socket.write_blocked && (event.is_writable() || broken) {
+        let broken = event.error || event.write_closed;
+        if socket.write_blocked && (event.writable || broken) {
             socket.write_blocked = false;
             self.engine.handle_writable(id);
         }
-        if event.is_readable() || event.is_read_closed() || broken {
+        if event.readable || event.read_closed || broken {
             socket.readable = true;
-            if socket.state == SocketState::Open && (event.is_read_closed() || broken) {
+            if socket.state == SocketState::Open && (event.read_closed || broken) {
                 socket.state = SocketState::PeerClosed;
             }
             enqueue(&mut self.ready, socket);
@@ -506,7 +501,7 @@ impl EventLoop {
                 Close::Socket(id) => {
                     if find(&mut self.sockets, id).is_some() {
                         let mut socket = self.sockets.remove(id.key());
-                        if let Err(error) = socket.stream.deregister(self.poll.registry()) {
+                        if let Err(error) = self.kernel.deregister(&mut socket.stream) {
                             log::debug!("cannot deregister a connection: {error}");
                         }
                         self.control.counters.closed.add(1);
@@ -537,18 +532,24 @@ impl EventLoop {
             self.open(stream, peer, now);
         }
         if stopping {
-            self.acceptor.close(self.poll.registry());
+            self.close_listeners();
         }
     }
 
-    fn open(&mut self, mut stream: Socket, peer: Peer, now: Time) {
+    fn close_listeners(&mut self) {
+        for listener in self.acceptor.take_listeners() {
+            self.kernel.close(listener);
+        }
+    }
+
+    fn open(&mut self, mut stream: K::Stream, peer: Peer, now: Time) {
         self.control.counters.accepted.add(1);
         let slot = self.sockets.vacant_entry();
         let id = ConnId::new(self.generation, slot.key() as u32);
         if let Err(error) = stream.prepare(&self.limits) {
             log::debug!("{peer}: cannot set a socket option: {error}");
         }
-        if let Err(error) = stream.register(self.poll.registry(), Token(id.token())) {
+        if let Err(error) = self.kernel.register(&mut stream, id) {
             if self.engine.may_log(now) {
                 log::warn!("{peer}: refused, cannot register the connection: {error}");
             }
@@ -561,11 +562,13 @@ impl EventLoop {
     }
 }
 
-fn enqueue(ready: &mut Vec<ConnId>, socket: &mut PeerSocket) {
+fn enqueue<S>(ready: &mut Vec<ConnId>, socket: &mut PeerSocket<S>) {
     if !std::mem::replace(&mut socket.in_ready_list, true) {
         ready.push(socket.id);
     }
 }
 
+#[cfg(test)]
+mod dice;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::server::config::ServerConfig;
 /// Longer than the kernel takes for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn event_loop() -> (EventLoop, String) {
+fn event_loop() -> (EventLoop<System>, String) {
     let server = Server::bind(ServerConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         limits: Limits {
@@ -21,19 +21,23 @@ fn event_loop() -> (EventLoop, String) {
     })
     .unwrap();
     let address = server.local_addresses().remove(0).to_string();
-    (EventLoop::new(server), address)
+    let kernel = System::new(server.poll);
+    (
+        EventLoop::new(kernel, server.listeners, server.parts),
+        address,
+    )
 }
 
 /// The next events; some are pending.
-fn events(event_loop: &mut EventLoop) -> Events {
-    let mut events = Events::with_capacity(EVENTS_PER_TURN);
-    event_loop.poll.poll(&mut events, Some(PATIENCE)).unwrap();
+fn events(event_loop: &mut EventLoop<System>) -> Vec<Readiness> {
+    let mut events = Vec::new();
+    event_loop.kernel.poll(&mut events, Some(PATIENCE)).unwrap();
     assert!(!events.is_empty(), "the kernel says nothing");
     events
 }
 
 /// Connects, and takes turns until the connection is accepted. Returns its id.
-fn join(event_loop: &mut EventLoop, address: &str) -> (TcpStream, ConnId) {
+fn join(event_loop: &mut EventLoop<System>, address: &str) -> (TcpStream, ConnId) {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let before = event_loop.sockets.len();
@@ -47,7 +51,7 @@ fn join(event_loop: &mut EventLoop, address: &str) -> (TcpStream, ConnId) {
 }
 
 /// Takes turns until the engine has sent something to this peer.
-fn is_answered(event_loop: &mut EventLoop, stream: &mut TcpStream) -> bool {
+fn is_answered(event_loop: &mut EventLoop<System>, stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let mut answer = [0; 1];
     loop {
@@ -70,8 +74,8 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     older.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     older.shutdown(Shutdown::Write).unwrap();
     let mut waiting = events(&mut event_loop);
-    let is_its = |event: &Event| event.token() == Token(gone.token());
-    while !waiting.iter().any(|it| is_its(it) && it.is_read_closed()) {
+    let is_its = |event: &Readiness| event.token == Token(gone.token());
+    while !waiting.iter().any(|it| is_its(it) && it.read_closed) {
         waiting = events(&mut event_loop);
     }
     // Before they are handled, a fan-out finds the connection broken, and it is closed.
@@ -89,7 +93,7 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     event_loop
         .failed_writes
         .push((gone, io::ErrorKind::BrokenPipe.into()));
-    let mut nothing = Events::with_capacity(1);
+    let mut nothing = Vec::new();
     event_loop.turn(&mut nothing);
     let socket = find(&mut event_loop.sockets, there).expect("it is not closed");
     assert_eq!(socket.state, SocketState::Open);
@@ -110,9 +114,9 @@ fn a_crowd_at_the_door_is_let_in_a_bounded_number_at_a_time() {
     while inside.last() != Some(&CROWD) {
         // More are pending: the wait returns at once, with or without events.
         assert_eq!(event_loop.timeout(), Some(Duration::ZERO));
-        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut events = Vec::new();
         event_loop
-            .poll
+            .kernel
             .poll(&mut events, Some(Duration::ZERO))
             .unwrap();
         event_loop.turn(&mut events);
