@@ -109,8 +109,10 @@ pub(super) struct Calls {
     pub(super) writes: usize,
     /// Bytes read, by wire.
     pub(super) read: Vec<(usize, usize)>,
-    /// Listeners of the accepted connections, in order.
-    pub(super) accepted: Vec<usize>,
+    /// Listeners of the accepted connections, in order, and of those that were given up before (`false`).
+    pub(super) accepted: Vec<(usize, bool)>,
+    /// Wires on which a write failed.
+    pub(super) failed: Vec<usize>,
 }
 
 /// The state of the kernel, shared by the loop's end and the test's.
@@ -277,6 +279,7 @@ impl Accept for DiceListener {
         if net.one_in(30) {
             net.backlogs[self.number].pending.pop_front();
             net.wires[number].break_off();
+            net.calls.accepted.push((self.number, false));
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         if net.descriptors == 0 {
@@ -284,7 +287,7 @@ impl Accept for DiceListener {
         }
         net.descriptors -= 1;
         net.backlogs[self.number].pending.pop_front();
-        net.calls.accepted.push(self.number);
+        net.calls.accepted.push((self.number, true));
         let stream = DiceStream {
             net: self.net.clone(),
             number,
@@ -329,6 +332,7 @@ impl Stream for DiceStream {
         let is_short = net.one_in(4);
         let wire = &mut net.wires[self.number];
         if wire.reset || wire.peer_gone {
+            net.calls.failed.push(self.number);
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let room = wire.room.saturating_sub(wire.down.len());
