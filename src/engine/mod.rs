@@ -129,7 +129,8 @@ impl Engine {
         self.output.pop_close()
     }
 
-    /// The next connection that may be read again, after [`Engine::wants_read`] denied it.
+    /// The next connection that may be read again. Mostly [`Engine::wants_read`] denied it before; one that leaves is
+    /// named in any case, and may be closed already.
     pub fn poll_resume(&mut self) -> Option<ConnId> {
         self.output.pop_resume()
     }

@@ -244,6 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn maps_of_up_to_64_keys_pass_and_none_with_the_same_key_twice() {
+        let map = |keys: &[u8]| {
+            let header = [&[0x91, 0xde][..], &(keys.len() as u16).to_be_bytes()].concat();
+            let entries = keys.iter().flat_map(|&key| [0xd9, 1, key, 0xc0]);
+            header.into_iter().chain(entries).collect::<Vec<u8>>()
+        };
+        for n in 0..=MAX_MAP_KEYS + 2 {
+            let mut keys: Vec<u8> = (0..n as u8).collect();
+            let expected = match n {
+                0..=MAX_MAP_KEYS => Ok(2 + 2 * n),
+                _ => Err(Malformed::TooManyKeys),
+            };
+            assert_eq!(check_wellformed(&map(&keys)), expected, "{n} keys");
+            // The last one equals any of those before.
+            for same in 0..n.min(MAX_MAP_KEYS).saturating_sub(1) {
+                keys.truncate(MAX_MAP_KEYS);
+                *keys.last_mut().unwrap() = same as u8;
+                let expected = Err(Malformed::DuplicateKey);
+                assert_eq!(check_wellformed(&map(&keys)), expected, "{n} keys");
+            }
+        }
+    }
+
+    #[test]
     fn depth_is_capped_before_the_stack_is() {
         let nested = |n: usize| {
             let mut bytes = vec![0x91; n];

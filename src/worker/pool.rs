@@ -192,3 +192,131 @@ impl std::fmt::Debug for Pool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Barrier, mpsc};
+    use std::time::{Duration, Instant};
+
+    use super::super::call_error::CallError;
+    use super::super::call_port::CallPort;
+    use super::super::client::Client;
+    use super::super::function::Function;
+    use super::super::invocation::Invocation;
+    use super::super::outgoing_call::OutgoingCall;
+    use super::super::result_slot::ResultSlot;
+    use super::super::ticket::Ticket;
+    use super::*;
+
+    /// Longer than any machine takes for anything here.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// The handlers here make no calls.
+    #[derive(Debug)]
+    struct Offline;
+
+    impl CallPort for Offline {
+        fn begin(self: Arc<Self>, _: OutgoingCall) -> Result<(Ticket, Arc<ResultSlot>), CallError> {
+            unreachable!()
+        }
+
+        fn cast(&self, _: &str, _: &[u8], _: &[u8]) -> Result<(), CallError> {
+            unreachable!()
+        }
+
+        fn deadline(&self, _: Ticket) -> Option<Instant> {
+            unreachable!()
+        }
+
+        fn expire(self: Arc<Self>, _: Ticket) {}
+
+        fn forget(&self, _: Ticket) {}
+    }
+
+    fn job(run: impl Fn() + Send + Sync + 'static) -> Job {
+        let service = Function::new("f").raw_handler(move |_, _| {
+            run();
+            Ok(Vec::new())
+        });
+        let invocation = Invocation {
+            function: "f".into(),
+            caller: 1,
+            caller_name: "c".into(),
+            deadline: None,
+            headers: Box::default(),
+            event: None,
+            cancelled: Arc::default(),
+        };
+        Job {
+            handler: service.handler.expect("it was given one"),
+            context: Context {
+                invocation: Arc::new(invocation),
+                client: Client::new(Arc::new(Offline)),
+            },
+            payload: Vec::new(),
+            reply: None,
+        }
+    }
+
+    #[test]
+    fn jobs_run_beside_each_other_also_if_they_come_before_a_thread_took_the_first() {
+        let pool = Arc::new(Pool::new(2, 10));
+        let (delivered, deliveries) = mpsc::channel();
+        let (gate, at_the_gate) = mpsc::channel::<()>();
+        let at_the_gate = Arc::new(Mutex::new(at_the_gate));
+        let deliver = || {
+            let (delivered, at_the_gate) = (delivered.clone(), at_the_gate.clone());
+            Box::new(move |_, _| {
+                delivered.send(()).unwrap();
+                // Until the gate is gone.
+                let _ = lock(&at_the_gate).recv();
+            }) as Deliver
+        };
+        // The only thread has run a job, and is kept from the next one.
+        assert!(pool.push(job(|| {}), deliver).is_ok());
+        deliveries.recv_timeout(PATIENCE).unwrap();
+        // Now two come that need each other.
+        let both = Arc::new(Barrier::new(2));
+        for _ in 0..2 {
+            let both = both.clone();
+            let meet = move || {
+                both.wait();
+            };
+            assert!(pool.push(job(meet), deliver).is_ok());
+        }
+        drop(gate);
+        for _ in 0..2 {
+            let met = deliveries.recv_timeout(PATIENCE);
+            met.expect("both run at the same time");
+        }
+        pool.close();
+    }
+
+    #[test]
+    fn a_queue_takes_as_many_jobs_as_it_may_and_refuses_the_next() {
+        let pool = Arc::new(Pool::new(1, 3));
+        let (started, starts) = mpsc::channel();
+        let (gate, at_the_gate) = mpsc::channel::<()>();
+        let at_the_gate = Arc::new(Mutex::new(at_the_gate));
+        let deliver = || Box::new(|_, _| {}) as Deliver;
+        let wait = || {
+            let (started, at_the_gate) = (started.clone(), at_the_gate.clone());
+            job(move || {
+                started.send(()).unwrap();
+                let _ = lock(&at_the_gate).recv();
+            })
+        };
+        assert!(pool.push(wait(), deliver).is_ok());
+        starts.recv_timeout(PATIENCE).unwrap();
+        for _ in 0..3 {
+            assert!(pool.push(wait(), deliver).is_ok());
+        }
+        assert!(pool.push(wait(), deliver).is_err());
+        drop(gate);
+        for _ in 0..3 {
+            starts.recv_timeout(PATIENCE).unwrap();
+        }
+        pool.close();
+        assert!(pool.push(wait(), deliver).is_err(), "it is closed");
+    }
+}

@@ -15,6 +15,8 @@ pub(crate) type Workers = BTreeMap<u64, (String, BTreeSet<String>)>;
 pub(crate) struct View {
     pub functions: Functions,
     pub workers: Workers,
+    /// Of the workers that have any.
+    pub metadata: BTreeMap<u64, Vec<u8>>,
 }
 
 /// What a reader watches: prefixes per section.
@@ -47,11 +49,15 @@ impl WatchFilter {
             .workers
             .iter()
             .filter(|(_, (name, _))| matches(&self.workers, name));
+        let workers: Workers = workers.map(|(id, it)| (*id, it.clone())).collect();
+        let metadata = view.metadata.iter();
+        let metadata = metadata.filter(|(id, _)| workers.contains_key(id));
         View {
             functions: functions
                 .map(|(name, rest)| (name.clone(), *rest))
                 .collect(),
-            workers: workers.map(|(id, it)| (*id, it.clone())).collect(),
+            metadata: metadata.map(|(id, it)| (*id, it.clone())).collect(),
+            workers,
         }
     }
 }
@@ -477,6 +483,7 @@ fn apply(view: &mut View, sections: &Sections<'_>, filter: &WatchFilter, strict:
     for it in &sections.workers.removed {
         matches(&filter.workers, &it.name);
         let was = view.workers.remove(&it.id);
+        view.metadata.remove(&it.id);
         assert!(
             was.is_some() || !strict,
             "worker {} was removed but not there",
@@ -495,6 +502,10 @@ fn apply(view: &mut View, sections: &Sections<'_>, filter: &WatchFilter, strict:
         );
         let (name, functions) = view.workers.entry(it.id).or_default();
         *name = it.name.to_string();
+        // Without it, the worker's is what it was.
+        if !it.metadata.is_empty() {
+            view.metadata.insert(it.id, it.metadata.to_vec());
+        }
         for function in &it.removed {
             let was = functions.remove(function.0);
             assert!(was || !strict, "worker {}: {function} was not there", it.id);
@@ -508,5 +519,6 @@ fn apply(view: &mut View, sections: &Sections<'_>, filter: &WatchFilter, strict:
         // Replayed over chunks of a later revision, a worker's changes may leave nothing of it.
         view.workers
             .retain(|_, (_, functions)| !functions.is_empty());
+        view.metadata.retain(|id, _| view.workers.contains_key(id));
     }
 }

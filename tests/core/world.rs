@@ -29,6 +29,8 @@ pub(crate) struct Link {
     /// How many bytes `down` takes before a write would block.
     pub capacity: usize,
     blocked: bool,
+    /// The engine did not want to read it, and has not said otherwise since.
+    held_back: bool,
     /// The peer has lost interest: what comes is thrown away.
     pub deaf: bool,
     /// Calls of `write` that the engine made, and the slices it offered in the largest.
@@ -100,6 +102,7 @@ impl World {
             down: Vec::new(),
             capacity: usize::MAX,
             blocked: false,
+            held_back: false,
             deaf: false,
             writes: 0,
             reader,
@@ -293,7 +296,11 @@ impl World {
     /// Up to `most` of the bytes that were said arrive.
     pub(crate) fn arrive(&mut self, link: usize, most: usize) {
         let it = &mut self.links[link];
-        if it.open && !it.up.is_empty() && self.engine.wants_read(it.id) {
+        if !it.open || it.up.is_empty() {
+            return;
+        }
+        it.held_back = !self.engine.wants_read(it.id);
+        if !it.held_back {
             let bytes: Vec<u8> = it.up.drain(..most.min(it.up.len())).collect();
             self.engine.handle_bytes(it.id, &bytes, self.now);
         }
@@ -442,6 +449,23 @@ impl Sockets for World {
 
     fn drain_asked(&mut self) {
         self.drain_asked = true;
+    }
+
+    fn resume(&mut self, id: ConnId) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.id == id) {
+            link.held_back = false;
+        }
+    }
+
+    /// The end of a turn. A shell is told of bytes once, when they come: it reads what it held back only if the engine
+    /// names the connection.
+    fn accept(&mut self) {
+        for (index, link) in self.links.iter().enumerate() {
+            assert!(
+                !link.open || !link.held_back || !self.engine.wants_read(link.id),
+                "link {index} may be read again, and the engine does not say so"
+            );
+        }
     }
 
     fn close(&mut self, close: Close) {

@@ -116,6 +116,8 @@ impl Engine {
         }
         conn.start_leaving(now);
         self.output.queue().push(conn);
+        // It may have been held back. From now on it is read in any case, and what it sends is discarded.
+        self.output.push_resume(id);
         self.metrics.count_closed(code);
         let had_session = conn.last_session().is_some();
         let mut functions = 0;

@@ -11,11 +11,15 @@ use crate::server::config::ServerConfig;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn event_loop() -> (EventLoop<System>, String) {
+    event_loop_with(Limits::default())
+}
+
+fn event_loop_with(limits: Limits) -> (EventLoop<System>, String) {
     let server = Server::bind(ServerConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         limits: Limits {
             hello_timeout: 600_000,
-            ..Limits::default()
+            ..limits
         },
         ..ServerConfig::default()
     })
@@ -141,4 +145,67 @@ fn a_deadline_ends_nobody_whose_bytes_wait_unread() {
     peer.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.contains("protocol_error"), "{answer:?}");
+}
+
+#[test]
+fn a_connection_that_may_be_read_again_is_read_without_a_word_from_the_kernel() {
+    // More than one read of the loop, so that the engine holds the peer back in the midst of it: the kernel has told
+    // of all these bytes by then, and tells of no further ones.
+    const PINGS: usize = 15_000;
+    let (mut event_loop, address) = event_loop_with(Limits {
+        max_outbound: 1000,
+        ..Limits::default()
+    });
+    let (mut peer, _) = join(&mut event_loop, &address);
+    // HELLO of version 1 by `p`, who watches nothing; PING.
+    let hello = b"\0\0\0\x0f\x95\x40\x91\x01\xa1p\xa0\x81\xa5watch\x80";
+    let pings = b"\0\0\0\x03\x92\x43\0".repeat(PINGS);
+    assert!(pings.len() > READ_BUFFER);
+    peer.write_all(&[&hello[..], &pings].concat()).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    // WELCOME, and a PONG for each PING.
+    let (mut answers, mut frames) = (Vec::new(), 0);
+    let mut bytes = vec![0; READ_BUFFER];
+    while frames < 1 + PINGS {
+        match peer.read(&mut bytes) {
+            Ok(n) => {
+                assert!(n > 0, "the engine closed the connection");
+                answers.extend_from_slice(&bytes[..n]);
+                let mut rest = &answers[..];
+                while let Some((header, body)) = rest.split_first_chunk()
+                    && let Some((_, behind)) =
+                        body.split_at_checked(u32::from_be_bytes(*header) as usize)
+                {
+                    frames += 1;
+                    rest = behind;
+                }
+                answers = rest.to_vec();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let is_due = event_loop.timeout() == Some(Duration::ZERO);
+                let wait = if is_due { Duration::ZERO } else { PATIENCE };
+                let mut events = Vec::new();
+                event_loop.kernel.poll(&mut events, Some(wait)).unwrap();
+                assert!(is_due || !events.is_empty(), "it sleeps after {frames}");
+                event_loop.turn(&mut events);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_death_that_a_write_found_is_told_at_once_and_not_with_the_next_event() {
+    let (mut event_loop, address) = event_loop();
+    let (_peer, id) = join(&mut event_loop, &address);
+    let mut nothing = Vec::new();
+    while event_loop.timeout() == Some(Duration::ZERO) {
+        event_loop.turn(&mut nothing);
+    }
+    event_loop
+        .failed_writes
+        .push((id, io::ErrorKind::BrokenPipe.into()));
+    assert_eq!(event_loop.timeout(), Some(Duration::ZERO));
+    event_loop.turn(&mut nothing);
+    assert!(find(&mut event_loop.sockets, id).is_none());
 }

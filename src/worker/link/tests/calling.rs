@@ -152,6 +152,9 @@ fn a_stopping_engine_makes_those_wait_who_want_to() {
     bench.up(2);
     let calls = bench.written();
     assert_eq!(calls.iter().filter(|it| it.starts_with("call")).count(), 2);
+    // The next engine does not stop: a call that may wait goes out at once, and its timeout is the engine's.
+    begin(&mut bench, "new", &CallOptions::new().wait());
+    assert_eq!(bench.written().len(), 1);
 }
 
 #[test]

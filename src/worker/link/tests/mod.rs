@@ -276,19 +276,29 @@ fn hello_presents_the_newest_key_and_the_resume_point() {
 
 #[test]
 fn of_several_engines_keys_the_one_of_the_engine_at_hand_is_presented() {
-    let mut bench = bench(Watch::nothing());
-    for epoch in 1..=3 {
-        bench.up_and_ready(epoch);
-        bench.drop_connection();
-    }
-    for (known, want) in [(None, 3), (Some(1), 1), (Some(9), 3)] {
-        bench.link.open(address(), known, bench.now);
-        let frames = bench.frames();
-        let Message::Hello(hello) = Message::decode(&frames[0]).unwrap() else {
-            panic!()
-        };
-        assert_eq!(hello.ext.session, Some(Bin(&[want; 16])));
-        assert_eq!(hello.ext.watch, Some(WireWatch::default()));
+    // Four keys are kept.
+    for engines in 1..=6 {
+        let mut bench = bench(Watch::nothing());
+        for epoch in 1..=engines {
+            bench.up_and_ready(epoch);
+            bench.drop_connection();
+        }
+        let newest = engines as u8;
+        let oldest = newest.saturating_sub(3).max(1);
+        let mut asked: Vec<_> = (oldest..=newest).map(|it| (Some(it.into()), it)).collect();
+        asked.extend([(None, newest), (Some(9), newest)]);
+        if oldest > 1 {
+            asked.push((Some(u64::from(oldest) - 1), newest));
+        }
+        for (known, want) in asked {
+            bench.link.open(address(), known, bench.now);
+            let frames = bench.frames();
+            let Message::Hello(hello) = Message::decode(&frames[0]).unwrap() else {
+                panic!()
+            };
+            assert_eq!(hello.ext.session, Some(Bin(&[want; 16])), "{engines}");
+            assert_eq!(hello.ext.watch, Some(WireWatch::default()));
+        }
     }
 }
 

@@ -1,0 +1,372 @@
+//! Numbers inside of the engine at which it goes another way: what holds below holds at them and above.
+
+use callboard::limits::Limits;
+use callboard::protocol::{CallOptions, Definition, Hello, Ping, Register, Text};
+
+use crate::calls::{invoked, waiting, within};
+use crate::reader::{Reader, WatchFilter};
+use crate::rights::ask;
+use crate::setup::{everything, functions, many, nothing, register_all};
+use crate::turn::Budgets;
+use crate::world::{World, hello, plain};
+
+fn unhurried() -> Limits {
+    Limits {
+        changes_per_second: 0,
+        max_share: 0,
+        ..Limits::default()
+    }
+}
+
+/// The value as a frame.
+fn frame(value: &rmpv::Value) -> Vec<u8> {
+    let mut body = Vec::new();
+    rmpv::encode::write_value(&mut body, value).unwrap();
+    [&(body.len() as u32).to_be_bytes()[..], &body].concat()
+}
+
+/// A HELLO with so many keys that no engine knows.
+fn hello_with_keys(keys: usize) -> Vec<u8> {
+    let keys = (0..keys).map(|key| (format!("x{key}").into(), key.into()));
+    let name = rmpv::Value::from("w");
+    let versions = rmpv::Value::Array(vec![1.into()]);
+    let fields = vec![
+        Hello::KIND.into(),
+        versions,
+        name,
+        "".into(),
+        rmpv::Value::Map(keys.collect()),
+    ];
+    frame(&rmpv::Value::Array(fields))
+}
+
+#[test]
+fn a_hello_may_have_up_to_64_keys() {
+    let mut world = World::new(Limits::default());
+    for keys in [0, 7, 8, 9, 10, 63, 64, 65] {
+        let link = world.open(Reader::new(functions()));
+        world.say(link, &hello_with_keys(keys));
+        world.turn();
+        let is_welcome = world.reader(link).welcome.is_some();
+        assert_eq!(is_welcome, keys <= 64, "{keys} {:?}", world.goodbye(link));
+        let told = (keys > 64).then_some("protocol_error");
+        assert_eq!(world.goodbye(link), told, "{keys}");
+    }
+}
+
+#[test]
+fn a_sender_is_never_late_whose_frames_follow_each_other() {
+    let mut world = World::new(Limits::default());
+    let link = world.join("w", &nothing());
+    let ping = Ping::default().to_frame();
+    // Each read ends within another frame than the one before: one end and one beginning.
+    world.say(link, &ping[..3]);
+    for _ in 0..20 {
+        world.turn();
+        world.wait(1000);
+        world.say(link, &ping[3..]);
+        world.say(link, &ping[..3]);
+    }
+    world.turn();
+    assert_eq!(world.goodbye(link), None);
+    assert_eq!(world.reader(link).pongs, 20);
+    // And one that does not go on is closed all the same.
+    world.wait(5000);
+    world.turn();
+    assert_eq!(world.goodbye(link), Some("frame_timeout"));
+}
+
+#[test]
+fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
+    let entries = |descriptions: [usize; 2]| {
+        let texts = descriptions.map(|bytes| "x".repeat(bytes));
+        let definitions = ["a", "b"]
+            .into_iter()
+            .zip(&texts)
+            .map(|(name, text)| Definition {
+                description: Text(text),
+                ..plain(name)
+            });
+        let with = Register {
+            functions: definitions.collect(),
+            ..Register::default()
+        };
+        with.to_frame().len() - Register::default().to_frame().len()
+    };
+    let full = 64 * 1024;
+    let second = (0..).find(|bytes| entries([32_000, 30_000 + bytes]) == full);
+    let second = 30_000 + second.unwrap();
+    for (bytes, frames) in [(second - 1, 1), (second, 1), (second + 1, 2)] {
+        let mut world = World::new(Limits {
+            max_entry: 64_000,
+            ..unhurried()
+        });
+        let watcher = world.join("w", &functions());
+        let worker = world.join("p", &nothing());
+        let texts = [32_000, bytes].map(|bytes| "x".repeat(bytes));
+        let definitions = ["a", "b"]
+            .into_iter()
+            .zip(&texts)
+            .map(|(name, text)| Definition {
+                description: Text(text),
+                ..plain(name)
+            });
+        world.register_definitions(worker, definitions.collect());
+        world.settle();
+        let reader = world.reader(watcher);
+        assert_eq!(
+            (reader.view.functions.len(), reader.change_frames),
+            (2, frames)
+        );
+        assert_eq!(reader.steps.len(), 1);
+        // And so a snapshot of it, shared or not.
+        for filter in [functions(), WatchFilter::new(&["a", "b"], &[])] {
+            let joiner = world.join("j", &filter);
+            world.settle();
+            let reader = world.reader(joiner);
+            assert_eq!(
+                (reader.view.functions.len(), reader.snapshot_frames),
+                (2, frames)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_shows_boards_of_any_number_of_pages_and_of_any_gap_in_them() {
+    for count in [255, 256, 257, 511, 512, 513, 800] {
+        let mut world = World::new(unhurried());
+        let worker = world.join("p", &nothing());
+        let all = many(count);
+        register_all(&mut world, worker, &all);
+        world.turn();
+        for gap in [0..0, 255..256, 255..257, 256..512, 0..256, 0..512] {
+            let gap: Vec<&str> = all[gap.start.min(count)..gap.end.min(count)]
+                .iter()
+                .map(|it| &**it)
+                .collect();
+            world.unregister(worker, &gap);
+            world.turn();
+            let joiner = world.join("j", &functions());
+            world.settle();
+            let seen = world.reader(joiner).view.functions.len();
+            assert_eq!(seen, count - gap.len(), "{count} without {}", gap.len());
+            world.reset(joiner);
+            world.register(worker, &gap);
+            world.turn();
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_of_many_small_pages_takes_several_writes_and_leaves_nothing_out() {
+    const PAGE: usize = 256;
+    let mut world = World::new(unhurried());
+    let worker = world.join("p", &nothing());
+    let all = many(67 * PAGE);
+    register_all(&mut world, worker, &all);
+    world.turn();
+    // One function of each page stays: each is a frame of its own, and a slice of a write.
+    let is_first = |index: usize| index.is_multiple_of(PAGE);
+    let others = (0..all.len()).filter(|index| !is_first(*index));
+    let others: Vec<&str> = others.map(|index| &*all[index]).collect();
+    world.unregister(worker, &others);
+    world.turn();
+    let mut pages = 67;
+    for left in [67, 66, 65, 64, 63, 6, 5, 4, 3, 1] {
+        let gone: Vec<&str> = (left..pages).map(|page| &*all[page * PAGE]).collect();
+        world.unregister(worker, &gone);
+        world.turn();
+        pages = left;
+        let joiner = world.join("j", &functions());
+        world.settle();
+        assert_eq!(world.reader(joiner).view.functions.len(), left);
+    }
+}
+
+#[test]
+fn among_any_number_of_providers_an_overdue_one_is_passed_over_and_a_free_one_found() {
+    for count in [2, 15, 16, 17, 40] {
+        let mut world = World::new(unhurried());
+        let hung: Vec<usize> = (1..count).map(|_| world.provider(&["f"], 100)).collect();
+        let caller = world.join("c", &nothing());
+        for &link in &hung {
+            let id = world.reader(link).welcome.as_ref().unwrap().worker;
+            let pinned = CallOptions {
+                worker: Some(id),
+                ..within(10)
+            };
+            world.call(caller, "f", b"", pinned);
+        }
+        world.turn();
+        world.wait(10);
+        world.turn();
+        let healthy = world.provider(&["f"], 50);
+        for _ in 0..50 {
+            world.call(caller, "f", b"", CallOptions::default());
+            world.turn();
+        }
+        assert_eq!(invoked(&world, healthy).len(), 50, "{count} providers");
+        // When it is full, better an overdue one than none.
+        let call = world.call(caller, "f", b"", CallOptions::default());
+        world.turn();
+        assert_eq!(world.call_ending(caller, call), None, "{count} providers");
+    }
+}
+
+#[test]
+fn what_waits_under_any_number_of_names_is_served_also_what_was_given_up_and_made_again() {
+    for count in [63, 64, 65, 66, 130] {
+        let mut world = World::new(unhurried());
+        let all = many(count);
+        let all_names: Vec<&str> = all.iter().map(|it| &**it).collect();
+        let provider = world.provider(&all_names, 1);
+        let caller = world.join("c", &nothing());
+        world.call(caller, all_names[0], b"", CallOptions::default());
+        world.turn();
+        let given_up: Vec<u64> = all_names
+            .iter()
+            .map(|name| world.call(caller, name, b"given up", waiting()))
+            .collect();
+        world.turn();
+        for call in given_up {
+            world.cancel(caller, call);
+        }
+        world.turn();
+        // One more makes the engine look at what it noted.
+        let calls: Vec<u64> = all_names
+            .iter()
+            .rev()
+            .map(|name| world.call(caller, name, b"again", waiting()))
+            .collect();
+        world.turn();
+        for _ in 0..=count {
+            let id = *invoked(&world, provider).last().unwrap();
+            world.answer(provider, id, b"");
+            world.turn();
+        }
+        let ended = calls
+            .iter()
+            .filter(|it| world.call_ending(caller, **it).is_some());
+        assert_eq!(ended.count(), count);
+    }
+}
+
+#[test]
+fn a_leaving_peer_may_send_4_mib_and_no_more() {
+    const MOST: usize = 4 << 20;
+    for pieces in [vec![MOST], vec![MOST - 1, 1], vec![MOST / 4; 4]] {
+        let mut world = World::new(unhurried());
+        let link = world.open(Reader::new(nothing()));
+        world.say(link, b"\0\0\0\0");
+        world.turn();
+        assert_eq!(world.goodbye(link), Some("protocol_error"));
+        for piece in pieces {
+            world.say(link, &vec![0; piece]);
+            world.turn();
+        }
+        assert!(world.links[link].open);
+        world.say(link, &[0]);
+        world.turn();
+        assert!(!world.links[link].open);
+    }
+}
+
+#[test]
+fn no_call_waits_longer_than_a_day() {
+    const DAY: u64 = 86_400_000;
+    let mut world = World::new(unhurried());
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    for timeout in [DAY - 1, DAY, DAY + 1, u64::MAX] {
+        world.call(caller, "f", b"", within(timeout));
+    }
+    world.call(caller, "f", b"", CallOptions::default());
+    world.turn();
+    let told = world.reader(provider).invocations().map(|it| it.timeout_ms);
+    assert_eq!(told.collect::<Vec<_>>(), [DAY - 1, DAY, DAY, DAY, 30_000]);
+}
+
+#[test]
+fn a_page_has_a_thousand_rows_unless_fewer_or_up_to_ten_thousand_are_asked_for() {
+    let mut world = World::new(Limits {
+        max_payload: 8 << 20,
+        max_frame: 9 << 20,
+        max_outbound: 16 << 20,
+        ..unhurried()
+    });
+    let worker = world.join("p", &nothing());
+    let all = many(10_001);
+    register_all(&mut world, worker, &all[..1001]);
+    world.turn();
+    let rows = |world: &mut World, limit: Option<u64>| {
+        let limit = limit.map(|it| ("limit".into(), it.into()));
+        let argument = rmpv::Value::Map(limit.into_iter().collect());
+        let page = ask(world, worker, "engine::functions::list", &argument).unwrap();
+        let rows = page["entries"].as_array().unwrap().len();
+        (rows, page["next"].is_str())
+    };
+    assert_eq!(rows(&mut world, None), (1000, true));
+    world.unregister(worker, &[&all[0]]);
+    world.turn();
+    assert_eq!(rows(&mut world, None), (1000, false));
+    world.unregister(worker, &[&all[1]]);
+    world.turn();
+    assert_eq!(rows(&mut world, None), (999, false));
+    register_all(&mut world, worker, &all);
+    world.settle();
+    for (asked, listed) in [(9999, 9999), (10_000, 10_000), (10_001, 10_000), (0, 1)] {
+        assert_eq!(rows(&mut world, Some(asked)), (listed, true), "{asked}");
+    }
+}
+
+#[test]
+fn readers_any_number_of_changes_behind_are_brought_up_to_date() {
+    for behind in [1, 2, 31, 32, 33, 34, 65] {
+        let mut world = World::new(unhurried());
+        let [prompt, late] = [(); 2].map(|()| world.join("w", &everything()));
+        let worker = world.join("p", &nothing());
+        // The late one has half a frame, and the other reads each change as it comes.
+        world.links[late].capacity = 20;
+        for change in 0..=behind {
+            world.register(worker, &[&format!("f{change}")]);
+            for link in [worker, prompt] {
+                world.arrive(link, usize::MAX);
+            }
+            world.finish_turn(Budgets::ALL);
+            for link in [worker, prompt] {
+                world.receive(link, usize::MAX);
+            }
+        }
+        assert_eq!(world.reader(prompt).steps.len(), behind + 1);
+        world.settle();
+        assert_eq!(world.reader(late).view, world.reader(prompt).view);
+        assert_eq!(world.reader(late).mine, world.reader(prompt).mine);
+    }
+}
+
+#[test]
+fn a_frame_before_welcome_has_up_to_16_kib() {
+    const MOST: usize = 16 * 1024;
+    for (bytes, is_welcome) in [(MOST - 1, true), (MOST, true), (MOST + 1, false)] {
+        let mut world = World::new(unhurried());
+        let link = world.open(Reader::new(nothing()));
+        let plain = hello("w", "", &nothing(), None, None);
+        let fields = rmpv::decode::read_value(&mut &plain[4..]).unwrap();
+        let fields = fields.as_array().unwrap();
+        // An unknown key fills it up.
+        let filled = |text: usize| {
+            let mut fields = fields.clone();
+            let mut keys = fields.pop().unwrap().as_map().unwrap().clone();
+            keys.push(("unknown".into(), "x".repeat(text).into()));
+            fields.push(rmpv::Value::Map(keys));
+            frame(&rmpv::Value::Array(fields))
+        };
+        let beside = filled(1000).len() - 1000;
+        let filled = filled(bytes + 4 - beside);
+        assert_eq!(filled.len() - 4, bytes);
+        world.say(link, &filled);
+        world.turn();
+        assert_eq!(world.reader(link).welcome.is_some(), is_welcome, "{bytes}");
+    }
+}
