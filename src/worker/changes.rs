@@ -159,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_holds_as_many_as_it_may_and_drops_none_of_them() {
+        for more in [0, 1] {
+            let queue = Arc::new(Queue::default());
+            let mut changes = Changes::new(queue.clone());
+            for revision in 0..(MAX_BUFFERED_CHANGES + more) as u64 {
+                queue.push(synced(revision));
+            }
+            let first = if more == 0 { synced(0) } else { Notice::Missed };
+            assert_eq!(changes.try_recv(), Some(first));
+        }
+    }
+
+    #[test]
     fn the_end_is_told_even_to_who_missed_the_rest() {
         let queue = Arc::new(Queue::default());
         for revision in 0..MAX_BUFFERED_CHANGES as u64 {

@@ -275,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_lasted_five_seconds_has_the_next_sought_at_once() {
+        let now = Instant::now();
+        for (lasted, is_good) in [(4999, false), (5000, true), (5001, true)] {
+            let (mut schedule, mut random) = schedule("a:1", false, now);
+            for _ in 0..10 {
+                schedule.lost(0, Loss::Closed, Duration::ZERO, now, &mut random);
+            }
+            let lasted = Duration::from_millis(lasted);
+            schedule.lost(0, Loss::Closed, lasted, now, &mut random);
+            let at_once = schedule.next(now + FIRST_PAUSE, &mut random) == DialStep::Try(0);
+            assert_eq!(at_once, is_good, "{lasted:?}");
+        }
+    }
+
+    #[test]
     fn an_engine_that_names_a_time_is_not_tried_before_and_others_are_tried_meanwhile() {
         let now = Instant::now();
         let later = Duration::from_secs(3);

@@ -1,14 +1,14 @@
 //! Several things that happen in one turn, where each by itself is simple.
 
 use callboard::engine::{Principal, Rights, Verb};
-use callboard::protocol::{Drain, HelloOptions};
+use callboard::limits::Limits;
+use callboard::protocol::{Bin, Drain, HelloOptions, Ping};
 
 use crate::reader::{Reader, View};
 use crate::rights::{admit, all, bind, hello_of, join, nothing, principal, with_one};
 use crate::setup::code;
 use crate::turn::Budgets;
 use crate::world::World;
-use callboard::limits::Limits;
 
 /// A principal that may observe what is under these prefixes.
 fn observer(name: &str, allow: &'static [&'static str]) -> Principal {
@@ -150,20 +150,30 @@ fn a_worker_that_takes_off_and_puts_back_in_one_turn_changes_nothing() {
 }
 
 #[test]
-fn who_is_expelled_gets_no_receipt_for_what_it_registered_in_that_turn() {
-    let (mut world, watcher, _) = watched();
-    let lost = join(&mut world, "x", "lost", &nothing());
-    world.register(lost, &["seen::a"]);
-    bind(&mut world, lost, "seen::e", "seen::a");
-    arrive(&mut world, lost);
-    admit(&mut world, vec![principal("god", Rights::everything())]);
-    world.finish_turn(Budgets::ALL);
-    world.receive(lost, usize::MAX);
-    let reader = world.reader(lost);
-    assert_eq!(world.goodbye(lost), Some("unauthorized"));
-    assert!(reader.endings.is_empty(), "{:?}", reader.endings);
-    world.receive(watcher, usize::MAX);
-    assert_eq!(world.reader(watcher).view, View::default());
+fn a_connection_that_is_expelled_gets_no_receipt_for_what_it_registered_in_that_turn() {
+    for is_half_written in [false, true] {
+        let (mut world, watcher, _) = watched();
+        let lost = join(&mut world, "x", "lost", &nothing());
+        if is_half_written {
+            // It has three bytes of a PONG, and gets the rest before its GOODBYE.
+            world.links[lost].capacity = 3;
+            world.say(lost, &Ping::default().to_frame());
+            arrive(&mut world, lost);
+            world.finish_turn(Budgets::ALL);
+            world.links[lost].capacity = usize::MAX;
+        }
+        world.register(lost, &["seen::a"]);
+        bind(&mut world, lost, "seen::e", "seen::a");
+        arrive(&mut world, lost);
+        admit(&mut world, vec![principal("god", Rights::everything())]);
+        world.turn();
+        world.turn();
+        let reader = world.reader(lost);
+        assert_eq!(world.goodbye(lost), Some("unauthorized"));
+        assert_eq!(reader.pongs, u64::from(is_half_written));
+        assert!(reader.endings.is_empty(), "{:?}", reader.endings);
+        assert_eq!(world.reader(watcher).view, View::default());
+    }
 }
 
 #[test]
@@ -193,7 +203,7 @@ fn a_takeover_in_the_turn_of_a_reload_leaves_the_views_as_they_are() {
         let newer = world.open(Reader::new(nothing()));
         let take_over = |world: &mut World| {
             let ext = HelloOptions {
-                session: Some(callboard::protocol::Bin(&key)),
+                session: Some(Bin(&key)),
                 ..HelloOptions::default()
             };
             world.say(newer, &hello_of("god", "p", &nothing(), ext));

@@ -77,7 +77,7 @@ fn assert_as_a_newcomer(world: &mut World, watcher: usize, principal: &str) {
 #[test]
 fn a_worker_of_several_entries_joins_changes_and_leaves_as_one() {
     // Names of 255 bytes: 64 of them fill an entry, and 257 a part of a change.
-    for count in [1, 63, 64, 65, 129, 260] {
+    for count in [1, 63, 64, 65, 260] {
         let mut world = world();
         let [x, god] = ["x", "god"].map(|it| join(&mut world, it, "w", &all()));
         let large = worker(&mut world, "large", b"metadata", None);
@@ -223,11 +223,14 @@ fn a_reader_of_the_older_name_alone_sees_it_go_with_a_takeover_under_another() {
 fn exact_and_fuzzy(principal: &str, exact_first: bool) {
     let mut world = world();
     let filler = worker(&mut world, "filler", b"", None);
-    register_all(&mut world, filler, &long_names("seen::a", 1500));
+    register_all(&mut world, filler, &long_names("seen::a", 1100));
     world.settle();
     let exact = join(&mut world, principal, "exact", &all());
     world.settle();
+    // The exact one is blocked from here on, so nothing that follows is encoded for it before it reads again.
     world.links[exact].capacity = 0;
+    world.register(filler, &["seen::first"]);
+    world.turn();
     // The joiner is sent the functions, and stands before the end of its snapshot.
     let fuzzy = world.open(Reader::new(all()));
     world.say(
@@ -240,15 +243,15 @@ fn exact_and_fuzzy(principal: &str, exact_first: bool) {
     world.register(brief, &["seen::brief", "seen::z"]);
     arrive(&mut world, brief);
     world.finish_turn(Budgets::writes(0, 0));
-    let mut turns = 0;
-    while !world.links[fuzzy]
-        .down
-        .windows(11)
-        .any(|it| it == b"seen::brief")
-    {
+    let mut looked = 0;
+    loop {
+        let down = &world.links[fuzzy].down;
+        if down[looked..].windows(11).any(|it| it == b"seen::brief") {
+            break;
+        }
+        looked = down.len().saturating_sub(10);
+        assert!(world.engine.has_more(), "the snapshot does not show it");
         world.flush(Budgets::writes(0, 1));
-        turns += 1;
-        assert!(turns < 1000, "the snapshot does not show it");
     }
     world.receive(fuzzy, usize::MAX);
     world.links[fuzzy].capacity = 0;
@@ -273,7 +276,7 @@ fn exact_and_fuzzy(principal: &str, exact_first: bool) {
     }
     world.settle();
     let view = &world.reader(exact).view;
-    assert_eq!(view.functions.len(), 1501, "{principal} {exact_first}");
+    assert_eq!(view.functions.len(), 1102, "{principal} {exact_first}");
     assert_eq!(view.workers.len(), 1, "{principal} {exact_first}");
     assert_eq!(&world.reader(fuzzy).view, view, "{principal} {exact_first}");
     assert_as_a_newcomer(&mut world, fuzzy, principal);
@@ -318,10 +321,10 @@ fn readers_with_different_beginnings_get_the_parts_of_one_step_each_with_its_own
         let large = long_names("seen::large", 600);
         register_all(&mut world, source, &large);
         for link in [prompt, late] {
-            world.links[link].capacity = 1000;
+            world.links[link].capacity = 10_000;
         }
         world.turn();
-        for _ in 0..2000 {
+        for _ in 0..100 {
             world.flush(Budgets::ALL);
             for link in [prompt, late] {
                 world.receive(link, usize::MAX);

@@ -102,6 +102,21 @@ fn a_connection_that_was_held_back_is_read_again_as_soon_as_it_leaves() {
 }
 
 #[test]
+fn a_connection_whose_deferred_frames_are_done_is_read_again_at_once() {
+    let mut world = World::new(Limits {
+        max_share: 0,
+        ..patient()
+    });
+    let link = world.join("w", &nothing());
+    hold_back_by_work(&mut world, link);
+    world.arrive(link, usize::MAX);
+    assert!(!world.links[link].up.is_empty(), "it is not read");
+    // `World::accept` holds that it is named.
+    world.settle();
+    assert_eq!(world.reader(link).pongs, 1);
+}
+
+#[test]
 fn a_goodbye_among_deferred_frames_has_the_rest_read_in_that_turn() {
     let mut world = World::new(Limits {
         max_share: 0,

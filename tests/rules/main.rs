@@ -9,3 +9,4 @@ mod logs;
 mod operations;
 mod proof;
 mod specification;
+mod thresholds;

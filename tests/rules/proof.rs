@@ -64,8 +64,58 @@ fn variables_that_the_page_names_are_read_by_a_test() {
     assert_eq!(in_code.collect::<BTreeSet<_>>(), named);
 }
 
+#[test]
+fn each_planted_fault_has_its_row_and_its_tests_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut planted = BTreeSet::new();
+    for entry in std::fs::read_dir(root.join("tests/faults")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|it| it != "patch") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let headers: Vec<&str> = text.lines().take(2).collect();
+        assert!(
+            headers[0].starts_with("Fault: ") && headers[1].starts_with("Check: cargo test "),
+            "{}",
+            path.display()
+        );
+        let name = path.file_name().unwrap().to_str().unwrap();
+        planted.insert(name.split('-').next().unwrap().to_owned());
+    }
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        collect_tests(&root.join(folder), &mut tests);
+    }
+    let table = section("## Planted faults");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = rows.filter(|row| row.starts_with(|it: char| it.is_ascii_digit()));
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        listed.insert(cells[0].to_owned());
+        for name in quoted(cells[2]) {
+            assert!(tests.contains(name), "{}: {name} is no test", cells[0]);
+        }
+    }
+    assert_eq!(listed, planted);
+}
+
+/// Adds the names of all tests in a folder.
+fn collect_tests(folder: &Path, tests: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect_tests(&path, tests);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            tests.extend(tests_of(&text).into_iter().map(str::to_owned));
+        }
+    }
+}
+
 /// The tests that the rows of a page name. Each row names one at least, and each exists.
-fn named_in(text: &str) -> BTreeSet<&str> {
+pub(crate) fn named_in(text: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
     for row in rows(text) {
         let (Some(case), Some(tests)) = (row.first(), row.last()) else {
@@ -89,7 +139,7 @@ fn named_in(text: &str) -> BTreeSet<&str> {
 }
 
 /// A section of the page, up to the next of the same level.
-fn section(heading: &str) -> &'static str {
+pub(crate) fn section(heading: &str) -> &'static str {
     let (_, rest) = PAGE.split_once(heading).expect(heading);
     rest.split("\n## ").next().unwrap()
 }
@@ -107,7 +157,7 @@ fn rows(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// What stands in code marks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 

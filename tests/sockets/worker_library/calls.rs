@@ -138,6 +138,22 @@ fn large_payloads_pass_and_a_result_over_the_limit_fails_its_call_alone() {
 }
 
 #[test]
+fn calls_of_any_size_about_that_which_a_caller_writes_itself_are_answered() {
+    let engine = engine();
+    let (provider, caller) = (connect(&engine, "provider"), connect(&engine, "caller"));
+    let echo = |_: &Context, payload: &[u8]| Ok(payload.to_vec());
+    let echo = Function::new("echo").raw_handler(echo);
+    provider.register([echo]).unwrap();
+    // Frames of somewhat less than 64 KiB, and somewhat more.
+    for bytes in 64 * 1024 - 60..64 * 1024 + 4 {
+        let payload = vec![7; bytes];
+        let options = CallOptions::new();
+        let answer = caller.call_raw("echo", payload.clone(), &options).unwrap();
+        assert_eq!(answer, payload);
+    }
+}
+
+#[test]
 fn a_handler_may_call_its_own_worker_on_the_last_free_thread() {
     let engine = engine();
     let worker = at(&[&engine.addresses()[0]], "w")
@@ -209,6 +225,28 @@ fn a_drop_leaves_the_board_at_once_and_finishes_what_is_in_flight() {
     let result = call.wait().unwrap();
     assert_eq!(rmp_serde::from_slice::<String>(&result).unwrap(), "held");
     closing.join().unwrap();
+}
+
+#[test]
+fn a_drain_ends_with_the_last_handler_and_not_with_its_patience() {
+    let engine = engine();
+    let Holding {
+        worker,
+        running,
+        let_go,
+    } = holding(&engine);
+    let caller = connect(&engine, "caller");
+    let call = caller
+        .begin_raw("hold", [0xc0], &CallOptions::new())
+        .unwrap();
+    running.recv_timeout(PATIENCE).unwrap();
+    let (tell, drained) = mpsc::channel();
+    // Far longer than anything here is waited for.
+    thread::spawn(move || tell.send(worker.drain(30 * PATIENCE)));
+    await_names(&caller, &[]);
+    let_go.send(()).unwrap();
+    assert_eq!(drained.recv_timeout(PATIENCE), Ok(true));
+    call.wait().unwrap();
 }
 
 #[test]

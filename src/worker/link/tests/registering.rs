@@ -458,3 +458,41 @@ fn an_abandoned_order_is_carried_out_nevertheless() {
     assert_eq!(bench.link.take_end(ticket), None);
     assert_eq!(bench.standing("a"), Some(Standing::Listed));
 }
+
+#[test]
+fn any_number_of_bindings_is_made_again() {
+    for count in [1, 999, 1000, 1001, 2001] {
+        let mut bench = bench(Watch::nothing());
+        bench.up_and_ready(1);
+        bench.written();
+        let all = (0..count).map(|number| Binding::new(format!("e{number}"), "f"));
+        let all: Vec<Binding> = all.collect();
+        for some in all.chunks(500) {
+            bench.link.bind(some.to_vec()).unwrap();
+            let frames = bench.frames();
+            let Message::Bind(sent) = Message::decode(&frames[0]).unwrap() else {
+                panic!()
+            };
+            bench.hear(&outcome(sent.id, 11).to_frame()).unwrap();
+        }
+        bench.drop_connection();
+        bench.up(2);
+        let mut bound = std::collections::BTreeSet::new();
+        let is_ready = loop {
+            let frames = bench.frames();
+            let Some(frame) = frames.first() else {
+                break false;
+            };
+            match Message::decode(frame).unwrap() {
+                Message::Bind(it) => {
+                    bound.extend(it.bindings.iter().map(|it| it.event.to_string()));
+                    bench.hear(&outcome(it.id, 12).to_frame()).unwrap();
+                }
+                Message::Ready(_) => break true,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(is_ready);
+        assert_eq!(bound.len(), count);
+    }
+}
