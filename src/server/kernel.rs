@@ -1,14 +1,11 @@
 //! What the event loop asks of the kernel: events, streams, pending connections, the time. The loop is written against
-//! these traits and runs over `mio`; its tests also run it over a kernel that is driven by dice. Decides nothing.
+//! these traits and runs over the system's; its tests also run it over a kernel that is driven by dice. Traits and values.
 
 use std::io::{self, IoSlice};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::Token;
 
-use super::listener::Listener;
-use super::socket::Socket;
 use crate::engine::{ConnId, Peer, Time};
 use crate::limits::Limits;
 
@@ -65,63 +62,4 @@ pub(super) struct Readiness {
     pub(super) read_closed: bool,
     pub(super) write_closed: bool,
     pub(super) error: bool,
-}
-
-impl From<&Event> for Readiness {
-    fn from(event: &Event) -> Self {
-        Self {
-            token: event.token(),
-            readable: event.is_readable(),
-            writable: event.is_writable(),
-            read_closed: event.is_read_closed(),
-            write_closed: event.is_write_closed(),
-            error: event.is_error(),
-        }
-    }
-}
-
-/// The kernel of this system, through `mio`.
-#[derive(Debug)]
-pub(super) struct System {
-    poll: Poll,
-    events: Events,
-    start: Instant,
-}
-
-impl System {
-    pub(super) fn new(poll: Poll) -> Self {
-        Self {
-            poll,
-            events: Events::with_capacity(EVENTS_PER_POLL),
-            start: Instant::now(),
-        }
-    }
-}
-
-impl Kernel for System {
-    type Stream = Socket;
-    type Listener = Listener;
-
-    fn now(&self) -> Time {
-        Time(self.start.elapsed().as_micros() as u64)
-    }
-
-    fn poll(&mut self, events: &mut Vec<Readiness>, timeout: Option<Duration>) -> io::Result<()> {
-        events.clear();
-        self.poll.poll(&mut self.events, timeout)?;
-        events.extend(self.events.iter().map(Readiness::from));
-        Ok(())
-    }
-
-    fn register(&mut self, socket: &mut Socket, id: ConnId) -> io::Result<()> {
-        socket.register(self.poll.registry(), Token(id.token()))
-    }
-
-    fn deregister(&mut self, socket: &mut Socket) -> io::Result<()> {
-        socket.deregister(self.poll.registry())
-    }
-
-    fn close(&mut self, listener: Listener) {
-        listener.close(self.poll.registry());
-    }
 }

@@ -38,6 +38,7 @@ mod service;
 mod signals;
 mod socket;
 mod stats_log;
+mod system;
 
 pub use config::{ServerConfig, Spin};
 pub use counters::Counters;

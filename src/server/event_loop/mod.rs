@@ -13,13 +13,14 @@ use super::config::Spin;
 use super::control::Control;
 use super::credentials::CredentialsFile;
 use super::error::RunError;
-use super::kernel::{EVENTS_PER_POLL, Kernel, Readiness, Stream, System};
+use super::kernel::{EVENTS_PER_POLL, Kernel, Readiness, Stream};
 use super::peer_socket::{PeerSocket, SocketState, find};
 use super::poll_token::{OWN_GENERATION, SIGNALS, WAKER};
 use super::server::{Server, ServerParts};
 use super::service::Service;
 use super::signals::SignalSource;
 use super::stats_log::StatsLog;
+use super::system::System;
 use crate::engine::{Close, ConnId, Engine, Peer, Time, Turn, Written};
 use crate::limits::Limits;
 
@@ -568,7 +569,5 @@ fn enqueue<S>(ready: &mut Vec<ConnId>, socket: &mut PeerSocket<S>) {
     }
 }
 
-#[cfg(test)]
-mod dice;
 #[cfg(test)]
 mod tests;

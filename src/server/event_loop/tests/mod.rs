@@ -1,6 +1,8 @@
 //! Drives turns by hand over real sockets: stale events, the ready list of an earlier turn, many connections at
 //! once. Waits for the kernel, never for the clock.
 
+mod dice;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
