@@ -109,14 +109,23 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     };
     let programs = compiler.build(&stage::TARGETS)?;
     let run = Run::prepare(&out, &tree, &programs, drawn.len())?;
-    run.judge(&drawn, options.jobs, &mut results)?;
+    let chosen: Vec<&Mutation> = drawn
+        .into_iter()
+        .filter(|it| options.id.is_none_or(|id| id == it.id))
+        .collect();
+    if let Some(id) = options.id {
+        results.forget(id);
+    }
+    run.judge(&chosen, options.jobs, &mut results)?;
 
-    let judged = drawn
+    let judged = chosen
         .iter()
         .filter_map(|it| Some((*it, results.get(it.id)?)));
     let report = Report::new(judged.collect(), &equivalents);
     let page = report.markdown();
-    fs::write(out.join("report.md"), &page)?;
+    if options.id.is_none() {
+        fs::write(out.join("report.md"), &page)?;
+    }
     println!("{page}");
     Ok(report.share() >= options.at_least)
 }
@@ -166,26 +175,30 @@ fn folder_of(file: &str) -> Option<Folder> {
     (!is_test && !is_left_out).then_some(folder)
 }
 
-/// The first mutations in the order of the seed, without those that the compiler refused.
+/// The first mutations in the order of the seed, without those that the compiler refused, and the one that was
+/// asked for.
 fn draw<'a>(
     found: &'a [Mutation],
     options: &Options,
     results: &Results,
 ) -> Result<Vec<&'a Mutation>, Box<dyn Error>> {
-    if let Some(id) = options.id {
-        let one = found.iter().find(|it| it.id == id);
-        let one = one.ok_or_else(|| format!("there is no mutant {id}"))?;
-        if results.is_refused(id) {
-            return Err(format!("{id} does not compile").into());
-        }
-        return Ok(vec![one]);
-    }
     let mut drawn: Vec<&Mutation> = found
         .iter()
         .filter(|it| options.only.contains(&it.folder) && !results.is_refused(it.id))
         .collect();
     drawn.sort_by_key(|it| it.id.lot(options.seed));
     drawn.truncate(options.count);
+    if let Some(id) = options.id {
+        if results.is_refused(id) {
+            return Err(format!("{id} does not compile").into());
+        }
+        // Beside the others: one of the draw needs no build of its own.
+        let one = found.iter().find(|it| it.id == id);
+        let one = one.ok_or_else(|| format!("there is no mutant {id}"))?;
+        if !drawn.contains(&one) {
+            drawn.push(one);
+        }
+    }
     Ok(drawn)
 }
 
@@ -221,6 +234,31 @@ mod tests {
                 "{file}"
             );
         }
+    }
+
+    #[test]
+    fn others_of_the_draw_replace_those_that_the_compiler_refuses() {
+        let found = all_candidates(options::root()).expect("the sources can be read");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut results = Results::open(&folder.path().join("results"), false).expect("a file");
+        let asked = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|it| (*it).to_owned()).collect();
+            options::parse(&words).expect("they are known")
+        };
+        let ten = asked(&["--count", "10", "--only", "engine"]);
+        let first = draw(&found, &ten, &results).expect("a draw");
+        assert_eq!(first.len(), 10);
+        assert!(first.iter().all(|it| it.folder == Folder::Engine));
+        results.add(first[4].id, Verdict::Refused).expect("room");
+        let second = draw(&found, &ten, &results).expect("a draw");
+        assert_eq!(second[..9], [&first[..4], &first[5..]].concat());
+        assert!(!first.contains(&second[9]));
+
+        let one = draw(&found, &asked(&["--only", "server"]), &results).expect("a draw")[0];
+        let id = one.id.to_string();
+        let ten_and_one = asked(&["--count", "10", "--only", "engine", "--id", &id]);
+        let drawn = draw(&found, &ten_and_one, &results).expect("a draw");
+        assert_eq!(drawn, [&second[..], &[one]].concat());
     }
 
     #[test]

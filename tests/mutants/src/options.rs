@@ -17,7 +17,7 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
     /// The share that must be noticed, in percent.
     pub(crate) at_least: f64,
-    /// One mutant in place of a draw.
+    /// The one mutant to run, drawn or not.
     pub(crate) id: Option<Id>,
     pub(crate) list: bool,
     /// Runs those again that no test noticed.
@@ -54,7 +54,7 @@ fn flags() -> Flags {
             "The share that must be noticed, in percent [95].",
             "N",
         )
-        .optopt("", "id", "Runs this mutant in place of a draw.", "ID")
+        .optopt("", "id", "Runs this mutant alone, drawn or not.", "ID")
         .optflag("", "list", "Lists the mutants of the draw, and runs none.")
         .optflag("", "again", "Runs those again that no test noticed.")
         .optflag("h", "help", "This text.");

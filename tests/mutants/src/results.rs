@@ -84,6 +84,11 @@ impl Results {
         self.get(id) == Some(&Verdict::Refused)
     }
 
+    /// The next verdict on this mutant counts.
+    pub(crate) fn forget(&mut self, id: Id) {
+        self.verdicts.remove(&id);
+    }
+
     pub(crate) fn add(&mut self, id: Id, verdict: Verdict) -> io::Result<()> {
         let (word, by) = verdict.write();
         writeln!(self.file, "{id}\t{word}\t{by}")?;
