@@ -68,7 +68,8 @@ fn hold_back_by_work(world: &mut World, link: usize) {
 
 #[test]
 fn a_connection_that_was_held_back_is_read_again_as_soon_as_it_leaves() {
-    let ways: [(&str, fn(&mut World, usize)); 3] = [
+    type HoldBack = fn(&mut World, usize);
+    let ways: [(&str, HoldBack); 3] = [
         ("replies", hold_back_by_replies),
         ("budget", hold_back_by_budget),
         ("work", hold_back_by_work),
@@ -150,12 +151,12 @@ fn a_draining_engine_stops_in_the_turn_in_which_the_last_call_ends_whatever_ends
             world.answer(provider, id, b"");
         }),
         ("a cancel", |world, caller, _, call| {
-            world.cancel(caller, call)
+            world.cancel(caller, call);
         }),
         ("its deadline", |world, _, _, _| world.wait(50)),
         ("its caller's end", |world, caller, _, _| world.eof(caller)),
         ("its provider's end", |world, _, provider, _| {
-            world.reset(provider)
+            world.reset(provider);
         }),
     ];
     for (way, end) in ways {

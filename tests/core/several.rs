@@ -188,7 +188,10 @@ fn a_reload_reaches_those_behind_one_that_it_sends_away() {
         let all_names = ["a", "b", "c", "d"];
         let every = all_names.map(|name| of(name, Rights::everything()));
         let provider = of("provider", Rights::everything());
-        admit(&mut world, [&every[..], &[provider.clone()]].concat());
+        admit(
+            &mut world,
+            [&every[..], std::slice::from_ref(&provider)].concat(),
+        );
         let worker = join(&mut world, "provider", "p", &nothing());
         let watchers = all_names.map(|name| join(&mut world, name, name, &all()));
         world.register(worker, &["f"]);

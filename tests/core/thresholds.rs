@@ -94,7 +94,7 @@ fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
         with.to_frame().len() - Register::default().to_frame().len()
     };
     let full = 64 * 1024;
-    let second = (0..).find(|bytes| entries([32_000, 30_000 + bytes]) == full);
+    let second = (0..full).find(|bytes| entries([32_000, 30_000 + bytes]) == full);
     let second = 30_000 + second.unwrap();
     for (bytes, frames) in [(second - 1, 1), (second, 1), (second + 1, 2)] {
         let mut world = World::new(Limits {

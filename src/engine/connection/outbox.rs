@@ -256,6 +256,10 @@ impl Outbox {
             own.check_books()
         });
         let partial = partial.as_ref().map_or(0, |partial| {
+            #[expect(
+                clippy::used_underscore_binding,
+                reason = "otherwise it is only dropped"
+            )]
             let (len, charge) = (partial.frame.len(), partial._charge.bytes());
             assert!(partial.written < len, "a frame that is written");
             assert_eq!(charge, len, "charge of a frame");

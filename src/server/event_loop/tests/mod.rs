@@ -13,15 +13,15 @@ use crate::server::config::ServerConfig;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn event_loop() -> (EventLoop<System>, String) {
-    event_loop_with(Limits::default())
+    event_loop_with(&Limits::default())
 }
 
-fn event_loop_with(limits: Limits) -> (EventLoop<System>, String) {
+fn event_loop_with(limits: &Limits) -> (EventLoop<System>, String) {
     let server = Server::bind(ServerConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         limits: Limits {
             hello_timeout: 600_000,
-            ..limits
+            ..limits.clone()
         },
         ..ServerConfig::default()
     })
@@ -154,7 +154,7 @@ fn a_connection_that_may_be_read_again_is_read_without_a_word_from_the_kernel() 
     // More than one read of the loop, so that the engine holds the peer back in the midst of it: the kernel has told
     // of all these bytes by then, and tells of no further ones.
     const PINGS: usize = 15_000;
-    let (mut event_loop, address) = event_loop_with(Limits {
+    let (mut event_loop, address) = event_loop_with(&Limits {
         max_outbound: 1000,
         ..Limits::default()
     });

@@ -18,6 +18,7 @@ use crate::server::poll_token::own_token;
 
 /// Both ends of a connection.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each end closes by itself")]
 pub(super) struct Wire {
     /// Bytes on their way to the loop.
     pub(super) up: VecDeque<u8>,

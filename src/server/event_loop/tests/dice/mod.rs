@@ -327,9 +327,9 @@ impl World {
         let waits = net.backlogs.iter().any(|it| !it.pending.is_empty());
         let stopping = self.event_loop.shutdown_requests > 0;
         if waits && !stopping {
-            let next = self.event_loop.acceptor.next_attempt();
+            let attempt = self.event_loop.acceptor.next_attempt();
             let latest = net.now.after(Duration::from_secs(1));
-            assert!(next.is_some_and(|at| at <= latest), "nobody is let in");
+            assert!(attempt.is_some_and(|at| at <= latest), "nobody is let in");
         }
     }
 
