@@ -166,7 +166,7 @@ pub(crate) fn flush(it: &mut impl Sockets, budgets: Budgets) {
 
 /// Connections, calls and registrations that are recounted for each look at the books, on average.
 #[cfg(debug_assertions)]
-const RECOUNTED: usize = 64;
+const RECOUNTED: usize = 16;
 
 thread_local! {
     /// Looks at the books since they were recounted.
