@@ -10,7 +10,7 @@ use callboard::protocol::{
 };
 
 use crate::reader::{Event, Reader};
-use crate::rng::{Rng, seeds};
+use crate::rng::{Rng, seeds, watched};
 use crate::setup::{functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
@@ -324,7 +324,10 @@ impl Asker {
 
 #[test]
 fn what_is_slowed_is_done_once_and_in_order_and_ends_are_seen() {
-    for seed in seeds(0..30) {
+    for seed in watched(
+        "what_is_slowed_is_done_once_and_in_order_and_ends_are_seen",
+        seeds(0..30),
+    ) {
         let mut rng = Rng::new(seed);
         let mut world = World::seeded(
             Limits {

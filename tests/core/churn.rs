@@ -10,7 +10,7 @@ use callboard::limits::Limits;
 use callboard::protocol::{Definition, Register, Text};
 
 use crate::reader::{Reader, View, WatchFilter};
-use crate::rng::{Rng, seeds};
+use crate::rng::{Rng, seeds, watched};
 use crate::turn::Budgets;
 use crate::world::{World, hello};
 
@@ -390,7 +390,10 @@ fn run(seed: u64) {
 
 #[test]
 fn every_view_equals_the_board_at_its_revision_whatever_happens() {
-    for seed in seeds(0..100) {
+    for seed in watched(
+        "every_view_equals_the_board_at_its_revision_whatever_happens",
+        seeds(0..100),
+    ) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed} (run it alone: `run({seed})`)");
     }

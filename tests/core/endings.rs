@@ -10,7 +10,7 @@ use callboard::protocol::{
 
 use crate::call_model::{Asked, CallModel, Made, Peer, headers};
 use crate::reader::{CallEnding, CallFailure, Reader, WatchFilter};
-use crate::rng::{Rng, seeds};
+use crate::rng::{Rng, seeds, watched};
 use crate::turn::Budgets;
 use crate::world::World;
 
@@ -587,7 +587,10 @@ fn run(seed: u64) {
 
 #[test]
 fn every_call_ends_once_and_as_it_may_whatever_happens() {
-    for seed in seeds(0..3000).chain(FAILED_ONCE) {
+    for seed in watched(
+        "every_call_ends_once_and_as_it_may_whatever_happens",
+        seeds(0..3000).chain(FAILED_ONCE),
+    ) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed} (run it alone: `run({seed})`)");
     }

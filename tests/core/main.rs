@@ -20,6 +20,7 @@ mod call_model;
 #[allow(unreachable_pub)]
 mod fuzzed;
 mod growth;
+mod hang;
 mod limit_cases;
 mod order;
 mod partial_rights;
@@ -39,4 +40,6 @@ mod thresholds;
 mod turn;
 mod vectors;
 mod visibility_fuzz;
+#[path = "../watchdog/mod.rs"]
+mod watchdog;
 mod world;

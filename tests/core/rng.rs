@@ -5,6 +5,8 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};
 
+use crate::watchdog;
+
 pub(crate) struct Rng(StdRng);
 
 impl Rng {
@@ -25,6 +27,14 @@ impl Rng {
         let liked: Vec<usize> = (0..list.len()).filter(|&at| want(&list[at])).collect();
         (!liked.is_empty()).then(|| liked[self.below(liked.len())])
     }
+}
+
+/// These seeds for a test. One that hangs ends the run, and is named.
+pub(crate) fn watched(
+    test: &'static str,
+    seeds: impl Iterator<Item = u64>,
+) -> impl Iterator<Item = u64> {
+    watchdog::over("core", test, seeds)
 }
 
 /// The seeds to run: a fixed few, or those that CALLBOARD_SEEDS names (`FROM..TO`).

@@ -9,7 +9,7 @@ use callboard::protocol::{Bin, CallOptions, Definition, HelloOptions, Inbox, Mes
 
 use crate::reader::{Reader, WatchFilter, digest};
 use crate::rights::{admit, bind, cast, emit, hello_of, principal};
-use crate::rng::{Rng, seeds};
+use crate::rng::{Rng, seeds, watched};
 use crate::turn::Budgets;
 use crate::world::World;
 
@@ -60,7 +60,10 @@ type Providers = BTreeMap<usize, (String, BTreeSet<String>)>;
 
 #[test]
 fn no_peer_is_sent_a_byte_of_what_may_not_be_observed_whatever_happens() {
-    for seed in seeds(0..SEEDS) {
+    for seed in watched(
+        "no_peer_is_sent_a_byte_of_what_may_not_be_observed_whatever_happens",
+        seeds(0..SEEDS),
+    ) {
         let mut stage = Stage::new(seed);
         for step in 0..STEPS {
             stage.act(step);

@@ -25,6 +25,8 @@ mod stranger;
 #[path = "../turn/mod.rs"]
 mod turn;
 mod view;
+#[path = "../watchdog/mod.rs"]
+mod watchdog;
 mod wire_checker;
 mod worker;
 mod world;
@@ -34,6 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use journal::Tally;
 use rng::Seeds;
+use watchdog::Watchdog;
 use world::World;
 
 /// Seeds that failed once. What a seed does changes with the code; what they found has tests of its own, or was
@@ -60,17 +63,18 @@ const WRITTEN: u64 = 0xa605_c097_7e6b_d257;
 /// is.
 const WRITTEN_EVENLY: u64 = 0xb8cb_2950_d906_f462;
 
-/// Runs a seed. Returns what it saw, and the hash of all that happened.
-fn run(seed: u64) -> (Tally, u64) {
-    run_in(seed, World::new)
+/// Runs a seed of a test. Returns what it saw, and the hash of all that happened.
+fn run(test: &'static str, seed: u64) -> (Tally, u64) {
+    run_in(test, seed, World::new)
 }
 
-fn run_in(seed: u64, world: fn(u64) -> World) -> (Tally, u64) {
+fn run_in(test: &'static str, seed: u64, world: fn(u64) -> World) -> (Tally, u64) {
+    let _watchdog = Watchdog::over("simulation", test, seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| world(seed).run()));
     if let Err(panic) = outcome {
         eprintln!("{}", journal::tail());
         eprintln!(
-            "{}\nrun it again: CALLBOARD_SEEDS={seed}..{} cargo test --test simulation whatever_happens",
+            "{}\nrun it again: CALLBOARD_SEEDS={seed}..{} cargo test --test simulation {test}",
             journal::moment(),
             seed + 1
         );
@@ -82,11 +86,12 @@ fn run_in(seed: u64, world: fn(u64) -> World) -> (Tally, u64) {
 /// One test for both, since each seed is run once: what never occurs proves nothing.
 #[test]
 fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
+    let test = "every_promise_holds_whatever_happens_and_everything_of_interest_does";
     let seeds = Seeds::chosen(0..300, FAILED_ONCE);
     let is_fixed = seeds.is_fixed();
     let (mut seen, mut count, mut last) = (Tally::new(), 0_u64, 0);
     for seed in seeds {
-        let (tally, _) = run(seed);
+        let (tally, _) = run(test, seed);
         for (what, times) in tally {
             *seen.entry(what).or_default() += times;
         }
@@ -103,6 +108,7 @@ fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
 
 #[test]
 fn a_seed_repeats_its_run_to_the_last_byte() {
+    let run = |seed| run("a_seed_repeats_its_run_to_the_last_byte", seed);
     for seed in [3, 17, 23, 101] {
         let first = run(seed);
         assert_eq!(first, run(seed), "seed {seed}");
@@ -112,9 +118,10 @@ fn a_seed_repeats_its_run_to_the_last_byte() {
 
 #[test]
 fn what_is_written_on_all_wires_is_what_was_recorded() {
+    let test = "what_is_written_on_all_wires_is_what_was_recorded";
     let digest = |what: &str, world: fn(u64) -> World| {
         RECORDED.fold(0_u64, |digest, seed| {
-            run_in(seed, world);
+            run_in(test, seed, world);
             println!("{what} seed {seed}: {:#018x}", journal::frames());
             digest.rotate_left(1) ^ journal::frames()
         })
