@@ -48,8 +48,8 @@ wire_map! {
         id: u64 = "id",
         /// From its HELLO; not necessarily unique.
         name: Text<'a> = "name",
-        /// From its HELLO; opaque, by convention a MessagePack map.
-        metadata: Bin<'a> = "metadata",
+        /// From its HELLO; opaque, by convention a MessagePack map. Absent if it is as it was, or is empty.
+        metadata: Option<Bin<'a>> = "metadata",
         /// Functions it provides now and did not before.
         added: Vec<Text<'a>> = "added",
         /// Functions it no longer provides.

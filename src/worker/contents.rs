@@ -30,7 +30,8 @@ pub(super) enum EntryChange {
 pub(super) struct WorkerChange {
     id: u64,
     name: Arc<str>,
-    metadata: Arc<[u8]>,
+    /// None if it is as it was.
+    metadata: Option<Arc<[u8]>>,
     added: Vec<Arc<str>>,
     removed: Vec<Arc<str>>,
 }
@@ -162,7 +163,7 @@ impl From<&WorkerEntry<'_>> for WorkerChange {
         Self {
             id: entry.id,
             name: entry.name.0.into(),
-            metadata: entry.metadata.0.into(),
+            metadata: entry.metadata.as_ref().map(|it| it.0.into()),
             added: entry.added.iter().map(|name| name.0.into()).collect(),
             removed: entry.removed.iter().map(|name| name.0.into()).collect(),
         }
@@ -268,8 +269,8 @@ impl Contents {
             |value| value.value.clone(),
         );
         info.name = change.name.clone();
-        if !change.metadata.is_empty() {
-            info.metadata = change.metadata.clone();
+        if let Some(metadata) = &change.metadata {
+            info.metadata = metadata.clone();
         }
         let mut fits = true;
         let set = Arc::make_mut(&mut info.functions);

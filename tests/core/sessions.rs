@@ -1,9 +1,10 @@
 //! Sessions that outlive a connection: takeover and resume.
 
 use callboard::limits::Limits;
+use callboard::protocol::{Bin, Hello, HelloOptions, Text, Watch};
 
 use crate::reader::{Reader, View, WatchFilter};
-use crate::setup::{fleet, functions, many, names, nothing, register_all};
+use crate::setup::{everything, fleet, functions, many, names, nothing, register_all};
 use crate::world::{World, hello};
 
 fn take_over(world: &mut World, older: usize) -> usize {
@@ -13,6 +14,24 @@ fn take_over(world: &mut World, older: usize) -> usize {
     world.say(newer, &frame);
     world.turn();
     newer
+}
+
+/// A worker that watches nothing says HELLO.
+fn greet(world: &mut World, metadata: &[u8], session: Option<&[u8]>) -> usize {
+    let worker = world.open(Reader::new(nothing()));
+    let frame = Hello {
+        versions: vec![1],
+        name: Text("p"),
+        namespace: Text(""),
+        ext: HelloOptions {
+            watch: Some(Watch::default()),
+            session: session.map(Bin),
+            metadata: Bin(metadata),
+            ..HelloOptions::default()
+        },
+    };
+    world.say(worker, &frame.to_frame());
+    worker
 }
 
 #[test]
@@ -48,6 +67,42 @@ fn no_ghosts_a_takeover_that_confirms_everything_is_no_change() {
     world.reset(newer);
     world.turn();
     assert_eq!(world.reader(watcher).view, View::default());
+}
+
+#[test]
+fn metadata_that_a_takeover_changes_are_told_even_if_nothing_is_left() {
+    let mut world = World::new(Limits::default());
+    let watcher = world.join("w", &everything());
+    let mut session = None;
+    for metadata in [&b"first"[..], b"second", b""] {
+        let worker = greet(&mut world, metadata, session.as_deref());
+        world.turn();
+        world.register(worker, &["f"]);
+        world.turn();
+        let welcome = world.reader(worker).welcome.clone().unwrap();
+        assert_eq!(welcome.taken_over, session.is_some());
+        assert_eq!(world.reader(watcher).metadata[&welcome.worker], metadata);
+        session = Some(welcome.session);
+    }
+}
+
+#[test]
+fn metadata_that_two_takeovers_change_back_in_one_turn_are_no_change() {
+    let mut world = World::new(Limits::default());
+    let watcher = world.join("w", &everything());
+    let first = greet(&mut world, b"one", None);
+    world.turn();
+    world.register(first, &["f"]);
+    world.turn();
+    let session = world.reader(first).welcome.clone().unwrap().session;
+    let links = [b"two", b"one"].map(|it| greet(&mut world, it, Some(&session)));
+    world.turn();
+    let last = world.reader(links[1]).welcome.as_ref().unwrap();
+    assert!(last.taken_over);
+    assert_eq!((last.revision, world.reader(watcher).steps.len()), (1, 1));
+    world.register(links[1], &["g"]);
+    world.turn();
+    assert_eq!(world.reader(watcher).steps, [(0, 1), (1, 2)]);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn workers<'a>(cursor: &mut Cursor<'a>) -> WorkerSection<'a> {
     let entry = |cursor: &mut Cursor<'a>| WorkerEntry {
         id: u64::from(cursor.byte() % 5),
         name: name(cursor),
-        metadata: Bin(cursor.of(&[b"".as_slice(), b"\xc0"])),
+        metadata: cursor.of(&[None, Some(b"\xc0".as_slice())]).map(Bin),
         added: names(cursor),
         removed: names(cursor),
     };

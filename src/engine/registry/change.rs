@@ -59,9 +59,9 @@ impl Change {
         }
         let entry = rmp_serde::from_slice::<WorkerEntry<'_>>(&self.body).ok()?;
         let seen = |names: &[Text<'_>]| names.iter().any(|name| rules.allows(name.0));
-        let is_visible = !entry.metadata.is_empty() || seen(&entry.added) || seen(&entry.removed);
+        let is_visible = entry.metadata.is_some() || seen(&entry.added) || seen(&entry.removed);
         let (kind, metadata) = match (before, self.kind) {
-            (false, _) => (ChangeKind::Added, Bin(visibility.metadata())),
+            (false, _) => (ChangeKind::Added, Some(Bin(visibility.metadata()))),
             (true, kind) if is_visible => (kind, entry.metadata),
             (true, _) => return None,
         };
@@ -80,7 +80,7 @@ impl Change {
 fn visible_entry(
     entry: &WorkerEntry<'_>,
     kind: ChangeKind,
-    metadata: Bin<'_>,
+    metadata: Option<Bin<'_>>,
     rules: &Rules,
 ) -> Rc<[u8]> {
     let visible = |names: &[Text<'_>]| -> Vec<String> {
@@ -91,7 +91,7 @@ fn visible_entry(
     encode_entry(&WorkerEntry {
         id: entry.id,
         name: Text(&entry.name),
-        metadata: Bin(&metadata),
+        metadata,
         added: added.iter().map(|name| Text(name)).collect(),
         // A worker that is new to the reader had no functions before.
         removed: match kind {

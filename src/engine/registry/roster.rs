@@ -44,7 +44,8 @@ pub(crate) struct Worker {
     generation: u32,
     /// The last revision lists it.
     listed: bool,
-    renamed: bool,
+    /// The metadata that the last revision shows, if others came since.
+    shown: Option<Rc<[u8]>>,
     touched: bool,
     /// Names added and names removed since the last revision.
     added: Vec<Name>,
@@ -140,7 +141,7 @@ impl Worker {
             bytes: 0,
             generation: 0,
             listed: false,
-            renamed: false,
+            shown: None,
             touched: false,
             added: Vec::new(),
             removed: Vec::new(),
@@ -329,8 +330,8 @@ impl Roster {
                     .for_each(|registration| registration.sealed = false);
             }
             entry.name = name.clone();
-            entry.metadata = metadata.clone();
-            entry.renamed = true;
+            let shown = std::mem::replace(&mut entry.metadata, metadata.clone());
+            entry.shown.get_or_insert(shown);
             touch(entry, worker, &mut self.touched);
         }
         !entry.is_empty()
@@ -479,7 +480,8 @@ fn seal_worker(id: u64, entry: &mut Worker, rules: &ObserverRules, changes: &mut
         rules.remove(&mut entry.visible, name);
     }
     let mut visibility = rules.visibility(&before, &entry.visible, Some(&entry.metadata));
-    let renamed = std::mem::take(&mut entry.renamed);
+    let shown = entry.shown.take();
+    let has_other_metadata = shown.is_some_and(|it| it != entry.metadata);
     let is_listed = !entry.is_empty();
     let was_listed = std::mem::replace(&mut entry.listed, is_listed);
     if !entry.listed {
@@ -499,7 +501,7 @@ fn seal_worker(id: u64, entry: &mut Worker, rules: &ObserverRules, changes: &mut
     } else {
         ChangeKind::Added
     };
-    let mut is_known = was_listed && !renamed;
+    let mut is_known = was_listed && !has_other_metadata;
     while !is_known || added.peek().is_some() || removed.peek().is_some() {
         let some_added = some_names(&mut added);
         let some_removed = some_names(&mut removed);
@@ -533,12 +535,9 @@ fn worker_entry(
     encode_entry(&WorkerEntry {
         id,
         name: Text(&entry.name),
-        // Sent when the worker joins or changes it, not with each of its functions.
-        metadata: if metadata {
-            Bin(&entry.metadata)
-        } else {
-            Bin(&[])
-        },
+        // Sent when the worker joins or changes it, not with each of its functions. Empty ones are, too: a reader may
+        // have others.
+        metadata: metadata.then_some(Bin(&entry.metadata)),
         added: added.iter().map(|name| Text(name)).collect(),
         removed: removed.iter().map(|name| Text(name)).collect(),
     })

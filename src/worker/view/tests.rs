@@ -369,7 +369,7 @@ fn workers_join_change_and_leave() {
     // A large worker arrives in two chunks.
     let mut chunk = Sections::default();
     chunk.workers.added = vec![worker(1, "w", &["a"])];
-    chunk.workers.added[0].metadata = Bin(&[5]);
+    chunk.workers.added[0].metadata = Some(Bin(&[5]));
     view.snapshot(&chunk).unwrap();
     chunk.workers.added = vec![worker(1, "w", &["b"]), worker(2, "me", &["a"])];
     view.snapshot(&chunk).unwrap();
@@ -411,6 +411,28 @@ fn workers_join_change_and_leave() {
         ));
         assert_eq!(view.to_snapshot(), before);
     }
+}
+
+#[test]
+fn metadata_stay_until_others_are_told_be_they_none() {
+    let mut view = joined(&[], Instant::now());
+    let mut told = |metadata: Option<&'static [u8]>, revision: u64| {
+        let entry = WorkerEntry {
+            metadata: metadata.map(Bin),
+            ..worker(7, "w", &[])
+        };
+        let mut sections = Sections::default();
+        match revision {
+            11 => sections.workers.added = vec![entry],
+            _ => sections.workers.updated = vec![entry],
+        }
+        view.changes(revision - 1, revision, false, &sections)
+            .unwrap();
+        view.workers().next().unwrap().raw_metadata().to_vec()
+    };
+    assert_eq!(told(Some(b"some"), 11), b"some");
+    assert_eq!(told(None, 12), b"some");
+    assert_eq!(told(Some(b""), 13), b"");
 }
 
 #[test]
