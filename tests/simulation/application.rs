@@ -9,7 +9,6 @@ use callboard::worker::{Binding, CallOptions, Function};
 
 use crate::call_oracle::Kind;
 use crate::journal::{note, saw};
-use crate::rng::Rng;
 use crate::worker::{Context, Order, Stage, Tied, Worker};
 
 /// Functions that workers provide. Those with x want to be alone.
@@ -18,6 +17,21 @@ const EVENTS: [&str; 3] = ["e1", "e11", "e2"];
 
 /// Functions that come in one batch, larger than a frame of changes.
 const BULK: usize = 130;
+
+/// Bytes of the longest name.
+const LONGEST: usize = 255;
+
+/// A name, as long as names are in this world.
+pub(crate) fn named(name: &str, are_long: bool) -> String {
+    let mut name = name.to_owned();
+    if are_long {
+        name.extend(std::iter::repeat_n('.', LONGEST - name.len()));
+    }
+    name
+}
+
+/// Sends a worker away.
+pub(crate) const KICK: &str = "engine::workers::kick";
 
 /// One thing, or nothing. `worker_ids`: ids of workers that there are.
 pub(crate) fn act(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
@@ -39,18 +53,22 @@ pub(crate) fn act(worker: &mut Worker, worker_ids: &[u64], context: &mut Context
 }
 
 pub(crate) fn register(worker: &mut Worker, context: &mut Context<'_>) {
-    let bulk = context.rng.one_in(25);
+    let large = context.large;
+    let bulk = context.rng.one_in(if large { 6 } else { 25 });
     let names: Vec<String> = if bulk {
         (0..BULK)
-            .map(|index| format!("bulk::{}::{index:03}", worker.name))
+            .map(|index| named(&format!("bulk::{}::{index:03}", worker.name), large))
             .collect()
     } else {
         (0..=context.rng.below(3))
-            .map(|_| context.rng.pick(&NAMES).to_owned())
+            .map(|_| named(context.rng.pick(&NAMES), large))
             .collect()
     };
     let long = if bulk {
         600
+    } else if large {
+        // The last is near the limit on an entry.
+        context.rng.pick(&[0, 200, 20_000, 32_000])
     } else {
         context.rng.pick(&[0, 3, 200])
     };
@@ -72,7 +90,7 @@ pub(crate) fn register(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
-fn unregister(worker: &mut Worker, context: &mut Context<'_>) {
+pub(crate) fn unregister(worker: &mut Worker, context: &mut Context<'_>) {
     let mut names: Vec<String> = worker.wanted.iter().cloned().collect();
     if !context.rng.one_in(8) {
         names.retain(|_| context.rng.one_in(3));
@@ -87,19 +105,18 @@ fn unregister(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
-fn tie(rng: &mut Rng) -> Tied {
+fn tie(context: &mut Context<'_>) -> Tied {
+    let (rng, large) = (&mut *context.rng, context.large);
     let id = rng.pick(&["", "", "second"]);
     (
-        rng.pick(&EVENTS).to_owned(),
-        rng.pick(&NAMES).to_owned(),
+        named(rng.pick(&EVENTS), large),
+        named(rng.pick(&NAMES), large),
         id.to_owned(),
     )
 }
 
-fn bind(worker: &mut Worker, context: &mut Context<'_>) {
-    let ties: Vec<Tied> = (0..=context.rng.below(2))
-        .map(|_| tie(context.rng))
-        .collect();
+pub(crate) fn bind(worker: &mut Worker, context: &mut Context<'_>) {
+    let ties: Vec<Tied> = (0..=context.rng.below(2)).map(|_| tie(context)).collect();
     let bindings = ties.iter().map(|(event, function, id)| {
         let config = vec![context.rng.below(3) as u8];
         let binding = Binding::new(&**event, &**function)
@@ -116,7 +133,7 @@ fn bind(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
-fn unbind(worker: &mut Worker, context: &mut Context<'_>) {
+pub(crate) fn unbind(worker: &mut Worker, context: &mut Context<'_>) {
     let mut ties: Vec<Tied> = worker
         .bound
         .iter()
@@ -124,7 +141,7 @@ fn unbind(worker: &mut Worker, context: &mut Context<'_>) {
         .cloned()
         .collect();
     if ties.is_empty() {
-        ties.push(tie(context.rng));
+        ties.push(tie(context));
     }
     let bindings = ties
         .iter()
@@ -134,13 +151,13 @@ fn unbind(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
-fn call(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
-    let rng = &mut *context.rng;
+pub(crate) fn call(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
+    let (rng, large) = (&mut *context.rng, context.large);
     let name = match rng.below(30) {
         0 => "nobody's".to_owned(),
         1 => "engine::stats".to_owned(),
-        2 => format!("bulk::{}::007", worker.name),
-        _ => rng.pick(&NAMES).to_owned(),
+        2 => named(&format!("bulk::{}::007", worker.name), large),
+        _ => named(rng.pick(&NAMES), large),
     };
     let timeout = match rng.below(5) {
         0 => rng.between(0..40_000),
@@ -201,8 +218,44 @@ fn call(worker: &mut Worker, worker_ids: &[u64], context: &mut Context<'_>) {
     }
 }
 
-fn cast(worker: &mut Worker, context: &mut Context<'_>) {
-    let name = context.rng.pick(&NAMES);
+/// Asks the engine to send a worker away.
+pub(crate) fn kick(worker: &mut Worker, id: u64, context: &mut Context<'_>) {
+    let mut payload = b"\x81\xa6worker\xcf".to_vec();
+    payload.extend(id.to_be_bytes());
+    note!("{} kicks worker {id}", worker.name);
+    command(worker, KICK, payload, context);
+}
+
+pub(crate) fn ask_for_stats(worker: &mut Worker, context: &mut Context<'_>) {
+    command(worker, "engine::stats", Vec::new(), context);
+}
+
+/// Calls a function of the engine itself.
+fn command(worker: &mut Worker, name: &str, payload: Vec<u8>, context: &mut Context<'_>) {
+    let options = (false, false, None);
+    let number = context
+        .oracle
+        .begin(Kind::Call, name, 0, options, 8_000_000, context.now);
+    context.oracle.intents[number].builtin = true;
+    let wish = OutgoingCall {
+        kind: CallKind::Function,
+        name: name.into(),
+        payload,
+        options: CallOptions::new().timeout(Duration::from_secs(8)),
+    };
+    if let Ok(ticket) = worker.link.call(wish, context.instant()) {
+        context.oracle.intents[number].taken = worker.taken;
+        worker.calls.insert(ticket, number);
+    }
+}
+
+/// The worker that is to be kicked.
+pub(crate) fn kicked(payload: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*payload.last_chunk()?))
+}
+
+pub(crate) fn cast(worker: &mut Worker, context: &mut Context<'_>) {
+    let name = &*named(context.rng.pick(&NAMES), context.large);
     let number = context
         .oracle
         .begin(Kind::Cast, name, 5, (false, false, None), 0, context.now);
@@ -211,8 +264,8 @@ fn cast(worker: &mut Worker, context: &mut Context<'_>) {
     let _ = worker.link.cast(name, &intent.payload.0, &intent.headers);
 }
 
-fn emit(worker: &mut Worker, context: &mut Context<'_>) {
-    let event = context.rng.pick(&EVENTS);
+pub(crate) fn emit(worker: &mut Worker, context: &mut Context<'_>) {
+    let event = &*named(context.rng.pick(&EVENTS), context.large);
     let timeout = context.rng.between(100_000..3_000_000);
     let number = context.oracle.begin(
         Kind::Event,
@@ -238,7 +291,7 @@ fn emit(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
-fn give_up(worker: &mut Worker, context: &mut Context<'_>) {
+pub(crate) fn give_up(worker: &mut Worker, context: &mut Context<'_>) {
     if worker.calls.is_empty() {
         return;
     }
@@ -254,6 +307,16 @@ fn give_up(worker: &mut Worker, context: &mut Context<'_>) {
     }
 }
 
+/// Makes a call that waits for nobody, and not for long.
+pub(crate) fn call_in_vain(worker: &mut Worker, context: &mut Context<'_>) {
+    let timeout = context.rng.between(1_000..50_000);
+    let options = (true, false, None);
+    let number = context
+        .oracle
+        .begin(Kind::Call, "nobody's", 0, options, timeout, context.now);
+    call_now(worker, number, context);
+}
+
 /// Makes a call that the oracle knows, with its time, and nothing special but the worker that it is for.
 pub(crate) fn call_now(worker: &mut Worker, number: usize, context: &mut Context<'_>) {
     let intent = &context.oracle.intents[number];
@@ -262,6 +325,9 @@ pub(crate) fn call_now(worker: &mut Worker, number: usize, context: &mut Context
         .headers_bytes(intent.headers.clone());
     if let Some(id) = intent.pinned {
         options = options.worker(id);
+    }
+    if intent.wait {
+        options = options.wait();
     }
     let wish = OutgoingCall {
         kind: CallKind::Function,

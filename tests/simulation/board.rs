@@ -9,6 +9,7 @@ use std::rc::Rc;
 use callboard::protocol::{BindingEntry, Definition};
 
 use crate::filter::Filter;
+use crate::journal::saw;
 
 /// A function as the board shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,11 +326,17 @@ impl Namespace {
         self.workers.remove(&worker);
     }
 
-    /// Another connection speaks for the worker. Says whether there is anything to confirm.
-    pub(crate) fn take_over(&mut self, worker: u64) -> bool {
+    /// Another connection speaks for the worker, maybe under another name or with other metadata. Says whether there is
+    /// anything to confirm.
+    pub(crate) fn take_over(&mut self, worker: u64, name: &str, metadata: &[u8]) -> bool {
         let Some(member) = self.workers.get_mut(&worker) else {
             return false;
         };
+        if (&*member.name, &*member.metadata) != (name, metadata) {
+            (member.name, member.metadata) = (name.into(), metadata.into());
+            self.touched = true;
+            saw("a takeover changed what its worker says of itself");
+        }
         member.generation += 1;
         !member.functions.is_empty() || !member.bindings.is_empty()
     }

@@ -24,17 +24,32 @@ impl EngineModel {
         self.limits.max_outbound > 1 << 20 && peer.invoked.len() + unseen < peer.capacity
     }
 
-    /// Whether a provider has room for this call, while neither is the call on its way to a provider nor its ending to
-    /// its caller: they have been sent all that they are owed.
-    pub(crate) fn has_room_for(&self, attempt: &Attempt, intent: &Intent) -> bool {
+    /// The connections that a call may have gone to since it was made.
+    fn able<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        intent: &'a Intent,
+    ) -> impl Iterator<Item = &'a PeerModel> + Clone {
         let board = &self.namespaces[&*attempt.namespace];
-        let able = |it: &&PeerModel| {
+        self.peers.values().filter(move |it| {
             it.phase == Phase::Live
                 && *it.namespace == *attempt.namespace
                 && intent.pinned.is_none_or(|pinned| pinned == it.worker)
                 && board.provided(it.worker, &intent.name, attempt.tick, u64::MAX)
-        };
-        let mut able = self.peers.values().filter(able);
+        })
+    }
+
+    /// Whether no provider can have this call: those that it may have gone to have been sent all that they are owed.
+    pub(crate) fn is_nowhere(&self, attempt: &Attempt, intent: &Intent) -> bool {
+        let mut able = self.able(attempt, intent);
+        able.all(|it| it.clean == self.tick && !it.invoked.values().any(|it| *it == attempt.intent))
+    }
+
+    /// Whether a provider has room for this call, while neither is the call on its way to a provider nor its ending to
+    /// its caller: they have been sent all that they are owed.
+    pub(crate) fn has_room_for(&self, attempt: &Attempt, intent: &Intent) -> bool {
+        let board = &self.namespaces[&*attempt.namespace];
+        let mut able = self.able(attempt, intent);
         let provides = |it: &PeerModel| {
             board
                 .providers(&intent.name)

@@ -3,9 +3,11 @@
 //! counters of `engine::stats`; codes and the reason of a RESYNC are. It judges nothing.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use callboard::protocol::{Bin, Failure, Goodbye, Inbox, Message, Outcome, Text};
 
+use crate::call_oracle::number;
 use crate::journal;
 
 /// Replaces a text for people.
@@ -62,14 +64,29 @@ fn masked<'a>(frame: &'a [u8], message: &Message<'_>) -> Cow<'a, [u8]> {
 
 /// The frames that a worker writes over one connection.
 #[derive(Debug, Default)]
-pub(crate) struct Said(Inbox);
+pub(crate) struct Said {
+    inbox: Inbox,
+    /// The calls and events among them.
+    calls: BTreeSet<usize>,
+}
 
 impl Said {
     /// The worker wrote these bytes.
     pub(crate) fn hear(&mut self, connection: u64, mut bytes: &[u8]) {
-        while let Ok(Some(frame)) = self.0.next(&mut bytes, 1 << 24) {
+        while let Ok(Some(frame)) = self.inbox.next(&mut bytes, 1 << 24) {
             let message = Message::decode(frame).expect("the library writes what can be read");
             take_down(Side::Worker, connection, frame, &message);
+            let call = match message {
+                Message::Call(it) => number(&it.payload),
+                Message::Emit(it) => number(&it.payload),
+                _ => None,
+            };
+            self.calls.extend(call);
         }
+    }
+
+    /// Whether this call or event was written.
+    pub(crate) fn has(&self, number: usize) -> bool {
+        self.calls.contains(&number)
     }
 }

@@ -29,9 +29,7 @@ impl World {
                 }
             }
             20..=22 if self.workers[at].stage == Stage::Serving => {
-                note!("{} drains", self.workers[at].name);
-                self.workers[at].stage = Stage::Draining;
-                self.workers[at].link.drain();
+                self.workers[at].drain();
             }
             23 if self.workers[at].stage == Stage::Serving => {
                 self.workers[at].leave(&mut context!(self));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use callboard::protocol::{Sections, Text, Watch};
 
 use crate::board::Row;
-use crate::journal::hold;
+use crate::journal::{hold, saw};
 use crate::principals::Names;
 
 /// What a connection watches, and what of it it may see.
@@ -17,6 +17,9 @@ pub(crate) struct Filter {
     pub bindings: Vec<String>,
     pub visible: Names,
 }
+
+/// Bytes of the names that a large worker provides.
+const LARGE: usize = 16 * 1024;
 
 fn matches(prefixes: &[String], name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
@@ -65,6 +68,9 @@ impl Filter {
         }
         let seen = row.functions.iter().filter(|name| self.visible.has(name));
         let functions: BTreeSet<Rc<str>> = seen.cloned().collect();
+        if row.functions.iter().map(|it| it.len()).sum::<usize>() > LARGE && !functions.is_empty() {
+            saw("a worker of more than 16 KiB of names was shown to a reader who sees a part");
+        }
         let row = Row {
             functions,
             ..Row::clone(row)

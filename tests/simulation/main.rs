@@ -4,11 +4,14 @@
 
 mod application;
 mod board;
+mod bursts;
 mod call_oracle;
 mod capacity;
+mod coincidences;
 mod coverage;
 mod digest;
 mod engine_model;
+mod fate;
 mod faults;
 mod filter;
 mod host;
@@ -57,11 +60,11 @@ const RECORDED: Range<u64> = 0..32;
 /// The digest of all frames that the engine and the library's workers wrote in the runs of the recorded seeds. The
 /// texts of FAILURE and GOODBYE are masked, but their lengths decide where wires split and when limits are met: another
 /// length changes this digest. So does another size of a type that is counted against a limit, and another `rand`.
-const WRITTEN: u64 = 0xa605_c097_7e6b_d257;
+const WRITTEN: u64 = 0x2b51_dd00_58ea_0364;
 
 /// The same in even worlds, in which no choice depends on the length of a frame: another text leaves this digest as it
 /// is.
-const WRITTEN_EVENLY: u64 = 0xb8cb_2950_d906_f462;
+const WRITTEN_EVENLY: u64 = 0x54db_0f2b_0f36_2fb0;
 
 /// Runs a seed of a test. Returns what it saw, and the hash of all that happened.
 fn run(test: &'static str, seed: u64) -> (Tally, u64) {
@@ -103,6 +106,40 @@ fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
     println!("{count} seeds, the last was {last}");
     if is_fixed {
         coverage::assert_all_seen(&seen);
+    }
+}
+
+#[test]
+fn every_pair_of_events_meets_in_one_turn_whatever_happens() {
+    let test = "every_pair_of_events_meets_in_one_turn_whatever_happens";
+    let seeds = Seeds::chosen(0..160, &[]);
+    let is_fixed = seeds.is_fixed();
+    coincidences::take();
+    for seed in seeds {
+        run_in(test, seed, World::of_bursts);
+    }
+    let (in_a_turn, at_a_connection) = coincidences::take();
+    if is_fixed {
+        coincidences::assert_all_met(&in_a_turn, &at_a_connection);
+    }
+}
+
+#[test]
+fn much_of_which_each_reader_sees_a_part_is_told_as_it_is_whatever_happens() {
+    let test = "much_of_which_each_reader_sees_a_part_is_told_as_it_is_whatever_happens";
+    let seeds = Seeds::chosen(0..24, &[]);
+    let is_fixed = seeds.is_fixed();
+    let mut seen = Tally::new();
+    for seed in seeds {
+        for (what, times) in run_in(test, seed, World::of_large).0 {
+            *seen.entry(what).or_default() += times;
+        }
+    }
+    for (what, times) in &seen {
+        println!("{times:>9} {what}");
+    }
+    if is_fixed {
+        coverage::assert_all_large_seen(&seen);
     }
 }
 

@@ -7,6 +7,7 @@ use callboard::worker::{CallError, Registered, RequestError, Standing};
 
 use crate::call_oracle::{Ending, Kind};
 use crate::journal::{hold, saw};
+use crate::network::Far;
 use crate::worker::{Context, Order, Stage, Worker};
 
 impl Worker {
@@ -104,7 +105,14 @@ impl Worker {
             }
             Err(CallError::Timeout { executed, .. }) => {
                 saw("the library gave a call up");
-                (waited >= it.timeout, Some(*executed), false)
+                // Of one that could be made, the engine tells the end.
+                let was_kept = || {
+                    self.up_since.is_none_or(|at| at >= it.begun + it.timeout)
+                        || it.timeout == 0
+                        || self.may_keep_calls(context)
+                };
+                let fine = waited >= it.timeout && (*executed == Executed::Maybe || was_kept());
+                (fine, Some(*executed), false)
             }
             Err(CallError::ConnectionLost { executed }) => {
                 saw("a call was lost with its connection");
@@ -140,6 +148,32 @@ impl Worker {
             self.name
         );
         context.oracle.ended(intent, executed, by_function);
+    }
+
+    /// What it wrote all of, over a connection where WELCOME has come, has every call in it.
+    pub(crate) fn assert_calls_sent(&self, context: &Context<'_>) {
+        if self.may_keep_calls(context) {
+            return;
+        }
+        for number in self.calls.values() {
+            hold!(
+                self.said.has(*number) || context.oracle.intents[*number].builtin,
+                "a call is made as soon as there is an engine to make it to",
+                "{} keeps call {number}: {:?}",
+                self.name,
+                context.oracle.intents[*number]
+            );
+        }
+    }
+
+    /// It has no connection over which a call could be made, or cannot write to it, or the engine is about to stop.
+    pub(crate) fn may_keep_calls(&self, context: &Context<'_>) -> bool {
+        let wire = self.wire.and_then(|it| context.wires.get(&it));
+        self.up_since.is_none()
+            || wire.is_none_or(|it| it.far == Far::Gone)
+            || context.engine_stops
+            || !self.out.is_empty()
+            || self.link.output_bytes() > 0
     }
 }
 

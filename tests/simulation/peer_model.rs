@@ -10,6 +10,11 @@ use crate::board::Entry;
 use crate::filter::Filter;
 use crate::principals::Permit;
 
+/// Whether a timer for then has fired: the engine's clock of deadlines ticks in milliseconds.
+pub(crate) fn has_passed(at: u64, now: u64) -> bool {
+    now / 1000 * 1000 >= at
+}
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -53,6 +58,10 @@ pub(crate) struct PeerModel {
     pub opened: u64,
     /// When it was heard of last, as the heartbeat counts.
     pub heard: u64,
+    /// When bytes came from it last.
+    pub spoke: u64,
+    /// When the frame began of which only a part has come, and the size that it announced.
+    pub frame: Option<(u64, usize)>,
     /// When it was due to be asked whether it is there, since bytes came from it last.
     pub asked: Option<u64>,
     pub namespace: String,
@@ -98,6 +107,8 @@ impl PeerModel {
             inbox: Inbox::default(),
             opened: now,
             heard: now,
+            spoke: now,
+            frame: None,
             asked: None,
             namespace: String::new(),
             worker: 0,
@@ -126,12 +137,12 @@ impl PeerModel {
     }
     /// Bytes came from it.
     pub(crate) fn hear_of(&mut self, now: u64) {
-        (self.heard, self.asked) = (now, None);
+        (self.heard, self.spoke, self.asked) = (now, now, None);
     }
 
     /// It was silent for `ping_after` and will be asked; if that comes late, its time to answer begins late.
     pub(crate) fn ask(&mut self, now: u64, ping_after: u64) {
-        if self.phase == Phase::Live && now.saturating_sub(self.heard) >= ping_after {
+        if self.phase == Phase::Live && has_passed(self.heard + ping_after, now) {
             self.asked.get_or_insert(now);
         }
     }

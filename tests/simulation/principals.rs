@@ -49,6 +49,38 @@ const CHOICES: [Names; 7] = [
     Names::new(&[], &[""]),
 ];
 
+/// What may be observed where names are long: parts of what a single worker provides, too.
+const PARTS: [Names; 6] = [
+    Names::ALL,
+    Names::new(&[""], &["a1", "e2"]),
+    Names::new(
+        &[""],
+        &[
+            "b2",
+            "bulk::w0::1",
+            "bulk::w1::0",
+            "bulk::w2::0",
+            "bulk::w3::1",
+            "bulk::w4::00",
+        ],
+    ),
+    Names::new(
+        &[
+            "a",
+            "b1",
+            "e",
+            "bulk::w0",
+            "bulk::w1::00",
+            "bulk::w2::1",
+            "bulk::w3::0",
+            "bulk::w5",
+        ],
+        &["bulk::w0::01", "bulk::w5::1"],
+    ),
+    Names::new(&["c", "x", "e", "bulk::w0::0", "bulk::w2"], &["e11"]),
+    Names::new(&[""], &["bulk"]),
+];
+
 /// What one principal may do, by the place of the verb among all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Permit([Names; Verb::ALL.len()]);
@@ -59,7 +91,14 @@ impl Permit {
         Self([Names::ALL; Verb::ALL.len()])
     }
 
-    fn draw(rng: &mut Rng) -> Self {
+    /// May everything and observe a part.
+    pub(crate) fn draw_observer(rng: &mut Rng) -> Self {
+        let mut permit = Self::everything();
+        permit.0[Verb::Observe as usize] = rng.pick(&PARTS);
+        permit
+    }
+
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         Self(
             Verb::ALL
                 .iter()
@@ -109,19 +148,26 @@ pub(crate) const STRANGER: &str = "stranger@default";
 
 /// All whom the engine lets in, by their tokens, which are their names.
 #[derive(Debug, Clone)]
-pub(crate) struct Principals(BTreeMap<String, Rc<Permit>>);
+pub(crate) struct Principals {
+    all: BTreeMap<String, Rc<Permit>>,
+    /// Draws what those may whose rights change.
+    permits: fn(&mut Rng) -> Permit,
+}
 
 impl Principals {
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
-        let mut principals = Self(BTreeMap::new());
+    pub(crate) fn draw(permits: fn(&mut Rng) -> Permit, rng: &mut Rng) -> Self {
+        let mut principals = Self {
+            all: BTreeMap::new(),
+            permits,
+        };
         for namespace in NAMESPACES {
             for rank in RANKS {
                 let permit = match rank {
                     "first" => Permit::everything(),
-                    _ => Permit::draw(rng),
+                    _ => permits(rng),
                 };
                 principals
-                    .0
+                    .all
                     .insert(format!("{rank}@{namespace}"), permit.into());
             }
         }
@@ -130,21 +176,39 @@ impl Principals {
     }
 
     fn redraw_stranger(&mut self, rng: &mut Rng) {
-        self.0.remove(STRANGER);
+        self.all.remove(STRANGER);
         if !rng.one_in(3) {
-            self.0.insert(STRANGER.to_owned(), Permit::draw(rng).into());
+            let permit = (self.permits)(rng);
+            self.all.insert(STRANGER.to_owned(), permit.into());
         }
     }
 
     /// Some may something else from now on.
     pub(crate) fn redraw(&mut self, rng: &mut Rng) {
-        for (token, permit) in &mut self.0 {
+        self.let_in(rng);
+        for (token, permit) in &mut self.all {
             if !token.starts_with("first") && rng.one_in(3) {
-                *permit = Permit::draw(rng).into();
+                *permit = (self.permits)(rng).into();
             }
         }
         if rng.one_in(3) {
             self.redraw_stranger(rng);
+        }
+    }
+
+    /// One of them is not let in any more.
+    pub(crate) fn turn_out(&mut self, rng: &mut Rng) {
+        let last = format!("last@{}", NAMESPACES[0]);
+        self.all
+            .remove(if rng.one_in(2) { STRANGER } else { &last });
+    }
+
+    /// All are let in again but strangers.
+    pub(crate) fn let_in(&mut self, rng: &mut Rng) {
+        for rank in RANKS {
+            let token = format!("{rank}@{}", NAMESPACES[0]);
+            let known = self.all.entry(token);
+            known.or_insert_with(|| (self.permits)(rng).into());
         }
     }
 
@@ -155,7 +219,7 @@ impl Principals {
 
     /// What a token opens.
     pub(crate) fn permit(&self, token: &str) -> Option<&Rc<Permit>> {
-        self.0.get(token)
+        self.all.get(token)
     }
 
     /// As the engine is told.
@@ -167,7 +231,7 @@ impl Principals {
             uids: Vec::new(),
             rights: permit.rights(),
         };
-        Credentials::new(self.0.iter().map(principal).collect())
+        Credentials::new(self.all.iter().map(principal).collect())
     }
 }
 

@@ -28,6 +28,12 @@ impl World {
             stranger.leave(&mut context!(self));
         }
         self.strangers.clear();
+        if self.config.bursts
+            && let Some(principals) = &mut self.principals
+        {
+            principals.let_in(&mut self.rng);
+            self.reload();
+        }
         for worker in &mut self.workers {
             worker.stalled_until = 0;
         }
@@ -285,6 +291,7 @@ impl World {
                 rng: &mut self.rng,
                 now: self.now,
                 quiescent: true,
+                at_once: false,
             });
             if self.workers.iter().all(|it| it.stage == Stage::Over) && host.is_empty() {
                 return host.assert_empty();

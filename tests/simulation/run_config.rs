@@ -27,6 +27,10 @@ pub(crate) struct RunConfig {
     pub restarts: bool,
     /// The engine lets in only those who have a token, and may be told of other rights.
     pub credentials: bool,
+    /// Several events are drawn into one turn.
+    pub bursts: bool,
+    /// Names, entries and metadata are as large as they may be, or nearly.
+    pub large: bool,
 }
 
 impl RunConfig {
@@ -84,6 +88,8 @@ impl RunConfig {
             pace: rng.pick(&[5, 20, 20, 200]),
             restarts: rng.one_in(2),
             credentials: rng.one_in(2),
+            bursts: false,
+            large: false,
             limits,
         };
         if rng.is_even() {
@@ -91,6 +97,43 @@ impl RunConfig {
             config.limits.max_outbound = Limits::default().max_outbound.max(4 << 20);
             config.limits.max_backlog = Limits::default().max_backlog;
             config.buffers = vec![1 << 24];
+        }
+        config
+    }
+
+    /// Few workers with much to show, in one namespace.
+    pub(crate) fn of_large(rng: &mut Rng) -> Self {
+        let mut config = Self::new(rng);
+        (config.large, config.credentials) = (true, true);
+        (config.namespaces, config.strangers) = (1, 2);
+        (config.turns, config.fault_interval) = (50 + rng.below(50), 10);
+        config.workers = 4 + rng.below(3);
+        config.buffers = rng.pick(&[vec![1 << 20], vec![1 << 20, 20_000], vec![60_000]]);
+        config.limits.log_bytes = rng.pick(&[20_000, 200_000, 16 << 20]);
+        config.limits.max_functions = Limits::default().max_functions;
+        config.limits.changes_per_second = 0;
+        config
+    }
+
+    /// All happens in one namespace and arrives at once, so that it meets.
+    pub(crate) fn of_bursts(rng: &mut Rng) -> Self {
+        let mut config = Self::new(rng);
+        config.bursts = true;
+        config.credentials = !rng.one_in(6);
+        (config.namespaces, config.slowness, config.pace) = (1, vec![0], 20);
+        (config.turns, config.fault_interval) = (80 + rng.below(80), 20);
+        config.restarts = true;
+        config.limits.grace = 400;
+        if rng.one_in(2) {
+            config.limits.max_outbound = 4 << 20;
+        }
+        config.limits.changes_per_second = rng.pick(&[0, 1, 1, 20]);
+        if config.limits.silence < 3_000 {
+            // Longer than the longest pause by a budget.
+            (config.limits.ping_after, config.limits.silence) = (1_000, 3_000);
+        }
+        if rng.one_in(2) {
+            config.limits.max_connections = config.workers as u64 + 2;
         }
         config
     }

@@ -11,10 +11,12 @@ use callboard::protocol::{
     Ping, Ready, Register, Text, Unregister, Watch,
 };
 
+use crate::application::named;
 use crate::call_oracle::{Ending, number};
 use crate::journal::saw;
 use crate::network::Far;
 use crate::principals::STRANGER;
+use crate::rng::Rng;
 use crate::worker::Context;
 
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(crate) struct Stranger {
     requests: u64,
     inbox: Inbox,
     /// The key of its session.
-    session: Option<Vec<u8>>,
+    pub session: Option<Vec<u8>>,
     /// What it was asked to run and did not answer: the INVOKE and the intent.
     asked: VecDeque<(u64, usize)>,
     /// What it answered last.
@@ -41,18 +43,9 @@ impl Stranger {
     pub(crate) fn come(before: &[Stranger], has_token: bool, context: &mut Context<'_>) -> Self {
         let wire = context.dial(0);
         let reads = context.rng.one_in(2);
-        let mut stranger = Self {
-            wire,
-            reads,
-            provides: reads && context.rng.one_in(2),
-            greeted: !context.rng.one_in(6),
-            requests: 0,
-            inbox: Inbox::default(),
-            session: None,
-            asked: VecDeque::new(),
-            answered: None,
-            out: Vec::new(),
-        };
+        let provides = reads && context.rng.one_in(2);
+        let greeted = !context.rng.one_in(6);
+        let mut stranger = Self::new(wire, reads, provides, greeted);
         if stranger.greeted {
             let all = context.rng.one_in(2).then(|| vec![Text("")]);
             let known = before.iter().find_map(|it| it.session.clone());
@@ -60,29 +53,41 @@ impl Stranger {
             let known = known.filter(|_| stranger.provides);
             let session = known.unwrap_or_else(|| vec![7; 16]);
             let capacity = 1 + context.rng.below(2) as u64;
-            let hello = Hello {
-                versions: vec![1],
-                name: Text("stranger"),
-                namespace: Text(""),
-                ext: HelloOptions {
-                    watch: Some(Watch {
-                        functions: all.clone(),
-                        workers: all.clone(),
-                        bindings: all,
-                    }),
-                    session: context.rng.one_in(2).then_some(Bin(&session)),
-                    capacity: Some(capacity),
-                    token: has_token.then_some(Text(STRANGER)),
-                    ..HelloOptions::default()
-                },
-            };
-            stranger.out = hello.to_frame();
+            let session = context.rng.one_in(2).then_some(&*session);
+            stranger.out = hello(all, session, &[], capacity, has_token);
             if stranger.provides {
                 let frame = stranger.register(context);
                 stranger.out.extend(frame);
             }
         }
         stranger
+    }
+
+    /// Connects with the key of another, and is silent about what that one had.
+    pub(crate) fn come_back(
+        key: &[u8],
+        metadata: &[u8],
+        has_token: bool,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let mut stranger = Self::new(context.dial(0), true, true, true);
+        stranger.out = hello(None, Some(key), metadata, 1, has_token);
+        stranger
+    }
+
+    fn new(wire: u64, reads: bool, provides: bool, greeted: bool) -> Self {
+        Self {
+            wire,
+            reads,
+            provides,
+            greeted,
+            requests: 0,
+            inbox: Inbox::default(),
+            session: None,
+            asked: VecDeque::new(),
+            answered: None,
+            out: Vec::new(),
+        }
     }
 
     fn request(&mut self) -> u64 {
@@ -156,12 +161,8 @@ impl Stranger {
             16 => unknown(63, self.request()),
             17 => unknown(200, 0),
             18 if context.rng.one_in(3) => {
-                saw("a stranger broke the protocol");
-                context.rng.pick(&[
-                    b"GET / HTTP/1.1\r\n".to_vec(),
-                    vec![0, 0, 0, 2, 0xc1, 0xc1],
-                    vec![0, 0, 0, 0],
-                ])
+                self.break_rules(context.rng);
+                Vec::new()
             }
             19 if context.rng.one_in(3) => {
                 // A frame that is begun and never ended.
@@ -172,9 +173,20 @@ impl Stranger {
         self.out.extend(frame);
     }
 
+    /// Breaks the protocol outright.
+    pub(crate) fn break_rules(&mut self, rng: &mut Rng) {
+        saw("a stranger broke the protocol");
+        self.out.extend(rng.pick(&[
+            b"GET / HTTP/1.1\r\n".to_vec(),
+            vec![0, 0, 0, 2, 0xc1, 0xc1],
+            vec![0, 0, 0, 0],
+        ]));
+    }
+
     fn register(&mut self, context: &mut Context<'_>) -> Vec<u8> {
+        let name = named(context.rng.pick(&["a1", "b1", "c1", "s1"]), context.large);
         let definition = Definition {
-            name: Text(context.rng.pick(&["a1", "b1", "c1", "s1"])),
+            name: Text(&name),
             ..Definition::default()
         };
         Register {
@@ -257,6 +269,34 @@ impl Stranger {
         wire.up.close(context.now);
         wire.down.cut(0, None);
     }
+}
+
+/// The HELLO of a stranger that watches functions, workers and bindings with these prefixes.
+fn hello(
+    watch: Option<Vec<Text<'_>>>,
+    session: Option<&[u8]>,
+    metadata: &[u8],
+    capacity: u64,
+    has_token: bool,
+) -> Vec<u8> {
+    Hello {
+        versions: vec![1],
+        name: Text("stranger"),
+        namespace: Text(""),
+        ext: HelloOptions {
+            watch: Some(Watch {
+                functions: watch.clone(),
+                workers: watch.clone(),
+                bindings: watch,
+            }),
+            session: session.map(Bin),
+            metadata: Bin(metadata),
+            capacity: Some(capacity),
+            token: has_token.then_some(Text(STRANGER)),
+            ..HelloOptions::default()
+        },
+    }
+    .to_frame()
 }
 
 fn outcome(id: u64, payload: &[u8]) -> Vec<u8> {

@@ -12,11 +12,12 @@ use callboard::protocol::{
 
 use crate::board::SharedHistory;
 use crate::call_oracle::{CallOracle, Ending};
+use crate::coincidences::{Happening, happened};
 use crate::digest::{self, Side};
 use crate::engine_model::EngineModel;
 use crate::filter::Filter;
 use crate::journal::{hold, note, saw};
-use crate::peer_model::{Owed, PeerModel};
+use crate::peer_model::{Owed, PeerModel, Phase};
 
 /// What a frame of the engine is held against.
 pub(crate) struct Models<'a> {
@@ -53,6 +54,8 @@ pub(crate) struct WireChecker {
     barred: BTreeMap<Rc<str>, u64>,
     barred_all: u64,
     cancels: BTreeSet<u64>,
+    /// When it was asked last whether it is there.
+    pub pinged_at: u64,
 }
 
 impl WireChecker {
@@ -112,6 +115,11 @@ impl WireChecker {
     /// Nothing that is due to it waits for a snapshot to end.
     pub(crate) fn has_all(&self) -> bool {
         self.welcomed && (self.synced || self.filter.is_nothing())
+    }
+
+    /// What it is shown of the board, if anything, and whether it has it all.
+    pub(crate) fn shown(&self) -> Option<(&Filter, bool)> {
+        (self.welcomed && !self.filter.is_nothing()).then_some((&self.filter, self.synced))
     }
 
     fn peer<'a>(&self, models: &'a Models<'_>) -> &'a PeerModel {
@@ -184,6 +192,10 @@ impl WireChecker {
             }
             Message::Ping(callboard::protocol::Ping { revision, .. })
             | Message::Pong(callboard::protocol::Pong { revision, .. }) => {
+                if matches!(message, Message::Ping(_)) {
+                    self.pinged_at = models.now;
+                    happened(Happening::Ping, Some(self.token));
+                }
                 if self.synced && *revision > self.mine {
                     self.assert_has_all(*revision, models, "a bookmark");
                     self.mine = *revision;
@@ -356,7 +368,10 @@ impl WireChecker {
             return;
         }
         if self.parts.take().is_some() {
-            saw("a step came in parts");
+            saw(match self.filter.visible.has_all() {
+                true => "a step came in parts",
+                false => "a step came in parts to a reader who sees a part",
+            });
         }
         if history.concerning(&self.filter, self.mine, it.to) > 1 {
             saw("several revisions came folded");
@@ -375,7 +390,7 @@ impl WireChecker {
             .unwrap_or(0)
             .max(self.barred_all);
         let is_over = match peer.phase {
-            crate::peer_model::Phase::Over(since) => since,
+            Phase::Over(since) => since,
             _ => u64::MAX,
         };
         let board = &engine_model.namespaces[&peer.namespace];
@@ -462,10 +477,8 @@ impl WireChecker {
             self.token
         );
         let intent = &models.oracle.intents[number.unwrap_or_default()];
-        let attempts = intent
-            .attempts
-            .iter()
-            .map(|it| &models.oracle.attempts[*it]);
+        let attempts = intent.attempts.iter();
+        let attempts = attempts.map(|it| &models.oracle.attempts[*it]);
         let reason = |it: &crate::call_oracle::Attempt| {
             it.cancelled
                 || it.over.is_some()

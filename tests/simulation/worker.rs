@@ -46,14 +46,14 @@ pub(crate) type Tied = (String, String, String);
 
 /// A handler that runs.
 #[derive(Debug)]
-struct Job {
+pub(crate) struct Job {
     reply: Reply,
     invocation: Invocation,
     /// Over which connection it came.
     connection: u64,
     intent: usize,
     run: usize,
-    until: u64,
+    pub until: u64,
 }
 
 /// What a worker works with, beside itself.
@@ -68,7 +68,13 @@ pub(crate) struct Context<'a> {
     pub start: Instant,
     /// Nothing goes wrong any more.
     pub quiescent: bool,
+    /// All that is there is read and written in this turn.
+    pub at_once: bool,
+    /// Names, entries and metadata are large.
+    pub large: bool,
     pub engine_is_up: bool,
+    /// It was told to stop.
+    pub engine_stops: bool,
     pub buffers: &'a [usize],
     pub slowness: &'a [u64],
     pub next_wire: &'a mut u64,
@@ -118,7 +124,7 @@ pub(crate) struct Worker {
     /// effect over the connection before: what of it may stay is on the board until READY.
     pub refused: BTreeMap<String, u64>,
     pub calls: BTreeMap<Ticket, usize>,
-    dial_at: u64,
+    pub dial_at: u64,
     /// How many connections it made.
     pub connections: u64,
     /// Bytes read over the present one.
@@ -126,13 +132,19 @@ pub(crate) struct Worker {
     /// When its newest connection arrives: they do so in their order.
     arrives: u64,
     /// Taken from the link, and not written.
-    out: Vec<u8>,
+    pub out: Vec<u8>,
     /// Written over the present connection.
-    said: Said,
+    pub said: Said,
     /// How often something was taken from it.
     pub taken: u64,
+    /// When the present connection was welcomed.
+    pub up_since: Option<u64>,
+    /// Behind what it writes next, something follows that is no frame.
+    pub spoils: bool,
+    /// That was written over the present connection.
+    pub spoiled: bool,
     replica: Replica,
-    jobs: Vec<Job>,
+    pub jobs: Vec<Job>,
     /// Epoch and revision of the view that was compared last, and how much it held.
     pub compared: (u64, u64, bool, usize),
     /// So long a board may be kept that an engine before had.
@@ -163,6 +175,9 @@ impl Worker {
             out: Vec::new(),
             said: Said::default(),
             taken: 0,
+            up_since: None,
+            spoils: false,
+            spoiled: false,
             replica: Replica::default(),
             jobs: Vec::new(),
             compared: (0, 0, false, 0),
@@ -230,6 +245,10 @@ impl Worker {
         #[cfg(debug_assertions)]
         self.link.check_books();
         self.write(context);
+        if self.spoils {
+            self.spoil(context);
+        }
+        self.assert_calls_sent(context);
     }
 
     /// Says GOODBYE.
@@ -238,12 +257,12 @@ impl Worker {
         self.stage = Stage::Leaving;
         self.link.leave(context.instant());
         if self.wire.is_none() {
-            self.finish(context);
+            self.finish(Over::Closed, context);
         }
     }
 
-    fn finish(&mut self, context: &mut Context<'_>) {
-        self.link.finish(Over::Closed, context.instant());
+    fn finish(&mut self, end: Over, context: &mut Context<'_>) {
+        self.link.finish(end, context.instant());
         self.stage = Stage::Over;
         self.listen(context);
         hold!(
@@ -256,17 +275,7 @@ impl Worker {
         );
     }
 
-    /// The process is gone; it is told nothing any more.
-    pub(crate) fn crash(&mut self, context: &mut Context<'_>) {
-        note!("{} crashes", self.name);
-        self.stage = Stage::Over;
-        for intent in std::mem::take(&mut self.calls).into_values() {
-            context.oracle.intents[intent].dropped = true;
-        }
-        self.hang_up(context);
-    }
-
-    fn hang_up(&mut self, context: &mut Context<'_>) {
+    pub(crate) fn hang_up(&mut self, context: &mut Context<'_>) {
         self.out.clear();
         if let Some(wire) = self.wire.take().and_then(|it| context.wires.get_mut(&it)) {
             wire.near_gone = true;
@@ -288,6 +297,7 @@ impl Worker {
         self.connections += 1;
         self.read = 0;
         self.said = Said::default();
+        (self.spoils, self.spoiled) = (false, false);
         self.wire = Some(number);
         let address = "engine:1".parse().expect("an address");
         self.link.open(address, None, context.instant());
@@ -297,7 +307,7 @@ impl Worker {
         if self.stalled_until > context.now {
             return;
         }
-        let chunks = if context.quiescent {
+        let chunks = if context.quiescent || context.at_once {
             64
         } else {
             context.rng.below(4)
@@ -306,7 +316,7 @@ impl Worker {
             let Some(wire) = self.wire.and_then(|it| context.wires.get_mut(&it)) else {
                 return;
             };
-            let most = if context.quiescent {
+            let most = if context.quiescent || context.at_once {
                 1 << 16
             } else {
                 context.rng.bytes(&[1, 5, 200, 1 << 16])
@@ -325,6 +335,7 @@ impl Worker {
             if let Some(connection) = self.link.connection().filter(|_| !was_up) {
                 let until = context.now + connection.settling.as_micros() as u64;
                 self.settles_at = self.settles_at.max(until);
+                self.up_since = Some(context.now);
             }
             match result {
                 Ok(()) => self.assert_view(context),
@@ -334,7 +345,7 @@ impl Worker {
     }
 
     /// The link has ended its connection.
-    fn lose(&mut self, loss: &Loss, context: &mut Context<'_>) {
+    pub(crate) fn lose(&mut self, loss: &Loss, context: &mut Context<'_>) {
         note!("{} lost its connection: {loss}", self.name);
         let was_cut = self
             .wire
@@ -357,9 +368,13 @@ impl Worker {
                     "hello_timeout",
                     "shutting_down",
                     "too_many_connections",
+                    "kicked",
                 ];
+                let is_known = known.contains(&code)
+                    || code == "protocol_error" && self.spoiled
+                    || code == "unauthorized" && self.credential.is_some();
                 hold!(
-                    known.contains(&code),
+                    is_known,
                     "who keeps the rules is not sent away",
                     "{} was: {loss}",
                     self.name
@@ -373,6 +388,7 @@ impl Worker {
             ),
         };
         self.hang_up(context);
+        self.up_since = None;
         let jitter = if context.rng.one_in(5) {
             2_000_000
         } else {
@@ -381,7 +397,11 @@ impl Worker {
         self.dial_at = context.now + pause + context.rng.between(0..jitter);
         self.listen(context);
         if self.stage == Stage::Leaving {
-            self.finish(context);
+            self.finish(Over::Closed, context);
+        } else if let Loss::Goodbye { refusal, .. } = loss
+            && &*refusal.code == "kicked"
+        {
+            self.finish(Over::Kicked(refusal.clone()), context);
         }
     }
 
@@ -461,6 +481,8 @@ impl Worker {
             4..=6 => context.rng.between(0..200_000),
             _ => context.rng.between(0..3_000_000),
         };
+        // What is answered when all is drawn into one turn, a burst decides.
+        let takes = if context.at_once { 3_000_000 } else { takes };
         let takes = if context.quiescent { 0 } else { takes };
         self.jobs.push(Job {
             reply,
@@ -528,7 +550,7 @@ impl Worker {
         self.listen(context);
     }
 
-    fn write(&mut self, context: &mut Context<'_>) {
+    pub(crate) fn write(&mut self, context: &mut Context<'_>) {
         let number = self.wire.unwrap_or_default();
         let Some(wire) = self.wire.and_then(|it| context.wires.get_mut(&it)) else {
             // The shell's writer has nowhere to write to.
@@ -546,7 +568,7 @@ impl Worker {
                 self.taken += 1;
             }
             let n = wire.up.room().min(self.out.len());
-            let n = if context.quiescent || !context.rng.one_in(4) {
+            let n = if context.quiescent || context.at_once || !context.rng.one_in(4) {
                 n
             } else {
                 context.rng.part_of(n)

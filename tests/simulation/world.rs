@@ -14,7 +14,7 @@ use crate::filter::Filter;
 use crate::host::{Host, Surroundings};
 use crate::journal::{self, note, saw};
 use crate::network::{Far, Wire};
-use crate::principals::{NAMESPACES, Principals};
+use crate::principals::{NAMESPACES, Permit, Principals};
 use crate::rng::Rng;
 use crate::run_config::RunConfig;
 use crate::stranger::Stranger;
@@ -44,6 +44,16 @@ pub(crate) struct World {
     pub strangers: Vec<Stranger>,
     pub hired: usize,
     pub quiescent: bool,
+    /// All that is there is read and written in this turn.
+    pub at_once: bool,
+    /// Workers that come back get nothing through behind their HELLO.
+    pub mutes: bool,
+    /// By which the worker of a burst is chosen, if it is always the same.
+    pub focus: Option<usize>,
+    /// Wires that take nothing from the engine for a while, and what they took before.
+    pub squeezed: Vec<(u64, usize)>,
+    /// The same for those that take nothing from their worker.
+    pub muted: Vec<(u64, usize)>,
 }
 
 /// Borrows the parts of a world that workers work with.
@@ -58,7 +68,13 @@ macro_rules! context {
             now: $world.now,
             start: $world.start,
             quiescent: $world.quiescent,
+            at_once: $world.at_once,
+            large: $world.config.large,
             engine_is_up: $world.host.is_some(),
+            engine_stops: $world
+                .host
+                .as_ref()
+                .is_some_and(|it| it.engine_model.stopping),
             buffers: &$world.config.buffers,
             slowness: &$world.config.slowness,
             next_wire: &mut $world.next_wire,
@@ -69,19 +85,35 @@ pub(crate) use context;
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        Self::with(seed, Rng::new(seed))
+        Self::with(seed, Rng::new(seed), RunConfig::new)
+    }
+
+    /// A world in which several events are drawn into one turn, again and again.
+    pub(crate) fn of_bursts(seed: u64) -> Self {
+        Self::with(seed, Rng::new(seed), RunConfig::of_bursts)
     }
 
     /// An even world: no choice depends on the length of a frame.
     pub(crate) fn even(seed: u64) -> Self {
-        Self::with(seed, Rng::even(seed))
+        Self::with(seed, Rng::even(seed), RunConfig::new)
     }
 
-    fn with(seed: u64, mut rng: Rng) -> Self {
+    /// A world with names of the greatest length, large entries, and metadata that change, shown to all in part.
+    pub(crate) fn of_large(seed: u64) -> Self {
+        Self::with(seed, Rng::new(seed), RunConfig::of_large)
+    }
+
+    fn with(seed: u64, mut rng: Rng, config: fn(&mut Rng) -> RunConfig) -> Self {
         journal::begin(seed);
-        let config = RunConfig::new(&mut rng);
+        let config = config(&mut rng);
         note!("{config:?}");
-        let principals = config.credentials.then(|| Principals::draw(&mut rng));
+        let permits = match config.large {
+            false => Permit::draw,
+            true => Permit::draw_observer,
+        };
+        let principals = config
+            .credentials
+            .then(|| Principals::draw(permits, &mut rng));
         let mut world = Self {
             config,
             rng,
@@ -101,6 +133,11 @@ impl World {
             strangers: Vec::new(),
             hired: 0,
             quiescent: false,
+            at_once: false,
+            mutes: false,
+            focus: None,
+            squeezed: Vec::new(),
+            muted: Vec::new(),
         };
         world.boot();
         for _ in 0..world.config.workers {
@@ -133,18 +170,29 @@ impl World {
         // Some bear the same name.
         let name = format!("w{}", self.hired % 12);
         self.hired += 1;
-        let (watch, filter) = self.rng.pick(&watches());
+        let mut watches = watches();
+        if self.config.large {
+            // So few that they share their audiences.
+            watches.truncate(3);
+        }
+        let (watch, filter) = self.rng.pick(&watches);
         let identity = Identity {
             name,
             namespace: namespace.to_owned(),
             watch,
-            metadata: vec![self.rng.below(2) as u8; self.rng.below(2)],
+            metadata: self.metadata(),
             capacity: Some(1 + self.rng.below(4) as u64),
         };
         let mut context = context!(self);
         let mut worker = Worker::new(identity, filter, &mut context);
         if self.config.credentials {
-            worker.present(Principals::token(namespace, context.rng));
+            let drawn = Principals::token(namespace, context.rng);
+            // In bursts, there is always one who may send others away.
+            let is_first = self.config.bursts && self.hired == 1;
+            worker.present(match is_first {
+                true => format!("first@{namespace}"),
+                false => drawn,
+            });
         }
         if !context.rng.one_in(3) {
             application::register(&mut worker, &mut context);
@@ -152,10 +200,28 @@ impl World {
         self.workers.push(worker);
     }
 
+    /// A worker's.
+    pub(crate) fn metadata(&mut self) -> Vec<u8> {
+        let byte = self.rng.below(2) as u8;
+        let bytes = if self.config.large {
+            self.rng.pick(&[0, 100, 4_096])
+        } else {
+            self.rng.below(2)
+        };
+        vec![byte; bytes]
+    }
+
     /// Everything, from beginning to end.
     pub(crate) fn run(&mut self) {
         for _ in 0..self.config.turns {
             self.happen();
+            self.at_once = false;
+            if self.config.bursts {
+                self.boot_at = self.boot_at.min(self.now);
+                if self.is_running() && !self.rng.one_in(3) {
+                    self.burst();
+                }
+            }
             self.turn();
             let pause = match self.rng.below(20) {
                 0 => self.rng.between(0..1_000_000),
@@ -164,6 +230,7 @@ impl World {
             };
             self.now += pause;
         }
+        self.at_once = false;
         self.quiesce();
         self.assert_right();
         self.probe_places();
@@ -195,6 +262,8 @@ impl World {
             let has_token = self.config.credentials;
             let stranger = Stranger::come(&self.strangers, has_token, &mut context!(self));
             self.strangers.push(stranger);
+        } else if self.config.large && self.host.is_some() && self.rng.one_in(10) {
+            self.take_a_strangers_place();
         }
         if self.rng.one_in(self.config.fault_interval) {
             self.go_wrong();
@@ -231,6 +300,7 @@ impl World {
                 rng: &mut self.rng,
                 now: self.now,
                 quiescent: self.quiescent,
+                at_once: self.at_once,
             });
             if host.is_finished() {
                 note!("the engine has ended");

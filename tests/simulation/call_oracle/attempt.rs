@@ -25,6 +25,8 @@ pub(crate) struct Attempt {
     pub over: Option<u64>,
     /// It ended, and certainly no provider ran it.
     pub refused: bool,
+    /// Why the engine must have ended it.
+    pub due: Option<&'static str>,
     /// An INVOKE was seen that is of this attempt or of another one at the same intent.
     pub doubtful: bool,
     /// Whether its caller lost the right to make it while it waited.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use callboard::protocol::{Code, Executed, Failure};
 
+use crate::coincidences::{Happening, happened};
 use crate::journal::{hold, saw};
 
 pub(crate) use attempt::{Attempt, Forbidden};
@@ -116,6 +117,8 @@ pub(crate) struct Intent {
 pub(crate) struct CallOracle {
     pub intents: Vec<Intent>,
     pub attempts: Vec<Attempt>,
+    /// Those whose callers wait.
+    pub open: BTreeSet<usize>,
     /// Attempts that may occupy a place of a provider although no INVOKE was seen.
     pub unseen: BTreeSet<usize>,
     /// The newest attempt that came over a connection, of those for the same function and the same worker.
@@ -182,6 +185,7 @@ impl CallOracle {
         let index = self.attempts.len();
         self.intents[attempt.intent].attempts.push(index);
         self.attempts.push(attempt);
+        self.open.insert(index);
         self.unseen.insert(index);
         index
     }
@@ -191,6 +195,7 @@ impl CallOracle {
         let it = &mut self.attempts[attempt];
         it.over.get_or_insert(tick);
         it.refused |= refused;
+        self.open.remove(&attempt);
         if refused {
             self.unseen.remove(&attempt);
         }
@@ -399,7 +404,10 @@ impl CallOracle {
             intent.invokes
         );
         match code.as_str() {
-            "deadline_exceeded" => saw("a call's deadline passed"),
+            "deadline_exceeded" => {
+                saw("a call's deadline passed");
+                happened(Happening::Deadline, Some(self.attempts[index].token));
+            }
             "cancelled" => saw("a call was cancelled"),
             "provider_gone" => saw("a provider went before it answered"),
             "no_such_function" => saw("a call found nobody"),
@@ -462,6 +470,7 @@ impl CallOracle {
         for attempt in &mut self.attempts {
             attempt.over.get_or_insert(tick);
         }
+        self.open.clear();
         self.unseen.clear();
     }
 

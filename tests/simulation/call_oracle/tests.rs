@@ -19,6 +19,7 @@ fn attempt(oracle: &mut CallOracle, intent: usize, tick: u64) -> usize {
         refused: false,
         doubtful: false,
         forbidden: Forbidden::No,
+        due: None,
     })
 }
 

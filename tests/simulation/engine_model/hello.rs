@@ -7,6 +7,7 @@ use callboard::protocol::Hello;
 use super::EngineModel;
 use crate::board::Namespace;
 use crate::call_oracle::CallOracle;
+use crate::coincidences::{Happening, happened};
 use crate::filter::Filter;
 use crate::journal::saw;
 use crate::peer_model::{PeerModel, Phase};
@@ -50,7 +51,8 @@ impl EngineModel {
             .entry(namespace.to_owned())
             .or_insert_with(Namespace::new);
         let revision = board.revision();
-        let unconfirmed = holder.is_some() && board.take_over(worker);
+        let unconfirmed =
+            holder.is_some() && board.take_over(worker, &hello.name, hello.ext.metadata.0);
         let most = self.limits.max_calls;
         let peer = self.peer(token);
         *peer = PeerModel {
@@ -73,10 +75,13 @@ impl EngineModel {
             holds: true,
             unconfirmed,
             heard: peer.heard,
+            spoke: peer.spoke,
             ..PeerModel::new(peer.opened)
         };
+        happened(Happening::Hello, Some(token));
         if let (Some(holder), Some(key)) = (holder, key) {
             saw("a session was taken over");
+            happened(Happening::Takeover, Some(token));
             self.sessions.insert(key, token);
             self.end(holder, "session_taken_over", oracle);
         }

@@ -12,8 +12,10 @@ use callboard::engine::Verb;
 use callboard::limits::Limits;
 use callboard::protocol::{Bind, FrameError, Message, Register, Unbind, Unregister};
 
+use crate::application::{self, KICK};
 use crate::board::{Entry, Key, Namespace};
-use crate::call_oracle::{Attempt, CallOracle, Ending, Forbidden, number};
+use crate::call_oracle::{Attempt, CallOracle, Ending, Forbidden, Invoked, number};
+use crate::coincidences::{Happening, happened};
 use crate::journal::saw;
 use crate::peer_model::{Batch, Owed, PeerModel, Phase};
 use crate::principals::Principals;
@@ -111,11 +113,6 @@ impl EngineModel {
         peer.is_none_or(|it| matches!(it.phase, Phase::Over(_)))
     }
 
-    /// Bytes of an unfinished frame are held.
-    pub(crate) fn is_within_frame(&self, token: u64) -> bool {
-        self.peers.get(&token).is_some_and(|it| it.inbox.held() > 0)
-    }
-
     /// The engine reads these bytes.
     pub(crate) fn hear(&mut self, token: u64, mut bytes: &[u8], oracle: &mut CallOracle, now: u64) {
         let peer = self.peer(token);
@@ -124,6 +121,7 @@ impl EngineModel {
             return;
         }
         let mut inbox = std::mem::take(&mut peer.inbox);
+        let mut begun = peer.frame.take().map(|(since, _)| since);
         loop {
             let limit = match self.peer(token).phase {
                 Phase::Greeting => self.limits.max_hello,
@@ -133,6 +131,7 @@ impl EngineModel {
             match inbox.next(&mut bytes, limit as usize) {
                 Ok(Some(frame)) => {
                     self.tick += 1;
+                    begun = None;
                     self.frame(token, frame, oracle, now);
                 }
                 Ok(None) => break,
@@ -142,7 +141,11 @@ impl EngineModel {
                 Err(_) => return self.end(token, "protocol_error", oracle),
             }
         }
-        self.peer(token).inbox = inbox;
+        let peer = self.peer(token);
+        if inbox.held() > 0 {
+            peer.frame = Some((begun.unwrap_or(now), inbox.announced().unwrap_or(0)));
+        }
+        peer.inbox = inbox;
     }
 
     fn frame(&mut self, token: u64, frame: &[u8], oracle: &mut CallOracle, now: u64) {
@@ -157,6 +160,9 @@ impl EngineModel {
             };
         }
         let tick = self.tick;
+        if let Some(happening) = Happening::said(&message) {
+            happened(happening, Some(token));
+        }
         match message {
             Message::Register(it) => self.register(token, &it, oracle),
             Message::Unregister(it) => self.unregister(token, &it),
@@ -177,7 +183,9 @@ impl EngineModel {
             Message::Call(it) => self.call(token, &it, oracle, now),
             Message::Cancel(it) => {
                 if let Some((Owed::Call(index), _)) = self.peer(token).owed.get(&it.id) {
-                    oracle.attempts[*index].cancelled = true;
+                    let attempt = &mut oracle.attempts[*index];
+                    attempt.cancelled = true;
+                    attempt.due.get_or_insert("it was cancelled");
                 }
             }
             Message::Outcome(it) => {
@@ -386,12 +394,13 @@ impl EngineModel {
     ) {
         let permit = &self.peers[&token].permit;
         if call.function.starts_with("engine::") {
-            let owed = if permit.may(Verb::Admin, &call.function) {
-                Owed::Builtin
-            } else {
-                forbidden()
-            };
-            return self.owe(token, call.id, owed);
+            if !permit.may(Verb::Admin, &call.function) {
+                return self.owe(token, call.id, forbidden());
+            }
+            if call.function.0 == KICK {
+                self.kick(token, application::kicked(&call.payload), oracle);
+            }
+            return self.owe(token, call.id, Owed::Builtin);
         }
         if !permit.may(Verb::Call, &call.function) {
             return self.owe(token, call.id, forbidden());
@@ -438,9 +447,29 @@ impl EngineModel {
             refused: false,
             doubtful: false,
             forbidden: Forbidden::No,
+            due: if able.is_empty() && !call.ext.wait {
+                Some("nobody provides it")
+            } else {
+                self.stopping.then_some("the engine drains")
+            },
         };
         let index = oracle.attempt(attempt);
         self.owe(token, call.id, Owed::Call(index));
+    }
+
+    fn kick(&mut self, by: u64, worker: Option<u64>, oracle: &mut CallOracle) {
+        let namespace = &self.peers[&by].namespace;
+        let is_it = |(token, it): &(&u64, &PeerModel)| {
+            it.phase == Phase::Live
+                && it.namespace == *namespace
+                && Some(it.worker) == worker
+                && **token != by
+        };
+        let found = self.peers.iter().find(is_it).map(|(token, _)| *token);
+        if let Some(token) = found {
+            saw("a worker was kicked");
+            self.end(token, "kicked", oracle);
+        }
     }
 
     fn answer(&mut self, token: u64, id: u64, ending: Ending, oracle: &mut CallOracle) {
@@ -452,7 +481,12 @@ impl EngineModel {
         let answered = invokes.find(|it| it.id == id && it.token == token);
         if let Some(answered) = answered {
             answered.answer = Some(ending);
+            if let Some(attempt) = answered.attempt {
+                let due = &mut oracle.attempts[attempt].due;
+                due.get_or_insert("it was answered");
+            }
         }
+        happened(Happening::Answer, Some(token));
     }
 
     /// What a newcomer did not register again leaves.
@@ -473,6 +507,14 @@ impl EngineModel {
         }
         let after = board.functions_of(worker);
         before.difference(&after).cloned().collect()
+    }
+
+    /// When the first READY is no longer waited for.
+    pub(crate) fn unready_at(&self) -> Option<u64> {
+        let waits = |it: &&PeerModel| it.phase == Phase::Live && it.unconfirmed;
+        let heard = self.peers.values().filter(waits).map(|it| it.heard);
+        let at = heard.min()? + self.limits.ready_timeout * 1000;
+        Some(at.next_multiple_of(1000))
     }
 
     pub(crate) fn is_unconfirmed(&self, token: u64) -> bool {
@@ -503,9 +545,31 @@ impl EngineModel {
             oracle.unsee(*intent, token, *id);
         }
         *self.closed.entry(code.to_owned()).or_default() += 1;
+        if let Some(happening) = Happening::ended(code, was_live) {
+            happened(happening, Some(token));
+        }
         if was_live && holds {
             self.forget_sessions(token);
             self.board(token).remove(worker, tick);
+        }
+        self.end_running(token, oracle);
+    }
+
+    /// What a connection that is over ran, and no other provider may run, ends.
+    fn end_running(&self, token: u64, oracle: &mut CallOracle) {
+        let peer = &self.peers[&token];
+        for (id, intent) in &peer.invoked {
+            let board = &self.namespaces[&peer.namespace];
+            let intent = &oracle.intents[*intent];
+            let mut others = board.providers(&intent.name);
+            let is_able = |worker| intent.pinned.is_none_or(|pinned| pinned == worker);
+            let may_run_again = intent.idempotent && (intent.wait || others.any(is_able));
+            let is_it = |it: &&Invoked| it.token == token && it.id == *id;
+            let attempt = intent.invokes.iter().find(is_it).and_then(|it| it.attempt);
+            if let Some(attempt) = attempt.filter(|_| !may_run_again) {
+                let due = &mut oracle.attempts[attempt].due;
+                due.get_or_insert("its provider went");
+            }
         }
     }
 

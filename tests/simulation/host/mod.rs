@@ -2,6 +2,7 @@
 //! everything that goes in heard by the model and everything that comes out by a checker. It knows nothing of workers.
 
 mod audit;
+mod due;
 mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use callboard::limits::Limits;
 
 use crate::board::SharedHistory;
 use crate::call_oracle::CallOracle;
+use crate::coincidences::{self, Happening, happened};
 use crate::engine_model::EngineModel;
 use crate::filter::Filter;
 use crate::journal::hold;
@@ -38,6 +40,16 @@ struct Conn {
     held_back: bool,
     /// The end was read.
     ended: bool,
+    /// The engine has closed its sending half.
+    half_closed: bool,
+    /// When the engine last did not want to read it.
+    unread_at: u64,
+    /// Since when the engine has not wanted to read it.
+    paused_since: Option<u64>,
+    /// When one of its deadlines passed last.
+    expired_at: u64,
+    /// Since when it leaves.
+    over_since: Option<u64>,
 }
 
 /// What the host works with, beside itself.
@@ -50,6 +62,8 @@ pub(crate) struct Surroundings<'a> {
     pub now: u64,
     /// Nothing goes wrong any more.
     pub quiescent: bool,
+    /// All that is there is read in this turn.
+    pub at_once: bool,
 }
 
 pub(crate) struct Host {
@@ -66,6 +80,10 @@ pub(crate) struct Host {
     revisions: u64,
     /// Told to stop, and did.
     stopped: bool,
+    /// When a draining engine stops at the latest.
+    grace_end: Option<u64>,
+    /// Leaving connections that all was written to in this turn.
+    said_all: Vec<u64>,
     largest_step: usize,
 }
 
@@ -92,6 +110,8 @@ impl Host {
             broken: Vec::new(),
             revisions: 0,
             stopped: false,
+            grace_end: None,
+            said_all: Vec::new(),
             largest_step: 0,
         }
     }
@@ -103,12 +123,16 @@ impl Host {
 
     /// As SIGTERM.
     pub(crate) fn shut_down(&mut self, now: u64) {
+        happened(Happening::Stop, None);
         self.engine_model.stopping = true;
+        let grace = self.engine_model.limits.grace * 1000;
+        self.grace_end.get_or_insert(now + grace);
         self.engine.handle_shutdown(Time(now));
     }
 
     /// From now on, these are let in, with these rights.
     pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
+        happened(Happening::Reload, None);
         for (token, checker) in &mut self.checkers {
             checker.reload(&self.engine_model.peers[token].filter);
         }
@@ -149,6 +173,8 @@ impl Host {
         self.assert_ends_known(&stats);
         self.assert_within_limits(&stats);
         self.assert_resumed();
+        self.assert_nothing_late(&stats, around);
+        coincidences::end_turn();
         // While too many abandoned calls are held, a provider that holds one gets no other.
         let crowds = self.engine_model.limits.max_calls_total < 1000;
         if !self.engine.has_more() && !self.engine_model.stopping && !crowds {

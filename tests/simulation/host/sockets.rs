@@ -3,7 +3,9 @@
 
 use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
 
+use super::due::frame_time;
 use super::{Conn, Host, Surroundings};
+use crate::coincidences::{Happening, happened};
 use crate::journal::{self, hold, note, saw};
 use crate::network::{End, Far};
 use crate::peer_model::Phase;
@@ -68,8 +70,8 @@ impl<'t, 'a> Turn<'t, 'a> {
                 conn.held_back = true;
                 return;
             }
-            conn.held_back = false;
-            let most = if around.quiescent {
+            (conn.held_back, conn.paused_since) = (false, None);
+            let most = if around.quiescent || around.at_once {
                 1 << 16
             } else {
                 around.rng.bytes(&[1, 3, 100, 1 << 16, 1 << 16])
@@ -108,12 +110,13 @@ impl<'t, 'a> Turn<'t, 'a> {
 
     fn unblock(&mut self) {
         let (host, around) = (&mut *self.host, &mut *self.around);
-        for conn in host.conns.values_mut() {
+        for (token, conn) in &mut host.conns {
             conn.is_full = false;
             let wire = &around.wires[&conn.wire];
             let wakes = wire.down.room() > 0 || wire.up.is_ending(around.now);
             if conn.blocked_since.is_some() && wakes {
                 conn.blocked_since = None;
+                happened(Happening::Unblock, Some(*token));
                 host.engine.handle_writable(conn.id);
             }
         }
@@ -123,11 +126,24 @@ impl<'t, 'a> Turn<'t, 'a> {
     fn note_silence(&mut self) {
         let host = &mut *self.host;
         let ping_after = host.engine_model.limits.ping_after * 1000;
-        for (token, conn) in &host.conns {
+        let now = self.around.now;
+        for (token, conn) in &mut host.conns {
             let peer = host.engine_model.peers.get_mut(token);
             if let Some(peer) = peer.filter(|_| host.engine.wants_read(conn.id)) {
-                peer.ask(self.around.now, ping_after);
+                peer.ask(now, ping_after);
+                if peer.asked == Some(now) {
+                    conn.expired_at = now;
+                }
             }
+        }
+    }
+
+    /// Takes down whether readers that join and others that follow watch the same.
+    fn note_audiences(&self) {
+        let shown = self.host.checkers.values().filter_map(WireChecker::shown);
+        let mut joining = shown.clone().filter(|(_, is_synced)| !is_synced);
+        if joining.any(|(filter, _)| shown.clone().any(|it| it == (filter, true))) {
+            saw("a joining and a synced reader shared an audience when a step came");
         }
     }
 
@@ -156,7 +172,8 @@ impl<'t, 'a> Turn<'t, 'a> {
             }
             "frame_timeout" => {
                 saw("a frame was not completed in time");
-                host.engine_model.is_within_frame(token)
+                peer.frame
+                    .is_some_and(|(at, announced)| since(at, frame_time(limits, announced)))
             }
             "hello_timeout" => {
                 peer.phase == Phase::Greeting && since(peer.opened, limits.hello_timeout)
@@ -192,7 +209,7 @@ impl Sockets for Turn<'_, '_> {
         if !tokens.is_empty() {
             let first = self.around.rng.below(tokens.len());
             for token in tokens[first..].iter().chain(&tokens[..first]) {
-                let chunks = if self.around.quiescent {
+                let chunks = if self.around.quiescent || self.around.at_once {
                     64
                 } else {
                     self.around.rng.below(4)
@@ -211,6 +228,9 @@ impl Sockets for Turn<'_, '_> {
 
     fn handle_expired(&mut self, id: ConnId) {
         let token = self.host.token(id);
+        if let Some(conn) = self.host.conns.get_mut(&token) {
+            conn.expired_at = self.around.now;
+        }
         let before = self.host.engine.stats().closed;
         self.host.engine.handle_expired(id, Time(self.around.now));
         let after = self.host.engine.stats().closed;
@@ -234,6 +254,7 @@ impl Sockets for Turn<'_, '_> {
             && unheard >= engine_model.limits.ready_timeout * 1000
         {
             saw("a newcomer did not say READY in time");
+            happened(Happening::Unready, Some(token));
             engine_model.tick += 1;
             engine_model.confirm(token);
         }
@@ -241,6 +262,9 @@ impl Sockets for Turn<'_, '_> {
 
     fn sealed(&mut self) {
         self.sealed = self.host.engine_model.seal();
+        if self.sealed > 0 {
+            self.note_audiences();
+        }
     }
 
     fn write(&mut self, id: ConnId) -> Option<Written> {
@@ -268,6 +292,7 @@ impl Sockets for Turn<'_, '_> {
             } else if room == 0 || conn.is_full {
                 conn.blocked_since = Some(around.now);
                 conn.stalled = true;
+                happened(Happening::Block, Some(token));
                 Written::Blocked
             } else {
                 let whole = total.min(room);
@@ -280,7 +305,9 @@ impl Sockets for Turn<'_, '_> {
                     }
                     true => rng.part_of(whole),
                 };
-                sent.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
+                for slice in slices {
+                    sent.extend_from_slice(&slice[..slice.len().min(count - sent.len())]);
+                }
                 Written::Bytes(count)
             };
             written = Some(outcome);
@@ -327,6 +354,12 @@ impl Sockets for Turn<'_, '_> {
         for (token, conn) in &host.conns {
             if conn.blocked_since.is_none()
                 && !host.broken.contains(token)
+                && host.engine_model.is_over(*token)
+            {
+                host.said_all.push(*token);
+            }
+            if conn.blocked_since.is_none()
+                && !host.broken.contains(token)
                 && host.checkers[token].has_all()
                 && let Some(peer) = host.engine_model.peers.get_mut(token)
             {
@@ -345,6 +378,7 @@ impl Sockets for Turn<'_, '_> {
             .expect("a wire for each");
         let arrives = around.now + around.rng.between(wire.delay.0..wire.delay.1 + 1);
         wire.down.close(arrives);
+        host.conns.get_mut(&token).expect("checked").half_closed = true;
         if matches!(close, Close::Socket(_)) {
             wire.far = Far::Gone;
             host.conns.remove(&token);
@@ -356,11 +390,13 @@ impl Sockets for Turn<'_, '_> {
 
     fn resume(&mut self, id: ConnId) {
         let token = self.host.token(id);
+        happened(Happening::Resume, Some(token));
         if let Some(peer) = self.host.engine_model.peers.get_mut(&token) {
             peer.heard = self.around.now;
         }
         if let Some(conn) = self.host.conns.get_mut(&token) {
-            conn.held_back = false;
+            (conn.held_back, conn.paused_since) = (false, None);
+            conn.unread_at = self.around.now;
         }
     }
 
@@ -386,8 +422,14 @@ impl Sockets for Turn<'_, '_> {
                 stalled: false,
                 held_back: false,
                 ended: false,
+                half_closed: false,
+                unread_at: 0,
+                paused_since: None,
+                expired_at: 0,
+                over_since: None,
             };
             host.conns.insert(token, conn);
+            happened(Happening::Connect, Some(token));
             host.checkers.insert(token, WireChecker::new(token));
             host.engine_model.open(token, around.oracle, around.now);
             let nobody = Peer::Unix {
