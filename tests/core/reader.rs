@@ -512,8 +512,10 @@ fn apply(view: &mut View, sections: &Sections<'_>, filter: &WatchFilter, strict:
         let (name, functions) = view.workers.entry(it.id).or_default();
         *name = it.name.to_string();
         // Without it, the worker's is what it was.
-        if !it.metadata.is_empty() {
-            view.metadata.insert(it.id, it.metadata.to_vec());
+        match &it.metadata {
+            Some(none) if none.is_empty() => drop(view.metadata.remove(&it.id)),
+            Some(metadata) => drop(view.metadata.insert(it.id, metadata.to_vec())),
+            None => {}
         }
         for function in &it.removed {
             let was = functions.remove(function.0);

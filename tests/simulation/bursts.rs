@@ -46,6 +46,12 @@ const FORCED: &[[Happening; 2]] = &[
     [Happening::Bind, Happening::Kick],
     [Happening::Unbind, Happening::Kick],
     [Happening::Unbind, Happening::Expulsion],
+    [Happening::Bind, Happening::EndOfStream],
+    [Happening::Bind, Happening::Reset],
+    [Happening::Unbind, Happening::EndOfStream],
+    [Happening::Cast, Happening::Kick],
+    [Happening::Cast, Happening::Expulsion],
+    [Happening::Cancel, Happening::Kick],
 ];
 
 /// Strangers at a time.
@@ -73,7 +79,7 @@ impl World {
             note!("a burst: {what:?}");
             self.provoke(what);
         }
-        if self.rng.one_in(3) {
+        if !self.rng.one_in(3) {
             let pair = self.rng.pick(FORCED);
             note!("a burst: {pair:?}");
             self.focus.get_or_insert(self.hired);

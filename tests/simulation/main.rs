@@ -60,11 +60,11 @@ const RECORDED: Range<u64> = 0..32;
 /// The digest of all frames that the engine and the library's workers wrote in the runs of the recorded seeds. The
 /// texts of FAILURE and GOODBYE are masked, but their lengths decide where wires split and when limits are met: another
 /// length changes this digest. So does another size of a type that is counted against a limit, and another `rand`.
-const WRITTEN: u64 = 0x2b51_dd00_58ea_0364;
+const WRITTEN: u64 = 0xa605_c097_7e6b_d257;
 
 /// The same in even worlds, in which no choice depends on the length of a frame: another text leaves this digest as it
 /// is.
-const WRITTEN_EVENLY: u64 = 0x54db_0f2b_0f36_2fb0;
+const WRITTEN_EVENLY: u64 = 0xb8cb_2950_d906_f462;
 
 /// Runs a seed of a test. Returns what it saw, and the hash of all that happened.
 fn run(test: &'static str, seed: u64) -> (Tally, u64) {
@@ -114,14 +114,20 @@ fn every_pair_of_events_meets_in_one_turn_whatever_happens() {
     let test = "every_pair_of_events_meets_in_one_turn_whatever_happens";
     let seeds = Seeds::chosen(0..160, &[]);
     let is_fixed = seeds.is_fixed();
-    coincidences::take();
+    coincidences::reset();
     for seed in seeds {
         run_in(test, seed, World::of_bursts);
     }
-    let (in_a_turn, at_a_connection) = coincidences::take();
-    if is_fixed {
-        coincidences::assert_all_met(&in_a_turn, &at_a_connection);
+    // Another text is enough to change what a seed does. Then the rarest pairs meet a little later.
+    for seed in (160..640).filter(|_| is_fixed) {
+        if coincidences::missing().is_empty() {
+            break;
+        }
+        run_in(test, seed, World::of_bursts);
     }
+    let missing = coincidences::missing();
+    assert!(!is_fixed || missing.is_empty(), "never met: {missing:?}");
+    coincidences::assert_none_met_that_cannot();
 }
 
 #[test]

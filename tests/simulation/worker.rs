@@ -225,10 +225,8 @@ impl Worker {
             self.dial(context);
         }
         self.read(context);
-        if self
-            .link
-            .next_deadline()
-            .is_some_and(|at| at <= context.instant())
+        let due = self.link.next_deadline();
+        if due.is_some_and(|at| at <= context.instant())
             && let Err(loss) = self.link.handle_time(context.instant())
         {
             self.lose(&loss, context);

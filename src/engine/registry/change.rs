@@ -61,7 +61,7 @@ impl Change {
         let seen = |names: &[Text<'_>]| names.iter().any(|name| rules.allows(name.0));
         let is_visible = entry.metadata.is_some() || seen(&entry.added) || seen(&entry.removed);
         let (kind, metadata) = match (before, self.kind) {
-            (false, _) => (ChangeKind::Added, Some(Bin(visibility.metadata()))),
+            (false, _) => (ChangeKind::Added, some_metadata(visibility.metadata())),
             (true, kind) if is_visible => (kind, entry.metadata),
             (true, _) => return None,
         };
@@ -74,6 +74,11 @@ impl Change {
             name: Text(&self.key),
         })
     }
+}
+
+/// Metadata for a reader that has none of this worker yet: none if they are empty.
+pub(super) fn some_metadata(metadata: &[u8]) -> Option<Bin<'_>> {
+    (!metadata.is_empty()).then_some(Bin(metadata))
 }
 
 /// The part of a worker's entry that these rules show.

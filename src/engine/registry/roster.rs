@@ -11,7 +11,7 @@ use crate::engine::access::rights::Rules;
 use crate::engine::memory::recycle;
 use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
-use super::change::{Change, ChangeKind, Section};
+use super::change::{Change, ChangeKind, Section, some_metadata};
 use super::entry::{EncodedDefinition, Name, encode_entry};
 use super::position::WorkerMark;
 use super::visibility::{ObserverRules, Visibility, VisibleCounts};
@@ -434,7 +434,8 @@ impl Roster {
             while !visited || names.peek().is_some() {
                 let some = some_names(&mut names);
                 let function = some.last().map(|&name| name.clone());
-                let body = worker_entry(id, entry, true, &some, &[]);
+                let metadata = some_metadata(&entry.metadata);
+                let body = worker_entry(id, entry, metadata, &some, &[]);
                 if !visit(
                     WorkerMark {
                         worker: id,
@@ -505,7 +506,13 @@ fn seal_worker(id: u64, entry: &mut Worker, rules: &ObserverRules, changes: &mut
     while !is_known || added.peek().is_some() || removed.peek().is_some() {
         let some_added = some_names(&mut added);
         let some_removed = some_names(&mut removed);
-        let body = worker_entry(id, entry, !is_known, &some_added, &some_removed);
+        // Not with each of its functions. An update tells empty ones, too: a reader has others.
+        let metadata = match kind {
+            _ if is_known => None,
+            ChangeKind::Added => some_metadata(&entry.metadata),
+            _ => Some(Bin(&entry.metadata)),
+        };
+        let body = worker_entry(id, entry, metadata, &some_added, &some_removed);
         changes.push(worker_change(id, &entry.name, kind, body, visibility));
         (kind, is_known) = (ChangeKind::Updated, true);
         // Further entries concern a worker that is visible already, or not at all.
@@ -528,16 +535,14 @@ fn some_names<'a>(
 fn worker_entry(
     id: u64,
     entry: &Worker,
-    metadata: bool,
+    metadata: Option<Bin<'_>>,
     added: &[&Name],
     removed: &[&Name],
 ) -> Rc<[u8]> {
     encode_entry(&WorkerEntry {
         id,
         name: Text(&entry.name),
-        // Sent when the worker joins or changes it, not with each of its functions. Empty ones are, too: a reader may
-        // have others.
-        metadata: metadata.then_some(Bin(&entry.metadata)),
+        metadata,
         added: added.iter().map(|name| Text(name)).collect(),
         removed: removed.iter().map(|name| Text(name)).collect(),
     })

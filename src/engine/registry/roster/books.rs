@@ -86,7 +86,7 @@ impl Worker {
             bytes,
             generation,
             listed,
-            renamed,
+            shown,
             touched,
             added,
             removed,
@@ -102,7 +102,7 @@ impl Worker {
         if *touched {
             assert!(unsealed.all(|(name, _)| added.contains(name)), "{added:?}");
         } else {
-            let is_sealed = added.is_empty() && removed.is_empty() && !renamed;
+            let is_sealed = added.is_empty() && removed.is_empty() && shown.is_none();
             assert!(is_sealed && unsealed.next().is_none(), "{name} is sealed");
             assert!(*listed && !self.is_empty(), "{name} is listed");
         }
