@@ -8,8 +8,9 @@ use callboard::worker::link::{CallKind, OutgoingCall};
 use callboard::worker::{Binding, CallOptions, Function};
 
 use crate::call_oracle::Kind;
+use crate::context::Context;
 use crate::journal::{note, saw};
-use crate::worker::{Context, Order, Stage, Tied, Worker};
+use crate::worker::{Order, Stage, Tied, Worker};
 
 /// Functions that workers provide. Those with x want to be alone.
 const NAMES: [&str; 10] = ["a1", "a2", "a3", "b1", "b2", "b21", "c1", "c2", "x1", "x2"];

@@ -3,10 +3,12 @@
 
 use crate::application;
 use crate::coincidences::Happening;
+use crate::context::Context;
+use crate::host::Host;
 use crate::journal::note;
 use crate::network::Far;
 use crate::stranger::Stranger;
-use crate::worker::{Context, Stage, Worker};
+use crate::worker::{Stage, Worker};
 use crate::world::{World, context};
 
 /// So far ahead the time jumps to a deadline, in microseconds.
@@ -115,7 +117,7 @@ impl World {
                 }
             }
             Happening::Drain => self.ask(|it, _, _| it.drain()),
-            Happening::Goodbye => self.end(|it, context| it.leave(context)),
+            Happening::Goodbye => self.end(Worker::leave),
             Happening::Deadline => self.wait_for_a_call(),
             Happening::Unready => self.wait_for_ready(),
             Happening::Expiry => {
@@ -157,7 +159,7 @@ impl World {
                     }
                 }
             }
-            Happening::EndOfStream => self.end(|it, context| it.go(context)),
+            Happening::EndOfStream => self.end(Worker::go),
             Happening::Reset => {
                 let now = self.now;
                 self.end(|it, context| {
@@ -211,11 +213,7 @@ impl World {
         at: Option<usize>,
         what: impl FnOnce(&mut Worker, &[u64], &mut Context<'_>),
     ) {
-        let ids = self
-            .host
-            .as_ref()
-            .map(|it| it.worker_ids())
-            .unwrap_or_default();
+        let ids = self.host.as_ref().map(Host::worker_ids).unwrap_or_default();
         if let Some(at) = at {
             what(&mut self.workers[at], &ids, &mut context!(self));
         }

@@ -1,8 +1,9 @@
 //! What befalls a worker: it drains, its handlers come to their end early, it loses its connection, its process goes.
 //! It checks nothing.
 
+use crate::context::Context;
 use crate::journal::note;
-use crate::worker::{Context, Stage, Worker};
+use crate::worker::{Stage, Worker};
 
 impl Worker {
     /// Leaves the board, and goes when it has answered what it runs.

@@ -1,9 +1,10 @@
 //! What goes wrong: wires that are cut, readers that stall, workers and engines that crash, stop, stand still.
 //! It happens to a world, and checks nothing.
 
+use crate::context::Context;
 use crate::journal::{note, saw};
 use crate::network::Far;
-use crate::worker::{Context, Stage};
+use crate::worker::Stage;
 use crate::world::{World, context};
 
 impl World {

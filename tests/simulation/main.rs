@@ -8,6 +8,7 @@ mod bursts;
 mod call_oracle;
 mod capacity;
 mod coincidences;
+mod context;
 mod coverage;
 mod digest;
 mod engine_model;

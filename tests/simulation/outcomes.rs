@@ -6,9 +6,10 @@ use callboard::worker::link::Answer;
 use callboard::worker::{CallError, Registered, RequestError, Standing};
 
 use crate::call_oracle::{Ending, Kind};
+use crate::context::Context;
 use crate::journal::{hold, saw};
 use crate::network::Far;
-use crate::worker::{Context, Order, Stage, Worker};
+use crate::worker::{Order, Stage, Worker};
 
 impl Worker {
     pub(crate) fn end_order(&mut self, order: &mut Order, end: &Result<Registered, RequestError>) {

@@ -9,10 +9,11 @@ use callboard::worker::Standing;
 
 use crate::application;
 use crate::call_oracle::Kind;
+use crate::context::Context;
 use crate::host::Surroundings;
 use crate::journal::{self, hold, note};
 use crate::network::{Far, Wire};
-use crate::worker::{Context, Stage, Tied, Worker};
+use crate::worker::{Stage, Tied, Worker};
 use crate::world::{World, context};
 
 /// Turns within which everything must have calmed down.

@@ -6,6 +6,10 @@ use callboard::limits::Limits;
 use crate::rng::Rng;
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent traits of a world"
+)]
 pub(crate) struct RunConfig {
     pub limits: Limits,
     /// Limits on calls are so small that calls are refused for them.

@@ -13,11 +13,11 @@ use callboard::protocol::{
 
 use crate::application::named;
 use crate::call_oracle::{Ending, number};
+use crate::context::Context;
 use crate::journal::saw;
 use crate::network::Far;
 use crate::principals::STRANGER;
 use crate::rng::Rng;
-use crate::worker::Context;
 
 #[derive(Debug)]
 pub(crate) struct Stranger {

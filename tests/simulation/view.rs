@@ -5,10 +5,11 @@ use callboard::worker::view::View;
 use callboard::worker::{Binding, Entry, Watch, WorkerInfo};
 
 use crate::board::Board;
+use crate::context::Context;
 use crate::filter::Filter;
 use crate::journal::{hold, saw};
 use crate::principals::Names;
-use crate::worker::{Context, Stage, Worker};
+use crate::worker::{Stage, Worker};
 
 impl Worker {
     /// The view equals the board at its revision, as far as the filter shows it.

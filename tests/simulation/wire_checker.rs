@@ -368,10 +368,10 @@ impl WireChecker {
             return;
         }
         if self.parts.take().is_some() {
-            saw(match self.filter.visible.has_all() {
-                true => "a step came in parts",
-                false => "a step came in parts to a reader who sees a part",
-            });
+            saw("a step came in parts");
+            if !self.filter.visible.has_all() {
+                saw("a step came in parts to a reader who sees a part");
+            }
         }
         if history.concerning(&self.filter, self.mine, it.to) > 1 {
             saw("several revisions came folded");

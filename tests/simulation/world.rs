@@ -10,6 +10,7 @@ use callboard::worker::link::Identity;
 use crate::application;
 use crate::board::SharedHistory;
 use crate::call_oracle::CallOracle;
+use crate::context::Context;
 use crate::filter::Filter;
 use crate::host::{Host, Surroundings};
 use crate::journal::{self, note, saw};
@@ -19,7 +20,7 @@ use crate::rng::Rng;
 use crate::run_config::RunConfig;
 use crate::stranger::Stranger;
 use crate::view::watches;
-use crate::worker::{Context, Stage, Worker};
+use crate::worker::{Stage, Worker};
 
 pub(crate) struct World {
     pub config: RunConfig,
@@ -107,9 +108,10 @@ impl World {
         journal::begin(seed);
         let config = config(&mut rng);
         note!("{config:?}");
-        let permits = match config.large {
-            false => Permit::draw,
-            true => Permit::draw_observer,
+        let permits = if config.large {
+            Permit::draw_observer
+        } else {
+            Permit::draw
         };
         let principals = config
             .credentials
@@ -189,9 +191,10 @@ impl World {
             let drawn = Principals::token(namespace, context.rng);
             // In bursts, there is always one who may send others away.
             let is_first = self.config.bursts && self.hired == 1;
-            worker.present(match is_first {
-                true => format!("first@{namespace}"),
-                false => drawn,
+            worker.present(if is_first {
+                format!("first@{namespace}")
+            } else {
+                drawn
             });
         }
         if !context.rng.one_in(3) {
