@@ -2,7 +2,7 @@
 //! it takes, and the engine reads in that turn all that has come. It checks nothing.
 
 use crate::application;
-use crate::coincidences::Happening;
+use crate::coincidences::{DEEDS, Happening};
 use crate::context::Context;
 use crate::host::Host;
 use crate::journal::note;
@@ -36,6 +36,10 @@ const RARE: &[Happening] = &[
 /// Pairs that chance brings together too seldom.
 const FORCED: &[[Happening; 2]] = &[
     [Happening::Kick, Happening::Unready],
+    [Happening::Unready, Happening::Refusal],
+    [Happening::Unready, Happening::Bind],
+    [Happening::Unready, Happening::Unbind],
+    [Happening::Unready, Happening::Pause],
     [Happening::Unready, Happening::Stop],
     [Happening::Pause, Happening::Stop],
     [Happening::Resume, Happening::Stop],
@@ -47,10 +51,10 @@ const FORCED: &[[Happening; 2]] = &[
     [Happening::Unregister, Happening::Kick],
     [Happening::Bind, Happening::Kick],
     [Happening::Unbind, Happening::Kick],
+    [Happening::Unbind, Happening::EndOfStream],
     [Happening::Unbind, Happening::Expulsion],
     [Happening::Bind, Happening::EndOfStream],
     [Happening::Bind, Happening::Reset],
-    [Happening::Unbind, Happening::EndOfStream],
     [Happening::Cast, Happening::Kick],
     [Happening::Cast, Happening::Expulsion],
     [Happening::Cancel, Happening::Kick],
@@ -73,7 +77,8 @@ impl World {
             self.mute();
         }
         for _ in 0..4 + self.rng.below(7) {
-            let kinds = [Happening::ALL, RARE][self.rng.below(2)];
+            let lists = [Happening::ALL, RARE, RARE, DEEDS];
+            let kinds = lists[self.rng.below(if self.focus.is_some() { 4 } else { 2 })];
             let what = self.rng.pick(kinds);
             if what == Happening::Stop && !self.rng.one_in(8) {
                 continue;
@@ -81,10 +86,12 @@ impl World {
             note!("a burst: {what:?}");
             self.provoke(what);
         }
-        if !self.rng.one_in(3) {
+        for _ in 0..self.rng.below(3) {
             let pair = self.rng.pick(FORCED);
             note!("a burst: {pair:?}");
-            self.focus.get_or_insert(self.hired);
+            let busy = self.workers.iter().position(Worker::is_busy);
+            let busy = busy.filter(|_| pair[0] == Happening::Answer);
+            self.focus = busy.or(self.focus).or(Some(self.hired));
             for what in pair {
                 self.provoke(what);
             }
@@ -131,13 +138,13 @@ impl World {
             Happening::Reload => {
                 if let Some(principals) = &mut self.principals {
                     principals.redraw(&mut self.rng);
-                    self.reload();
+                    self.reload_soon();
                 }
             }
             Happening::Revocation => {
                 if let Some(principals) = &mut self.principals {
                     principals.turn_out(&mut self.rng);
-                    self.reload();
+                    self.reload_soon();
                 }
             }
             Happening::Expulsion => {
@@ -177,6 +184,17 @@ impl World {
                 }
             }
             Happening::Kick => {}
+        }
+    }
+
+    /// The engine is told whom it lets in: before the next turn, or behind all that it reads in it.
+    fn reload_soon(&mut self) {
+        if self.rng.one_in(2) {
+            return self.reload();
+        }
+        if let (Some(principals), Some(host)) = (&self.principals, &mut self.host) {
+            note!("credentials behind what is read: {principals:?}");
+            host.late_principals = Some(principals.clone());
         }
     }
 
@@ -259,9 +277,12 @@ impl World {
         let keys: Vec<Vec<u8>> = keys.collect();
         if !keys.is_empty() && self.host.is_some() {
             let key = self.rng.pick(&keys);
-            let metadata = self.metadata();
-            let stranger = Stranger::come_back(&key, &metadata, has_token, &mut context!(self));
-            self.strangers.push(stranger);
+            // Two with the same key take it from each other in one turn.
+            for _ in 0..=self.rng.below(2) {
+                let metadata = self.metadata();
+                let stranger = Stranger::come_back(&key, &metadata, has_token, &mut context!(self));
+                self.strangers.push(stranger);
+            }
         }
     }
 

@@ -191,7 +191,7 @@ const NEVER: &[(Happening, Happening, &str)] = &[
 const SELDOM: &[(Happening, Happening)] = &[(Happening::Pause, Happening::Stop)];
 
 /// What a connection does.
-const DEEDS: &[Happening] = &[
+pub(crate) const DEEDS: &[Happening] = &[
     Happening::Ready,
     Happening::Register,
     Happening::Unregister,

@@ -13,6 +13,11 @@ impl Worker {
         self.link.drain();
     }
 
+    /// Handlers run, for calls that came over its present connection.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.link.connection().is_some() && self.link.in_flight().0 > 0
+    }
+
     /// Its handlers come to their end.
     pub(crate) fn hurry(&mut self, now: u64) {
         for job in &mut self.jobs {

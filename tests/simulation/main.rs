@@ -113,7 +113,7 @@ fn every_promise_holds_whatever_happens_and_everything_of_interest_does() {
 #[test]
 fn every_pair_of_events_meets_in_one_turn_whatever_happens() {
     let test = "every_pair_of_events_meets_in_one_turn_whatever_happens";
-    let seeds = Seeds::chosen(0..160, &[]);
+    let seeds = Seeds::chosen(0..200, &[]);
     let is_fixed = seeds.is_fixed();
     coincidences::reset();
     for seed in seeds {

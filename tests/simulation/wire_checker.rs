@@ -477,8 +477,7 @@ impl WireChecker {
             self.token
         );
         let intent = &models.oracle.intents[number.unwrap_or_default()];
-        let attempts = intent.attempts.iter();
-        let attempts = attempts.map(|it| &models.oracle.attempts[*it]);
+        let attempts = (intent.attempts.iter()).map(|it| &models.oracle.attempts[*it]);
         let reason = |it: &crate::call_oracle::Attempt| {
             it.cancelled
                 || it.over.is_some()

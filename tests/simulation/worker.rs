@@ -429,7 +429,6 @@ impl Worker {
             4..=6 => context.rng.between(0..200_000),
             _ => context.rng.between(0..3_000_000),
         };
-        // What is answered when all is drawn into one turn, a burst decides.
         let takes = if context.at_once { 3_000_000 } else { takes };
         let takes = if context.quiescent { 0 } else { takes };
         self.jobs.push(Job {

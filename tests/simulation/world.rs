@@ -265,7 +265,7 @@ impl World {
             let has_token = self.config.credentials;
             let stranger = Stranger::come(&self.strangers, has_token, &mut context!(self));
             self.strangers.push(stranger);
-        } else if self.config.large && self.host.is_some() && self.rng.one_in(10) {
+        } else if self.config.large && self.host.is_some() && self.rng.one_in(4) {
             self.take_a_strangers_place();
         }
         if self.rng.one_in(self.config.fault_interval) {

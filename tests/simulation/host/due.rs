@@ -160,7 +160,9 @@ impl Host {
         let pinged_at = self.checkers[&token].pinged_at;
         let silent_since = peer.silent_since(ping_after * 1000).max(conn.unread_at);
         let silent_since = silent_since.max(pinged_at.saturating_sub(ping_after * 1000));
-        if is_next(silent_since + limits.silence * 1000) {
+        // Before its PING is written, nobody but the engine knows when that was made.
+        let is_pinged = pinged_at >= peer.spoke;
+        if is_next(silent_since + limits.silence * 1000) && (is_pinged || self.is_clean(token)) {
             return Some("silent");
         }
         if peer.unconfirmed && is_next(silent_since + limits.ready_timeout * 1000) {
@@ -172,7 +174,6 @@ impl Host {
                 return Some("frame_timeout");
             }
         }
-        let is_pinged = pinged_at >= peer.spoke;
         if is_next(silent_since + ping_after * 1000) && self.is_clean(token) && !is_pinged {
             return Some("PING");
         }

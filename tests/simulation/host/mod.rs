@@ -82,6 +82,8 @@ pub(crate) struct Host {
     stopped: bool,
     /// When a draining engine stops at the latest.
     grace_end: Option<u64>,
+    /// They hold once all is read that is read in the next turn.
+    pub late_principals: Option<Principals>,
     /// Leaving connections that all was written to in this turn.
     said_all: Vec<u64>,
     largest_step: usize,
@@ -111,6 +113,7 @@ impl Host {
             revisions: 0,
             stopped: false,
             grace_end: None,
+            late_principals: None,
             said_all: Vec::new(),
             largest_step: 0,
         }
@@ -133,6 +136,7 @@ impl Host {
     /// From now on, these are let in, with these rights.
     pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
         happened(Happening::Reload, None);
+        self.late_principals = None;
         for (token, checker) in &mut self.checkers {
             checker.reload(&self.engine_model.peers[token].filter);
         }

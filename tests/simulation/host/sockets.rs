@@ -217,6 +217,10 @@ impl Sockets for Turn<'_, '_> {
                 self.read(*token, chunks);
             }
         }
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        if let Some(principals) = host.late_principals.take() {
+            host.reload(&principals, around.oracle, around.now);
+        }
         self.note_silence();
     }
 
