@@ -135,12 +135,7 @@ impl World {
                 let next = self.host.as_ref().and_then(|it| it.engine.next_deadline());
                 self.jump(next.map(|it| it.0));
             }
-            Happening::Reload => {
-                if let Some(principals) = &mut self.principals {
-                    principals.redraw(&mut self.rng);
-                    self.reload_soon();
-                }
-            }
+            Happening::Reload => self.redraw_rights(),
             Happening::Revocation => {
                 if let Some(principals) = &mut self.principals {
                     principals.turn_out(&mut self.rng);
@@ -187,6 +182,14 @@ impl World {
         }
     }
 
+    /// Some may something else, and the engine is told so.
+    pub(crate) fn redraw_rights(&mut self) {
+        if let Some(principals) = &mut self.principals {
+            principals.redraw(&mut self.rng);
+            self.reload_soon();
+        }
+    }
+
     /// The engine is told whom it lets in: before the next turn, or behind all that it reads in it.
     fn reload_soon(&mut self) {
         if self.rng.one_in(2) {
@@ -221,7 +224,7 @@ impl World {
     }
 
     /// A worker that may drain already ends.
-    fn end(&mut self, what: impl FnOnce(&mut Worker, &mut Context<'_>)) {
+    pub(crate) fn end(&mut self, what: impl FnOnce(&mut Worker, &mut Context<'_>)) {
         let at = self.one_of(|it| matches!(it.stage, Stage::Serving | Stage::Draining));
         self.ask_this(at, |it, _, context| what(it, context));
     }

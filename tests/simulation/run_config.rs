@@ -110,8 +110,9 @@ impl RunConfig {
         let mut config = Self::new(rng);
         (config.large, config.credentials) = (true, true);
         (config.namespaces, config.strangers) = (1, 2);
+        config.slowness = rng.pick(&[vec![0], vec![0], vec![1, 30_000]]);
         (config.turns, config.fault_interval) = (50 + rng.below(50), 10);
-        config.workers = 4 + rng.below(3);
+        config.workers = config.workers.min(6);
         config.buffers = rng.pick(&[vec![1 << 20], vec![1 << 20, 20_000], vec![60_000]]);
         config.limits.log_bytes = rng.pick(&[20_000, 200_000, 16 << 20]);
         config.limits.max_functions = Limits::default().max_functions;

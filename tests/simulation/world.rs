@@ -217,8 +217,8 @@ impl World {
     /// Everything, from beginning to end.
     pub(crate) fn run(&mut self) {
         for _ in 0..self.config.turns {
-            self.happen();
             self.at_once = false;
+            self.happen();
             if self.config.bursts {
                 self.boot_at = self.boot_at.min(self.now);
                 if self.is_running() && !self.rng.one_in(3) {
@@ -270,6 +270,14 @@ impl World {
         }
         if self.rng.one_in(self.config.fault_interval) {
             self.go_wrong();
+        }
+        if self.config.large && self.is_running() && self.rng.one_in(10) {
+            // Somebody goes in the same turn, of whom readers with old and new rights are to be told.
+            self.at_once = self.rng.one_in(2);
+            if self.at_once {
+                self.end(Worker::go);
+            }
+            self.redraw_rights();
         }
     }
 
