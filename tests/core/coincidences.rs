@@ -58,7 +58,7 @@ fn in_one_turn(
     world.turn();
 }
 
-/// What is said arrives at once.
+/// All bytes on their way arrive.
 fn arrive(world: &mut World, link: usize) {
     world.arrive(link, usize::MAX);
 }

@@ -148,8 +148,6 @@ pub(crate) struct Reader {
     pub unsupported: u64,
     /// (from, to) of each change that was applied.
     pub steps: Vec<(u64, u64)>,
-    /// Metadata of workers, as changes told them.
-    pub metadata: BTreeMap<u64, Vec<u8>>,
     inbox: Inbox,
 }
 
@@ -185,7 +183,6 @@ impl Reader {
             pongs: 0,
             unsupported: 0,
             steps: Vec::new(),
-            metadata: BTreeMap::new(),
             inbox: Inbox::default(),
         }
     }
@@ -428,12 +425,6 @@ impl Reader {
                 unreachable!()
             };
             apply(view, &it.sections, &self.filter, strict);
-            let workers = &it.sections.workers;
-            for entry in workers.added.iter().chain(&workers.updated) {
-                let told = entry.metadata.as_ref();
-                self.metadata
-                    .extend(told.map(|metadata| (entry.id, metadata.to_vec())));
-            }
         }
         let hollow = view
             .workers

@@ -76,19 +76,23 @@ fn a_sender_is_never_late_whose_frames_follow_each_other() {
     assert_eq!(world.goodbye(link), Some("frame_timeout"));
 }
 
+/// Two functions with these descriptions.
+fn described(texts: &[String; 2]) -> Vec<Definition<'_>> {
+    let named = ["a", "b"].into_iter().zip(texts);
+    named
+        .map(|(name, text)| Definition {
+            description: Text(text),
+            ..plain(name)
+        })
+        .collect()
+}
+
 #[test]
 fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
     let entries = |descriptions: [usize; 2]| {
         let texts = descriptions.map(|bytes| "x".repeat(bytes));
-        let definitions = ["a", "b"]
-            .into_iter()
-            .zip(&texts)
-            .map(|(name, text)| Definition {
-                description: Text(text),
-                ..plain(name)
-            });
         let with = Register {
-            functions: definitions.collect(),
+            functions: described(&texts),
             ..Register::default()
         };
         with.to_frame().len() - Register::default().to_frame().len()
@@ -104,14 +108,7 @@ fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
         let watcher = world.join("w", &functions());
         let worker = world.join("p", &nothing());
         let texts = [32_000, bytes].map(|bytes| "x".repeat(bytes));
-        let definitions = ["a", "b"]
-            .into_iter()
-            .zip(&texts)
-            .map(|(name, text)| Definition {
-                description: Text(text),
-                ..plain(name)
-            });
-        world.register_definitions(worker, definitions.collect());
+        world.register_definitions(worker, described(&texts));
         world.settle();
         let reader = world.reader(watcher);
         assert_eq!(

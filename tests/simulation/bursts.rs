@@ -14,7 +14,7 @@ use crate::world::{World, context};
 /// So far ahead the time jumps to a deadline, in microseconds.
 const AHEAD: u64 = 3_000_000;
 
-/// What comes about in a small part of the attempts only; the rarest twice.
+/// Kinds that few attempts bring about; the rarest twice.
 const RARE: &[Happening] = &[
     Happening::Unready,
     Happening::Unready,
@@ -319,7 +319,7 @@ impl World {
         self.squeezed.extend(squeezed);
     }
 
-    /// The time jumps to the end of the wait for a READY. If nobody is waited for, somebody shall be.
+    /// The time jumps to the end of the wait for a READY. If the engine awaits none, a worker comes back that owes one.
     fn wait_for_ready(&mut self) {
         let host = self.host.as_ref();
         let next = host.and_then(|it| it.engine_model.unready_at());

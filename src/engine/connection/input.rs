@@ -122,11 +122,10 @@ impl Input {
         assert_eq!(batches.total(), incomplete, "bytes of batches");
         assert!(deferred_next.is_empty(), "a seal passes them on");
         // An overdrawn one is queued when its budget has refilled.
-        let listed = deferred.iter().filter(|id| {
-            let conn = connections.get(**id);
-            conn.is_some_and(|conn| conn.has_deferred() && !conn.pause().budget)
-        });
         let waits = |conn: &Connection| conn.has_deferred() && !conn.pause().budget;
+        let listed = deferred
+            .iter()
+            .filter(|id| connections.get(**id).is_some_and(waits));
         connections.check_marks("deferred input", listed, waits);
         connections.check_marks("changers", changers, Connection::has_changed_board);
     }

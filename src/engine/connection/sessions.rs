@@ -67,7 +67,7 @@ impl Sessions {
     /// Compares the keys with the sessions of live connections.
     ///
     /// # Panics
-    /// If a key is missing, or is nobody's.
+    /// If a live session's key is missing, or a key has no live session.
     pub(crate) fn check_books(&self, connections: &ConnectionTable) {
         let Self {
             by_key,

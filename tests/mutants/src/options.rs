@@ -61,7 +61,7 @@ fn flags() -> Flags {
     flags
 }
 
-/// What was asked for, or the text to say in its place.
+/// The options, or the text to print in their place.
 pub(crate) fn parse(arguments: &[String]) -> Result<Options, String> {
     let flags = flags();
     let usage = || {

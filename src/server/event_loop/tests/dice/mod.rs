@@ -329,7 +329,10 @@ impl World {
         if waits && !stopping {
             let attempt = self.event_loop.acceptor.next_attempt();
             let latest = net.now.after(Duration::from_secs(1));
-            assert!(attempt.is_some_and(|at| at <= latest), "nobody is let in");
+            assert!(
+                attempt.is_some_and(|at| at <= latest),
+                "no attempt to accept"
+            );
         }
     }
 
