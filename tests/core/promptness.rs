@@ -276,3 +276,29 @@ fn a_reader_far_behind_is_brought_up_to_date_without_a_further_change() {
         assert_eq!(view.functions.len(), 3, "{steps} steps: {view:?}");
     }
 }
+
+#[test]
+fn a_peer_whose_socket_breaks_in_a_write_is_gone_at_the_write_deadline_at_the_latest() {
+    let limits = Limits {
+        max_outbound: 1000,
+        write_deadline: 1000,
+        ..patient()
+    };
+    let mut world = World::new(limits);
+    let link = world.join("w", &nothing());
+    // It is not read any more, so it has no deadline once it can be written to again.
+    hold_back_by_replies(&mut world, link);
+    world.links[link].capacity = 200;
+    world.receive(link, 50);
+    world.wait(1001);
+    world.finish_turn(Budgets::writes(0, 0));
+    // The next write finds it broken, and the event loop does not hear of that.
+    world.links[link].broken = true;
+    world.finish_turn(Budgets::ALL);
+    for (milliseconds, gone) in [(999, 0), (2, 1)] {
+        world.wait(milliseconds);
+        world.finish_turn(Budgets::ALL);
+        let closed = world.engine.stats().closed;
+        assert_eq!(closed.get("too_slow").copied().unwrap_or(0), gone);
+    }
+}

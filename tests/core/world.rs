@@ -29,6 +29,8 @@ pub(crate) struct Link {
     /// How many bytes `down` takes before a write would block.
     pub capacity: usize,
     blocked: bool,
+    /// A write finds the socket broken. What reads from it has not told yet.
+    pub broken: bool,
     /// The engine did not want to read it, and has not said otherwise since.
     held_back: bool,
     /// The peer has lost interest: what comes is thrown away.
@@ -102,6 +104,7 @@ impl World {
             down: Vec::new(),
             capacity: usize::MAX,
             blocked: false,
+            broken: false,
             held_back: false,
             deaf: false,
             writes: 0,
@@ -432,7 +435,9 @@ impl Sockets for World {
             );
             it.writes += 1;
             let room = it.capacity.saturating_sub(it.down.len());
-            let outcome = if room == 0 {
+            let outcome = if it.broken {
+                Written::Broken
+            } else if room == 0 {
                 it.blocked = true;
                 Written::Blocked
             } else {

@@ -411,15 +411,10 @@ impl Connection {
         self.blocked_since
     }
 
-    /// The socket took nothing.
+    /// The socket took nothing, now or ever again.
     pub(crate) fn note_blocked(&mut self, now: Time) {
         self.blocked_since = Some(now);
         self.stalled = true;
-    }
-
-    /// The socket broke: nothing is written any more.
-    pub(crate) fn note_broken(&mut self, now: Time) {
-        self.blocked_since = Some(now);
     }
 
     /// The socket can take bytes again. Returns whether it could not before.
@@ -525,11 +520,6 @@ impl Connection {
             }
         }
         assert!(!eof_deferred || self.is_leaving() || self.has_deferred());
-    }
-
-    /// Whether it waits for what the event loop or a timer brings: it is blocked, and the stall is not a broken socket.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled
     }
 
     pub(super) fn is_unsealed(&self) -> bool {

@@ -80,9 +80,7 @@ impl Engine {
                 at
             });
             let (deadline, what) = earliest_deadline(conn, &self.config.limits);
-            // The shell reports a socket that broke in the next turn.
-            let is_broken = conn.blocked_since().is_some() && !conn.is_stalled();
-            if deadline < Time(u64::MAX) && !is_broken {
+            if deadline < Time(u64::MAX) {
                 let latest = Time(deadline.max(now).0.div_ceil(1000) * 1000);
                 let fires = fires.unwrap_or(Time(u64::MAX));
                 assert!(

@@ -100,12 +100,12 @@ impl Engine {
                     self.run_parked(id, now);
                 }
             }
-            Written::Blocked => {
-                // A reader that reads, however slowly, gets here again and again: only a stall counts.
+            Written::Blocked | Written::Broken => {
+                // A reader that reads, however slowly, gets here again and again: only a stall counts. The event loop
+                // reports what broke.
                 conn.note_blocked(now);
                 self.arm(id, now);
             }
-            Written::Broken => conn.note_broken(now),
         }
         self.output.put_segments(segments);
     }

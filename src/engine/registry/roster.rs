@@ -195,8 +195,7 @@ impl Roster {
     /// Replaces the rules of readers with partial rights.
     pub(super) fn set_observer_rules(&mut self, rules: Vec<Rc<Rules>>) {
         let older = std::mem::replace(&mut self.rules, ObserverRules::new(rules));
-        let present = self.workers.values_mut();
-        for entry in present.chain(self.departed.values_mut()) {
+        for entry in self.workers.values_mut() {
             entry.visible = self.rules.count(entry.sealed_names(None));
         }
         for (_, _, visible) in &mut self.gone {

@@ -53,8 +53,9 @@ impl EngineModel {
             if permit.may(Verb::Call, name) {
                 continue;
             }
-            // No provider can have been given it, and nothing else has ended it.
+            // No provider can have been given it, and nothing else has ended it: a drain would have.
             let waits = attempt.nobody
+                && !self.stopping
                 && !board.was_provided(name, attempt.tick)
                 && !attempt.cancelled
                 && !attempt.may_be_refused
