@@ -151,9 +151,9 @@ limits! {
     changes_per_second "changes-per-second" = 1000 "per second"
         "Revision steps that one connection may cause, with a burst of one second's worth; 0 lifts it. Each step costs a write for every watcher.";
     max_share "max-share" = 10 "percent"
-        "Share of the engine's time that one connection may use with expensive requests: registering, \
-         unregistering, binding, events, the engine's own functions; granted or refused. Estimated by \
-         entries, deliveries and rows; 0 lifts it. It shares its second with --changes-per-second: half of \
+        "Share of the engine's time that one connection may use with expensive requests while \
+         another user wants the engine: registering, unregistering, binding, events, the engine's own \
+         functions; granted or refused. Estimated by entries, deliveries and rows; 0 lifts it. It shares its second with --changes-per-second: half of \
          the second buys half of each.";
     send_buffer "send-buffer" = 262_144 "bytes"
         "SO_SNDBUF of a connection. By default, the kernel would buffer 4 MB for each stalled reader.";

@@ -87,6 +87,14 @@ pub struct Config {
     /// Seed of all randomness: session keys, epochs, hash keys, jitter. Production takes it from the system; a
     /// simulation chooses it, which makes a run repeatable.
     pub seed: [u8; 32],
+    /// Work that a turn does before its seal, in units of a tenth of a microsecond: [`Config::TURN_WORK`], except in
+    /// tests. A larger step stands alone in its turn.
+    pub turn_work: u64,
+}
+
+impl Config {
+    /// Two milliseconds. What is written because of it is counted in.
+    pub const TURN_WORK: u64 = 20_000;
 }
 
 /// The outcome of an attempt to write.

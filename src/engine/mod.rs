@@ -3,8 +3,9 @@
 //! In: a connection's bytes, its end, what could be written to it, the time. Out: what to write, which connections to
 //! read again, which to close. The shell around it (the server, or a simulation) calls, turn by turn:
 //!
-//! 1. [`Engine::handle_open`], [`Engine::handle_bytes`], [`Engine::handle_eof`], [`Engine::handle_reset`],
-//!    [`Engine::handle_writable`] for what happened;
+//! 1. [`Engine::handle_open`], [`Engine::handle_reset`], [`Engine::handle_writable`], [`Engine::handle_readable`] for
+//!    what happened; then [`Engine::poll_read`], and for each connection that it names, one read and
+//!    [`Engine::handle_bytes`] or [`Engine::handle_eof`];
 //! 2. [`Engine::poll_expired`]; for each connection it names, read once more and call [`Engine::handle_expired`];
 //! 3. [`Engine::seal`]: this turn's changes become one revision, replies get their stamp;
 //! 4. [`Engine::poll_reply`] and then [`Engine::poll_news`], each within a budget; [`Engine::flush`] for each
@@ -30,6 +31,7 @@ mod refusal;
 mod registry;
 mod rng;
 mod timer_wheel;
+mod work;
 
 pub use access::authenticator::GUARDED;
 pub use access::credentials::{Credentials, Principal, TokenHash, check_namespace};
@@ -46,8 +48,10 @@ use calls::table::CallTable;
 use connection::admission::ConnectionCounts;
 use connection::input::Input;
 use connection::output::Output;
+use connection::run_queue::RunQueue;
 use connection::sessions::Sessions;
 use connection::table::ConnectionTable;
+use connection::users::Users;
 use lifecycle::Lifecycle;
 use metrics::Metrics;
 use registry::Registry;
@@ -63,6 +67,8 @@ pub struct Engine {
     hash_keys: HashKeys,
     connections: ConnectionTable,
     admission: ConnectionCounts,
+    users: Users,
+    run: RunQueue,
     authenticator: Authenticator,
     sessions: Sessions,
     registry: Registry,
@@ -85,6 +91,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
         let mut rng = Rng::new(config.seed);
+        let run = RunQueue::new(config.turn_work);
         let hash_keys = rng.hash_keys();
         Self {
             config,
@@ -93,6 +100,8 @@ impl Engine {
             hash_keys,
             connections: ConnectionTable::default(),
             admission: ConnectionCounts::new(hash_keys),
+            users: Users::new(hash_keys),
+            run,
             authenticator: Authenticator::open(),
             sessions: Sessions::new(hash_keys),
             registry: Registry::default(),
@@ -121,7 +130,7 @@ impl Engine {
     /// Whether the next turn has something to do, whatever happens until then.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.output.has_more() || self.input.has_deferred()
+        self.output.has_more() || !self.run.is_empty()
     }
 
     /// The next connection to close.

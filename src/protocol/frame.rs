@@ -119,6 +119,12 @@ impl Inbox {
         Ok(Some(&self.partial[HEADER_LEN..]))
     }
 
+    /// The frame that the last call returned was not handled: the next call returns it again. Returns whether it is in
+    /// the copy; if not, it is still in the caller's buffer, which is not to be advanced.
+    pub fn put_back(&mut self) -> bool {
+        std::mem::take(&mut self.handed_out)
+    }
+
     fn top_up(&mut self, input: &mut &[u8], target: usize) {
         let missing = target.saturating_sub(self.partial.len()).min(input.len());
         self.partial.extend_from_slice(&input[..missing]);
@@ -208,6 +214,32 @@ mod tests {
         let (bytes, bodies) = stream();
         let singles: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(frames(&singles).unwrap(), bodies);
+    }
+
+    #[test]
+    fn a_frame_that_is_put_back_comes_again() {
+        let (bytes, bodies) = stream();
+        for at in 0..=bytes.len() {
+            let mut inbox = Inbox::default();
+            let mut out = Vec::new();
+            let mut again = false;
+            for chunk in [&bytes[..at], &bytes[at..]] {
+                let mut input = chunk;
+                loop {
+                    let before = input;
+                    let Some(frame) = inbox.next(&mut input, 100).unwrap() else {
+                        break;
+                    };
+                    again = !again;
+                    if !again {
+                        out.push(frame.to_vec());
+                    } else if !inbox.put_back() {
+                        input = before;
+                    }
+                }
+            }
+            assert_eq!(out, bodies, "split at {at}");
+        }
     }
 
     #[test]

@@ -15,8 +15,6 @@ pub(super) struct PeerSocket<S> {
     pub(super) state: SocketState,
     /// The poll reported input, and no read since then has come up short.
     pub(super) readable: bool,
-    /// It is in the ready list.
-    pub(super) in_ready_list: bool,
     /// A write returned `WouldBlock`, and the poll has not reported room since.
     pub(super) write_blocked: bool,
 }
@@ -43,7 +41,6 @@ impl<S: Stream> PeerSocket<S> {
             stream,
             state: SocketState::Open,
             readable: false,
-            in_ready_list: false,
             write_blocked: false,
         }
     }

@@ -147,6 +147,7 @@ impl Reader<'_> {
             namespace: NAMESPACE.to_owned(),
             tokens: Vec::new(),
             uids: Vec::new(),
+            weight: 1,
             rights: Rights::nothing(),
         };
         let (mut allow, mut deny) = (Lists::default(), Lists::default());
@@ -157,10 +158,11 @@ impl Reader<'_> {
                 ("namespace", _) => principal.namespace = self.namespace(word, value),
                 ("tokens", _) => principal.tokens = self.tokens(word, value),
                 ("uids", _) => principal.uids = self.uids(word, value),
+                ("weight", _) => principal.weight = self.weight(word, value),
                 ("deny", _) => self.deny(word, value, &mut deny),
                 _ => {
                     let what = format!(
-                        "unknown key; the keys are namespace, tokens, uids, {} and deny",
+                        "unknown key; the keys are namespace, tokens, uids, weight, {} and deny",
                         verbs()
                     );
                     self.fault(&key.span(), Some(word), what);
@@ -223,6 +225,17 @@ impl Reader<'_> {
             self.fault(&value.span(), Some(word), what);
         }
         tokens
+    }
+
+    fn weight(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> u32 {
+        let number = value.get_ref().as_integer();
+        let weight = number.and_then(|it| u32::from_str_radix(it.as_str(), it.radix()).ok());
+        let weight = weight.filter(|it| (1..=Principal::WEIGHT_MAX).contains(it));
+        weight.unwrap_or_else(|| {
+            let what = format!("it must be a number from 1 to {}", Principal::WEIGHT_MAX);
+            self.fault(&value.span(), Some(word), what);
+            1
+        })
     }
 
     fn uids(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> Vec<u32> {
@@ -366,6 +379,17 @@ mod tests {
         assert_eq!((&*plain.name, &*plain.namespace), ("a.b", "default"));
         assert_eq!(plain.rights, Rights::nothing());
         assert_eq!(read("").unwrap(), Credentials::default());
+    }
+
+    #[test]
+    fn a_weight_is_a_number_from_1_to_1000() {
+        let weight = |value: &str| {
+            let read = read(&format!("[principals.x]\nweight = {value}"));
+            read.ok().map(|it| it.principals()[0].weight)
+        };
+        let weights = ["1", "1000", "0", "1001", "-1", "1.5", "\"1\""].map(weight);
+        assert_eq!(weights, [Some(1), Some(1000), None, None, None, None, None]);
+        assert_eq!(read("[principals.x]").unwrap().principals()[0].weight, 1);
     }
 
     #[test]

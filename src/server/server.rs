@@ -78,6 +78,7 @@ impl Server {
                 stats_every: config.stats_every,
                 fanout_writes: config.fanout_writes.max(1),
                 engine: Config {
+                    turn_work: Config::TURN_WORK,
                     limits: config.limits,
                     name: config.name,
                     seed,

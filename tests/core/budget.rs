@@ -144,6 +144,7 @@ fn requests_that_make_much_work_are_slowed_whatever_comes_of_them() {
         let names = many(2_000);
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         bind(&mut world, calm, &names);
+        world.contend();
         let mut said = 0;
         for _ in 0..1000 {
             if world.links[busy].up.is_empty() {
@@ -172,7 +173,7 @@ fn requests_that_make_much_work_are_slowed_whatever_comes_of_them() {
 #[test]
 fn what_was_sent_at_once_is_slowed_as_what_comes_one_by_one() {
     const EVENTS: usize = 200;
-    let mut world = World::new(Limits {
+    let mut world = World::paced(Limits {
         max_share: 1,
         ..Limits::default()
     });
@@ -183,7 +184,8 @@ fn what_was_sent_at_once_is_slowed_as_what_comes_one_by_one() {
     let names = many(2_000);
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
     bind(&mut world, calm, &names);
-    world.turn();
+    world.settle();
+    world.contend();
     for _ in 0..EVENTS {
         emit(&mut world, busy);
     }
@@ -247,6 +249,7 @@ fn a_newcomer_that_is_not_read_may_take_its_time_to_confirm() {
     let newer = world.open(Reader::new(nothing()));
     let frame = hello("p", "default", &nothing(), Some(&session), None);
     world.say(newer, &frame);
+    world.contend();
     // Three seconds' worth, the same one again and again; then it is not read for a while.
     world.register(newer, &vec!["a"; 60_000]);
     world.turn();

@@ -247,7 +247,7 @@ fn event_with_bindings(world: &mut World, count: usize) {
         ..BindingEntry::default()
     });
     let id = world.bind(binder, entries.collect());
-    world.turn();
+    world.settle();
     assert!(world.ending(binder, id).is_ok());
 }
 
@@ -265,7 +265,7 @@ fn emit(world: &mut World, link: usize, id: u64) {
 #[test]
 fn small_frames_that_make_much_work_are_spread_over_turns_and_none_is_lost() {
     const BOUND: usize = 5000;
-    let mut world = World::new(Limits::default());
+    let mut world = World::paced(Limits::default());
     event_with_bindings(&mut world, BOUND);
     let source = world.join("s", &nothing());
     for id in 1..=100 {
@@ -388,7 +388,7 @@ fn a_reader_is_closed_for_nothing_that_another_sends_it_at_once() {
 
 #[test]
 fn what_is_left_of_a_read_is_given_up_with_its_connection() {
-    let mut world = World::new(Limits::default());
+    let mut world = World::paced(Limits::default());
     event_with_bindings(&mut world, 5000);
     let source = world.join("s", &nothing());
     for id in 1..=100 {

@@ -10,6 +10,7 @@ mod coincidences;
 mod deadlines;
 mod disconnects;
 mod endings;
+mod fairness;
 #[path = "../fleet/mod.rs"]
 mod fleet;
 mod fuzz_corpus;

@@ -53,7 +53,7 @@ fn hold_back_by_work(world: &mut World, link: usize) {
     });
     let binder = world.join("binder", &nothing());
     world.bind(binder, entries.collect());
-    world.turn();
+    world.settle();
     for _ in 0..10 {
         let emit = Emit {
             event: Text("e"),
@@ -81,7 +81,7 @@ fn a_connection_that_was_held_back_is_read_again_as_soon_as_it_leaves() {
             max_share: 0,
             ..patient()
         };
-        let mut world = World::new(limits);
+        let mut world = World::paced(limits);
         let link = world.join("w", &nothing());
         hold_back(&mut world, link);
         let id = world.links[link].id;
@@ -104,7 +104,7 @@ fn a_connection_that_was_held_back_is_read_again_as_soon_as_it_leaves() {
 
 #[test]
 fn a_connection_whose_deferred_frames_are_done_is_read_again_at_once() {
-    let mut world = World::new(Limits {
+    let mut world = World::paced(Limits {
         max_share: 0,
         ..patient()
     });
@@ -119,7 +119,7 @@ fn a_connection_whose_deferred_frames_are_done_is_read_again_at_once() {
 
 #[test]
 fn a_goodbye_among_deferred_frames_has_the_rest_read_in_that_turn() {
-    let mut world = World::new(Limits {
+    let mut world = World::paced(Limits {
         max_share: 0,
         ..patient()
     });

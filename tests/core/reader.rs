@@ -136,6 +136,8 @@ pub(crate) struct Reader {
     pub calls: BTreeSet<u64>,
     pub call_endings: BTreeMap<u64, CallEnding>,
     pub events: Vec<Event>,
+    /// Functions that casts came for, in order.
+    pub casts: Vec<String>,
     pub goodbye: Option<(String, String, Option<u64>)>,
     pub drain: Option<u64>,
     /// How often it was told that its rights have changed.
@@ -173,6 +175,7 @@ impl Reader {
             calls: BTreeSet::new(),
             call_endings: BTreeMap::new(),
             events: Vec::new(),
+            casts: Vec::new(),
             goodbye: None,
             drain: None,
             rights: 0,
@@ -321,7 +324,10 @@ impl Reader {
                 self.syncing = false;
             }
             Message::Invoke(it) => self.invoke(&it),
-            Message::Cast(_) => self.not_early(),
+            Message::Cast(it) => {
+                self.not_early();
+                self.casts.push(it.function.0.to_owned());
+            }
             Message::Cancel(it) => {
                 self.not_early();
                 let is_known = self.invocations().any(|invoke| invoke.id == it.id);

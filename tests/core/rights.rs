@@ -44,6 +44,7 @@ pub(crate) fn principal(name: &str, rights: Rights) -> Principal {
         namespace: "default".to_owned(),
         tokens: vec![TokenHash::of(&format!("token of {name}"))],
         uids: Vec::new(),
+        weight: 1,
         rights,
     }
 }

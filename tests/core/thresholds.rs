@@ -285,7 +285,7 @@ fn no_call_waits_longer_than_a_day() {
 }
 
 #[test]
-fn a_page_has_a_thousand_rows_unless_fewer_or_up_to_ten_thousand_are_asked_for() {
+fn a_page_has_a_thousand_rows_unless_others_are_asked_for_and_no_more_than_its_work_allows() {
     let mut world = World::new(Limits {
         max_payload: 8 << 20,
         max_frame: 9 << 20,
@@ -312,7 +312,8 @@ fn a_page_has_a_thousand_rows_unless_fewer_or_up_to_ten_thousand_are_asked_for()
     assert_eq!(rows(&mut world, None), (999, false));
     register_all(&mut world, worker, &all);
     world.settle();
-    for (asked, listed) in [(9999, 9999), (10_000, 10_000), (10_001, 10_000), (0, 1)] {
+    // Six units of work each, of ten thousand.
+    for (asked, listed) in [(1667, 1667), (1668, 1667), (10_001, 1667), (0, 1)] {
         assert_eq!(rows(&mut world, Some(asked)), (listed, true), "{asked}");
     }
 }

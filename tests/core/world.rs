@@ -7,10 +7,11 @@ use callboard::engine::{Close, Config, ConnId, Engine, Peer, Time, Written};
 use callboard::limits::Limits;
 use callboard::protocol::{
     Bin, Bind, BindingEntry, Call, CallOptions, Cancel, Definition, Failure, Hello, HelloOptions,
-    NoExtensions, Outcome, Ready, Register, Resume, Text, Unregister, Watch,
+    NoExtensions, Outcome, Ping, Ready, Register, Resume, Text, Unregister, Watch,
 };
 
 use crate::reader::{CallEnding, CallFailure, Reader, WatchFilter};
+use crate::setup::nothing;
 use crate::turn::{self, Budgets, Sockets};
 
 /// A connection, seen from the peer's side.
@@ -41,28 +42,45 @@ pub(crate) struct Link {
     next_request: u64,
 }
 
+/// Bytes of one read, as in the server.
+const READ_BUFFER: usize = 64 * 1024;
+
 pub(crate) struct World {
     pub engine: Engine,
     pub now: Time,
     pub links: Vec<Link>,
     /// `engine::drain` was called. The world goes on.
     pub drain_asked: bool,
+    /// It sends a PING in each turn.
+    rival: Option<usize>,
     generation: u32,
     free: Vec<u32>,
     keys: u32,
 }
 
 impl World {
+    /// A world whose turns do all that there is to do.
     pub(crate) fn new(limits: Limits) -> Self {
         Self::seeded(limits, 1)
     }
 
     pub(crate) fn seeded(limits: Limits, seed: u64) -> Self {
+        Self::with_turns(limits, seed, u64::MAX)
+    }
+
+    /// A world whose turns are as long as the server's.
+    pub(crate) fn paced(limits: Limits) -> Self {
+        Self::with_turns(limits, 1, Config::TURN_WORK)
+    }
+
+    /// A world whose turns do this much work.
+    pub(crate) fn with_turns(limits: Limits, seed: u64, turn_work: u64) -> Self {
         limits.check().unwrap();
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let now = Time(1_000_000);
         let config = Config {
+            turn_work,
             limits,
             name: "test".into(),
             seed: bytes,
@@ -72,6 +90,7 @@ impl World {
             now,
             links: Vec::new(),
             drain_asked: false,
+            rival: None,
             generation: 0,
             free: Vec::new(),
             keys: 0,
@@ -288,8 +307,20 @@ impl World {
         self.now.0 += milliseconds * 1000;
     }
 
+    /// From now on another user wants the engine in each turn. Join what it is to compete with before.
+    pub(crate) fn contend(&mut self) {
+        let peer = Peer::Tcp("192.0.2.1:1".parse().unwrap());
+        let rival = self.open_from(peer, Reader::new(nothing()));
+        self.say(rival, &hello("rival", "default", &nothing(), None, None));
+        self.turn();
+        self.rival = Some(rival);
+    }
+
     /// One turn as the server makes it: all that was said arrives, all that is due is written and read.
     pub(crate) fn turn(&mut self) {
+        if let Some(rival) = self.rival {
+            self.say(rival, &Ping::default().to_frame());
+        }
         turn::run(self, Budgets::ALL);
         for link in 0..self.links.len() {
             self.receive(link, usize::MAX);
@@ -415,8 +446,17 @@ impl Sockets for World {
     }
 
     fn read_ready(&mut self) {
-        for link in 0..self.links.len() {
-            self.arrive(link, usize::MAX);
+        for link in self.links.iter().filter(|it| it.open && !it.up.is_empty()) {
+            self.engine.handle_readable(link.id);
+        }
+    }
+
+    fn read_next(&mut self, id: ConnId) {
+        let link = self.link_of(id);
+        self.arrive(link, READ_BUFFER);
+        let it = &self.links[link];
+        if it.open && !it.held_back && !it.up.is_empty() {
+            self.engine.handle_readable(id);
         }
     }
 

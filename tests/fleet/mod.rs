@@ -55,7 +55,13 @@ impl Fleet {
         };
         let (name, seed) = ("fleet".to_owned(), [7; 32]);
         let now = Time(1_000_000);
-        let config = Config { limits, name, seed };
+        let turn_work = u64::MAX;
+        let config = Config {
+            limits,
+            name,
+            seed,
+            turn_work,
+        };
         Self {
             engine: Engine::new(config, now),
             now,

@@ -50,6 +50,7 @@ impl Host {
         limits.check().expect("limits that agree");
         let now = Time(1_000_000);
         let config = Config {
+            turn_work: u64::MAX,
             limits: limits.clone(),
             name: "fuzzed".to_owned(),
             seed: [7; 32],

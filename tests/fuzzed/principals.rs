@@ -76,6 +76,7 @@ fn principal(
         namespace: namespace.to_owned(),
         tokens: vec![TokenHash::of(token)],
         uids: uid.into_iter().collect(),
+        weight: 1,
         rights,
     }
 }

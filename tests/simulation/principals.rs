@@ -229,6 +229,7 @@ impl Principals {
             namespace: namespace_of(token).to_owned(),
             tokens: vec![TokenHash::of(token)],
             uids: Vec::new(),
+            weight: 1,
             rights: permit.rights(),
         };
         Credentials::new(self.all.iter().map(principal).collect())

@@ -1,9 +1,13 @@
 //! Peers that take their time: silent ones, ones that do not read, ones that change the board as fast
 //! as they can. Times are set low where the test waits for one to pass.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::client::{Client, View, function, serve, until};
 use callboard::limits::Limits;
-use callboard::protocol::{Bind, BindingEntry, Emit, Message, Pong, Ready, Text};
+use callboard::protocol::{Bind, BindingEntry, Emit, Message, Ping, Pong, Ready, Text};
+use callboard::server::{Server, ServerConfig};
 
 #[test]
 fn gone_is_gone_after_silence() {
@@ -113,11 +117,30 @@ fn a_worker_that_toggles_is_slowed_and_the_others_are_not() {
 fn a_flood_of_what_makes_much_work_is_slowed_and_the_others_are_not() {
     const NAMES: usize = 2_000;
     const EVENTS: u64 = 40;
-    let server = serve(Limits {
-        max_share: 1,
-        ..Limits::default()
+    let folder = tempfile::tempdir().unwrap();
+    let local = format!("unix:{}", folder.path().join("socket").display());
+    let server = Server::spawn(ServerConfig {
+        listen: vec!["127.0.0.2:0".parse().unwrap(), local.parse().unwrap()],
+        limits: Limits {
+            max_share: 1,
+            ..Limits::default()
+        },
+        ..ServerConfig::default()
+    })
+    .unwrap();
+    let [at, local] = [0, 1].map(|index| &server.addresses()[index]);
+    // Another user, who wants the engine all the time: a share binds only beside others.
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut busy = Client::join(local, "busy");
+    let busy = std::thread::spawn({
+        let is_over = is_over.clone();
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                busy.send(&Ping::default().to_frame().repeat(500));
+                (0..500).for_each(|_| drop(busy.next()));
+            }
+        }
     });
-    let at = &server.addresses()[0];
     let mut flood = Client::join(at, "flood");
     let names: Vec<String> = (0..NAMES).map(|index| format!("f{index}")).collect();
     let entry = |name| BindingEntry {
@@ -155,5 +178,7 @@ fn a_flood_of_what_makes_much_work_is_slowed_and_the_others_are_not() {
     // In the end all of it is done, and its end is seen.
     assert!(flood.answer(id).is_ok());
     assert_eq!(stats().dropped["event_nobody"], EVENTS * NAMES as u64);
-    until("the flood has left", || stats().connections == 1);
+    until("the flood has left", || stats().connections == 2);
+    is_over.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
 }

@@ -42,8 +42,11 @@ pub(crate) trait Sockets {
     /// Tells the engine which connections can be written to again, and which broke.
     fn handle_events(&mut self) {}
 
-    /// Reads what has arrived.
+    /// Reads what has arrived, or tells the engine where something has.
     fn read_ready(&mut self) {}
+
+    /// Reads a connection that the engine names, once.
+    fn read_next(&mut self, _id: ConnId) {}
 
     /// Reads a connection whose deadline has passed once more.
     fn read_again(&mut self, id: ConnId);
@@ -135,6 +138,9 @@ pub(crate) fn run(it: &mut impl Sockets, budgets: Budgets) {
 #[inline]
 pub(crate) fn finish(it: &mut impl Sockets, budgets: Budgets) {
     let now = it.now();
+    while let Some(id) = it.engine().poll_read(now) {
+        it.read_next(id);
+    }
     while let Some(id) = it.engine().poll_expired(now) {
         it.read_again(id);
         it.handle_expired(id);

@@ -73,7 +73,9 @@ impl Authenticator {
             grants.extend(tokens.chain(users).map(|key| {
                 let (name, namespace) = (&principal.name, &principal.namespace);
                 let rights = &principal.rights;
-                Rc::new(Grant::new(key, name, Some(namespace), rights, edition))
+                let mut grant = Grant::new(key, name, Some(namespace), rights, edition);
+                grant.weight = principal.weight;
+                Rc::new(grant)
             }));
         }
         self.grants = Some(grants);
@@ -179,6 +181,7 @@ mod tests {
             namespace: "default".into(),
             tokens: vec![TokenHash::of(token)],
             uids: vec![uid],
+            weight: 1,
             rights: Rights::everything(),
         }
     }

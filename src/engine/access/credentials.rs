@@ -75,8 +75,15 @@ pub struct Principal {
     pub tokens: Vec<TokenHash>,
     /// Local users that are this principal without a token, over a Unix socket.
     pub uids: Vec<u32>,
+    /// Its part of a contended engine, compared with those of other users, from 1 to [`Principal::WEIGHT_MAX`].
+    pub weight: u32,
     /// Its rights in that namespace.
     pub rights: Rights,
+}
+
+impl Principal {
+    /// The largest weight.
+    pub const WEIGHT_MAX: u32 = 1000;
 }
 
 /// The principals that may connect. No two share a token or a user.

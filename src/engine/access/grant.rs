@@ -21,7 +21,9 @@ pub(crate) enum AccessKey {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) key: AccessKey,
-    pub(crate) principal: Box<str>,
+    pub(crate) principal: Rc<str>,
+    /// The principal's part of a contended engine, compared with those of others.
+    pub(crate) weight: u32,
     /// The only namespace; `None` without credentials.
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) rights: Rights,
@@ -44,6 +46,7 @@ impl Grant {
         Self {
             key,
             principal: principal.into(),
+            weight: 1,
             namespace: namespace.map(Into::into),
             rights: rights.clone(),
             observe: (!observe.is_everything()).then(|| Rc::new(observe.clone())),

@@ -3,38 +3,13 @@
 #[cfg(debug_assertions)]
 use std::collections::BTreeMap;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 
 use crate::engine::interface::{ConnId, Peer};
 use crate::engine::rng::HashKeys;
 
+use super::origin::Origin;
 #[cfg(debug_assertions)]
 use super::{Connection, table::ConnectionTable};
-
-/// The origin of a connection: the unit that `--max-connections-per-address` limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Origin {
-    V4(Ipv4Addr),
-    /// An IPv6 network: the holder of one address has the 2^64 of its network.
-    V6([u16; 4]),
-    /// A user of this host; `None` if the kernel does not report it.
-    User(Option<u32>),
-}
-
-impl Origin {
-    fn of(peer: &Peer) -> Self {
-        match peer {
-            Peer::Tcp(address) => match address.ip().to_canonical() {
-                IpAddr::V4(address) => Self::V4(address),
-                IpAddr::V6(address) => {
-                    let [a, b, c, d, ..] = address.segments();
-                    Self::V6([a, b, c, d])
-                }
-            },
-            Peer::Unix { uid, .. } => Self::User(*uid),
-        }
-    }
-}
 
 /// Counts of connections.
 #[derive(Debug)]
@@ -151,32 +126,5 @@ impl ConnectionCounts {
             .collect();
         assert_eq!(waiting.len(), without_hello, "order of those without HELLO");
         assert!(waiting.is_sorted(), "order of those without HELLO");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn origin(address: &str) -> Origin {
-        Origin::of(&Peer::Tcp(address.parse().unwrap()))
-    }
-
-    #[test]
-    fn an_origin_is_an_address_a_network_of_ipv6_or_a_user() {
-        assert_eq!(origin("10.0.0.1:1"), origin("10.0.0.1:2"));
-        assert_ne!(origin("10.0.0.1:1"), origin("10.0.0.2:1"));
-        assert_eq!(origin("[::ffff:10.0.0.1]:1"), origin("10.0.0.1:1"));
-        assert_eq!(origin("[2001:db8::1]:1"), origin("[2001:db8::2:3]:1"));
-        assert_ne!(origin("[2001:db8:0:1::]:1"), origin("[2001:db8::]:1"));
-        let user = |pid, uid| {
-            Origin::of(&Peer::Unix {
-                pid: Some(pid),
-                uid,
-            })
-        };
-        assert_eq!(user(1, Some(5)), user(2, Some(5)));
-        assert_ne!(user(1, Some(5)), user(1, Some(6)));
-        assert_ne!(user(1, Some(5)), user(1, None));
     }
 }

@@ -1,5 +1,5 @@
-//! Input over all connections: memory of what is not handled, connections with deferred bytes, and the work of the
-//! frames that are being handled. Counts and queues; reads nothing.
+//! Input over all connections: memory of what is not handled, and the work of the frames that are being handled. Counts;
+//! reads nothing.
 
 use std::cell::Cell;
 
@@ -7,6 +7,7 @@ use crate::engine::interface::ConnId;
 use crate::engine::memory::{Usage, recycle};
 
 use super::Connection;
+use super::emission::Emission;
 #[cfg(debug_assertions)]
 use super::table::ConnectionTable;
 
@@ -17,9 +18,14 @@ pub(crate) struct Input {
     partial: Usage,
     /// Bytes of incomplete batches.
     batches: Usage,
-    /// Connections whose deferred bytes are handled in this turn, and in the next.
-    deferred: Vec<ConnId>,
-    deferred_next: Vec<ConnId>,
+    /// The part of it that no share is charged for.
+    common: Cell<u64>,
+    /// Writes and bytes in the outboxes that are counted already.
+    output: Cell<(usize, usize)>,
+    /// Its first frame in this run is being handled.
+    is_first: Cell<bool>,
+    /// How far the frame that is being handled was handled before.
+    emission: Option<Box<Emission>>,
     /// Work of the frames of the connection that is being handled.
     work: Cell<u64>,
     /// Connections that changed a board in this turn.
@@ -37,35 +43,36 @@ impl Input {
         &self.batches
     }
 
-    // Deferred bytes.
-
-    pub(crate) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
-    }
-
-    /// A connection's deferred bytes are handled with the next seal.
-    pub(crate) fn defer(&mut self, id: ConnId) {
-        self.deferred.push(id);
-    }
-
-    /// A connection's deferred bytes are handled with the next but one seal.
-    pub(crate) fn defer_again(&mut self, id: ConnId) {
-        self.deferred_next.push(id);
-    }
-
-    pub(crate) fn take_deferred(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.deferred)
-    }
-
-    /// All of this turn's are handled.
-    pub(crate) fn end_deferred(&mut self) {
-        self.deferred = std::mem::take(&mut self.deferred_next);
-    }
-
     // Work.
 
+    /// Begins to handle frames of a connection.
     pub(crate) fn start_work(&self) {
         self.work.set(0);
+        self.common.set(0);
+    }
+
+    /// Begins to handle a frame.
+    pub(crate) fn start_step(&self) {
+        self.is_first.set(self.work.get() == 0);
+    }
+
+    /// Whether no frame of the connection was handled before this one since [`Input::start_work`].
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first.get()
+    }
+
+    /// From here on what comes into the outboxes is counted.
+    pub(crate) fn start_output(&self, load: (usize, usize)) {
+        self.output.set(load);
+    }
+
+    /// The writes and bytes that came into the outboxes since it was asked before.
+    pub(crate) fn more_output(&self, load: (usize, usize)) -> (usize, usize) {
+        let before = self.output.replace(load);
+        (
+            load.0.saturating_sub(before.0),
+            load.1.saturating_sub(before.1),
+        )
     }
 
     /// Counts work of the frame that is being handled.
@@ -73,8 +80,31 @@ impl Input {
         self.work.set(self.work.get() + work);
     }
 
+    /// Counts work that any frame may cause, and that no share of the engine's time is charged for.
+    pub(crate) fn add_common(&self, work: u64) {
+        self.common.set(self.common.get() + work);
+        self.add_work(work);
+    }
+
+    /// All work of the frames that are being handled.
     pub(crate) fn work(&self) -> u64 {
         self.work.get()
+    }
+
+    /// The work that a share is charged for.
+    pub(crate) fn charged_work(&self) -> u64 {
+        self.work.get() - self.common.get()
+    }
+
+    // Slices.
+
+    /// How far the frame that comes next was handled before.
+    pub(crate) fn set_emission(&mut self, emission: Option<Box<Emission>>) {
+        self.emission = emission;
+    }
+
+    pub(crate) fn take_emission(&mut self) -> Option<Box<Emission>> {
+        self.emission.take()
     }
 
     // Changes of the board.
@@ -107,9 +137,11 @@ impl Input {
         let Self {
             partial,
             batches,
-            deferred,
-            deferred_next,
+            emission,
             work: _,
+            common: _,
+            is_first: _,
+            output: _,
             changers,
         } = self;
         let (mut unread, mut incomplete) = (0, 0);
@@ -120,13 +152,7 @@ impl Input {
         }
         assert_eq!(partial.total(), unread, "bytes that are not handled");
         assert_eq!(batches.total(), incomplete, "bytes of batches");
-        assert!(deferred_next.is_empty(), "a seal passes them on");
-        // An overdrawn one is queued when its budget has refilled.
-        let waits = |conn: &Connection| conn.has_deferred() && !conn.pause().budget;
-        let listed = deferred
-            .iter()
-            .filter(|id| connections.get(**id).is_some_and(waits));
-        connections.check_marks("deferred input", listed, waits);
+        assert!(emission.is_none(), "no frame is being handled");
         connections.check_marks("changers", changers, Connection::has_changed_board);
     }
 }

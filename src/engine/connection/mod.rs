@@ -2,14 +2,20 @@
 
 pub(crate) mod admission;
 pub(crate) mod batch;
+#[cfg(debug_assertions)]
+mod books;
+pub(crate) mod emission;
 pub(crate) mod input;
+pub(crate) mod origin;
 pub(crate) mod outbox;
 pub(crate) mod output;
+pub(crate) mod run_queue;
 pub(crate) mod send_buffer;
 pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod table;
 pub(crate) mod unread;
+pub(crate) mod users;
 pub(crate) mod write_queue;
 
 use super::calls::connection_calls::ConnectionCalls;
@@ -23,6 +29,7 @@ use batch::Batch;
 use outbox::Outbox;
 use session::Session;
 use unread::Unread;
+use users::UserKey;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -81,6 +88,7 @@ pub(crate) struct Connection {
     id: ConnId,
     sequence: u64,
     peer: Peer,
+    user: UserKey,
     phase: Phase,
     is_refused: bool,
     unread: Option<Box<Unread>>,
@@ -100,6 +108,10 @@ pub(crate) struct Connection {
     pinged: bool,
     pause: Pause,
     budget: RateLimiter,
+    /// In the run queue.
+    pub(super) in_run: bool,
+    /// Bytes, or its end, wait in its socket.
+    readable: bool,
     /// In the write queue's lane of replies, of acknowledgements, of continuations.
     pub(super) in_replies: bool,
     pub(super) in_acknowledgements: bool,
@@ -116,11 +128,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection that has sent nothing yet. `sequence` is its number since the start. A refused one only gets its
     /// GOODBYE.
-    pub(crate) fn new(id: ConnId, sequence: u64, peer: Peer, is_refused: bool, now: Time) -> Self {
+    pub(crate) fn new(
+        id: ConnId,
+        sequence: u64,
+        (peer, user): (Peer, UserKey),
+        is_refused: bool,
+        now: Time,
+    ) -> Self {
         Self {
             id,
             sequence,
             peer,
+            user,
             phase: Phase::Greeting,
             is_refused,
             unread: None,
@@ -135,6 +154,8 @@ impl Connection {
             pinged: false,
             pause: Pause::default(),
             budget: RateLimiter::default(),
+            in_run: false,
+            readable: false,
             in_replies: false,
             in_acknowledgements: false,
             in_continuations: false,
@@ -156,6 +177,16 @@ impl Connection {
 
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// The user that pays for it.
+    pub(crate) fn user(&self) -> UserKey {
+        self.user
+    }
+
+    /// It belongs to another user from now on. Returns the one before.
+    pub(crate) fn set_user(&mut self, user: UserKey) -> UserKey {
+        std::mem::replace(&mut self.user, user)
     }
 
     /// Whether it was over a limit of connections when it was accepted.
@@ -330,6 +361,37 @@ impl Connection {
         self.unread = Some(unread);
     }
 
+    /// Bytes, or its end, wait in its socket.
+    pub(crate) fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Whether its socket is to be read. It will be.
+    pub(crate) fn take_readable(&mut self) -> bool {
+        std::mem::take(&mut self.readable)
+    }
+
+    /// Whether it has something to do.
+    pub(crate) fn is_runnable(&self) -> bool {
+        self.readable || self.has_leftovers()
+    }
+
+    /// Whether it left something for later that it may do.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        let has_any = self.has_deferred() || self.eof_deferred && !self.is_leaving();
+        has_any && !self.pause.budget
+    }
+
+    /// It is in the run queue from now on. Returns whether it was before.
+    pub(crate) fn mark_run(&mut self) -> bool {
+        std::mem::replace(&mut self.in_run, true)
+    }
+
+    /// The run queue named it.
+    pub(crate) fn clear_run(&mut self) {
+        self.in_run = false;
+    }
+
     /// Whether bytes are deferred to a later turn.
     pub(crate) fn has_deferred(&self) -> bool {
         self.unread.as_ref().is_some_and(|it| it.has_deferred())
@@ -466,79 +528,6 @@ impl Connection {
 
     pub(crate) fn clear_timer(&mut self) {
         self.timer = None;
-    }
-}
-
-#[cfg(debug_assertions)]
-impl Connection {
-    /// Compares the parts and flags with the phase.
-    fn check_books(&self) {
-        let Self {
-            id,
-            sequence: _,
-            peer: _,
-            phase,
-            is_refused: _,
-            unread,
-            eof_deferred,
-            // Input and output check the bytes of these.
-            outbox,
-            batch,
-            calls,
-            phase_since: _,
-            last_heard: _,
-            blocked_since: _,
-            stalled: _,
-            pinged: _,
-            pause: _,
-            budget: _,
-            // The queues check these marks.
-            in_replies: _,
-            in_acknowledgements: _,
-            in_continuations: _,
-            unsealed: _,
-            changed_board: _,
-            // The engine checks the timer.
-            timer: _,
-            timer_at: _,
-        } = self;
-        match phase {
-            Phase::Greeting => {
-                assert!(calls.is_none() && batch.is_none(), "{id:?} without HELLO");
-                assert_eq!(*outbox.stream(), Stream::Idle, "{id:?} without HELLO");
-            }
-            Phase::Live(session) => {
-                let capacity = calls.as_ref().map(|calls| calls.capacity());
-                assert!(capacity.is_none_or(|it| it == session.capacity()));
-                let is_idle = *outbox.stream() == Stream::Idle;
-                assert_eq!(session.audience().is_none(), is_idle, "watch of {id:?}");
-            }
-            Phase::Leaving(_) => {
-                assert!(batch.is_none() && unread.is_none(), "{id:?} leaves");
-                let calls = calls.as_ref();
-                assert!(calls.is_none_or(|it| it.made() == 0 && it.load(false).in_flight == 0));
-            }
-        }
-        assert!(!eof_deferred || self.is_leaving() || self.has_deferred());
-    }
-
-    pub(super) fn is_unsealed(&self) -> bool {
-        self.unsealed
-    }
-
-    pub(super) fn has_changed_board(&self) -> bool {
-        self.changed_board
-    }
-
-    /// Bytes charged for what is not handled, and for a batch.
-    pub(super) fn input_charges(&self) -> (usize, usize) {
-        let unread = self.unread.as_ref().map_or(0, |it| it.check_books());
-        let batch = self.batch.as_ref().map_or(0, |it| it.check_books());
-        (unread, batch)
-    }
-
-    pub(super) fn output_charge(&self) -> usize {
-        self.outbox.check_books()
     }
 }
 

@@ -38,6 +38,11 @@ impl Output {
         &mut self.buffers
     }
 
+    /// Connections that are to be written to for their own frames, and bytes that wait in all outboxes.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.unsealed.len() + self.queue.replies(), self.waiting())
+    }
+
     /// Bytes that wait in all outboxes.
     pub(crate) fn waiting(&self) -> usize {
         self.buffers.waiting()

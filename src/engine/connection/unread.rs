@@ -5,12 +5,18 @@ use crate::engine::interface::Time;
 use crate::engine::memory::{Charge, Usage};
 use crate::protocol::Inbox;
 
+use super::emission::Emission;
+
 /// Bytes that were received and not handled.
 #[derive(Debug)]
 pub(crate) struct Unread {
-    /// An incomplete frame.
+    /// An incomplete frame, or one that is handled in a later turn.
     inbox: Inbox,
-    /// When that began.
+    /// The frame in the inbox is whole.
+    is_whole: bool,
+    /// How far the first frame that is deferred was handled.
+    emission: Option<Box<Emission>>,
+    /// When the incomplete frame began.
     since: Time,
     /// Bytes that are handled in a later turn.
     deferred: Vec<u8>,
@@ -22,6 +28,8 @@ impl Unread {
     pub(crate) fn new(now: Time, usage: &Usage) -> Self {
         Self {
             inbox: Inbox::default(),
+            is_whole: false,
+            emission: None,
             since: now,
             deferred: Vec::new(),
             charge: usage.charge(0),
@@ -45,11 +53,17 @@ impl Unread {
 
     /// The size that an incomplete frame announced (0 until its header is complete); `None` without one.
     pub(crate) fn announced(&self) -> Option<usize> {
-        (self.inbox.held() > 0).then(|| self.inbox.announced().unwrap_or(0))
+        let is_incomplete = self.inbox.held() > 0 && !self.is_whole;
+        is_incomplete.then(|| self.inbox.announced().unwrap_or(0))
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
-        !self.deferred.is_empty()
+        self.is_whole || !self.deferred.is_empty()
+    }
+
+    /// Whether an event is being cast, in slices.
+    pub(crate) fn has_emission(&self) -> bool {
+        self.emission.is_some()
     }
 
     /// Adds to the deferred bytes.
@@ -62,13 +76,23 @@ impl Unread {
         std::mem::take(&mut self.deferred)
     }
 
-    pub(crate) fn take_inbox(&mut self) -> Inbox {
-        std::mem::take(&mut self.inbox)
+    /// The frame in the inbox, and how far it was handled before.
+    pub(crate) fn take_inbox(&mut self) -> (Inbox, Option<Box<Emission>>) {
+        self.is_whole = false;
+        (std::mem::take(&mut self.inbox), self.emission.take())
     }
 
-    /// Stores what a read left: an incomplete frame, and the bytes after the last frame that was handled.
-    pub(crate) fn store(&mut self, inbox: Inbox, deferred: &[u8]) {
+    /// Stores what is not handled: an incomplete frame, or a whole one if `is_whole`; the bytes after the last frame that
+    /// was handled; and how far the next frame was handled.
+    pub(crate) fn store(
+        &mut self,
+        (inbox, is_whole): (Inbox, bool),
+        deferred: &[u8],
+        emission: Option<Box<Emission>>,
+    ) {
         self.inbox = inbox;
+        self.is_whole = is_whole;
+        self.emission = emission;
         if !deferred.is_empty() {
             self.deferred = deferred.to_vec();
         }
@@ -86,11 +110,18 @@ impl Unread {
     /// Compares the charge with what is held. Returns it.
     pub(super) fn check_books(&self) -> usize {
         let Self {
-            inbox: _,
+            inbox,
+            is_whole,
+            emission,
             since: _,
             deferred: _,
             charge,
         } = self;
+        assert!(!is_whole || inbox.held() > 0, "a whole frame");
+        assert!(
+            emission.is_none() || self.has_deferred(),
+            "frame of an event"
+        );
         assert_eq!(charge.bytes(), self.bytes(), "charge of unread bytes");
         charge.bytes()
     }

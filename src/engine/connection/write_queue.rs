@@ -60,6 +60,11 @@ impl WriteQueue {
             && self.broadcasts.is_empty()
     }
 
+    /// Connections with own frames.
+    pub(crate) fn replies(&self) -> usize {
+        self.replies.len()
+    }
+
     /// Queues a connection with own frames, unless it is queued so already or is blocked.
     pub(crate) fn push_reply(&mut self, conn: &mut Connection) {
         if !conn.in_replies && conn.blocked_since().is_none() {

@@ -8,14 +8,12 @@ use crate::engine::connection::Connection;
 use crate::engine::connection::session::Sender;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
+use crate::engine::work::WORK_PER_PERCENT;
 use crate::limits::Limits;
 use crate::protocol::Code;
 
 /// How far a connection may be ahead of its budget, in microseconds: one second's worth.
 pub(super) const BUDGET_BURST: u64 = 1_000_000;
-
-/// Units of work (see [`crate::engine::connection::input::Input::add_work`]) in a hundredth of a second.
-const WORK_PER_PERCENT: u64 = 100_000;
 
 /// Outboxes may hold this many times their limit within a turn, before their readers were asked to read.
 const OUTBOUND_WITHIN_TURN: u64 = 2;

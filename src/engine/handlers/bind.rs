@@ -11,10 +11,11 @@ use crate::engine::registry::binding_key::{binding_key, split_binding_key};
 use crate::engine::registry::entry::{EncodedDefinition, Name, encode_entry};
 use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::Worker;
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{BindingEntry, BindingKey, Code, check_event_name, check_function_name};
 
-use super::register::{ENTRY_WORK, Growth, check_entry, check_roster, refused_name};
+use super::register::{Growth, check_entry, check_roster, refused_name};
 
 impl Engine {
     pub(super) fn handle_bind(
@@ -23,7 +24,7 @@ impl Engine {
         request: u64,
         bindings: &[BindingEntry<'_>],
     ) {
-        self.input.add_work(ENTRY_WORK * bindings.len() as u64);
+        self.input.add_work(work::ENTRY * bindings.len() as u64);
         match self.bind(from, bindings) {
             Ok(()) => self.reply(from.conn, Reply::Acknowledgement(request)),
             Err(refusal) => self.refuse_request(from.conn, request, &refusal),
@@ -47,7 +48,7 @@ impl Engine {
     }
 
     pub(super) fn handle_unbind(&mut self, from: Sender, request: u64, keys: &[BindingKey<'_>]) {
-        self.input.add_work(ENTRY_WORK * keys.len() as u64);
+        self.input.add_work(work::ENTRY * keys.len() as u64);
         let keys: Vec<String> = keys
             .iter()
             .map(|key| binding_key(&key.event, &key.function, &key.id))

@@ -29,6 +29,8 @@ impl Engine {
             hash_keys: _,
             connections,
             admission,
+            users,
+            run,
             authenticator: _,
             sessions,
             registry,
@@ -40,6 +42,8 @@ impl Engine {
         } = self;
         connections.check_books();
         admission.check_books(connections);
+        users.check_books(connections.iter().map(Connection::user));
+        run.check_books(connections);
         sessions.check_books(connections);
         let last_sessions = connections.iter().filter_map(Connection::last_session);
         registry.check_books(last_sessions.map(Session::namespace));

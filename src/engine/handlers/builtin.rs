@@ -1,6 +1,8 @@
 //! The engine's own functions, under `engine::`: called like any other, answered at once, not on the board.
 //! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
 
+use std::fmt::Display;
+
 use log::info;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,10 @@ use crate::engine::connection::session::{Sender, Session};
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::binding_key::split_binding_key;
+use crate::engine::registry::board::Provider;
+use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::Worker;
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, MAX_DEPTH, Outcome, Text};
 
@@ -28,10 +33,6 @@ const PROVIDER_ROW: usize = 64;
 const ID_BYTES: usize = 9;
 /// A list within a row takes one of this many parts of a payload at most.
 const ROW_PARTS: usize = 4;
-
-/// Work of a row, and of `engine::stats`, in the units of [`crate::engine::connection::input::Input::add_work`].
-const ROW_WORK: u64 = 5;
-const STATS_WORK: u64 = 200;
 
 /// The arguments of `engine::workers::kick`: one of both.
 #[derive(Debug, Default, Deserialize)]
@@ -139,7 +140,7 @@ impl Engine {
                 Ok(encode(&Nothing {}))
             }
             STATS => {
-                self.input.add_work(STATS_WORK);
+                self.input.add_work(work::STATS);
                 Ok(encode(&self.stats_for(Some(namespace))))
             }
             name => {
@@ -215,45 +216,50 @@ impl Engine {
         let rows = namespace
             .board()
             .current_under_after(&arguments.prefix, arguments.after.as_deref());
-        let rows = rows.filter(|(name, ..)| self.is_visible(grant, name));
-        let rows = rows.filter_map(|(name, entry, providers)| {
-            let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
-            let mut room = self.row_bytes();
-            let listed = providers.iter().map_while(|provider| {
-                let load = self.load(provider.conn);
-                let worker = namespace.roster().get(provider.worker);
-                let name = worker.map_or_else(String::new, |worker| worker.name().to_string());
-                room = room.checked_sub(PROVIDER_ROW + name.len())?;
-                Some(ProviderRow {
-                    worker: provider.worker,
-                    name,
-                    in_flight: load.map_or(0, |load| load.in_flight),
-                    capacity: load.map_or(0, |load| load.capacity),
-                })
-            });
-            let listed: Vec<_> = listed.collect();
-            let row = FunctionRow {
-                name: definition.name,
-                description: definition.description,
-                request: definition.request,
-                response: definition.response,
-                metadata: definition.metadata,
-                exclusive: definition.exclusive,
-                more_providers: providers.len() - listed.len(),
-                providers: listed,
-            };
-            Some((name.to_string(), row))
+        let rows = rows.map(|(name, entry, providers)| {
+            let row = self.function_row(namespace, grant, (name, entry), providers);
+            (name, row)
         });
         Ok(self.page(namespace.revision(), &arguments, rows))
     }
 
-    /// Whether the function may be observed. A function that is skipped costs time, too.
-    fn is_visible(&self, grant: &Grant, function: &str) -> bool {
-        let is_visible = grant.may_observe(function);
-        if !is_visible {
-            self.input.add_work(1);
+    /// The row of a function; `None` if it may not be observed.
+    fn function_row<'a>(
+        &self,
+        namespace: &Namespace,
+        grant: &Grant,
+        (name, entry): (&str, &'a [u8]),
+        providers: &[Provider],
+    ) -> Option<FunctionRow<'a>> {
+        if !grant.may_observe(name) {
+            return None;
         }
-        is_visible
+        let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
+        let mut room = self.row_bytes();
+        let listed = providers.iter().map_while(|provider| {
+            let load = self.load(provider.conn);
+            let worker = namespace.roster().get(provider.worker);
+            let name = worker.map_or_else(String::new, |worker| worker.name().to_string());
+            room = room.checked_sub(PROVIDER_ROW + name.len())?;
+            Some(ProviderRow {
+                worker: provider.worker,
+                name,
+                in_flight: load.map_or(0, |load| load.in_flight),
+                capacity: load.map_or(0, |load| load.capacity),
+            })
+        });
+        let listed: Vec<_> = listed.collect();
+        self.input.add_work(listed.len() as u64);
+        Some(FunctionRow {
+            name: definition.name,
+            description: definition.description,
+            request: definition.request,
+            response: definition.response,
+            metadata: definition.metadata,
+            exclusive: definition.exclusive,
+            more_providers: providers.len() - listed.len(),
+            providers: listed,
+        })
     }
 
     /// How many functions and bindings of a worker may be observed.
@@ -284,35 +290,46 @@ impl Engine {
         })?;
         let namespace = &self.registry[namespace];
         let workers = namespace.roster().workers_after(after);
-        let rows = workers
-            .inspect(|_| self.input.add_work(1))
-            .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
-            .map(|(id, worker)| (id, worker, self.visible_of(grant, worker)))
-            .filter(|(.., (functions, _))| grant.observe.is_none() || *functions > 0)
-            .map(|(id, worker, (functions, bindings))| {
-                let conn = worker.names().next().and_then(|name| {
-                    let providers = namespace.board().providers_of(name)?;
-                    providers
-                        .iter()
-                        .find(|it| it.worker == id)
-                        .map(|provider| provider.conn)
-                });
-                let load = conn.and_then(|conn| self.load(conn));
-                let row = WorkerRow {
-                    worker: id,
-                    name: worker.name(),
-                    metadata: Bin(worker.metadata()),
-                    functions,
-                    bindings,
-                    in_flight: load.map_or(0, |load| load.in_flight),
-                    capacity: load.map_or(0, |load| load.capacity),
-                    peer: conn
-                        .and_then(|conn| self.connections.get(conn))
-                        .map_or_else(String::new, |conn| conn.peer().to_string()),
-                };
-                (id.to_string(), row)
-            });
+        let rows = workers.map(|(id, worker)| {
+            let is_meant = worker.name().starts_with(&arguments.prefix);
+            let row = is_meant.then(|| self.worker_row(namespace, grant, (id, worker)));
+            (id, row.flatten())
+        });
         Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    /// The row of a worker; `None` if nothing of it may be observed.
+    fn worker_row<'a>(
+        &self,
+        namespace: &Namespace,
+        grant: &Grant,
+        (id, worker): (u64, &'a Worker),
+    ) -> Option<WorkerRow<'a>> {
+        let (functions, bindings) = self.visible_of(grant, worker);
+        (grant.observe.is_none() || functions > 0).then(|| {
+            let conn = worker.names().next().and_then(|name| {
+                let providers = namespace.board().providers_of(name)?;
+                self.input
+                    .add_work(providers.len() as u64 / work::PROVIDERS_PER_UNIT);
+                providers
+                    .iter()
+                    .find(|it| it.worker == id)
+                    .map(|provider| provider.conn)
+            });
+            let load = conn.and_then(|conn| self.load(conn));
+            WorkerRow {
+                worker: id,
+                name: worker.name(),
+                metadata: Bin(worker.metadata()),
+                functions,
+                bindings,
+                in_flight: load.map_or(0, |load| load.in_flight),
+                capacity: load.map_or(0, |load| load.capacity),
+                peer: conn
+                    .and_then(|conn| self.connections.get(conn))
+                    .map_or_else(String::new, |conn| conn.peer().to_string()),
+            }
+        })
     }
 
     fn list_bindings(
@@ -331,24 +348,35 @@ impl Engine {
         let rows = namespace
             .bindings()
             .current_under_after(&arguments.prefix, after.as_deref());
-        let rows = rows.inspect(|_| self.input.add_work(u64::from(grant.observe.is_some())));
-        let rows = rows.filter(|(key, ..)| may_observe_binding(grant, key));
-        let rows = rows.filter_map(|(key, entry, providers)| {
-            let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
-            let listed = providers.len().min(self.row_bytes() / ID_BYTES);
-            let workers = providers[..listed].iter().map(|provider| provider.worker);
-            let row = BindingRow {
-                event: binding.event,
-                function: binding.function,
-                id: binding.id,
-                config: binding.config,
-                deliver_all: binding.deliver_all,
-                workers: workers.collect(),
-                more_workers: providers.len() - listed,
-            };
-            Some((key.replace('\0', "\t"), row))
+        let rows = rows.map(|(key, entry, providers)| {
+            let row = self.binding_row(grant, (key, entry), providers);
+            (key, row)
         });
         Ok(self.page(namespace.revision(), &arguments, rows))
+    }
+
+    /// The row of a binding; `None` if it may not be observed.
+    fn binding_row<'a>(
+        &self,
+        grant: &Grant,
+        (key, entry): (&str, &'a [u8]),
+        providers: &[Provider],
+    ) -> Option<BindingRow<'a>> {
+        if !may_observe_binding(grant, key) {
+            return None;
+        }
+        let binding = rmp_serde::from_slice::<BindingEntry<'_>>(entry).ok()?;
+        let listed = providers.len().min(self.row_bytes() / ID_BYTES);
+        let workers = providers[..listed].iter().map(|provider| provider.worker);
+        Some(BindingRow {
+            event: binding.event,
+            function: binding.function,
+            id: binding.id,
+            config: binding.config,
+            deliver_all: binding.deliver_all,
+            workers: workers.collect(),
+            more_workers: providers.len() - listed,
+        })
     }
 
     /// Bytes that a list within a row may fill.
@@ -356,34 +384,47 @@ impl Engine {
         self.config.limits.max_payload as usize / ROW_PARTS
     }
 
-    /// A page of rows: as many as the caller asks for and half a payload holds, but one at least. One row always fits:
-    /// its lists are bounded, and the rest of it came in a frame.
-    fn page<T: Serialize>(
+    /// A page of rows: as many as the caller asks for, half a payload holds and the work of a page allows, also that of
+    /// entries without a row, which the caller is not shown. One entry always fits: its lists are bounded, and the rest
+    /// of it came in a frame.
+    fn page<K: Display, T: Serialize>(
         &self,
         revision: u64,
         arguments: &ListArguments,
-        rows: impl Iterator<Item = (String, T)>,
+        rows: impl Iterator<Item = (K, Option<T>)>,
     ) -> Vec<u8> {
+        let before = self.input.work();
         let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as u32;
         let bytes_max = (self.config.limits.max_payload / 2) as usize;
         let (mut entries, mut count) = (Vec::new(), 0);
         let (mut last, mut next) = (None, None);
         for (key, row) in rows {
-            self.input.add_work(ROW_WORK);
+            if last.is_some() && self.input.work() - before >= work::PAGE {
+                next = last;
+                break;
+            }
+            let Some(row) = row else {
+                self.input.add_work(work::ENTRY_PASSED);
+                last = Some(key);
+                continue;
+            };
+            self.input.add_work(work::ROW);
             if count == limit {
                 next = last;
                 break;
             }
-            let before = entries.len();
+            let length = entries.len();
             encode_to(&mut entries, &row);
             if count > 0 && entries.len() > bytes_max {
-                entries.truncate(before);
+                entries.truncate(length);
                 next = last;
                 break;
             }
             count += 1;
             last = Some(key);
         }
+        // NUL can't stand in an argument that people type; tabs stand for it.
+        let next = next.map(|key| key.to_string().replace('\0', "\t"));
         let mut page = Vec::with_capacity(entries.len() + 64);
         let written = rmp::encode::write_map_len(&mut page, 2 + u32::from(next.is_some()));
         written.expect(TO_MEMORY);

@@ -5,10 +5,14 @@ use log::{Level, info, log};
 
 use crate::engine::Engine;
 use crate::engine::connection::session::Session;
+use crate::engine::connection::unread::Unread;
+use crate::engine::connection::users::UserKey;
 use crate::engine::connection::{CloseStep, Connection};
 use crate::engine::interface::{Close, ConnId, Time};
+use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, truncated};
 use crate::engine::registry::namespace::AudiencePlace;
+use crate::engine::work;
 use crate::protocol::{Code, Goodbye, GoodbyeOptions, Text, VERSION};
 
 /// No client is told to stay away for less than this, in milliseconds.
@@ -33,9 +37,18 @@ impl Engine {
             return;
         }
         if conn.has_deferred() {
-            conn.defer_eof();
-            return;
+            return conn.defer_eof();
         }
+        // A death is one step.
+        let user = conn.user();
+        let work = self.work_of_death(id);
+        if !(self.run.is_fresh() || work <= self.run.left()) {
+            if let Some(conn) = self.connections.get_mut(id) {
+                conn.defer_eof();
+            }
+            return self.run_first(id);
+        }
+        self.run.charge(user, work);
         self.leave(id, "eof", "the peer closed the connection", now);
         if let Some(conn) = self.connections.get_mut(id) {
             conn.leaving_eof();
@@ -114,6 +127,9 @@ impl Engine {
         if conn.is_greeting() {
             self.admission.end_greeting();
         }
+        if conn.unread().is_some_and(Unread::has_emission) {
+            self.metrics.count_dropped(Dropped::EventUnfinished);
+        }
         conn.start_leaving(now);
         self.output.queue().push(conn);
         // It may have been held back. From now on it is read in any case, and what it sends is discarded.
@@ -139,6 +155,24 @@ impl Engine {
         self.arm(id, now);
         // It may have been the last connection that a draining engine waited for.
         self.stop_if_idle(now);
+    }
+
+    /// The work of withdrawing what the worker of a connection has.
+    fn work_of_death(&self, id: ConnId) -> u64 {
+        let conn = self.connections.get(id);
+        let Some(session) = conn.and_then(Connection::session) else {
+            return 0;
+        };
+        let roster = self.registry[session.namespace()].roster();
+        let worker = roster.get(session.worker());
+        work::ENTRY * worker.map_or(0, |it| it.functions() + it.bindings()) as u64
+    }
+
+    /// A connection of the user is gone, or belongs to another user now.
+    pub(super) fn leave_user(&mut self, user: UserKey) {
+        if self.users.leave(user) {
+            self.run.forget(user);
+        }
     }
 
     fn log_close(&self, id: ConnId, level: Level, code: &str, message: &str, functions: usize) {
@@ -208,6 +242,7 @@ impl Engine {
             self.timers.remove(timer);
         }
         self.admission.remove(&conn.peer(), conn.is_refused());
+        self.leave_user(conn.user());
         if let Some(session) = conn.into_last_session() {
             self.release_session(*session);
         }

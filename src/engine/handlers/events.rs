@@ -4,20 +4,30 @@
 use crate::engine::Engine;
 use crate::engine::access::rights::Verb;
 use crate::engine::calls::routing::Route;
+use crate::engine::connection::emission::Emission;
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::Sender;
 use crate::engine::interface::ConnId;
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, shown};
-use crate::engine::registry::binding_key::{event_prefix, split_binding_key};
+use crate::engine::registry::binding_key::{behind_function, event_prefix, split_binding_key};
+use crate::engine::registry::entry::Name;
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{
     Bin, BindingEntry, Cast, CastOptions, Code, Emit, Outcome, Text, check_event_name,
 };
 
+use super::input::Step;
+
+/// Functions that are looked up at once for an event.
+const FUNCTIONS_AT_ONCE: usize = 64;
+
 impl Engine {
-    /// Casts an event to every function that is bound to it: to one provider of each, or to all of them.
-    pub(super) fn handle_emit(&mut self, from: Sender, emit: &Emit<'_>) {
+    /// Casts an event to every function that is bound to it: to one provider of each, or to all of them. In slices, if
+    /// many are bound: the frame is handled again until all were visited.
+    pub(super) fn handle_emit(&mut self, from: Sender, emit: &Emit<'_>) -> Step {
+        let emission = self.input.take_emission();
         if let Err((refusal, dropped)) = self.check_emit(from, emit) {
             if emit.id == 0 {
                 self.metrics.count_refusal(&refusal);
@@ -25,37 +35,57 @@ impl Engine {
             } else {
                 self.refuse_request(from.conn, emit.id, &refusal);
             }
-            return;
+            return Step::Done;
         }
-        let bound = self.bound_functions(from.namespace, &emit.event);
-        for (function, to_all) in &bound {
-            let cast = Cast {
-                function: Text(function),
-                payload: emit.payload,
-                ext: CastOptions {
-                    event: emit.event,
-                    headers: emit.ext.headers,
-                    ..CastOptions::default()
-                },
-            };
-            if *to_all {
-                self.cast_to_all(from, &cast);
-            } else {
-                self.cast(from, &cast);
-            }
+        let mut emission = emission.unwrap_or_default();
+        if !self.emit(from, emit, &mut emission) {
+            self.input.set_emission(Some(emission));
+            return Step::Slice;
         }
         if emit.id != 0 {
             let mut reply = Outcome {
                 id: emit.id,
                 ..Outcome::default()
             };
+            reply.ext.matched = Some(emission.matched);
+            self.reply(from.conn, Reply::Frame(reply.to_frame()));
+        }
+        Step::Done
+    }
+
+    /// Goes on with an event. Returns whether all functions that are bound to it were visited.
+    fn emit(&mut self, from: Sender, emit: &Emit<'_>, emission: &mut Emission) -> bool {
+        loop {
+            if let Some(function) = emission.visited.clone() {
+                let cast = cast_of(emit, &function);
+                while let Some(provider) = emission.providers.pop() {
+                    self.cast_to(from, provider, &cast);
+                    if !self.has_turn() {
+                        return false;
+                    }
+                }
+            }
+            if emission.functions.is_empty() {
+                let last = emission.visited.as_deref();
+                emission.functions = self.bound_functions(from.namespace, &emit.event, last);
+            }
+            let Some((function, to_all)) = emission.functions.pop() else {
+                return true;
+            };
             // Bindings that the sender may not observe are not counted.
             let grant = self.session(from).grant();
-            let visible = bound.iter().filter(|(function, _)| {
-                grant.may_observe(&emit.event) && grant.may_observe(function)
-            });
-            reply.ext.matched = Some(visible.count() as u64);
-            self.reply(from.conn, Reply::Frame(reply.to_frame()));
+            if grant.may_observe(&emit.event) && grant.may_observe(&function) {
+                emission.matched += 1;
+            }
+            if to_all {
+                emission.providers = self.all_providers(from.namespace, &function);
+            } else {
+                self.cast(from, &cast_of(emit, &function));
+            }
+            emission.visited = Some(function);
+            if !self.has_turn() {
+                return false;
+            }
         }
     }
 
@@ -80,24 +110,50 @@ impl Engine {
         Ok(())
     }
 
-    /// The functions bound to an event, each once, and whether all of its providers get the event.
-    fn bound_functions(&self, namespace: usize, event: &str) -> Vec<(String, bool)> {
+    /// The next functions bound to an event behind `last`, in reverse order, each once, and whether all of its providers
+    /// get the event.
+    fn bound_functions(
+        &self,
+        namespace: usize,
+        event: &str,
+        last: Option<&str>,
+    ) -> Vec<(Name, bool)> {
         let prefix = event_prefix(event);
-        let (mut bound, mut bindings): (Vec<(String, bool)>, u64) = (Vec::new(), 0);
-        for (key, entry) in self.registry[namespace].bindings().current_under(&prefix) {
-            bindings += 1;
+        let behind = last.map(|function| behind_function(event, function));
+        let bindings = self.registry[namespace].bindings();
+        let (mut bound, mut looked_at): (Vec<(Name, bool)>, u64) = (Vec::new(), 0);
+        for (key, entry, _) in bindings.current_under_after(&prefix, behind.as_deref()) {
+            looked_at += 1;
             let (_, function, _) = split_binding_key(key);
             let to_all = rmp_serde::from_slice::<BindingEntry<'_>>(entry)
                 .is_ok_and(|binding| binding.deliver_all);
             // Keys are in order, so the bindings of one function are adjacent.
             match bound.last_mut() {
-                Some((last, all)) if last == function => *all |= to_all,
-                _ => bound.push((function.to_owned(), to_all)),
+                Some((last, all)) if **last == *function => *all |= to_all,
+                _ => {
+                    if bound.len() == FUNCTIONS_AT_ONCE {
+                        break;
+                    }
+                    bound.push((function.into(), to_all));
+                }
             }
         }
-        // Each was decoded, and most lead to a delivery.
-        self.input.add_work(2 * bindings);
+        self.input.add_work(work::BINDING * looked_at);
+        bound.reverse();
         bound
+    }
+
+    /// The providers of a function that is cast to all of them.
+    fn all_providers(&mut self, namespace: usize, function: &str) -> Vec<ConnId> {
+        let Some((_, providers, _)) = self.registry[namespace].providers(function) else {
+            self.metrics.count_dropped(Dropped::EventNobody);
+            return Vec::new();
+        };
+        providers
+            .iter()
+            .rev()
+            .map(|provider| provider.conn)
+            .collect()
     }
 
     pub(super) fn handle_cast(&mut self, from: Sender, cast: &Cast<'_>) {
@@ -140,21 +196,15 @@ impl Engine {
         self.metrics.count_dropped(dropped);
     }
 
-    /// Sends a cast to every provider that reads what it is sent.
-    fn cast_to_all(&mut self, from: Sender, cast: &Cast<'_>) {
-        let namespace = &mut self.registry[from.namespace];
-        let Some((_, providers, _)) = namespace.providers(&cast.function) else {
-            return self.metrics.count_dropped(Dropped::EventNobody);
-        };
-        let providers: Vec<ConnId> = providers.iter().map(|provider| provider.conn).collect();
-        self.input.add_work(providers.len() as u64);
-        for provider in providers {
-            let reads = self.load(provider).is_some_and(|load| !load.congested);
-            if reads && self.fits_cast(cast) {
-                self.deliver(from, provider, cast);
-            } else {
-                self.metrics.count_dropped(Dropped::EventFull);
-            }
+    /// Sends a cast to one of several providers, if it reads what it is sent.
+    fn cast_to(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>) {
+        let load = self.load(provider);
+        // It may have left since the event came.
+        let Some(load) = load else { return };
+        if !load.congested && self.fits_cast(cast) {
+            self.deliver(from, provider, cast);
+        } else {
+            self.metrics.count_dropped(Dropped::EventFull);
         }
     }
 
@@ -170,6 +220,7 @@ impl Engine {
     }
 
     fn deliver(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>) {
+        self.input.add_work(work::DELIVERY);
         let name = self.session(from).name().clone();
         let receiver = self.connections.get(provider);
         let receiver = receiver.and_then(|conn| conn.session());
@@ -191,5 +242,17 @@ impl Engine {
         };
         self.metrics.count_cast();
         self.reply(provider, Reply::Frame(cast.to_frame()));
+    }
+}
+
+fn cast_of<'a>(emit: &Emit<'a>, function: &'a str) -> Cast<'a> {
+    Cast {
+        function: Text(function),
+        payload: emit.payload,
+        ext: CastOptions {
+            event: emit.event,
+            headers: emit.ext.headers,
+            ..CastOptions::default()
+        },
     }
 }

@@ -73,6 +73,7 @@ impl Engine {
         }
 
         // From here on nothing is refused.
+        self.join_principal(id, &grant);
         let takeover = self.take_session(hello, key, &grant, id);
         let worker = match &takeover {
             Some(takeover) => takeover.worker,
@@ -135,6 +136,17 @@ impl Engine {
             self.hand_over_parked(holder, id, now);
         }
         Ok(())
+    }
+
+    /// A principal pays for its connections, wherever they come from.
+    fn join_principal(&mut self, id: ConnId, grant: &Grant) {
+        if grant.namespace.is_none() {
+            return;
+        }
+        let user = self.users.join_principal(&grant.principal, grant.weight);
+        let conn = self.connections.get_mut(id);
+        let before = conn.expect("it said HELLO just now").set_user(user);
+        self.leave_user(before);
     }
 
     /// The grant for a HELLO. A refusal is counted, and logged with the peer's address.

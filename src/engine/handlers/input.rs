@@ -5,16 +5,18 @@ use log::debug;
 
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
+use crate::engine::connection::batch::Batch;
 use crate::engine::connection::session::Sender;
 use crate::engine::connection::unread::Unread;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::Refusal;
 use crate::engine::registry::position::Stream;
+use crate::engine::work::{self, QUANTUM};
 use crate::limits::Limits;
 use crate::protocol::{
-    Changes, Code, DecodeError, FastPath, FrameError, Message, NoExtensions, Pong, Snapshot,
-    check_wellformed, kind_of, read_wellformed,
+    Bind, Changes, Code, DecodeError, FastPath, FrameError, Message, NoExtensions, Pong, Register,
+    Snapshot, Unbind, Unregister, check_wellformed, kind_of, read_wellformed,
 };
 
 use super::completion::Completion;
@@ -22,22 +24,25 @@ use super::completion::Completion;
 /// Bytes that a connection may send while it is being closed, before it is removed.
 const DISCARD_MAX: u32 = 4 << 20;
 
-/// Work that the frames of one connection may cause in one turn, in units of about a tenth of a microsecond: the
-/// delivery of an event, a row of a list. A small frame can ask for very much of it, and other connections wait
-/// meanwhile. A frame is always handled whole.
-const WORK_PER_TURN: u64 = 20_000;
-
-/// Values of a frame that are decoded for one unit of work. A megabyte of them may have no other effect.
-const VALUES_PER_WORK: u64 = 10;
+/// How far a frame was handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Done,
+    /// A slice of it. The rest comes when its connection has its turn again.
+    Slice,
+    /// Not at all: it is one step, too large for the rest of this turn.
+    Postponed,
+}
 
 impl Engine {
-    /// Bytes came in, split at any place. All are accepted; if they cause too much work, some are handled in later
+    /// Bytes came in, split at any place. All are accepted; those that do not fit into the turn are handled in later
     /// turns, and [`Engine::wants_read`] denies reads until then.
     pub fn handle_bytes(&mut self, id: ConnId, bytes: &[u8], now: Time) {
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         self.metrics.count_bytes_in(bytes.len());
+        self.run.charge(conn.user(), work::of_bytes(bytes.len()));
         conn.note_heard(now);
         if let Some(discarded) = conn.discard(bytes.len()) {
             if discarded > DISCARD_MAX {
@@ -53,48 +58,63 @@ impl Engine {
         self.limit_partial(now);
     }
 
-    fn handle_frames(&mut self, id: ConnId, bytes: &[u8], now: Time) {
+    /// Handles frames as far as the turn has room for them. The rest is deferred.
+    pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8], now: Time) {
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
+        let user = conn.user();
         // Taken out while frames borrow from it.
         let mut unread = conn.take_unread();
-        let mut inbox = unread
+        let (mut inbox, emission) = unread
             .as_mut()
             .map(|it| it.take_inbox())
             .unwrap_or_default();
         let had_partial = inbox.held() > 0;
-        let frames_before = self.metrics.frames_in();
+        let mut is_new_frame = !had_partial;
         let mut input = bytes;
         self.input.start_work();
+        self.input.set_emission(emission);
+        let mut step = Step::Done;
         let fault = loop {
             let limits = &self.config.limits;
             let limit = match self.connections.get(id) {
                 Some(conn) if conn.is_live() => limits.max_frame,
                 Some(conn) if conn.is_greeting() => limits.max_hello,
                 // Nothing is read after a GOODBYE.
-                _ => return,
+                _ => return self.run.charge(user, self.input.work()),
             };
-            if self.input.work() >= WORK_PER_TURN {
+            if !self.has_turn() {
                 break None;
             }
+            let before = input;
             match inbox.next(&mut input, limit as usize) {
                 Ok(Some(frame)) => {
-                    self.metrics.count_frame_in();
-                    self.handle_frame(id, frame, now);
+                    step = self.handle_step(id, frame, now);
+                    if step == Step::Done {
+                        self.metrics.count_frame_in();
+                        is_new_frame = true;
+                        continue;
+                    }
+                    if !inbox.put_back() {
+                        input = before;
+                    }
+                    break None;
                 }
                 Ok(None) => break None,
                 Err(fault) => break Some(fault),
             }
         };
+        let (work, charged) = (self.input.work(), self.input.charged_work());
+        // A user who is alone has all.
+        if charged > 0 && self.run.is_contended(user) {
+            self.charge_work(id, charged, now);
+        }
+        self.run.charge(user, work);
         if let Some(fault) = fault {
             return self.refuse_frame(id, fault, now);
         }
-        let work = self.input.work();
-        if work > 0 {
-            self.charge_work(id, work, now);
-        }
-        let is_new_frame = !had_partial || self.metrics.frames_in() > frames_before;
+        let emission = self.input.take_emission();
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
@@ -104,39 +124,47 @@ impl Engine {
             if inbox.held() > 0 && is_new_frame {
                 unread.restart(now);
             }
-            unread.store(inbox, input);
+            // What is in the inbox is whole if it was handed out.
+            let is_whole = step != Step::Done && inbox.held() > 0;
+            unread.store((inbox, is_whole), input, emission);
             conn.set_unread(unread);
-            if !input.is_empty() && !conn.pause().budget {
-                self.input.defer_again(id);
-            }
+        }
+        if step == Step::Postponed {
+            self.run_first(id);
+        } else {
+            self.run_later(id);
         }
         self.check_outbound(id);
         self.arm(id, now);
     }
 
-    /// Handles the bytes that earlier turns deferred.
-    pub(super) fn handle_deferred(&mut self, now: Time) {
-        for id in self.input.take_deferred() {
-            let Some(conn) = self.connections.get_mut(id) else {
-                continue;
-            };
-            // The engine did not read: that was no silence.
-            conn.excuse_silence(now);
-            let deferred = conn.unread_mut().map(Unread::take_deferred);
-            self.handle_frames(id, &deferred.unwrap_or_default(), now);
-            let Some(conn) = self.connections.get(id) else {
-                continue;
-            };
-            if conn.is_leaving() || conn.has_deferred() {
-                continue;
-            }
-            if conn.is_eof_deferred() {
-                self.handle_eof(id, now);
-            } else if !conn.pause().any() {
-                self.output.push_resume(id);
-            }
-        }
-        self.input.end_deferred();
+    /// Counts the work of what the frame that is being handled has made others read so far.
+    fn count_output(&self) {
+        let (writes, bytes) = self.input.more_output(self.output.load());
+        let work = work::WRITE * writes as u64 + work::of_bytes(bytes);
+        self.input.add_common(work);
+    }
+
+    /// Whether the connection whose frames are being handled may go on: the turn has room, and others have had theirs.
+    pub(super) fn has_turn(&self) -> bool {
+        self.count_output();
+        let work = self.input.work();
+        work < self.run.left() && (work < QUANTUM || !self.run.is_awaited())
+    }
+
+    /// Whether a step of this much work fits into the turn. One of any size does if it is the first.
+    pub(super) fn has_room(&self, work: u64) -> bool {
+        self.input.is_first() && self.run.is_fresh() || self.input.work() + work <= self.run.left()
+    }
+
+    /// Handles a frame, and counts what it makes others read.
+    fn handle_step(&mut self, id: ConnId, frame: &[u8], now: Time) -> Step {
+        self.input.start_step();
+        self.input.start_output(self.output.load());
+        self.input.add_common(work::FRAME);
+        let step = self.handle_frame(id, frame, now);
+        self.count_output();
+        step
     }
 
     fn refuse_frame(&mut self, id: ConnId, fault: FrameError, now: Time) {
@@ -158,40 +186,60 @@ impl Engine {
         self.close_refused(id, &refusal, now);
     }
 
-    fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) {
+    fn handle_frame(&mut self, id: ConnId, frame: &[u8], now: Time) -> Step {
         let Some(conn) = self.connections.get(id) else {
-            return;
+            return Step::Done;
         };
         let from = conn.session().map(|session| session.sender(id));
         // CALL and its answers have a decoder of their own, once there is a session.
         if let Some(from) = from
             && let Some(fast) = FastPath::read(frame)
         {
-            return match fast {
+            match fast {
                 FastPath::Call(call) => self.handle_call(from, &call, now),
                 FastPath::Outcome(request, payload) => {
                     self.handle_answer(from, request, &Completion::Result(&payload), now);
                 }
-            };
+            }
+            return Step::Done;
         }
         // These kinds are lists of lists: decoding them only to refuse them would cost too much.
-        match kind_of(frame) {
-            Some(Snapshot::KIND) => return self.refuse_kind(id, "SNAPSHOT", now),
-            Some(Changes::KIND) => return self.refuse_kind(id, "CHANGES", now),
-            _ => {}
+        let kind = kind_of(frame);
+        let list = match kind {
+            Some(Snapshot::KIND) => Some("SNAPSHOT"),
+            Some(Changes::KIND) => Some("CHANGES"),
+            _ => None,
+        };
+        if let Some(kind) = list {
+            self.refuse_kind(id, kind, now);
+            return Step::Done;
+        }
+        // A batch is one step.
+        let is_batch = matches!(
+            kind,
+            Some(Register::KIND | Unregister::KIND | Bind::KIND | Unbind::KIND)
+        );
+        if is_batch
+            && !self.has_room(work::of_batch(
+                frame.len(),
+                conn.batch().map_or(0, Batch::len),
+            ))
+        {
+            return Step::Postponed;
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);
         let message = message.and_then(|values| {
-            self.input.add_work(values as u64 / VALUES_PER_WORK);
+            self.input.add_work(values as u64 / work::VALUES_PER_UNIT);
             read_wellformed(frame)
         });
         match (message, from) {
             (Err(error), _) => {
                 self.close_with(id, Code::ProtocolError, &error.to_string(), now);
             }
-            (Ok(message), Some(from)) => self.handle_message(from, message, now),
+            (Ok(message), Some(from)) => return self.handle_message(from, message, now),
             (Ok(message), None) => self.handle_first_message(id, message, now),
         }
+        Step::Done
     }
 
     /// Handles a message of a connection without a session.
@@ -206,7 +254,7 @@ impl Engine {
         }
     }
 
-    fn handle_message(&mut self, from: Sender, message: Message<'_>, now: Time) {
+    fn handle_message(&mut self, from: Sender, message: Message<'_>, now: Time) -> Step {
         let id = from.conn;
         match message {
             Message::Register(register) => self.handle_register(from, &register, now),
@@ -236,7 +284,7 @@ impl Engine {
             Message::Failure(failure) => {
                 self.handle_answer(from, failure.id, &Completion::Failure(&failure), now);
             }
-            Message::Emit(emit) => self.handle_emit(from, &emit),
+            Message::Emit(emit) => return self.handle_emit(from, &emit),
             Message::Unknown {
                 kind,
                 id: Some(request),
@@ -259,6 +307,7 @@ impl Engine {
                 self.refuse_kind(id, &message.wire_name(), now);
             }
         }
+        Step::Done
     }
 
     /// A worker sent a kind that only the engine sends.

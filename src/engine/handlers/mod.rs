@@ -19,6 +19,7 @@ mod register;
 mod reload;
 mod reply;
 mod report;
+mod run;
 mod seal;
 mod shutdown;
 mod timers;

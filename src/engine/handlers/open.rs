@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::engine::connection::Connection;
 use crate::engine::interface::{Close, ConnId, Peer, Time};
 use crate::engine::refusal::Refusal;
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::Code;
 
@@ -27,7 +28,9 @@ impl Engine {
             }
         }
         let is_refused = refusal.is_some();
-        let conn = Connection::new(id, sequence, peer, is_refused, now);
+        let user = self.users.join_origin(&peer);
+        self.run.charge(user, work::ACCEPT);
+        let conn = Connection::new(id, sequence, (peer, user), is_refused, now);
         self.connections.insert(conn);
         self.admission.add(&peer, is_refused);
         if let Some(refusal) = refusal {

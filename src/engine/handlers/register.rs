@@ -16,17 +16,14 @@ use crate::engine::registry::board::Conflict;
 use crate::engine::registry::entry::{EncodedDefinition, Name, encode_entry};
 use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::{Registration, Worker};
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_function_name};
-
-/// Work of an entry of a registry request, granted or not, in the units of
-/// [`crate::engine::connection::input::Input::add_work`].
-pub(super) const ENTRY_WORK: u64 = 5;
 
 impl Engine {
     pub(super) fn handle_register(&mut self, from: Sender, register: &Register<'_>, now: Time) {
         self.input
-            .add_work(ENTRY_WORK * register.functions.len() as u64);
+            .add_work(work::ENTRY * register.functions.len() as u64);
         let Some(conn) = self.connections.get_mut(from.conn) else {
             return;
         };
@@ -58,6 +55,9 @@ impl Engine {
             }
             return self.limit_batches();
         }
+        // Those of the frames before are applied with this one.
+        let before = batch.len().saturating_sub(register.functions.len());
+        self.input.add_work(work::ENTRY * before as u64);
         let entries = batch.finish();
         match entries.and_then(|entries| self.register(from, entries)) {
             Ok(parked) => {
@@ -103,7 +103,7 @@ impl Engine {
 
     pub(super) fn handle_unregister(&mut self, from: Sender, unregister: &Unregister<'_>) {
         self.input
-            .add_work(ENTRY_WORK * unregister.names.len() as u64);
+            .add_work(work::ENTRY * unregister.names.len() as u64);
         let namespace = &mut self.registry[from.namespace];
         let worker = namespace.roster().get(from.worker);
         let provides = |name: &str| worker.is_some_and(|worker| worker.get(name).is_some());

@@ -30,8 +30,10 @@ impl Engine {
         }
         let (mut closed, mut changed) = (0, 0);
         for id in self.connections.ids() {
-            let conn = self.connections.get(id);
-            let Some(session) = conn.and_then(|conn| conn.session()) else {
+            let Some(conn) = self.connections.get(id) else {
+                continue;
+            };
+            let (user, Some(session)) = (conn.user(), conn.session()) else {
                 continue;
             };
             let (from, older) = (session.sender(id), session.grant().clone());
@@ -42,6 +44,7 @@ impl Engine {
                 closed += 1;
                 continue;
             };
+            self.users.set_weight(user, newer.weight);
             if newer.rights != older.rights {
                 changed += 1;
                 self.remove_forbidden(from, &newer);

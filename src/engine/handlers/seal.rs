@@ -9,12 +9,12 @@ impl Engine {
     /// Ends a turn's input: the changes of each namespace become one revision, replies get their stamp.
     pub fn seal(&mut self, now: Time) {
         self.metrics.invalidate_costly();
-        self.handle_deferred(now);
         self.end_saturation(now);
         self.limit_outbound(now);
         let is_revision = self.seal_namespaces();
         self.charge_changers(is_revision, now);
         self.stamp_replies();
+        self.run.end_turn();
     }
 
     /// Seals all namespaces. Returns whether any has a new revision.

@@ -154,9 +154,7 @@ impl Engine {
     fn resume_after_refill(&mut self, id: ConnId, now: Time) {
         if let Some(conn) = self.connections.get_mut(id) {
             conn.pause_mut().budget = false;
-            if conn.has_deferred() {
-                self.input.defer(id);
-            }
+            self.run_later(id);
         }
         self.resume(id, now);
     }

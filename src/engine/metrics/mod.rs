@@ -110,11 +110,6 @@ impl Metrics {
         self.stats.frames_in += 1;
     }
 
-    /// Frames read since the start.
-    pub(crate) fn frames_in(&self) -> u64 {
-        self.stats.frames_in
-    }
-
     pub(crate) fn count_write(&mut self) {
         self.writes += 1;
     }

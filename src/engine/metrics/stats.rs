@@ -159,4 +159,6 @@ dropped! {
         "An EMIT with id 0 of an event that the sender may not emit.";
     EventDraining = "event_draining"
         "An EMIT with id 0 while the engine is about to stop.";
+    EventUnfinished = "event_unfinished"
+        "An event whose emitter left before it was cast to all that are bound to it.";
 }

@@ -17,3 +17,8 @@ pub(crate) fn split_binding_key(key: &str) -> (&str, &str, &str) {
 pub(crate) fn event_prefix(event: &str) -> String {
     format!("{event}\0")
 }
+
+/// A key behind those of all bindings of a function to an event, and before those of other functions.
+pub(crate) fn behind_function(event: &str, function: &str) -> String {
+    format!("{event}\0{function}\u{1}")
+}

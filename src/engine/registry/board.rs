@@ -260,16 +260,7 @@ impl Board {
         self.functions.get(slot)?.sealed.as_ref()
     }
 
-    /// Current entries under a prefix, in order, sealed or not.
-    pub(crate) fn current_under<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = (&'a Name, &'a Rc<[u8]>)> {
-        self.current_under_after(prefix, None)
-            .map(|(name, entry, _)| (name, entry))
-    }
-
-    /// As [`Board::current_under`], after the key `after`, with the providers.
+    /// Current entries under a prefix, in order, sealed or not, after the key `after`, with their providers.
     pub(crate) fn current_under_after<'a>(
         &'a self,
         prefix: &'a str,

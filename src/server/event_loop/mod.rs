@@ -27,10 +27,6 @@ use crate::limits::Limits;
 /// Size of the one buffer that all connections are read into.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Bytes read from one connection in one turn, rounded up to whole reads, so that a flooding peer does not delay
-/// the others for longer than this much takes to handle.
-const READ_BUDGET: usize = 256 * 1024;
-
 /// What a turn may write to one class of readers. Replies and fan-out have a budget each, so that neither can
 /// starve the other.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +38,8 @@ struct WriteBudget {
 
 /// For replies. Peers wait for them, and reading from a peer resumes once they are out.
 const REPLY_BUDGET: WriteBudget = WriteBudget {
-    writes: 4096,
-    bytes: 16 * 1024 * 1024,
+    writes: 512,
+    bytes: 4 * 1024 * 1024,
 };
 
 /// Bytes of fan-out in one turn, for snapshots of a large board to a whole fleet. Like
@@ -51,7 +47,10 @@ const REPLY_BUDGET: WriteBudget = WriteBudget {
 const FANOUT_BYTES: usize = 1024 * 1024;
 
 /// Connections accepted in one turn, so that a reconnecting fleet is accepted in between its own requests.
-const ACCEPTS_PER_TURN: usize = 128;
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Sockets closed in one turn.
+const CLOSES_PER_TURN: usize = 256;
 
 /// Connections accepted in the last turn, to be told that the engine stops: the length of the backlog.
 const LAST_ACCEPTS: usize = 4096;
@@ -88,10 +87,6 @@ struct EventLoop<K: Kernel> {
     sockets: Slab<PeerSocket<K::Stream>>,
     /// The generation of the next connection's id.
     generation: u32,
-    /// Connections to read in the next turn.
-    ready: Vec<ConnId>,
-    /// A spare allocation for the ready list.
-    spare_list: Vec<ConnId>,
     /// Connections whose write failed. The engine learns of them in the next turn, since a death in the middle of a
     /// fan-out would change what the fan-out is about.
     failed_writes: Vec<(ConnId, io::Error)>,
@@ -130,8 +125,6 @@ impl<K: Kernel> EventLoop<K> {
             control: server.control,
             sockets: Slab::new(),
             generation: 0,
-            ready: Vec::new(),
-            spare_list: Vec::new(),
             failed_writes: Vec::new(),
             read_buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             turn_ended: Time(0),
@@ -177,7 +170,7 @@ impl<K: Kernel> EventLoop<K> {
     fn turn(&mut self, events: &mut Vec<Readiness>) {
         let now = self.now();
         self.control.counters.turns.add(1);
-        if !(events.is_empty() && self.ready.is_empty()) {
+        if !events.is_empty() || self.engine.has_more() {
             self.last_active = now;
         }
         self.handle_events(events, now);
@@ -214,7 +207,7 @@ impl<K: Kernel> EventLoop<K> {
     /// How long to wait for events. The poll rounds up to whole milliseconds, so a deadline has passed when its
     /// wait ends.
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !self.failed_writes.is_empty() || self.engine.has_more() {
+        if !self.failed_writes.is_empty() || self.engine.has_more() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -293,7 +286,7 @@ impl<K: Kernel> EventLoop<K> {
             if socket.state == SocketState::Open && (event.read_closed || broken) {
                 socket.state = SocketState::PeerClosed;
             }
-            enqueue(&mut self.ready, socket);
+            self.engine.handle_readable(id);
         }
     }
 
@@ -365,50 +358,43 @@ impl<K: Kernel> EventLoop<K> {
 
     // Reading.
 
+    /// Reads connections in the order of the engine, as long as the turn has room.
     fn read_ready(&mut self, now: Time) {
-        // Connections with input left over go onto the next turn's list, not onto this one.
-        let mut batch = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare_list));
-        for id in batch.drain(..) {
-            if let Some(socket) = find(&mut self.sockets, id) {
-                socket.in_ready_list = false;
-                self.read(id, now);
-            }
+        while let Some(id) = self.engine.poll_read(now) {
+            self.read(id, now);
         }
-        self.spare_list = batch;
     }
 
-    /// Reads until the socket is empty, the engine wants no more, or the budget is spent; the rest waits for the
-    /// next turn.
+    /// Reads a connection once, if the engine wants that. If more may wait, the engine names it again.
     fn read(&mut self, id: ConnId, now: Time) {
         let Some(socket) = find(&mut self.sockets, id) else {
             return;
         };
         let counters = &self.control.counters;
-        let mut budget = READ_BUDGET;
+        match socket.state {
+            SocketState::Open if self.engine.wants_read(id) => {}
+            SocketState::PeerClosed => {}
+            SocketState::Open | SocketState::Eof | SocketState::Broken => return,
+        }
         while socket.readable {
-            match socket.state {
-                SocketState::Open if self.engine.wants_read(id) => {}
-                SocketState::PeerClosed => {}
-                SocketState::Open | SocketState::Eof | SocketState::Broken => return,
-            }
-            if budget == 0 {
-                return enqueue(&mut self.ready, socket);
-            }
             counters.reads.add(1);
             match socket.stream.read(&mut self.read_buffer) {
                 Ok(0) => {
                     socket.state = SocketState::Eof;
-                    self.engine.handle_eof(id, now);
+                    return self.engine.handle_eof(id, now);
                 }
                 Ok(n) => {
                     counters.read_bytes.add(n);
-                    budget = budget.saturating_sub(n);
                     // A short read emptied the socket, and further input raises another event. But an end that was
                     // reported already may have come with these bytes.
                     if n < self.read_buffer.len() && socket.state == SocketState::Open {
                         socket.readable = false;
                     }
                     self.engine.handle_bytes(id, &self.read_buffer[..n], now);
+                    if socket.readable {
+                        self.engine.handle_readable(id);
+                    }
+                    return;
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => socket.readable = false,
@@ -489,7 +475,10 @@ impl<K: Kernel> EventLoop<K> {
     // Closing and opening.
 
     fn reap(&mut self) {
-        while let Some(close) = self.engine.poll_close() {
+        for _ in 0..CLOSES_PER_TURN {
+            let Some(close) = self.engine.poll_close() else {
+                break;
+            };
             match close {
                 Close::SendingHalf(id) => {
                     if let Some(socket) = find(&mut self.sockets, id)
@@ -514,7 +503,7 @@ impl<K: Kernel> EventLoop<K> {
             if let Some(socket) = find(&mut self.sockets, id)
                 && socket.readable
             {
-                enqueue(&mut self.ready, socket);
+                self.engine.handle_readable(id);
             }
         }
     }
@@ -560,12 +549,6 @@ impl<K: Kernel> EventLoop<K> {
         slot.insert(PeerSocket::new(id, stream));
         self.generation = (self.generation + 1) % OWN_GENERATION;
         self.engine.handle_open(id, peer, now);
-    }
-}
-
-fn enqueue<S>(ready: &mut Vec<ConnId>, socket: &mut PeerSocket<S>) {
-    if !std::mem::replace(&mut socket.in_ready_list, true) {
-        ready.push(socket.id);
     }
 }
 

@@ -217,6 +217,7 @@ pub(crate) const CASES: &[Case] = &[
         meet: |stage| {
             let world = &mut stage.world;
             let worker = world.join("x", &nothing());
+            world.contend();
             world.register(worker, &vec!["engine::refused"; 20_001]);
             world.turn();
             assert!(!world.engine.wants_read(world.links[worker].id));

@@ -96,6 +96,7 @@ impl Host {
             .check()
             .expect("limits that do not contradict each other");
         let config = Config {
+            turn_work: u64::MAX,
             limits: limits.clone(),
             name: "simulated".to_owned(),
             seed,

@@ -1,4 +1,4 @@
-//! Drives turns by hand over real sockets: stale events, the ready list of an earlier turn, many connections at
+//! Drives turns by hand over real sockets: stale events, the list of those to read of an earlier turn, many connections at
 //! once. Waits for the kernel, never for the clock.
 
 mod dice;
@@ -93,9 +93,9 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     assert_eq!(there.key(), gone.key(), "the same slot");
     assert_ne!(there, gone);
 
-    // All that a turn may still hold of the older connection: events, the ready list, the list of failed writes.
+    // All that a turn may still hold of the older connection: events, a word that it is readable, the list of failed writes.
     event_loop.handle_events(&mut waiting, now);
-    event_loop.ready.push(gone);
+    event_loop.engine.handle_readable(gone);
     event_loop
         .failed_writes
         .push((gone, io::ErrorKind::BrokenPipe.into()));
@@ -103,7 +103,6 @@ fn what_was_meant_for_a_connection_that_is_gone_does_not_reach_the_next_in_its_s
     event_loop.turn(&mut nothing);
     let socket = find(&mut event_loop.sockets, there).expect("it is not closed");
     assert_eq!(socket.state, SocketState::Open);
-    assert!(!socket.in_ready_list);
     // The newer one is served as if its slot were new.
     newer.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     assert!(is_answered(&mut event_loop, &mut newer));

@@ -1,0 +1,323 @@
+//! The run queue: the connections that have something for the engine to do, in the order in which it does that. Users
+//! take turns by deficit round-robin (Shreedhar and Varghese, 1995): each round a user may use as much work as its
+//! weight buys, and overdraws by one step at most, which it pays in the rounds that follow. The connections of one user
+//! take turns among themselves. Never handles anything.
+
+use std::collections::VecDeque;
+
+use crate::engine::interface::ConnId;
+use crate::engine::work::QUANTUM;
+
+#[cfg(debug_assertions)]
+use super::table::ConnectionTable;
+use super::users::{UserKey, Users};
+
+/// The place of a user in the queue.
+#[derive(Debug, Default)]
+struct Share {
+    /// Work that the user may still use in this round; below zero, what it overdrew.
+    credit: i64,
+    ready: VecDeque<ConnId>,
+    /// It is in the ring.
+    in_ring: bool,
+    /// The period of the credit: see [`RunQueue::period`].
+    period: u64,
+}
+
+/// The users that a turn served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Only(UserKey),
+    Several,
+}
+
+/// Connections that have something to do.
+#[derive(Debug)]
+pub(crate) struct RunQueue {
+    /// Work that a turn may do.
+    budget: u64,
+    /// By user.
+    shares: Vec<Share>,
+    /// Users with connections that are ready.
+    ring: VecDeque<UserKey>,
+    /// Work of this turn.
+    spent: u64,
+    /// The users that had some of it.
+    served: Option<Served>,
+    /// A step that did not fit into the turn ended it, and is the first of the next one.
+    is_closed: bool,
+    /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
+    period: u64,
+}
+
+impl RunQueue {
+    /// A queue for turns of this much work.
+    pub(crate) fn new(budget: u64) -> Self {
+        Self {
+            budget,
+            shares: Vec::new(),
+            ring: VecDeque::new(),
+            spent: 0,
+            served: None,
+            is_closed: false,
+            period: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Work that the turn may still do.
+    pub(crate) fn left(&self) -> u64 {
+        if self.is_closed {
+            return 0;
+        }
+        self.budget.saturating_sub(self.spent)
+    }
+
+    /// Whether nothing was done in this turn yet. Then a step of any size fits.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.spent == 0
+    }
+
+    /// Whether another user than this one wants the engine in this turn.
+    pub(crate) fn is_contended(&self, user: UserKey) -> bool {
+        let mut waiting = self.ring.iter();
+        self.served
+            .is_some_and(|served| served != Served::Only(user))
+            || waiting.any(|it| *it != user && !self.shares[it.index()].ready.is_empty())
+    }
+
+    /// Whether any connection waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let mut users = self.ring.iter();
+        users.any(|user| !self.shares[user.index()].ready.is_empty())
+    }
+
+    /// Adds a connection behind those of its user.
+    pub(crate) fn push(&mut self, user: UserKey, id: ConnId) {
+        let share = self.share(user);
+        share.ready.push_back(id);
+        if !std::mem::replace(&mut share.in_ring, true) {
+            self.ring.push_back(user);
+        }
+    }
+
+    /// Adds a connection whose next step does not fit into this turn. The next turn begins with it.
+    pub(crate) fn push_first(&mut self, user: UserKey, id: ConnId) {
+        self.is_closed = true;
+        let share = self.share(user);
+        share.ready.push_front(id);
+        share.credit = share.credit.max(1);
+        if std::mem::replace(&mut share.in_ring, true) {
+            self.ring.retain(|it| *it != user);
+        }
+        self.ring.push_front(user);
+    }
+
+    /// The next connection, if the turn has work left.
+    pub(crate) fn pop(&mut self, users: &Users) -> Option<ConnId> {
+        if self.left() == 0 {
+            return None;
+        }
+        loop {
+            let user = *self.ring.front()?;
+            let is_alone = self.ring.len() == 1;
+            let share = self.share(user);
+            if share.ready.is_empty() {
+                // A debt is owed to those who wait.
+                share.credit = if is_alone { 0 } else { share.credit.min(0) };
+                share.in_ring = false;
+                self.ring.pop_front();
+                continue;
+            }
+            if share.credit > 0 {
+                return share.ready.pop_front();
+            }
+            let part = QUANTUM.cast_signed() * i64::from(users.weight(user));
+            share.credit = if is_alone { part } else { share.credit + part };
+            self.ring.rotate_left(1);
+        }
+    }
+
+    /// A connection of the user had this much done.
+    pub(crate) fn charge(&mut self, user: UserKey, work: u64) {
+        self.spent += work;
+        self.served = match self.served {
+            None => Some(Served::Only(user)),
+            Some(Served::Only(only)) if only == user => self.served,
+            Some(_) => Some(Served::Several),
+        };
+        self.owe(user, work);
+    }
+
+    /// What a user caused costs this much beyond the budget of the turn: writes, for example.
+    pub(crate) fn owe(&mut self, user: UserKey, work: u64) {
+        let share = self.share(user);
+        share.credit = share.credit.saturating_sub_unsigned(work);
+    }
+
+    /// The next turn has its own budget.
+    pub(crate) fn end_turn(&mut self) {
+        self.spent = 0;
+        self.served = None;
+        self.is_closed = false;
+        if !self.is_awaited() {
+            // Nobody waits, so nobody is owed anything.
+            self.period += 1;
+        }
+    }
+
+    /// The user has no connection any more; another may have its key.
+    pub(crate) fn forget(&mut self, user: UserKey) {
+        self.share(user).credit = 0;
+    }
+
+    fn share(&mut self, user: UserKey) -> &mut Share {
+        if self.shares.len() <= user.index() {
+            self.shares.resize_with(user.index() + 1, Share::default);
+        }
+        let share = &mut self.shares[user.index()];
+        if share.period != self.period {
+            (share.period, share.credit) = (self.period, 0);
+        }
+        share
+    }
+}
+
+#[cfg(debug_assertions)]
+impl RunQueue {
+    /// Compares the queue with the marks of the connections.
+    ///
+    /// # Panics
+    /// If a connection is missing, or is there twice.
+    pub(crate) fn check_books(&self, connections: &ConnectionTable) {
+        let Self {
+            budget: _,
+            shares,
+            ring,
+            spent: _,
+            served: _,
+            is_closed: _,
+            period,
+        } = self;
+        let listed = shares.iter().flat_map(|share| &share.ready);
+        connections.check_marks("connections to run", listed, |conn| conn.in_run);
+        for (index, share) in shares.iter().enumerate() {
+            let entries = ring.iter().filter(|it| it.index() == index).count();
+            assert_eq!(entries, usize::from(share.in_ring), "{share:?} in the ring");
+            assert!(share.in_ring || share.ready.is_empty(), "{share:?} waits");
+            assert!(share.period <= *period);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rng::Rng;
+
+    const BUDGET: u64 = 10_000;
+
+    fn user(index: u32) -> UserKey {
+        UserKey::at(index)
+    }
+
+    fn conn(user: u32, number: u32) -> ConnId {
+        ConnId::new(user, number)
+    }
+
+    fn users() -> Users {
+        Users::new(Rng::new([0; 32]).hash_keys())
+    }
+
+    /// Has each of these users use the engine all the time, with so many connections and steps of such a size. Returns
+    /// the work of each after so many turns.
+    fn compete(parties: &[(u32, u64)], turns: usize) -> Vec<u64> {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        for (index, (connections, _)) in parties.iter().enumerate() {
+            for number in 0..*connections {
+                queue.push(user(index as u32), conn(index as u32, number));
+            }
+        }
+        let mut done = vec![0; parties.len()];
+        for _ in 0..turns {
+            while let Some(id) = queue.pop(&users) {
+                let index = (id.token() >> 32) as u32;
+                let work = parties[index as usize].1;
+                done[index as usize] += work;
+                queue.charge(user(index), work);
+                queue.push(user(index), id);
+            }
+            queue.end_turn();
+        }
+        done
+    }
+
+    #[test]
+    fn users_have_equal_parts_however_many_connections_and_however_large_steps_they_have() {
+        let done = compete(&[(1, 10), (1000, 10), (1, 700), (3, 9000)], 10_000);
+        let (least, most) = (done.iter().min().unwrap(), done.iter().max().unwrap());
+        assert!(most - least <= 2 * (9000 + QUANTUM), "{done:?}");
+    }
+
+    #[test]
+    fn connections_of_one_user_take_turns() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        (0..3).for_each(|number| queue.push(user(0), conn(0, number)));
+        for round in 0..30 {
+            let id = queue.pop(&users).unwrap();
+            assert_eq!(id, conn(0, round % 3));
+            queue.charge(user(0), 10);
+            queue.push(user(0), id);
+        }
+    }
+
+    #[test]
+    fn a_user_who_comes_has_its_turn_before_one_who_overdrew_and_pays_nothing_for_the_past() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        queue.push(user(0), conn(0, 0));
+        assert_eq!(queue.pop(&users), Some(conn(0, 0)));
+        queue.charge(user(0), 500_000);
+        // The turn is over; the user wants more.
+        queue.push(user(0), conn(0, 0));
+        queue.end_turn();
+        queue.push(user(1), conn(1, 0));
+        assert!(queue.is_contended(user(0)) && queue.is_awaited());
+        assert_eq!(queue.pop(&users), Some(conn(1, 0)));
+        queue.charge(user(1), 10);
+        // It wants no more: the first one is alone, and waits for nothing.
+        assert_eq!(queue.pop(&users), Some(conn(0, 0)));
+        assert_eq!(queue.pop(&users), None);
+        queue.end_turn();
+        assert!(queue.is_empty());
+        // Nobody waited: the debt is forgiven.
+        for (index, expected) in [(0, 0), (1, 1)] {
+            queue.push(user(index), conn(index, 0));
+            queue.owe(user(1), 10);
+            assert_eq!(queue.pop(&users), Some(conn(expected, 0)));
+        }
+    }
+
+    #[test]
+    fn a_step_that_does_not_fit_ends_the_turn_and_begins_the_next_one() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        for index in 0..3 {
+            queue.push(user(index), conn(index, 0));
+        }
+        let first = queue.pop(&users).unwrap();
+        assert!(queue.is_fresh() && queue.left() == BUDGET);
+        queue.charge(user(0), 10);
+        assert_eq!(first, conn(0, 0));
+        let second = queue.pop(&users).unwrap();
+        queue.push_first(user(1), second);
+        assert_eq!((queue.pop(&users), queue.left()), (None, 0));
+        queue.end_turn();
+        assert_eq!(queue.pop(&users), Some(second));
+        queue.charge(user(1), 10 * BUDGET);
+        assert_eq!(queue.pop(&users), None);
+        queue.end_turn();
+        assert_eq!(queue.pop(&users), Some(conn(2, 0)));
+    }
+}

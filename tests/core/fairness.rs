@@ -1,0 +1,272 @@
+//! A turn is short, whoever asks, and users share the engine evenly: an event that many hear is cast in slices, a large
+//! step stands alone in its turn, pages end early, and more connections buy nothing.
+
+use callboard::engine::{Config, Peer};
+use callboard::limits::Limits;
+use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
+
+use crate::reader::Reader;
+use crate::setup::{many, nothing, register_all};
+use crate::world::{World, hello};
+
+/// A world with turns as the server's, and limits that slow nobody.
+fn paced() -> World {
+    World::paced(Limits {
+        changes_per_second: 0,
+        max_share: 0,
+        ..Limits::default()
+    })
+}
+
+/// Joins from an address of its own.
+fn join_from(world: &mut World, host: u8, name: &str) -> usize {
+    let peer = Peer::Tcp(format!("192.0.2.{host}:1").parse().unwrap());
+    let link = world.open_from(peer, Reader::new(nothing()));
+    world.say(link, &hello(name, "default", &nothing(), None, None));
+    world.settle();
+    link
+}
+
+fn bind(world: &mut World, link: usize, event: &str, names: &[String], deliver_all: bool) {
+    for part in names.chunks(5_000) {
+        let entry = |name| BindingEntry {
+            event: Text(event),
+            function: Text(name),
+            deliver_all,
+            ..BindingEntry::default()
+        };
+        world.bind(link, part.iter().map(|name| entry(name)).collect());
+    }
+    world.settle();
+}
+
+fn emit(world: &mut World, link: usize, event: &str, payload: &[u8]) -> u64 {
+    let id = world.request(link);
+    world.links[link].reader.calls.insert(id);
+    let emit = Emit {
+        id,
+        event: Text(event),
+        payload: callboard::protocol::Bin(payload),
+        ..Emit::default()
+    };
+    world.say(link, &emit.to_frame());
+    id
+}
+
+fn dropped(world: &World, why: &str) -> u64 {
+    world.engine.stats().dropped.get(why).copied().unwrap_or(0)
+}
+
+/// The names of the functions that a provider was sent casts for, in order.
+fn casts(world: &World, link: usize) -> Vec<String> {
+    world.reader(link).casts.clone()
+}
+
+#[test]
+fn an_event_that_very_many_hear_is_cast_in_slices_to_each_once_and_answered_behind_the_last() {
+    const BOUND: usize = 20_000;
+    let mut world = paced();
+    let provider = world.join("p", &nothing());
+    let names = many(BOUND);
+    register_all(&mut world, provider, &names);
+    bind(&mut world, provider, "e", &names, false);
+    let source = join_from(&mut world, 1, "s");
+    let other = join_from(&mut world, 2, "o");
+    let request = emit(&mut world, source, "e", b"");
+    // What it says behind it waits.
+    world.say(source, &Ping::default().to_frame());
+    let mut turns = 0;
+    while world.call_ending(source, request).is_none() {
+        assert_eq!(world.reader(source).pongs, 0);
+        world.say(other, &Ping::default().to_frame());
+        world.turn();
+        turns += 1;
+        // The other one has its answer in each turn.
+        assert_eq!(world.reader(other).pongs, turns);
+        assert!(turns < 1000);
+    }
+    assert!(turns > 3, "{turns}");
+    let mut heard = casts(&world, provider);
+    assert_eq!(heard.len(), BOUND);
+    heard.sort_unstable();
+    heard.dedup();
+    assert_eq!(heard.len(), BOUND, "each once");
+    world.settle();
+    assert_eq!(world.reader(source).pongs, 1);
+}
+
+#[test]
+fn what_is_bound_throughout_hears_an_event_once_whatever_is_bound_or_unbound_meanwhile() {
+    let mut world = paced();
+    let provider = world.join("p", &nothing());
+    let names = many(10_000);
+    register_all(&mut world, provider, &names);
+    bind(&mut world, provider, "e", &names, false);
+    let source = join_from(&mut world, 1, "s");
+    let other = join_from(&mut world, 2, "o");
+    let request = emit(&mut world, source, "e", b"");
+    let mut changed = Vec::new();
+    for turn in 0.. {
+        // A function leaves in each turn, from behind, and comes again.
+        let name = &names[names.len() - 1 - turn];
+        world.unregister(provider, &[name]);
+        world.register(provider, &[name]);
+        let late = format!("{}::late", names[turn * 13 % names.len()]);
+        world.register(provider, &[&late]);
+        bind_one(&mut world, provider, &late);
+        changed.push(name.clone());
+        changed.push(late);
+        world.say(other, &Ping::default().to_frame());
+        world.turn();
+        if world.call_ending(source, request).is_some() {
+            break;
+        }
+        assert!(turn < 1000);
+    }
+    world.settle();
+    let mut heard = casts(&world, provider);
+    heard.sort_unstable();
+    let count = heard.len();
+    heard.dedup();
+    assert_eq!(heard.len(), count, "none twice");
+    for name in names.iter().filter(|name| !changed.contains(name)) {
+        assert!(heard.binary_search(name).is_ok(), "{name}");
+    }
+}
+
+fn bind_one(world: &mut World, link: usize, function: &str) {
+    let entry = BindingEntry {
+        event: Text("e"),
+        function: Text(function),
+        ..BindingEntry::default()
+    };
+    world.bind(link, vec![entry]);
+}
+
+#[test]
+fn an_event_ends_with_its_emitter_and_that_is_counted() {
+    let mut world = paced();
+    let provider = world.join("p", &nothing());
+    let names = many(20_000);
+    register_all(&mut world, provider, &names);
+    bind(&mut world, provider, "e", &names, false);
+    for ending in ["reset", "goodbye"] {
+        let source = join_from(&mut world, 1, "s");
+        let before = casts(&world, provider).len();
+        emit(&mut world, source, "e", b"");
+        world.turn();
+        assert!(casts(&world, provider).len() > before);
+        world.reset(source);
+        let at_its_end = casts(&world, provider).len();
+        world.settle();
+        assert_eq!(casts(&world, provider).len(), at_its_end, "{ending}");
+    }
+    assert_eq!(dropped(&world, "event_unfinished"), 2);
+    assert_eq!(world.engine.stats().partial_bytes, 0);
+}
+
+#[test]
+fn a_large_payload_for_many_is_copied_in_slices() {
+    let mut world = World::paced(Limits {
+        changes_per_second: 0,
+        max_share: 0,
+        max_outbound_total: 1 << 30,
+        ..Limits::default()
+    });
+    let providers: Vec<usize> = (0..100).map(|_| world.provider(&["f"], 10)).collect();
+    world.settle();
+    bind(&mut world, providers[0], "e", &["f".to_owned()], true);
+    let source = join_from(&mut world, 1, "s");
+    let payload = vec![7; 500_000];
+    let request = emit(&mut world, source, "e", &payload);
+    let (mut turns, mut most, mut before) = (0, 0, 0);
+    while world.call_ending(source, request).is_none() {
+        world.turn();
+        let heard: usize = providers.iter().map(|it| casts(&world, *it).len()).sum();
+        most = most.max(heard - before);
+        (turns, before) = (turns + 1, heard);
+        assert!(turns < 1000);
+    }
+    assert_eq!(before, providers.len());
+    // A thousand units a copy, at least.
+    assert!(most as u64 <= Config::TURN_WORK / 900, "{most} in a turn");
+}
+
+#[test]
+fn a_large_step_stands_alone_in_its_turn_and_small_ones_share_one() {
+    let mut world = paced();
+    let large = join_from(&mut world, 1, "large");
+    let calm = join_from(&mut world, 2, "calm");
+    let names = many(20_000);
+    let id = register_all(&mut world, large, &names);
+    let mut turns = 0;
+    while !world.reader(large).endings.contains_key(&id) {
+        world.say(calm, &Ping::default().to_frame());
+        world.turn();
+        turns += 1;
+        assert!(turns < 100);
+    }
+    // Its frames are read, and then it has one turn for itself, in which the other has to wait.
+    assert_eq!(world.reader(calm).pongs, turns - 1);
+    // As many small registrations as fit are done in one turn.
+    let small: Vec<usize> = (3..100)
+        .map(|host| join_from(&mut world, host, "s"))
+        .collect();
+    for link in &small {
+        world.register(*link, &["f"]);
+    }
+    world.turn();
+    for link in &small {
+        assert!(!world.reader(*link).endings.is_empty());
+    }
+}
+
+#[test]
+fn the_deaths_of_large_workers_have_a_turn_each_and_a_call_finds_no_dead_provider() {
+    let mut world = paced();
+    let caller = join_from(&mut world, 1, "c");
+    let large: Vec<usize> = (0..5)
+        .map(|host| join_from(&mut world, 10 + host, "l"))
+        .collect();
+    for link in &large {
+        register_all(&mut world, *link, &many(6_000));
+        world.settle();
+    }
+    for link in &large {
+        world.eof(*link);
+    }
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        let stats = world.engine.stats();
+        seen.push(stats.closed.get("eof").copied().unwrap_or(0));
+        let call = world.call(caller, "f0", b"", CallOptions::default());
+        world.turn();
+        if let Some(ending) = world.call_ending(caller, call) {
+            assert_eq!(world.engine.stats().functions, 0, "{ending:?}");
+            break;
+        }
+    }
+    assert!(seen.windows(2).all(|it| it[1] - it[0] <= 1), "{seen:?}");
+    assert_eq!(world.engine.stats().closed["eof"], 5);
+}
+
+#[test]
+fn more_connections_buy_no_more_of_a_contended_engine() {
+    let mut world = paced();
+    // Both ask for much more than a turn has; one with fifty connections.
+    let many_links: Vec<usize> = (0..50).map(|_| join_from(&mut world, 1, "m")).collect();
+    let single = join_from(&mut world, 2, "s");
+    let pings = Ping::default().to_frame().repeat(20_000);
+    for _ in 0..40 {
+        for link in many_links.iter().chain([&single]) {
+            if world.links[*link].up.is_empty() {
+                world.say(*link, &pings);
+            }
+        }
+        world.turn();
+    }
+    let of_many: u64 = many_links.iter().map(|it| world.reader(*it).pongs).sum();
+    let of_one = world.reader(single).pongs;
+    let ratio = of_many as f64 / of_one as f64;
+    assert!((0.7..1.4).contains(&ratio), "{of_many} against {of_one}");
+}
