@@ -3,6 +3,7 @@
 //! which is counted for each thread by itself.
 
 mod allocations;
+mod arguments;
 mod budget;
 mod calls;
 mod churn;

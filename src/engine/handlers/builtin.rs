@@ -2,7 +2,7 @@
 //! Arguments and results are MessagePack maps; `docs/PROTOCOL.md` lists their keys.
 
 use log::info;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::access::authenticator::{DRAIN, GUARDED, KICK, STATS};
@@ -16,12 +16,10 @@ use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::binding_key::split_binding_key;
 use crate::engine::registry::roster::Worker;
 use crate::limits::Limits;
-use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, MAX_DEPTH, Outcome, Text};
+use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
-/// Entries of one answer, unless fewer are asked for.
-const PAGE_DEFAULT: u64 = 1000;
-/// Entries of one answer at most.
-const PAGE_MAX: u64 = 10_000;
+use super::arguments::{KickArguments, ListArguments};
+
 /// Bytes of a provider in an answer, without its name, at most.
 const PROVIDER_ROW: usize = 64;
 /// Bytes of a worker's id in an answer, at the most.
@@ -33,14 +31,6 @@ const ROW_PARTS: usize = 4;
 const ROW_WORK: u64 = 5;
 const STATS_WORK: u64 = 200;
 
-/// The arguments of `engine::workers::kick`: one of both.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct KickArguments {
-    worker: Option<u64>,
-    name: Option<String>,
-}
-
 #[derive(Serialize)]
 struct Kicked {
     kicked: usize,
@@ -49,18 +39,6 @@ struct Kicked {
 /// An answer without keys.
 #[derive(Serialize)]
 struct Nothing {}
-
-/// The arguments of the lists. All keys may be absent, and so may the map.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ListArguments {
-    /// Only names with this prefix (of functions, workers, events).
-    prefix: String,
-    /// Only entries after this key: `next` of the previous answer.
-    after: Option<String>,
-    /// This many entries at most.
-    limit: Option<u64>,
-}
 
 #[derive(Serialize)]
 struct FunctionRow<'a> {
@@ -177,17 +155,12 @@ impl Engine {
     /// Closes the connection of a worker of the namespace, or of all workers with a name. They leave the board in this
     /// turn.
     fn kick(&mut self, by: Sender, payload: &[u8], now: Time) -> Result<Vec<u8>, Refusal> {
-        let arguments = rmp_serde::from_slice::<KickArguments>(payload).ok();
-        let arguments = arguments.filter(|it| it.worker.is_some() != it.name.is_some());
-        let Some(arguments) = arguments else {
-            let message = "a map of `worker` (an id) or `name` is wanted";
-            return Err(Refusal::new(Code::InvalidArgument, message));
-        };
+        let arguments = KickArguments::read(payload, &self.input)?;
         let is_kicked = |session: &Session| {
-            let (worker, name) = (arguments.worker, arguments.name.as_deref());
+            let (worker, name) = (arguments.worker, arguments.name);
             session.namespace() == by.namespace
                 && worker.is_none_or(|worker| worker == session.worker())
-                && name.is_none_or(|name| *name == **session.name())
+                && name.is_none_or(|name| *name.0 == **session.name())
         };
         let kicked: Vec<ConnId> = self
             .connections
@@ -210,11 +183,11 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
+        let arguments = ListArguments::read(payload, &self.input)?;
         let namespace = &self.registry[namespace];
         let rows = namespace
             .board()
-            .current_under_after(&arguments.prefix, arguments.after.as_deref());
+            .current_under_after(arguments.prefix(), arguments.after());
         let rows = rows.filter(|(name, ..)| self.is_visible(grant, name));
         let rows = rows.filter_map(|(name, entry, providers)| {
             let definition = rmp_serde::from_slice::<Definition<'_>>(entry).ok()?;
@@ -276,8 +249,8 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
-        let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
+        let arguments = ListArguments::read(payload, &self.input)?;
+        let after = arguments.after().map_or(Ok(0), str::parse);
         let after: u64 = after.map_err(|_| {
             let message = "`after` must be the `next` of a page before";
             Refusal::new(Code::InvalidArgument, message)
@@ -286,7 +259,7 @@ impl Engine {
         let workers = namespace.roster().workers_after(after);
         let rows = workers
             .inspect(|_| self.input.add_work(1))
-            .filter(|(_, worker)| worker.name().starts_with(&arguments.prefix))
+            .filter(|(_, worker)| worker.name().starts_with(arguments.prefix()))
             .map(|(id, worker)| (id, worker, self.visible_of(grant, worker)))
             .filter(|(.., (functions, _))| grant.observe.is_none() || *functions > 0)
             .map(|(id, worker, (functions, bindings))| {
@@ -321,16 +294,13 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
+        let arguments = ListArguments::read(payload, &self.input)?;
         let namespace = &self.registry[namespace];
         // NUL can't stand in an argument that people type; tabs stand for it.
-        let after = arguments
-            .after
-            .as_deref()
-            .map(|after| after.replace('\t', "\0"));
+        let after = arguments.after().map(|after| after.replace('\t', "\0"));
         let rows = namespace
             .bindings()
-            .current_under_after(&arguments.prefix, after.as_deref());
+            .current_under_after(arguments.prefix(), after.as_deref());
         let rows = rows.inspect(|_| self.input.add_work(u64::from(grant.observe.is_some())));
         let rows = rows.filter(|(key, ..)| may_observe_binding(grant, key));
         let rows = rows.filter_map(|(key, entry, providers)| {
@@ -361,10 +331,10 @@ impl Engine {
     fn page<T: Serialize>(
         &self,
         revision: u64,
-        arguments: &ListArguments,
+        arguments: &ListArguments<'_>,
         rows: impl Iterator<Item = (String, T)>,
     ) -> Vec<u8> {
-        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as u32;
+        let limit = arguments.limit() as u32;
         let bytes_max = (self.config.limits.max_payload / 2) as usize;
         let (mut entries, mut count) = (Vec::new(), 0);
         let (mut last, mut next) = (None, None);
@@ -404,20 +374,6 @@ impl Engine {
 fn may_observe_binding(grant: &Grant, key: &str) -> bool {
     let (event, function, _) = split_binding_key(key);
     grant.may_observe(event) && grant.may_observe(function)
-}
-
-/// Reads the arguments of a list. An empty payload counts as an empty map.
-fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
-    if matches!(payload, [] | [0xc0]) {
-        return Ok(ListArguments::default());
-    }
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
-    // Payloads are not checked as frames are.
-    deserializer.set_max_depth(MAX_DEPTH);
-    ListArguments::deserialize(&mut deserializer).map_err(|error| {
-        let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
-        Refusal::new(Code::InvalidArgument, message)
-    })
 }
 
 const TO_MEMORY: &str = "writing to memory does not fail";

@@ -28,7 +28,7 @@ const DISCARD_MAX: u32 = 4 << 20;
 const WORK_PER_TURN: u64 = 20_000;
 
 /// Values of a frame that are decoded for one unit of work. A megabyte of them may have no other effect.
-const VALUES_PER_WORK: u64 = 10;
+pub(super) const VALUES_PER_WORK: u64 = 10;
 
 impl Engine {
     /// Bytes came in, split at any place. All are accepted; if they cause too much work, some are handled in later
