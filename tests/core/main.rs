@@ -30,6 +30,7 @@ mod promptness;
 mod reader;
 mod refusals;
 mod reload;
+mod request_ids;
 mod rights;
 mod routing;
 mod sessions;

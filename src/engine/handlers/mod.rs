@@ -20,6 +20,7 @@ mod register;
 mod reload;
 mod reply;
 mod report;
+mod request_id;
 mod seal;
 mod shutdown;
 mod timers;
