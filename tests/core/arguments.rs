@@ -1,6 +1,5 @@
 //! What the engine's own functions take as arguments.
 
-use callboard::limits::Limits;
 use callboard::protocol::CallOptions;
 
 use crate::reader::CallEnding;
@@ -117,35 +116,5 @@ fn stats_and_drain_ignore_their_arguments() {
             assert_eq!(outcome(&mut world, asker, function, payload), "ok");
         }
         assert!(std::mem::take(&mut world.drain_asked));
-    }
-}
-
-#[test]
-fn a_limit_is_clamped_to_what_one_page_may_have() {
-    let mut world = World::new(Limits {
-        // Half of it has room for as many rows as a page may have.
-        max_payload: 3 << 20,
-        max_frame: 4 << 20,
-        ..Limits::default()
-    });
-    let worker = world.join("p", &nothing());
-    let names: Vec<String> = (0..10_001).map(|n| format!("f{n:05}")).collect();
-    for chunk in names.chunks(5000) {
-        let names: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        world.register(worker, &names);
-        world.turn();
-    }
-    for (limit, rows) in [(0, 1), (1, 1), (2, 2), (10_001, 10_000), (u64::MAX, 10_000)] {
-        let arguments = rmpv::Value::Map(vec![("limit".into(), limit.into())]);
-        let mut payload = Vec::new();
-        rmpv::encode::write_value(&mut payload, &arguments).unwrap();
-        let id = world.call(worker, LISTS[0], &payload, CallOptions::default());
-        world.turn();
-        let Some(CallEnding::Result(page)) = world.call_ending(worker, id) else {
-            panic!("no page");
-        };
-        let page = rmpv::decode::read_value(&mut &page[..]).unwrap();
-        assert_eq!(page["entries"].as_array().unwrap().len(), rows, "{limit}");
-        assert!(page["next"].as_str().is_some());
     }
 }
