@@ -18,7 +18,8 @@ pub(super) struct PortFile {
 impl PortFile {
     /// Writes the addresses. A reader finds the earlier file or this one, and never a part.
     pub(super) fn write(path: &Path, addresses: &[Address]) -> Result<Self, PortFileError> {
-        let text: String = addresses.iter().map(|at| format!("{at}\n")).collect();
+        let lines: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let text = lines.join("\n") + "\n";
         // Beside it: a file can be renamed within a file system only.
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
