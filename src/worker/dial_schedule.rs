@@ -120,7 +120,7 @@ impl DialSchedule {
         DialStep::Wait(self.round_at)
     }
 
-    /// By when an attempt that begins now must have its WELCOME, if the round has an end. What is left is shared with
+    /// By when an attempt that begins now must have its WELCOME, if the round has an end. The time left is shared with
     /// the addresses that come later; the last one gets all of it.
     pub(super) fn attempt_until(&self, index: usize, now: Instant) -> Option<Instant> {
         let until = self.single_round?;

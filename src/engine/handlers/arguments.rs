@@ -70,7 +70,7 @@ impl<'a> KickArguments<'a> {
     }
 }
 
-/// Reads a map. What is skipped costs time, too: a payload is not checked as its frame is.
+/// Reads a map. Skipped values cost time, too: a payload is not checked as its frame is.
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], input: &Input) -> Result<T, String> {
     let values = check_value(payload).map_err(|error| error.to_string())?;
     input.add_work(values as u64 / VALUES_PER_WORK);
