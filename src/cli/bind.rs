@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 
     let worker = target
         .builder(name.clone(), Watch::nothing())
-        .connect(target.timeout)?;
+        .connect(target.left())?;
     let changes = worker.changes();
     let mut binding = Binding::new(event, function)
         .with_id(id.unwrap_or_default())

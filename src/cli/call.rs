@@ -1,7 +1,5 @@
 //! `callboard call`: one call, its result on standard output.
 
-use std::time::Instant;
-
 use callboard::worker::{CallOptions, Watch};
 
 use super::command::Command;
@@ -80,12 +78,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     target::callable_name(name)?;
     let worker_id = options.parsed("worker", options::number)?;
     let payload = payload::from_argument(json)?;
-    let began = Instant::now();
     let target = Target::read_waiting(options, target::CALL_TIMEOUT)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
-    let worker = builder.connect(target.timeout)?;
-    let left = target.timeout.saturating_sub(began.elapsed());
-    let mut how = CallOptions::new().timeout(left);
+    let worker = builder.connect(target.left())?;
+    let mut how = CallOptions::new().timeout(target.left());
     if options.has("wait") {
         how = how.wait();
     }

@@ -35,7 +35,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let payload = payload::from_argument(json)?;
     let target = Target::read(options)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
-    let worker = builder.connect(target.timeout)?;
+    let worker = builder.connect(target.left())?;
     worker.client().cast_raw(name, &payload, &[])?;
     // GOODBYE follows it.
     worker.close();

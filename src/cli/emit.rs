@@ -47,8 +47,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     let payload = payload::from_argument(json)?;
     let target = Target::read(options)?;
     let builder = target.builder(own_name(COMMAND.name), Watch::nothing());
-    let worker = builder.connect(target.timeout)?;
-    let how = CallOptions::new().timeout(target.timeout);
+    let worker = builder.connect(target.left())?;
+    let how = CallOptions::new().timeout(target.left());
     let matched = worker.client().emit_raw(event, payload, &how)?;
     worker.close();
     let mut out = Output::stdout();

@@ -85,7 +85,6 @@ fn flags() -> Vec<Flag> {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let target = Target::read(options)?;
     let name = options.parsed("name", |text| match check_worker_name(text) {
         Ok(()) => Ok(text.to_owned()),
         Err(error) => Err(ValueError::Name(error)),
@@ -98,6 +97,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     let functions = functions(options)?;
     let names: Vec<String> = functions.keys().cloned().collect();
+    // Its timeout begins here, when standard input is read.
+    let target = Target::read(options)?;
 
     let mut builder = target.builder(name.clone(), Watch::nothing());
     if !command.is_empty() {
@@ -105,7 +106,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         // The engine routes further calls elsewhere or refuses them, instead of queueing them here.
         builder = builder.threads(jobs).capacity(jobs).drain_timeout(PATIENCE);
     }
-    let worker = builder.connect(target.timeout)?;
+    let worker = builder.connect(target.left())?;
     let changes = worker.changes();
     let program = Arc::new(Program::new(command, MAX_OUTPUT));
     let services = functions

@@ -52,7 +52,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::functions([prefix]).workers([""]);
     let worker = target.look(COMMAND.name, watch)?;
     let board = worker.board().snapshot();
-    let loads = worker_load::by_worker(&worker);
+    let loads = worker_load::by_worker(&target, &worker);
     let mut out = Output::stdout();
     let providers = providers(&board);
     if options.has("json") {

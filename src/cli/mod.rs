@@ -25,6 +25,7 @@ mod messagepack;
 mod options;
 mod output;
 mod payload;
+mod port_file;
 mod program;
 mod program_handler;
 mod serve;

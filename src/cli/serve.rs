@@ -1,6 +1,7 @@
 //! `callboard serve`: runs the engine. Parses the flags, starts the log, and hands over to the server.
 
 use std::net::ToSocketAddrs;
+use std::path::Path;
 use std::time::Duration;
 
 use callboard::address::{Address, DEFAULT_ADDRESS};
@@ -13,6 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::logging;
 use super::options::{self, Flag, Group, Options};
+use super::port_file::PortFile;
 use super::usage_error::{UsageError, ValueError};
 
 pub(super) const COMMAND: Command = Command {
@@ -39,6 +41,10 @@ pub(super) const COMMAND: Command = Command {
         (
             "callboard serve --listen 127.0.0.1:0 --log debug",
             "takes a free port, logs which, and logs every connection",
+        ),
+        (
+            "callboard serve --listen 127.0.0.1:0 --log error --port-file port",
+            "takes a free port; the file tells a script which",
         ),
         (
             "callboard serve --listen 0.0.0.0:4747 --credentials who.toml",
@@ -80,6 +86,11 @@ fn flags() -> Vec<Flag> {
             "off, error, warn, info, debug or trace. Without it, the variable RUST_LOG.",
         )
         .default("info"),
+        Flag::value(
+            "port-file",
+            "FILE",
+            "Write the addresses it listens on to this file, one a line; a clean end removes it.",
+        ),
         Flag::switch(
             "spin",
             "Never sleep: poll for events all the time. Saves the wake-up of each call, occupies a processor.",
@@ -144,7 +155,18 @@ fn run(options: &Options) -> Result<(), Failure> {
         env!("CARGO_PKG_VERSION"),
         config.name
     );
-    Server::bind_service(config, service)?.run()?;
+    let server = Server::bind_service(config, service)?;
+    let _port_file = match options.value("port-file") {
+        Some(path) => match PortFile::write(Path::new(&path), &server.local_addresses()) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                server.close();
+                return Err(Failure::Command(error.into()));
+            }
+        },
+        None => None,
+    };
+    server.run()?;
     Ok(())
 }
 

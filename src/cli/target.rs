@@ -1,6 +1,6 @@
 //! The engine that a client command connects to: the flags that name it, and the connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard::address::{Address, DEFAULT_ADDRESS};
 use callboard::protocol::{NameError, check_event_name, check_function_name, check_worker_name};
@@ -28,6 +28,8 @@ pub(super) struct Target {
     pub(super) namespace: Option<String>,
     pub(super) token: Option<Token>,
     pub(super) timeout: Duration,
+    /// When the timeout began.
+    began: Instant,
 }
 
 /// The flags of every client command.
@@ -68,6 +70,7 @@ impl Target {
 
     /// Like [`read`](Self::read), with another default timeout.
     pub(super) fn read_waiting(options: &Options, timeout: Duration) -> Result<Self, UsageError> {
+        let began = Instant::now();
         // Commands print what people need; RUST_LOG shows the details.
         logging::start(None, "off");
         let named = options.parsed("connect", options::addresses)?;
@@ -91,6 +94,7 @@ impl Target {
             timeout: options
                 .parsed("timeout", options::duration)?
                 .unwrap_or(timeout),
+            began,
         })
     }
 
@@ -107,10 +111,15 @@ impl Target {
         builder
     }
 
+    /// What is left of the timeout.
+    pub(super) fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.began.elapsed())
+    }
+
     /// Connects to read the board, and waits until it is synced.
     pub(super) fn look(&self, command: &str, watch: Watch) -> Result<Worker, Failure> {
         let builder = self.builder(own_name(command), watch);
-        Ok(builder.connect(self.timeout)?)
+        Ok(builder.connect(self.left())?)
     }
 
     /// Connects to call a function of the engine itself.
@@ -121,16 +130,21 @@ impl Target {
         payload: Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
         let worker = self.look(command, Watch::nothing())?;
-        let answer = ask(&worker, function, payload)?;
+        let answer = self.ask_over(&worker, function, payload)?;
         worker.close();
         Ok(answer)
     }
-}
 
-/// Calls a function of the engine itself, which answers at once.
-pub(super) fn ask(worker: &Worker, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, CallError> {
-    let how = CallOptions::new().timeout(TIMEOUT);
-    worker.client().call_raw(function, payload, &how)
+    /// Calls a function of the engine itself, which answers at once.
+    pub(super) fn ask_over(
+        &self,
+        worker: &Worker,
+        function: &str,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, CallError> {
+        let how = CallOptions::new().timeout(self.left());
+        worker.client().call_raw(function, payload, &how)
+    }
 }
 
 /// Checks the name of an event.

@@ -6,7 +6,7 @@ use callboard::worker::Worker;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::target;
+use super::target::Target;
 use super::text;
 
 /// The engine's function for that.
@@ -40,11 +40,11 @@ struct Page {
 
 /// The data about all workers on the board, by id. If the engine does not answer it is empty: a missing load is no
 /// reason to fail.
-pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, WorkerLoad> {
+pub(super) fn by_worker(target: &Target, worker: &Worker) -> HashMap<u64, WorkerLoad> {
     let mut loads = HashMap::new();
     let mut after = None;
     for _ in 0..MAX_PAGES {
-        let Some(page) = page(worker, after.take()) else {
+        let Some(page) = page(target, worker, after.take()) else {
             break;
         };
         loads.extend(page.entries.into_iter().map(|load| (load.worker, load)));
@@ -56,9 +56,9 @@ pub(super) fn by_worker(worker: &Worker) -> HashMap<u64, WorkerLoad> {
     loads
 }
 
-fn page(worker: &Worker, after: Option<String>) -> Option<Page> {
+fn page(target: &Target, worker: &Worker, after: Option<String>) -> Option<Page> {
     let arguments = rmp_serde::to_vec_named(&Arguments { after }).ok()?;
-    let answer = target::ask(worker, FUNCTION, arguments).ok()?;
+    let answer = target.ask_over(worker, FUNCTION, arguments).ok()?;
     rmp_serde::from_slice(&answer).ok()
 }
 

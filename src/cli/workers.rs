@@ -55,7 +55,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let watch = Watch::nothing().workers([prefix]);
     let worker = target.look(COMMAND.name, watch)?;
     let workers = worker.board().workers();
-    let loads = worker_load::by_worker(&worker);
+    let loads = worker_load::by_worker(&target, &worker);
     let mut out = Output::stdout();
     if options.has("json") {
         for info in &workers {

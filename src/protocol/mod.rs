@@ -24,5 +24,6 @@ pub use sections::{
     BindingEntry, BindingKey, BindingSection, Definition, FunctionSection, Sections, Watch,
     WorkerEntry, WorkerKey, WorkerSection,
 };
+pub(crate) use wellformed::check_value;
 pub use wellformed::{MAX_DEPTH, MAX_ELEMENTS, MAX_MAP_KEYS, Malformed, check_wellformed};
 pub use wire::{Bin, Text};

@@ -24,7 +24,7 @@ pub enum Malformed {
     NotAnArray,
     /// The bytes end inside a value, or a header announces more elements than there are bytes.
     Truncated,
-    /// Bytes follow the array.
+    /// Bytes follow the array, or the value.
     TrailingBytes(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
@@ -48,8 +48,8 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAnArray => f.write_str("a frame must hold one array that starts with a kind"),
-            Self::Truncated => f.write_str("a value is longer than the frame"),
-            Self::TrailingBytes(n) => write!(f, "{n} bytes follow the array"),
+            Self::Truncated => f.write_str("a value is longer than the bytes that hold it"),
+            Self::TrailingBytes(n) => write!(f, "{n} bytes follow the value"),
             Self::TooDeep => write!(f, "nested deeper than {MAX_DEPTH}"),
             Self::ReservedByte => f.write_str("byte 0xc1, which MessagePack reserves"),
             Self::ExtensionType => f.write_str("a MessagePack extension type"),
@@ -82,8 +82,17 @@ pub fn check_wellformed(body: &[u8]) -> Result<usize, Malformed> {
     if matches!(body, [0xdc, 0, 0, ..] | [0xdd, 0, 0, 0, 0, ..]) {
         return Err(Malformed::NotAnArray);
     }
+    check_value(body)
+}
+
+/// Checks that `bytes` is exactly one well-formed value. Returns the number of values in it, as
+/// [`check_wellformed`] does.
+///
+/// # Errors
+/// The first fault found.
+pub(crate) fn check_value(bytes: &[u8]) -> Result<usize, Malformed> {
     let mut walk = Walk {
-        rest: body,
+        rest: bytes,
         values: 0,
     };
     walk.value(MAX_DEPTH)?;

@@ -86,10 +86,8 @@ impl Server {
             },
         };
         if let Err(error) = server.acquire(&config.listen, config.handle_signals) {
-            // Undo what was bound before the failure, socket files included.
-            for listener in server.listeners {
-                listener.close(server.poll.registry());
-            }
+            // Undo what was bound before the failure.
+            server.close();
             return Err(error);
         }
         for listener in &server.listeners {
@@ -119,6 +117,13 @@ impl Server {
             self.parts.signals = Some(signals);
         }
         Ok(())
+    }
+
+    /// Ends without having served: listens no more, and removes the files of its Unix sockets.
+    pub fn close(self) {
+        for listener in self.listeners {
+            listener.close(self.poll.registry());
+        }
     }
 
     /// The addresses it listens on: first the sockets of the service manager, then the order of the configuration.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::deadline::deadline_after;
 use super::error::{ConnectError, End, WaitError};
 use super::function::{FunctionError, pack};
 use super::identity::Identity;
@@ -21,6 +22,9 @@ use crate::protocol::{check_event_name, check_worker_name};
 
 /// The largest HELLO that an engine reads.
 const HELLO_BYTES: usize = 16 * 1024;
+
+/// So much later than the last attempt the wait for it ends, so that the error says how it failed.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Configures and starts a [`Worker`].
 #[derive(Debug, Clone)]
@@ -137,14 +141,19 @@ impl Builder {
     }
 
     /// Connects and waits until the board is synced. Tries each address once; if all fail, the error says why for
-    /// each. Once connected, the worker reconnects by itself for ever.
+    /// each. An address that does not answer is waited for until the timeout; if others come after it, for its share of
+    /// the time and 5 s at most. Once connected, the worker reconnects by itself for ever.
     pub fn connect(self, timeout: Duration) -> Result<Worker, ConnectError> {
-        let runtime = self.start_runtime(true)?;
+        let deadline = deadline_after(timeout);
+        let runtime = self.start_runtime(Some(deadline))?;
         // From here on, dropping the worker ends its threads.
         let worker = Worker::new(runtime.clone());
-        match worker.wait_synced(timeout) {
+        match worker.wait_synced(timeout.saturating_add(LAST_WORDS)) {
             Ok(_) => Ok(worker),
             Err(WaitError::Timeout(_)) => Err(ConnectError::Timeout(runtime.attempts())),
+            Err(WaitError::Ended(End::Unconnected)) if Instant::now() >= deadline => {
+                Err(ConnectError::Timeout(runtime.attempts()))
+            }
             Err(WaitError::Ended(End::Unconnected | End::Refused(_))) => {
                 Err(ConnectError::Failed(runtime.attempts()))
             }
@@ -155,10 +164,10 @@ impl Builder {
     /// Returns at once and connects in the background, for ever. Until then the board is empty and stale, and
     /// registrations wait.
     pub fn start(self) -> Result<Worker, ConnectError> {
-        self.start_runtime(false).map(Worker::new)
+        self.start_runtime(None).map(Worker::new)
     }
 
-    fn start_runtime(self, single_round: bool) -> Result<Arc<Runtime>, ConnectError> {
+    fn start_runtime(self, single_round: Option<Instant>) -> Result<Arc<Runtime>, ConnectError> {
         if self.addresses.is_empty() {
             return Err(ConnectError::NoAddress);
         }

@@ -17,6 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause, including jitter.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The longest attempt at an address behind which there is another one to try.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(5);
+
 /// A connection that lasted this long resets the backoff.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
@@ -48,12 +51,16 @@ pub(super) struct DialSchedule {
     cursor: usize,
     round_at: Instant,
     backoff: Backoff,
-    /// Give up after one round.
-    single_round: bool,
+    /// Give up after one round, which may last until then.
+    single_round: Option<Instant>,
 }
 
 impl DialSchedule {
-    pub(super) fn new(addresses: Vec<Address>, single_round: bool, now: Instant) -> Self {
+    pub(super) fn new(
+        addresses: Vec<Address>,
+        single_round: Option<Instant>,
+        now: Instant,
+    ) -> Self {
         let candidates = addresses.into_iter().map(|address| Candidate {
             address,
             not_before: None,
@@ -113,6 +120,18 @@ impl DialSchedule {
         DialStep::Wait(self.round_at)
     }
 
+    /// By when an attempt that begins now must have its WELCOME, if the round has an end. The time left is shared with
+    /// the addresses that come later; the last one gets all of it.
+    pub(super) fn attempt_until(&self, index: usize, now: Instant) -> Option<Instant> {
+        let until = self.single_round?;
+        let attempts = self.candidates.len() - index;
+        if attempts == 1 {
+            return Some(until);
+        }
+        let share = until.saturating_duration_since(now) / attempts as u32;
+        Some(now + share.min(LONGEST_ATTEMPT))
+    }
+
     fn begin_round(&mut self, at: Instant) {
         self.round_at = at;
         self.cursor = 0;
@@ -133,7 +152,7 @@ impl DialSchedule {
                 }) if candidate.tried && !refusal.retryable => {
                     last = Some(End::Refused(refusal.clone()));
                 }
-                _ => return self.single_round.then_some(End::Unconnected),
+                _ => return self.single_round.map(|_| End::Unconnected),
             }
         }
         last
@@ -147,7 +166,7 @@ impl DialSchedule {
 
     /// The board was synced: from now on the worker reconnects as long as it lives.
     pub(super) fn welcomed(&mut self) {
-        self.single_round = false;
+        self.single_round = None;
     }
 
     /// A connection was lost after `lasted`.
@@ -207,6 +226,7 @@ mod tests {
 
     fn schedule(addresses: &str, single_round: bool, now: Instant) -> (DialSchedule, StdRng) {
         let addresses = Address::parse_list(addresses).unwrap();
+        let single_round = single_round.then(|| now + Duration::from_secs(60));
         (
             DialSchedule::new(addresses, single_round, now),
             StdRng::from_seed([1; 32]),
@@ -226,6 +246,26 @@ mod tests {
             DialStep::Wait(at) => *at - now,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_attempt_gets_its_share_of_the_only_round_and_the_last_one_what_is_left() {
+        let now = Instant::now();
+        let addresses = || Address::parse_list("a:1,b:1,c:1").unwrap();
+        let second = Duration::from_secs(1);
+        let schedule = DialSchedule::new(addresses(), Some(now + 6 * second), now);
+        assert_eq!(schedule.attempt_until(0, now), Some(now + 2 * second));
+        // The first one was refused at once: the others have more.
+        assert_eq!(schedule.attempt_until(1, now), Some(now + 3 * second));
+        assert_eq!(schedule.attempt_until(2, now), Some(now + 6 * second));
+        let late = now + 7 * second;
+        assert_eq!(schedule.attempt_until(1, late), Some(late));
+        // However long a round may take, those that come later are tried soon.
+        let mut patient = DialSchedule::new(addresses(), Some(now + 600 * second), now);
+        assert_eq!(patient.attempt_until(0, now), Some(now + LONGEST_ATTEMPT));
+        assert_eq!(patient.attempt_until(2, now), Some(now + 600 * second));
+        patient.welcomed();
+        assert_eq!(patient.attempt_until(2, now), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::error::Loss;
 use super::lock::lock;
 use crate::address::Address;
 
-/// The timeout for connecting to one address of a host.
+/// The timeout for connecting to one address of a host, unless there is another deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The timeout for one write without progress.
@@ -45,11 +45,11 @@ pub(super) enum Received {
 }
 
 impl Transport {
-    /// Connects; resolves the name each time.
-    pub(super) fn dial(address: &Address) -> Result<Self, Loss> {
+    /// Connects, by `until` if that is given; resolves the name each time.
+    pub(super) fn dial(address: &Address, until: Option<Instant>) -> Result<Self, Loss> {
         let socket = match address {
-            Address::Tcp(host) => Stream::Tcp(dial_tcp(host)?),
-            Address::Unix(path) => Stream::Unix(dial_unix(path)?),
+            Address::Tcp(host) => Stream::Tcp(dial_tcp(host, until)?),
+            Address::Unix(path) => Stream::Unix(dial_unix(path, until)?),
         };
         let transport = Self {
             socket,
@@ -144,13 +144,18 @@ impl Transport {
     }
 }
 
-fn dial_tcp(host: &str) -> Result<TcpStream, Loss> {
+fn dial_tcp(host: &str, until: Option<Instant>) -> Result<TcpStream, Loss> {
     let addresses = host
         .to_socket_addrs()
         .map_err(|error| Loss::Resolve(error.into()))?;
     let mut loss = Loss::Resolve(io::Error::from(io::ErrorKind::NotFound).into());
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+    let mut addresses = addresses.peekable();
+    while let Some(address) = addresses.next() {
+        let mut time = connect_time(until);
+        if addresses.peek().is_some() {
+            time = time.min(CONNECT_TIMEOUT);
+        }
+        match TcpStream::connect_timeout(&address, time) {
             // Linux connects a socket to itself if the port happens to be its own ephemeral port. An engine could
             // then not listen there again.
             Ok(socket) if socket.local_addr().ok() == Some(address) => loss = Loss::NobodyListens,
@@ -161,11 +166,18 @@ fn dial_tcp(host: &str) -> Result<TcpStream, Loss> {
     Err(loss)
 }
 
-fn dial_unix(path: &Path) -> Result<UnixStream, Loss> {
+/// How long connecting may take.
+fn connect_time(until: Option<Instant>) -> Duration {
+    let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+    // The kernel takes zero for no limit.
+    left.map_or(CONNECT_TIMEOUT, |left| left.max(Duration::from_millis(1)))
+}
+
+fn dial_unix(path: &Path, until: Option<Instant>) -> Result<UnixStream, Loss> {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // The kernel also applies this timeout to the wait for the listener's backlog.
-        socket.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+        socket.set_write_timeout(Some(connect_time(until)))?;
         socket.connect(&SockAddr::unix(path)?)?;
         Ok(socket.into())
     };

@@ -3,6 +3,7 @@
 //! which is counted for each thread by itself.
 
 mod allocations;
+mod arguments;
 mod budget;
 mod calls;
 mod churn;
@@ -25,11 +26,14 @@ mod hang;
 mod limit_cases;
 mod order;
 mod partial_rights;
+mod particulars;
 mod promises;
 mod promptness;
 mod reader;
+mod recorded_call;
 mod refusals;
 mod reload;
+mod request_ids;
 mod rights;
 mod routing;
 mod sessions;

@@ -270,6 +270,22 @@ fn what_is_malformed_is_refused_for_the_reason_given() {
     }
 }
 
+/// An engine refuses all of them. A client reads no fields of what only workers send.
+#[test]
+fn what_a_client_refuses_is_what_it_could_receive() {
+    const FROM_WORKERS: [u64; 8] = [1, 2, 3, 4, 5, 6, 7, 64];
+    for vector in load("refused.json") {
+        let name = text(&vector, "name");
+        let is_of_a_worker = text(&vector, "error") == "field" && {
+            let body = body_of(text(&vector, "hex"));
+            let value = rmpv::decode::read_value(&mut &body[..]).expect(name);
+            let kind = value[0].as_u64();
+            kind.is_some_and(|kind| FROM_WORKERS.contains(&kind))
+        };
+        assert_eq!(vector["client"], !is_of_a_worker, "{name}");
+    }
+}
+
 /// Types are strict: whatever stands in a golden message, nothing of another type is taken for it. The
 /// protocol has no nil, so that is tried everywhere, too.
 #[test]

@@ -208,8 +208,8 @@ fn every_map_is_specified_with_its_keys() {
 #[test]
 fn every_code_is_specified_as_retryable_or_not() {
     let (_, text) = PAGE
-        .split_once("\n## 12. Error codes\n")
-        .expect("section 12");
+        .split_once("\n## 14. Error codes\n")
+        .expect("section 14");
     let text = text.split("\n## ").next().unwrap_or(text);
     let written: Vec<_> = rows(text)
         .filter_map(|cells| Some((unquoted(cells[0])?, cells[2])))
@@ -223,7 +223,7 @@ fn every_code_is_specified_as_retryable_or_not() {
 
 #[test]
 fn the_limits_that_a_client_meets_are_the_real_ones() {
-    let (_, text) = PAGE.split_once("\n## 11. Limits\n").expect("section 11");
+    let (_, text) = PAGE.split_once("\n## 13. Limits\n").expect("section 13");
     let text = text.split("\n## ").next().unwrap_or(text);
     let mut seen = 0;
     for cells in rows(text) {
@@ -286,7 +286,7 @@ fn every_key_of_stats_is_specified_and_explained() {
     let keys: BTreeSet<&str> = stats.keys().map(String::as_str).collect();
     assert!(keys.len() > 30);
     let specified = keys_of(behind(PAGE, "<!-- keys of engine::stats -->"));
-    assert_eq!(specified, keys, "docs/PROTOCOL.md, section 17");
+    assert_eq!(specified, keys, "docs/PROTOCOL.md, section 15");
     let explained = keys_of(behind(COUNTERS, "<!-- keys of engine::stats -->"));
     assert_eq!(explained, keys, "docs/COUNTERS.md");
 }

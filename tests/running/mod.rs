@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -168,6 +169,14 @@ impl Running {
         let mut child = locked(&self.child);
         let _ = child.kill();
         child.wait().expect("it was started");
+    }
+
+    /// Waits for the end by a signal. Returns its number.
+    pub(crate) fn killed_by(&mut self) -> i32 {
+        self.rest();
+        self.all_errors();
+        let status = locked(&self.child).wait().expect("it was started");
+        status.signal().expect("a signal, not an exit code")
     }
 
     /// Waits for the end. Returns the exit code.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::running::{Engine, Running};
+use crate::running::{Engine, Running, finished};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -333,4 +333,33 @@ fn the_engine_shows_what_it_counts() {
             .any(|line| line.starts_with("endings: result ")),
         "{table}"
     );
+}
+
+#[test]
+fn a_call_that_is_interrupted_dies_of_the_signal_and_is_cancelled() {
+    let board = Board::new();
+    let script = r#"echo $$ > "$0/pid"; exec sleep 600"#;
+    let _slow = board.script("slow", &[], script);
+    for (signal, number) in [("INT", 2), ("TERM", 15)] {
+        let mut call = board.engine.start_cli(&["call", "slow"]);
+        call.feed(b"");
+        let pid = written(&board.file("pid"));
+        call.signal(signal);
+        assert_eq!(call.killed_by(), number);
+        assert_eq!(call.all_errors(), "");
+        until("the program's end", || !is_alive(&pid));
+        std::fs::remove_file(board.file("pid")).expect("removed");
+    }
+}
+
+#[test]
+fn a_name_that_no_function_can_have_is_wrong_use() {
+    let long = "x".repeat(256);
+    for name in ["", "a b", "gr\u{fc}n", &long] {
+        for command in ["call", "cast", "emit"] {
+            // Nothing is sent: there is no engine.
+            let (code, _, stderr) = finished(&[command, name, "--connect", "127.0.0.1:1"]);
+            assert_eq!(code, 2, "{command} {name:?}: {stderr}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod cli;
 mod cli_bench;
 mod cli_calls;
 mod cli_serve;
+mod cli_timeouts;
 #[path = "../client/mod.rs"]
 mod client;
 mod credentials;

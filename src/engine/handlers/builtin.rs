@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use log::info;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::access::authenticator::{DRAIN, GUARDED, KICK, STATS};
@@ -21,26 +21,16 @@ use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::Worker;
 use crate::engine::work;
 use crate::limits::Limits;
-use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, MAX_DEPTH, Outcome, Text};
+use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
-/// Entries of one answer, unless fewer are asked for.
-const PAGE_DEFAULT: u64 = 1000;
-/// Entries of one answer at most.
-const PAGE_MAX: u64 = 10_000;
+use super::arguments::{KickArguments, ListArguments};
+
 /// Bytes of a provider in an answer, without its name, at most.
 const PROVIDER_ROW: usize = 64;
 /// Bytes of a worker's id in an answer, at the most.
 const ID_BYTES: usize = 9;
 /// A list within a row takes one of this many parts of a payload at most.
 const ROW_PARTS: usize = 4;
-
-/// The arguments of `engine::workers::kick`: one of both.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct KickArguments {
-    worker: Option<u64>,
-    name: Option<String>,
-}
 
 #[derive(Serialize)]
 struct Kicked {
@@ -50,18 +40,6 @@ struct Kicked {
 /// An answer without keys.
 #[derive(Serialize)]
 struct Nothing {}
-
-/// The arguments of the lists. All keys may be absent, and so may the map.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ListArguments {
-    /// Only names with this prefix (of functions, workers, events).
-    prefix: String,
-    /// Only entries after this key: `next` of the previous answer.
-    after: Option<String>,
-    /// This many entries at most.
-    limit: Option<u64>,
-}
 
 #[derive(Serialize)]
 struct FunctionRow<'a> {
@@ -178,17 +156,12 @@ impl Engine {
     /// Closes the connection of a worker of the namespace, or of all workers with a name. They leave the board in this
     /// turn.
     fn kick(&mut self, by: Sender, payload: &[u8], now: Time) -> Result<Vec<u8>, Refusal> {
-        let arguments = rmp_serde::from_slice::<KickArguments>(payload).ok();
-        let arguments = arguments.filter(|it| it.worker.is_some() != it.name.is_some());
-        let Some(arguments) = arguments else {
-            let message = "a map of `worker` (an id) or `name` is wanted";
-            return Err(Refusal::new(Code::InvalidArgument, message));
-        };
+        let arguments = KickArguments::read(payload, &self.input)?;
         let is_kicked = |session: &Session| {
-            let (worker, name) = (arguments.worker, arguments.name.as_deref());
+            let (worker, name) = (arguments.worker, arguments.name);
             session.namespace() == by.namespace
                 && worker.is_none_or(|worker| worker == session.worker())
-                && name.is_none_or(|name| *name == **session.name())
+                && name.is_none_or(|name| *name.0 == **session.name())
         };
         let kicked: Vec<ConnId> = self
             .connections
@@ -211,11 +184,11 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
+        let arguments = ListArguments::read(payload, &self.input)?;
         let namespace = &self.registry[namespace];
         let rows = namespace
             .board()
-            .current_under_after(&arguments.prefix, arguments.after.as_deref());
+            .current_under_after(arguments.prefix(), arguments.after());
         let rows = rows.map(|(name, entry, providers)| {
             let row = self.function_row(namespace, grant, (name, entry), providers);
             (name, row)
@@ -282,8 +255,8 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
-        let after = arguments.after.as_deref().map_or(Ok(0), str::parse);
+        let arguments = ListArguments::read(payload, &self.input)?;
+        let after = arguments.after().map_or(Ok(0), str::parse);
         let after: u64 = after.map_err(|_| {
             let message = "`after` must be the `next` of a page before";
             Refusal::new(Code::InvalidArgument, message)
@@ -291,7 +264,7 @@ impl Engine {
         let namespace = &self.registry[namespace];
         let workers = namespace.roster().workers_after(after);
         let rows = workers.map(|(id, worker)| {
-            let is_meant = worker.name().starts_with(&arguments.prefix);
+            let is_meant = worker.name().starts_with(arguments.prefix());
             let row = is_meant.then(|| self.worker_row(namespace, grant, (id, worker)));
             (id, row.flatten())
         });
@@ -338,16 +311,13 @@ impl Engine {
         grant: &Grant,
         payload: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
-        let arguments = arguments(payload)?;
+        let arguments = ListArguments::read(payload, &self.input)?;
         let namespace = &self.registry[namespace];
         // NUL can't stand in an argument that people type; tabs stand for it.
-        let after = arguments
-            .after
-            .as_deref()
-            .map(|after| after.replace('\t', "\0"));
+        let after = arguments.after().map(|after| after.replace('\t', "\0"));
         let rows = namespace
             .bindings()
-            .current_under_after(&arguments.prefix, after.as_deref());
+            .current_under_after(arguments.prefix(), after.as_deref());
         let rows = rows.map(|(key, entry, providers)| {
             let row = self.binding_row(grant, (key, entry), providers);
             (key, row)
@@ -390,11 +360,11 @@ impl Engine {
     fn page<K: Display, T: Serialize>(
         &self,
         revision: u64,
-        arguments: &ListArguments,
+        arguments: &ListArguments<'_>,
         rows: impl Iterator<Item = (K, Option<T>)>,
     ) -> Vec<u8> {
         let before = self.input.work();
-        let limit = arguments.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX) as u32;
+        let limit = arguments.limit() as u32;
         let bytes_max = (self.config.limits.max_payload / 2) as usize;
         let (mut entries, mut count) = (Vec::new(), 0);
         let (mut last, mut next) = (None, None);
@@ -445,20 +415,6 @@ impl Engine {
 fn may_observe_binding(grant: &Grant, key: &str) -> bool {
     let (event, function, _) = split_binding_key(key);
     grant.may_observe(event) && grant.may_observe(function)
-}
-
-/// Reads the arguments of a list. An empty payload counts as an empty map.
-fn arguments(payload: &[u8]) -> Result<ListArguments, Refusal> {
-    if matches!(payload, [] | [0xc0]) {
-        return Ok(ListArguments::default());
-    }
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(payload);
-    // Payloads are not checked as frames are.
-    deserializer.set_max_depth(MAX_DEPTH);
-    ListArguments::deserialize(&mut deserializer).map_err(|error| {
-        let message = format!("a map of `prefix`, `after`, `limit` is wanted: {error}");
-        Refusal::new(Code::InvalidArgument, message)
-    })
 }
 
 const TO_MEMORY: &str = "writing to memory does not fail";

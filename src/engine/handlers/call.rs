@@ -23,11 +23,8 @@ const INVOKE_OVERHEAD: u64 = 1024;
 impl Engine {
     pub(super) fn handle_call(&mut self, from: Sender, call: &Call<'_>, now: Time) {
         let id = from.conn;
-        let conn = self.connections.get(id);
-        let calls = conn.and_then(|conn| conn.calls());
-        if calls.is_some_and(|calls| calls.made_by_request(call.id).is_some()) {
-            let message = format!("call id {} is still in flight", call.id);
-            return self.close_with(id, Code::ProtocolError, &message, now);
+        if self.refuse_used_call_id(id, call.id, now) {
+            return;
         }
         if call.function.starts_with("engine::") {
             return self.handle_builtin(from, call, now);

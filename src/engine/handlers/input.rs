@@ -256,6 +256,9 @@ impl Engine {
 
     fn handle_message(&mut self, from: Sender, message: Message<'_>, now: Time) -> Step {
         let id = from.conn;
+        if self.refuse_used_id(id, &message, now) {
+            return Step::Done;
+        }
         match message {
             Message::Register(register) => self.handle_register(from, &register, now),
             Message::Unregister(unregister) => self.handle_unregister(from, &unregister),

@@ -1,6 +1,7 @@
 //! The transitions of the engine, one file per family of inputs. Everything that changes more than one part of the
 //! state is here; the state itself is in the other folders.
 
+mod arguments;
 mod backpressure;
 mod bind;
 #[cfg(debug_assertions)]
@@ -19,6 +20,7 @@ mod register;
 mod reload;
 mod reply;
 mod report;
+mod request_id;
 mod run;
 mod seal;
 mod shutdown;

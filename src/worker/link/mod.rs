@@ -48,7 +48,7 @@ use crate::protocol::{
     Watch as WireWatch, Welcome,
 };
 
-/// From the start of the transport until WELCOME.
+/// From the start of the transport until WELCOME, unless the runtime has another time for it.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From this worker's GOODBYE until the engine closes.
@@ -191,6 +191,13 @@ impl Link {
         self.requests.out = self.hello(key, resume);
         let until = now + WELCOME_TIMEOUT;
         self.state = LinkState::Greeting { address, until };
+    }
+
+    /// WELCOME may take until then.
+    pub(super) fn expect_welcome(&mut self, by: Instant) {
+        if let LinkState::Greeting { until, .. } = &mut self.state {
+            *until = by;
+        }
     }
 
     /// Takes bytes in any split.

@@ -100,7 +100,7 @@ impl Probe {
     /// Exchanges a full HELLO and WELCOME, because a host that accepts connections may not have a serving engine.
     /// Returns the engine's epoch.
     fn try_hello(&self, address: &Address) -> Result<u64, Loss> {
-        let transport = Transport::dial(address)?;
+        let transport = Transport::dial(address, None)?;
         let mut link = Link::new(self.identity.clone(), [0; 32], Instant::now());
         let token = self.token.as_ref().map(Token::read).transpose();
         link.set_token(token.map_err(|error| Loss::Token(error.into()))?);

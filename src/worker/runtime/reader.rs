@@ -37,14 +37,14 @@ pub(in crate::worker) struct Reader {
 }
 
 impl Reader {
-    /// Starts the threads of a worker. `single_round`: end when no address works.
+    /// Starts the threads of a worker. `single_round`: end when no address works by then.
     pub(in crate::worker) fn start(
         identity: Identity,
         token: Option<Token>,
         addresses: Vec<Address>,
         settings: Settings,
         seed: [u8; 32],
-        single_round: bool,
+        single_round: Option<Instant>,
     ) -> io::Result<Arc<Runtime>> {
         let now = Instant::now();
         let mut random = StdRng::from_seed(seed);
@@ -103,8 +103,9 @@ impl Reader {
     /// Connects, and stays connected as long as possible. Returns the worker's end, if it has ended.
     fn try_address(&mut self, index: usize) -> Option<End> {
         let address = self.schedule.address(index).clone();
-        let (loss, welcomed) = match self.dial(&address) {
-            Ok(transport) => self.run_connection(index, &address, &Arc::new(transport)),
+        let until = self.schedule.attempt_until(index, Instant::now());
+        let (loss, welcomed) = match self.dial(&address, until) {
+            Ok(transport) => self.run_connection(index, &address, &Arc::new(transport), until),
             Err(loss) => (loss, None),
         };
         // Only an operator can fix this.
@@ -133,20 +134,21 @@ impl Reader {
     }
 
     /// Makes a connection, and gives the link the current token.
-    fn dial(&self, address: &Address) -> Result<Transport, Loss> {
+    fn dial(&self, address: &Address, until: Option<Instant>) -> Result<Transport, Loss> {
         let token = self.token.as_ref().map(Token::read).transpose();
         let token = token.map_err(|error| Loss::Token(error.into()))?;
-        let transport = Transport::dial(address)?;
+        let transport = Transport::dial(address, until)?;
         self.runtime.state().link.set_token(token);
         Ok(transport)
     }
 
-    /// Returns why the connection ended, and when WELCOME arrived.
+    /// Returns why the connection ended, and when WELCOME arrived. `until`: by when it must, if not as soon as usual.
     fn run_connection(
         &mut self,
         index: usize,
         address: &Address,
         transport: &Arc<Transport>,
+        until: Option<Instant>,
     ) -> (Loss, Option<Instant>) {
         let runtime = self.runtime.clone();
         runtime.write_to(Some(transport.clone()));
@@ -158,6 +160,9 @@ impl Reader {
         state.transport = Some(transport.clone());
         state.connections += 1;
         state.link.open(address.clone(), epoch, Instant::now());
+        if let Some(until) = until {
+            state.link.expect_welcome(until);
+        }
         drop(state);
         runtime.flush();
 
