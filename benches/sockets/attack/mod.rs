@@ -1,0 +1,178 @@
+//! Attacks by many peers that all keep to the protocol, and a bystander who measures how it fares meanwhile: one who is
+//! another user, and one who is the same. The engine is a binary with its default limits, fresh for each run, on one
+//! processor; attackers, in a process of their own, and the bystander share the other.
+
+mod bystander;
+mod crowds;
+mod floods;
+mod ground;
+mod hoards;
+mod lanes;
+mod link;
+mod options;
+mod plan;
+mod report;
+mod row;
+mod steps;
+mod target;
+mod user;
+mod verdict;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::bystander::{Bystander, Measured};
+use self::ground::Ground;
+use self::lanes::{Crowd, Tally};
+use self::options::Options;
+use self::report::{Report, Run};
+use self::row::{ROWS, Row};
+use self::target::Target;
+use self::user::User;
+use crate::process::{self, Process};
+
+/// The attackers' role: `row=… n=… address=…`.
+pub(super) const ROLE: &str = "attackers";
+
+/// The bystander measures the idle engine for so long.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What the bystander waits at the end for what is still open, and the operator for the counters after that.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// From one reload to the next.
+const RELOAD_EVERY: Duration = Duration::from_millis(500);
+
+/// The bystander's threads come first where both want the processor.
+const NICE: i32 = 10;
+
+/// Descriptors that a process needs beside those of the attackers.
+const DESCRIPTORS: usize = 500;
+
+pub(super) fn bench(words: &[String]) -> ExitCode {
+    let options = match Options::parse(words) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut report = Report::default();
+    for &row in &options.rows {
+        for n in options.counts(row) {
+            process::require_descriptors((n + DESCRIPTORS) as u64);
+            for &same in &options.users {
+                let (engine, length) = (options.engine.clone(), options.length);
+                // Pinning is for the rest of a thread's life, and one run that fails is not the end.
+                let running = thread::spawn(move || run(row, n, same, &engine, length));
+                match running.join() {
+                    Ok(run) => report.add(row, run),
+                    Err(_) => eprintln!("{} with {n}: not measured", row.name),
+                }
+            }
+        }
+    }
+    print!("{report}");
+    ExitCode::SUCCESS
+}
+
+fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Duration) -> Run {
+    process::pin(false);
+    let mut target = Target::start(engine, row.reloads);
+    let user = match same {
+        true => User::Attacker,
+        false => User::Bystander,
+    };
+    let mut bystander =
+        Bystander::join(&target.address, user, !row.reloads).expect("an idle engine admits it");
+    let idle = bystander.measure(IDLE, PATIENCE);
+    let role = format!("{ROLE} row={} n={n} address={}", row.name, target.address);
+    let mut attackers = Process::start(&role);
+    let before = target.longest_turn(PATIENCE).expect("it is idle");
+    let (cpu, began) = (target.cpu(), Instant::now());
+    attackers.ask();
+    let attacked = attack(row, &target, &mut bystander, length);
+    let busy = (target.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let after = target.longest_turn(PATIENCE);
+    let [peak, _] = target.memory();
+    let tally = attackers.ask();
+    eprintln!(
+        "{} with {n}, {}: p99 {:?} (idle {:?}); engine {:.0} %; attackers: {tally}",
+        row.name,
+        if same { "same user" } else { "another user" },
+        Duration::from_nanos(attacked.calls.value_at_quantile(0.99)),
+        Duration::from_nanos(idle.calls.value_at_quantile(0.99)),
+        100.0 * busy,
+    );
+    Run {
+        n,
+        same,
+        idle,
+        attacked,
+        busy,
+        turn: after.map(|after| (after, after > before)),
+        peak,
+    }
+}
+
+/// What the bystander measures meanwhile.
+fn attack(row: &Row, target: &Target, bystander: &mut Bystander, length: Duration) -> Measured {
+    let over = AtomicBool::new(!row.reloads);
+    let mut reloader = target.reloader();
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                reloader.reload();
+                thread::sleep(RELOAD_EVERY);
+            }
+        });
+        let measured = bystander.measure(length, PATIENCE);
+        over.store(true, Ordering::Relaxed);
+        measured
+    })
+}
+
+/// The attackers' process. Says that all is set up, begins when it is asked, and says how it goes when it is asked
+/// again.
+pub(super) fn serve(role: &str) -> ExitCode {
+    process::pin(false);
+    rustix::process::nice(NICE).expect("it may be nicer");
+    let value = |name| process::values(role, name).next().expect("the whole role");
+    let row = ROWS.iter().find(|row| row.name == value("row"));
+    let scene = row.expect("a row").scene;
+    let ground = Ground {
+        address: value("address").to_owned(),
+        n: value("n").parse().expect("a number"),
+    };
+    let (begin, begun) = channel::<()>();
+    let (ready, set_up) = channel::<()>();
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let told = Arc::clone(&tally);
+    thread::spawn(move || {
+        let crowd = Crowd::new(&ground.address, scene(&ground));
+        ready.send(()).expect("somebody waits for it");
+        if begun.recv().is_ok() {
+            crowd.run(|now| {
+                *told.lock().expect("a tally") = now;
+                false
+            });
+        }
+    });
+    set_up.recv().expect("the attack is set up");
+    process::answer(&[], || answer(&begin, &tally));
+    ExitCode::SUCCESS
+}
+
+fn answer(begin: &Sender<()>, tally: &Mutex<Tally>) -> String {
+    // The first time it begins; after that, nobody receives.
+    let _ = begin.send(());
+    let tally = tally.lock().expect("a tally");
+    format!(
+        "{} bytes written, {} connects, {} lost",
+        tally.written, tally.connected, tally.lost
+    )
+}
