@@ -93,20 +93,24 @@ fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Durati
     let role = format!("{ROLE} row={} n={n} address={}", row.name, target.address);
     let mut attackers = Process::start(&role);
     let before = target.longest_turn(PATIENCE).expect("it is idle");
-    let (cpu, began) = (target.cpu(), Instant::now());
+    let (processor, began) = (target.processor(), Instant::now());
     attackers.ask();
     let attacked = attack(row, &target, &mut bystander, length);
-    let busy = (target.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    let took = began.elapsed().as_secs_f64();
+    let now = target.processor();
+    let [busy, withheld] =
+        [0, 1].map(|which| now[which].saturating_sub(processor[which]).as_secs_f64() / took);
     let after = target.longest_turn(PATIENCE);
     let [peak, _] = target.memory();
     let tally = attackers.ask();
     eprintln!(
-        "{} with {n}, {}: p99 {:?} (idle {:?}); engine {:.0} %; attackers: {tally}",
+        "{} with {n}, {}: p99 {:?} (idle {:?}); engine {:.0} %, withheld {:.0} %; attackers: {tally}",
         row.name,
         if same { "same user" } else { "another user" },
         Duration::from_nanos(attacked.calls.value_at_quantile(0.99)),
         Duration::from_nanos(idle.calls.value_at_quantile(0.99)),
         100.0 * busy,
+        100.0 * withheld,
     );
     Run {
         n,
@@ -114,6 +118,7 @@ fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Durati
         idle,
         attacked,
         busy,
+        withheld,
         turn: after.map(|after| (after, after > before)),
         peak,
     }

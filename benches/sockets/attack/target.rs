@@ -139,9 +139,14 @@ impl Target {
         })
     }
 
-    /// Processor time so far.
-    pub(super) fn cpu(&self) -> Duration {
-        process::processor_time(self.child.id())
+    /// How long it worked so far, and how long it could have worked and had no processor.
+    pub(super) fn processor(&self) -> [Duration; 2] {
+        let id = self.child.id();
+        // The engine's thread is the first; it has no other to speak of.
+        let path = format!("/proc/{id}/task/{id}/schedstat");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map_while(|it| it.parse().ok());
+        [(); 2].map(|()| Duration::from_nanos(numbers.next().unwrap_or_default()))
     }
 
     pub(super) fn reloader(&self) -> Reloader {
