@@ -2,7 +2,7 @@
 
 use callboard::protocol::Watch;
 
-use super::ground::{BOARD, Ground};
+use super::ground::{BOARD, Ground, silent};
 use super::lanes::Lane;
 use super::link::{DEFAULT, all, hello};
 use super::plan::{Joins, Script};
@@ -17,10 +17,7 @@ pub(super) fn nothing(ground: &Ground) -> Vec<Lane> {
 
 pub(super) fn watching(ground: &Ground) -> Vec<Lane> {
     let mut lanes = ground.board(WATCHED);
-    lanes.extend((0..ground.n).map(|_| {
-        let watcher = ground.join(DEFAULT, all());
-        Lane::new(Some(watcher), Script::silent())
-    }));
+    lanes.extend(silent(ground.watchers()));
     lanes
 }
 

@@ -10,7 +10,7 @@ use callboard::protocol::{
 };
 
 use super::lanes::Lane;
-use super::link::{DEFAULT, Link, registration};
+use super::link::{DEFAULT, Link, all, registration};
 use super::plan::Script;
 use super::user::User;
 
@@ -23,7 +23,7 @@ pub(super) const MAX_FUNCTIONS: usize = 65_536;
 /// Functions of a whole namespace, some fewer than the limit: the bystander has its own.
 pub(super) const BOARD: usize = 1_000_000;
 
-/// Workers that fill a board at the same time.
+/// Links that are made at the same time.
 const AT_ONCE: usize = 16;
 
 /// A day, in milliseconds.
@@ -53,35 +53,46 @@ impl Ground {
 
     /// All attackers, alike, each with a plan of its own.
     pub(super) fn each(&self, plan: impl Fn(usize) -> Script) -> Vec<Lane> {
-        (0..self.n)
-            .map(|number| Lane::new(Some(self.worker()), plan(number)))
+        let workers = self.at_once(self.n, |_| self.worker());
+        let lanes = workers.into_iter().enumerate();
+        lanes
+            .map(|(number, worker)| Lane::new(Some(worker), plan(number)))
             .collect()
+    }
+
+    /// So many links, made by several threads: those that came first must not have been silent for long at the end.
+    pub(super) fn at_once(&self, number: usize, link: impl Fn(usize) -> Link + Sync) -> Vec<Link> {
+        let numbers: Vec<usize> = (0..number).collect();
+        let link = &link;
+        let mut all = Vec::new();
+        thread::scope(|threads| {
+            let parts = numbers.chunks(number.div_ceil(AT_ONCE).max(1));
+            let joining: Vec<_> = parts
+                .map(|part| {
+                    let links = || part.iter().map(|&number| link(number)).collect::<Vec<_>>();
+                    threads.spawn(links)
+                })
+                .collect();
+            for part in joining {
+                all.extend(part.join().expect("a part of them"));
+            }
+        });
+        all
     }
 
     /// Workers that provide so many functions each, with names of their own.
     pub(super) fn fill(&self, workers: usize, functions: usize) -> Vec<Link> {
-        let numbers: Vec<usize> = (0..workers).collect();
-        let mut filled = Vec::new();
-        thread::scope(|threads| {
-            let parts = numbers.chunks(workers.div_ceil(AT_ONCE).max(1));
-            let filling: Vec<_> = parts
-                .map(|part| {
-                    threads.spawn(move || {
-                        let worker = |&number: &usize| {
-                            let mut worker = self.worker();
-                            let names = names(number, functions);
-                            worker.register(&names, PATIENCE).expect("there is room");
-                            worker
-                        };
-                        part.iter().map(worker).collect::<Vec<Link>>()
-                    })
-                })
-                .collect();
-            for part in filling {
-                filled.extend(part.join().expect("a part of the board"));
-            }
-        });
-        filled
+        self.at_once(workers, |number| {
+            let mut worker = self.worker();
+            let names = names(number, functions);
+            worker.register(&names, PATIENCE).expect("there is room");
+            worker
+        })
+    }
+
+    /// So many workers that watch everything.
+    pub(super) fn watchers(&self) -> Vec<Link> {
+        self.at_once(self.n, |_| self.join(DEFAULT, all()))
     }
 
     /// A board of so many functions; the workers that provide them only read.
@@ -93,7 +104,7 @@ impl Ground {
     /// Binds these functions to the event, a few at a time.
     pub(super) fn bind(&self, names: &[String], deliver_all: bool) -> Lane {
         let mut binder = self.worker();
-        for names in names.chunks(1_000) {
+        for names in names.chunks(200) {
             binder
                 .ask(&binding(1, names, deliver_all), 1, PATIENCE)
                 .expect("there is room");

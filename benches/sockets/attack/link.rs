@@ -20,6 +20,9 @@ pub(super) const FRAME_MAX: usize = 2 << 20;
 
 const SCRATCH: usize = 64 * 1024;
 
+/// Functions registered with one frame.
+const BATCH: usize = 200;
+
 /// Calls that a provider runs at once: as many as anybody makes here.
 const CAPACITY: u64 = 1_000_000;
 
@@ -182,9 +185,9 @@ impl Link {
         end.expect("it came")
     }
 
-    /// Registers functions with nothing but names.
+    /// Registers functions with nothing but names, a few at a time: the engine's longest turn is to be the attack's.
     pub(super) fn register(&mut self, names: &[String], patience: Duration) -> io::Result<()> {
-        for names in names.chunks(1_000) {
+        for names in names.chunks(BATCH) {
             self.ask(&registration(1, names), 1, patience)?;
         }
         Ok(())

@@ -82,7 +82,7 @@ pub(super) fn bench(words: &[String]) -> ExitCode {
 
 fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Duration) -> Run {
     process::pin(false);
-    let mut target = Target::start(engine, row.reloads);
+    let target = Target::start(engine, row.reloads);
     let user = match same {
         true => User::Attacker,
         false => User::Bystander,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use callboard::protocol::{BindingKey, Text, Unbind, Watch};
 
-use super::ground::{EVENT, Frame, Ground, binding, names, register, unregister};
+use super::ground::{EVENT, Frame, Ground, binding, names, register, silent, unregister};
 use super::lanes::Lane;
-use super::link::{DEFAULT, all};
+use super::link::DEFAULT;
 use super::plan::{Death, Script, Takeover};
 use super::row::dying;
 
@@ -42,32 +42,25 @@ fn changer(ground: &Ground, every: Duration) -> Lane {
 }
 
 pub(super) fn step(ground: &Ground) -> Vec<Lane> {
-    let mut lanes = Vec::new();
-    for number in 0..ground.n {
+    let watchers = ground.at_once(ground.n, |number| {
         // Another watch for each, and the same names in it.
         let own = format!("nobody::{number}");
         let watch = Watch {
             functions: Some(vec![Text("target::"), Text(&own)]),
             ..Watch::default()
         };
-        lanes.push(Lane::new(
-            Some(ground.join(DEFAULT, watch)),
-            Script::silent(),
-        ));
-    }
+        ground.join(DEFAULT, watch)
+    });
+    let mut lanes = silent(watchers);
     lanes.push(changer(ground, HALF));
     lanes
 }
 
 pub(super) fn stalled(ground: &Ground) -> Vec<Lane> {
-    let mut lanes = Vec::new();
-    for _ in 0..ground.n {
-        let watcher = ground.join(DEFAULT, all());
-        lanes.push(Lane::new(
-            Some(watcher),
-            Script::silent().without_reading(),
-        ));
-    }
+    let watchers = ground.watchers().into_iter();
+    let mut lanes: Vec<Lane> = watchers
+        .map(|link| Lane::new(Some(link), Script::silent().without_reading()))
+        .collect();
     lanes.push(changer(ground, TENTH));
     lanes
 }

@@ -39,8 +39,6 @@ struct Turns {
 pub(super) struct Target {
     child: Child,
     pub(super) address: String,
-    operator: Link,
-    asked: u64,
     /// Holds the credentials.
     folder: TempDir,
 }
@@ -89,40 +87,36 @@ impl Target {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let operator = Link::join(&address, User::Operator, DEFAULT, Watch::default(), START);
         Some(Self {
             child,
             address,
-            operator: operator.expect("an engine that admits its operator"),
-            asked: 0,
             folder,
         })
     }
 
     /// The longest turn since the start, in microseconds; `None` if the engine does not say it in time.
-    pub(super) fn longest_turn(&mut self, patience: Duration) -> Option<u64> {
-        self.asked += 1;
-        let asked = self.asked;
+    pub(super) fn longest_turn(&self, patience: Duration) -> Option<u64> {
+        let until = Instant::now() + patience;
+        let to = &self.address;
+        let operator = Link::join(to, User::Operator, DEFAULT, Watch::default(), patience);
+        let mut operator = operator.ok()?;
         let call = Call {
-            id: asked,
+            id: 1,
             function: Text("engine::stats"),
             ..Call::default()
         };
-        self.operator.send(&call.to_frame()).ok()?;
-        let until = Instant::now() + patience;
+        operator.send(&call.to_frame()).ok()?;
         let mut longest = None;
         while longest.is_none() && Instant::now() < until {
             let left = until.saturating_duration_since(Instant::now());
-            let heard = self
-                .operator
-                .hear(left, |message| match message {
-                    Message::Outcome(it) if it.id == asked => {
-                        let stats: Stats = rmp_serde::from_slice(it.payload.0).expect("its stats");
-                        longest = Some(stats.turn_us.max);
-                    }
-                    Message::Failure(it) => panic!("engine::stats: {}", it.message.0),
-                    _ => {}
-                });
+            let heard = operator.hear(left, |message| match message {
+                Message::Outcome(it) => {
+                    let stats: Stats = rmp_serde::from_slice(it.payload.0).expect("its stats");
+                    longest = Some(stats.turn_us.max);
+                }
+                Message::Failure(it) => panic!("engine::stats: {}", it.message.0),
+                _ => {}
+            });
             heard.ok()?;
         }
         longest
