@@ -36,7 +36,10 @@ fn another_user_decides_and_the_same_one_does_not() {
     };
     assert_eq!(verdict(&[harmed(true), run(false, 1)]), "met");
     assert_eq!(verdict(&[harmed(false), run(false, 1)]), "**harmed**");
-    assert_eq!(verdict(&[harmed(false), run(false, 11)]), "**late, harmed**");
+    assert_eq!(
+        verdict(&[harmed(false), run(false, 11)]),
+        "**late, harmed**"
+    );
 }
 
 #[test]

@@ -145,11 +145,8 @@ impl Bystander {
             first,
             count: (length.as_micros() / every.as_micros()) as u64,
         };
-        let (calls, changes, newcomers) = (
-            pace(CALL_EVERY),
-            pace(CHANGE_EVERY),
-            pace(NEWCOMER_EVERY),
-        );
+        let (calls, changes, newcomers) =
+            (pace(CALL_EVERY), pace(CHANGE_EVERY), pace(NEWCOMER_EVERY));
         let (over, not_changed) = (AtomicBool::new(false), AtomicU64::new(0));
         let (address, user, roams) = (&*self.address, self.user, self.roams);
         thread::scope(|threads| {
@@ -269,9 +266,10 @@ fn hear_answers(link: &mut Link, pace: Pace, until: Instant) -> Heard {
             if pace.has(number) {
                 open[(number - pace.first) as usize] = false;
                 left -= 1;
-                match good {
-                    true => pace.record(&mut times, number, Instant::now()),
-                    false => failed += 1,
+                if good {
+                    pace.record(&mut times, number, Instant::now());
+                } else {
+                    failed += 1;
                 }
             }
         });
@@ -361,9 +359,10 @@ fn hear_changes(link: &mut Link, pace: Pace, until: Instant, not_changed: &Atomi
         });
         lost = heard.err().map(|it| it.to_string());
     }
-    let missing = match left > not_changed.load(Ordering::Relaxed) {
-        true => record_missing(&mut times, pace, &open),
-        false => 0,
+    let missing = if left > not_changed.load(Ordering::Relaxed) {
+        record_missing(&mut times, pace, &open)
+    } else {
+        0
     };
     Heard {
         times,
@@ -387,9 +386,10 @@ fn join_all(
         sleep_until(pace.due(number));
         let left = until.saturating_duration_since(Instant::now());
         let watched = format!("bystander::newcomer::{number}");
-        let (what, namespace, watch) = match roams && number % 2 == 1 {
-            true => ("namespace", "bystander", prefix("")),
-            false => ("join", DEFAULT, prefix(&watched)),
+        let (what, namespace, watch) = if roams && number % 2 == 1 {
+            ("namespace", "bystander", prefix(""))
+        } else {
+            ("join", DEFAULT, prefix(&watched))
         };
         let patience = left.max(Duration::from_millis(1));
         match Link::join(address, user, namespace, watch, patience) {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use callboard::protocol::{
-    Bind, BindingEntry, Bin, Call, CallOptions, Emit, Text, Unregister, Watch,
+    Bin, Bind, BindingEntry, Call, CallOptions, Emit, Text, Unregister, Watch,
 };
 
 use super::lanes::Lane;
@@ -53,7 +53,7 @@ impl Ground {
 
     /// All attackers, alike, each with a plan of its own.
     pub(super) fn each(&self, plan: impl Fn(usize) -> Script) -> Vec<Lane> {
-        let workers = self.at_once(self.n, |_| self.worker());
+        let workers = Self::at_once(self.n, |_| self.worker());
         let lanes = workers.into_iter().enumerate();
         lanes
             .map(|(number, worker)| Lane::new(Some(worker), plan(number)))
@@ -61,7 +61,7 @@ impl Ground {
     }
 
     /// So many links, made by several threads: those that came first must not have been silent for long at the end.
-    pub(super) fn at_once(&self, number: usize, link: impl Fn(usize) -> Link + Sync) -> Vec<Link> {
+    pub(super) fn at_once(number: usize, link: impl Fn(usize) -> Link + Sync) -> Vec<Link> {
         let numbers: Vec<usize> = (0..number).collect();
         let link = &link;
         let mut all = Vec::new();
@@ -82,7 +82,7 @@ impl Ground {
 
     /// Workers that provide so many functions each, with names of their own.
     pub(super) fn fill(&self, workers: usize, functions: usize) -> Vec<Link> {
-        self.at_once(workers, |number| {
+        Self::at_once(workers, |number| {
             let mut worker = self.worker();
             let names = names(number, functions);
             worker.register(&names, PATIENCE).expect("there is room");
@@ -92,7 +92,7 @@ impl Ground {
 
     /// So many workers that watch everything.
     pub(super) fn watchers(&self) -> Vec<Link> {
-        self.at_once(self.n, |_| self.join(DEFAULT, all()))
+        Self::at_once(self.n, |_| self.join(DEFAULT, all()))
     }
 
     /// A board of so many functions; the workers that provide them only read.

@@ -23,6 +23,9 @@ const SCRATCH: usize = 256 * 1024;
 const WRITES_AT_ONCE: usize = 256 * 1024;
 const READS_AT_ONCE: usize = 4;
 
+/// Enough to saturate an engine; by default, 1,500 floods would hold gigabytes of the kernel's memory.
+const SEND_BUFFER: usize = 128 * 1024;
+
 const EVENTS_AT_ONCE: usize = 4096;
 
 /// The longest sleep of the loop.
@@ -31,6 +34,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Before the next attempt of a connection that could not be opened.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// What the poll said last of a socket.
+#[derive(Default)]
+struct Ready {
+    readable: bool,
+    writable: bool,
+}
+
 /// One attacking connection.
 pub(super) struct Lane {
     socket: Option<Socket>,
@@ -38,8 +48,7 @@ pub(super) struct Lane {
     out: Arc<[u8]>,
     at: usize,
     inbox: Inbox,
-    readable: bool,
-    writable: bool,
+    ready: Ready,
     queued: bool,
     ended: bool,
     wake: Option<Instant>,
@@ -54,8 +63,7 @@ impl Lane {
             out: Arc::from([]),
             at: 0,
             inbox: Inbox::default(),
-            readable: false,
-            writable: false,
+            ready: Ready::default(),
             queued: false,
             ended: false,
             wake: None,
@@ -70,7 +78,7 @@ impl Lane {
         }
         (self.out, self.at) = (Arc::from([]), 0);
         self.inbox = Inbox::default();
-        (self.readable, self.writable) = (false, false);
+        self.ready = Ready::default();
     }
 
     /// Reads what there is, within bounds; false when the connection has ended.
@@ -83,7 +91,7 @@ impl Lane {
                 Ok(0) => return false,
                 Ok(n) => n,
                 Err(error) if is_early(&error) => {
-                    self.readable = false;
+                    self.ready.readable = false;
                     return true;
                 }
                 Err(_) => return false,
@@ -159,9 +167,10 @@ impl Crowd {
             let next = self.wakes.peek().map_or(LOOK, |Reverse((wake, _))| {
                 wake.saturating_duration_since(now)
             });
-            let patience = match self.hot.is_empty() {
-                true => next.min(LOOK),
-                false => Duration::ZERO,
+            let patience = if self.hot.is_empty() {
+                next.min(LOOK)
+            } else {
+                Duration::ZERO
             };
             match self.poll.poll(&mut events, Some(patience)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -170,8 +179,8 @@ impl Crowd {
             for event in &events {
                 let Token(number) = event.token();
                 let lane = &mut self.lanes[number];
-                lane.readable |= event.is_readable() || event.is_read_closed();
-                lane.writable |= event.is_writable();
+                lane.ready.readable |= event.is_readable() || event.is_read_closed();
+                lane.ready.writable |= event.is_writable();
                 self.queue(number);
             }
             let now = Instant::now();
@@ -203,14 +212,11 @@ impl Crowd {
     fn watch(&self, number: usize) {
         if let Some(socket) = &self.lanes[number].socket {
             socket.set_nonblocking(true).expect("a socket");
+            socket.set_send_buffer_size(SEND_BUFFER).expect("a socket");
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll
                 .registry()
-                .register(
-                    &mut SourceFd(&socket.as_raw_fd()),
-                    Token(number),
-                    interest,
-                )
+                .register(&mut SourceFd(&socket.as_raw_fd()), Token(number), interest)
                 .expect("a socket");
         }
     }
@@ -225,7 +231,7 @@ impl Crowd {
                     lane.wake = Some(wake);
                     self.wakes.push(Reverse((wake, number)));
                 }
-                if lane.readable && lane.plan.reads() {
+                if lane.ready.readable && lane.plan.reads() {
                     self.queue(number);
                 }
             }
@@ -253,19 +259,19 @@ impl Crowd {
             self.watch(number);
             return Step::Waits;
         }
-        if lane.readable && lane.plan.reads() {
+        if lane.ready.readable && lane.plan.reads() {
             self.tally.read_times += 1;
             if !lane.read(scratch) {
                 return Step::Lost;
             }
         }
         let mut written = 0;
-        while lane.writable && written < WRITES_AT_ONCE {
+        while lane.ready.writable && written < WRITES_AT_ONCE {
             if lane.at == lane.out.len() {
                 match lane.plan.next(Instant::now()) {
                     Next::Write(bytes) => (lane.out, lane.at) = (bytes, 0),
                     Next::Until(wake) => return Step::Sleeps(wake),
-                    Next::Rest if lane.readable && lane.plan.reads() => return Step::More,
+                    Next::Rest if lane.ready.readable && lane.plan.reads() => return Step::More,
                     Next::Rest => return Step::Waits,
                     Next::Leave => {
                         lane.close();
@@ -285,11 +291,11 @@ impl Crowd {
                     written += n;
                     self.tally.written += n as u64;
                 }
-                Err(error) if is_early(&error) => lane.writable = false,
+                Err(error) if is_early(&error) => lane.ready.writable = false,
                 Err(_) => return Step::Lost,
             }
         }
-        if lane.writable || lane.readable && lane.plan.reads() {
+        if lane.ready.writable || lane.ready.readable && lane.plan.reads() {
             return Step::More;
         }
         Step::Waits
@@ -304,7 +310,9 @@ fn connect(address: SocketAddr) -> Option<Socket> {
     match socket.connect(&address.into()) {
         Ok(()) => Some(socket),
         // EINPROGRESS has no kind of its own.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+        {
             Some(socket)
         }
         Err(_) => None,

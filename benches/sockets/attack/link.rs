@@ -68,6 +68,7 @@ fn is_told(watch: &Watch<'_>) -> bool {
 pub(super) struct Link {
     socket: Socket,
     inbox: Inbox,
+    scratch: Vec<u8>,
     /// The session key.
     session: Vec<u8>,
 }
@@ -94,6 +95,7 @@ impl Link {
         let mut link = Self {
             socket,
             inbox: Inbox::default(),
+            scratch: vec![0; SCRATCH],
             session: Vec::new(),
         };
         link.send(&hello(user, namespace, watch, None))?;
@@ -131,14 +133,13 @@ impl Link {
     ) -> io::Result<()> {
         let patience = patience.max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(patience))?;
-        let mut scratch = [0; SCRATCH];
-        let n = match self.socket.read(&mut scratch) {
+        let n = match self.socket.read(&mut self.scratch) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(n) => n,
             Err(error) if is_early(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let mut input = &scratch[..n];
+        let mut input = &self.scratch[..n];
         while let Some(frame) = self
             .inbox
             .next(&mut input, FRAME_MAX)
@@ -146,12 +147,12 @@ impl Link {
         {
             let message = Message::decode(frame).map_err(io::Error::other)?;
             match &message {
-                Message::Ping(ping) => {
-                    let pong = Pong {
-                        revision: ping.revision,
+                Message::Ping(it) => {
+                    let answer = Pong {
+                        revision: it.revision,
                         ..Pong::default()
                     };
-                    self.socket.write_all(&pong.to_frame())?;
+                    self.socket.write_all(&answer.to_frame())?;
                 }
                 Message::Goodbye(end) => return Err(io::Error::other(end.code.0.to_owned())),
                 message => tell(message),

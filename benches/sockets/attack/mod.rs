@@ -83,9 +83,10 @@ pub(super) fn bench(words: &[String]) -> ExitCode {
 fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Duration) -> Run {
     process::pin(false);
     let target = Target::start(engine, row.reloads);
-    let user = match same {
-        true => User::Attacker,
-        false => User::Bystander,
+    let user = if same {
+        User::Attacker
+    } else {
+        User::Bystander
     };
     let mut bystander =
         Bystander::join(&target.address, user, !row.reloads).expect("an idle engine admits it");
@@ -153,21 +154,21 @@ pub(super) fn serve(role: &str) -> ExitCode {
         address: value("address").to_owned(),
         n: value("n").parse().expect("a number"),
     };
-    let (begin, begun) = channel::<()>();
-    let (ready, set_up) = channel::<()>();
+    let (begin, told) = channel::<()>();
+    let (ready, prepared) = channel::<()>();
     let tally = Arc::new(Mutex::new(Tally::default()));
-    let told = Arc::clone(&tally);
+    let counted = Arc::clone(&tally);
     thread::spawn(move || {
         let crowd = Crowd::new(&ground.address, scene(&ground));
         ready.send(()).expect("somebody waits for it");
-        if begun.recv().is_ok() {
+        if told.recv().is_ok() {
             crowd.run(|now| {
-                *told.lock().expect("a tally") = now;
+                *counted.lock().expect("a tally") = now;
                 false
             });
         }
     });
-    set_up.recv().expect("the attack is set up");
+    prepared.recv().expect("the attack is set up");
     process::answer(&[], || answer(&begin, &tally));
     ExitCode::SUCCESS
 }

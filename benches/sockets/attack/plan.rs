@@ -123,9 +123,10 @@ impl Plan for Script {
         }
         if self.left == 0 {
             self.due = Some(now + HEARTBEAT);
-            return match self.lives {
-                true => Next::Write(heartbeat()),
-                false => Next::Until(now + HEARTBEAT),
+            return if self.lives {
+                Next::Write(heartbeat())
+            } else {
+                Next::Until(now + HEARTBEAT)
             };
         }
         self.left -= 1;
@@ -311,9 +312,10 @@ impl Death {
 impl Plan for Death {
     fn next(&mut self, now: Instant) -> Next {
         let due = *self.0.get_or_insert(now + Duration::from_millis(300));
-        match now < due {
-            true => Next::Until(due),
-            false => Next::End,
+        if now < due {
+            Next::Until(due)
+        } else {
+            Next::End
         }
     }
 }

@@ -103,7 +103,10 @@ impl fmt::Display for Report {
             "\n| row | N | user | longest turn | engine | withheld | call p50 | call p99 | failed | heard p50 | heard at most | \
              joined at most | peak RSS | refused, lost |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+        writeln!(
+            f,
+            "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        )?;
         for (row, runs) in &rows {
             for run in runs {
                 write_run(f, row, run)?;

@@ -77,7 +77,12 @@ pub(super) static ROWS: &[Row] = &[
         &[1, 4, 10],
         floods::payload,
     ),
-    row("ping", "N connections PING without pause", CROWD, floods::ping),
+    row(
+        "ping",
+        "N connections PING without pause",
+        CROWD,
+        floods::ping,
+    ),
     row(
         "cast",
         "N connections CAST to a function that is not there, without pause",

@@ -42,7 +42,7 @@ fn changer(ground: &Ground, every: Duration) -> Lane {
 }
 
 pub(super) fn step(ground: &Ground) -> Vec<Lane> {
-    let watchers = ground.at_once(ground.n, |number| {
+    let watchers = Ground::at_once(ground.n, |number| {
         // Another watch for each, and the same names in it.
         let own = format!("nobody::{number}");
         let watch = Watch {

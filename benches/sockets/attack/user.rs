@@ -16,7 +16,7 @@ pub(super) enum User {
 impl User {
     pub(super) fn from(self) -> Ipv4Addr {
         match self {
-            Self::Attacker => Ipv4Addr::new(127, 0, 0, 1),
+            Self::Attacker => Ipv4Addr::LOCALHOST,
             Self::Bystander => Ipv4Addr::new(127, 0, 0, 2),
             Self::Operator => Ipv4Addr::new(127, 0, 0, 3),
         }
@@ -36,9 +36,10 @@ impl User {
 /// change with each reload, and what it sees stays the same.
 pub(super) fn credentials(by_prefixes: bool) -> String {
     let hash = |user: User| TokenHash::of(user.token());
-    let observe = match by_prefixes {
-        true => r#"["target::", "bystander::"]"#,
-        false => r#"[""]"#,
+    let observe = if by_prefixes {
+        r#"["target::", "bystander::"]"#
+    } else {
+        r#"[""]"#
     };
     let principal = |name, user, observe| {
         format!(
