@@ -133,6 +133,21 @@ impl Bystander {
         })
     }
 
+    /// Only lives, until it is over.
+    pub(super) fn live(&mut self, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            let links = [
+                &mut self.caller,
+                &mut self.provider,
+                &mut self.changer,
+                &mut self.watcher,
+            ];
+            for link in links {
+                link.hear(LOOK, |_| {}).expect("nothing has happened yet");
+            }
+        }
+    }
+
     /// Does what it always does for so long, and then waits no longer than `patience` for what is left.
     pub(super) fn measure(&mut self, length: Duration, patience: Duration) -> Measured {
         let began = Instant::now() + Duration::from_millis(20);
@@ -218,12 +233,12 @@ fn change(number: u64) -> Vec<u8> {
         let call = Call {
             id: FIRST_WAIT + number,
             function: Text("bystander::absent"),
+            payload: Bin(&PAYLOAD),
             ext: CallOptions {
                 timeout_ms: Some(WAIT),
                 wait: true,
                 ..CallOptions::default()
             },
-            ..Call::default()
         };
         call.encode(&mut frame);
     }
@@ -275,7 +290,7 @@ fn hear_answers(link: &mut Link, pace: Pace, until: Instant) -> Heard {
         });
         lost = heard.err().map(|it| it.to_string());
     }
-    let missing = record_missing(&mut times, pace, &open);
+    let missing = record_missing(&mut times, pace, &open, until);
     Heard {
         times,
         failed,
@@ -284,13 +299,12 @@ fn hear_answers(link: &mut Link, pace: Pace, until: Instant) -> Heard {
     }
 }
 
-/// Those that are open waited until now at least.
-fn record_missing(times: &mut Histogram<u64>, pace: Pace, open: &[bool]) -> u64 {
-    let now = Instant::now();
+/// Those that are open waited to the end, at least.
+fn record_missing(times: &mut Histogram<u64>, pace: Pace, open: &[bool], until: Instant) -> u64 {
     let numbers = pace.numbers().zip(open).filter(|(_, open)| **open);
     let mut missing = 0;
     for (number, _) in numbers {
-        pace.record(times, number, now);
+        pace.record(times, number, until);
         missing += 1;
     }
     missing
@@ -360,7 +374,7 @@ fn hear_changes(link: &mut Link, pace: Pace, until: Instant, not_changed: &Atomi
         lost = heard.err().map(|it| it.to_string());
     }
     let missing = if left > not_changed.load(Ordering::Relaxed) {
-        record_missing(&mut times, pace, &open)
+        record_missing(&mut times, pace, &open, until)
     } else {
         0
     };

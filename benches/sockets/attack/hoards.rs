@@ -14,6 +14,7 @@ const CALLS: u64 = 16_384;
 /// Bytes of arguments that one connection may have retained, and in how many calls.
 const RETAINED: usize = 16 << 20;
 const RETAINED_CALLS: usize = 64;
+const SMALL_CALLS: usize = 300;
 
 /// Providers that hold the calls: each may hold as many as a caller may make.
 const PROVIDERS: usize = 16;
@@ -41,8 +42,17 @@ fn once(ground: &Ground, bytes: &Frame) -> Vec<Lane> {
 }
 
 pub(super) fn retained(ground: &Ground) -> Vec<Lane> {
-    let payload = vec![0x5a; RETAINED / RETAINED_CALLS - 64];
-    let calls = (1..=RETAINED_CALLS as u64).flat_map(|id| call(id, ABSENT, &payload, forever()));
+    // Large ones first; what is left is for small ones.
+    let sizes = [
+        (RETAINED_CALLS, RETAINED / RETAINED_CALLS - 64),
+        (SMALL_CALLS, 1_000),
+        (SMALL_CALLS, 64),
+    ];
+    let payloads = sizes
+        .iter()
+        .flat_map(|&(calls, size)| std::iter::repeat_n(vec![0x5a; size], calls));
+    let calls = (1..).zip(payloads);
+    let calls = calls.flat_map(|(id, payload)| call(id, ABSENT, &payload, forever()));
     once(ground, &calls.collect())
 }
 

@@ -18,6 +18,7 @@ mod target;
 mod user;
 mod verdict;
 
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -92,7 +93,9 @@ fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Durati
         Bystander::join(&target.address, user, !row.reloads).expect("an idle engine admits it");
     let idle = bystander.measure(IDLE, PATIENCE);
     let role = format!("{ROLE} row={} n={n} address={}", row.name, target.address);
-    let mut attackers = Process::start(&role);
+    let beginning = Instant::now();
+    let mut attackers = set_up(&role, &mut bystander);
+    let prepared = beginning.elapsed();
     let before = target.longest_turn(PATIENCE).expect("it is idle");
     let (processor, began) = (target.processor(), Instant::now());
     attackers.ask();
@@ -105,7 +108,7 @@ fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Durati
     let [peak, _] = target.memory();
     let tally = attackers.ask();
     eprintln!(
-        "{} with {n}, {}: p99 {:?} (idle {:?}); engine {:.0} %, withheld {:.0} %; attackers: {tally}",
+        "{} with {n}, {}: set up in {prepared:.1?}, p99 {:.1?} (idle {:.1?}); engine {:.0} %, withheld {:.0} %; attackers: {tally}",
         row.name,
         if same { "same user" } else { "another user" },
         Duration::from_nanos(attacked.calls.value_at_quantile(0.99)),
@@ -123,6 +126,17 @@ fn run(row: &Row, n: usize, same: bool, engine: &std::path::Path, length: Durati
         turn: after.map(|after| (after, after > before)),
         peak,
     }
+}
+
+/// Starts the attackers' process, while the bystander lives.
+fn set_up(role: &str, bystander: &mut Bystander) -> Process {
+    let over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        threads.spawn(|| bystander.live(&over));
+        let started = catch_unwind(|| Process::start(role));
+        over.store(true, Ordering::Relaxed);
+        started.unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 /// What the bystander measures meanwhile.
@@ -146,7 +160,6 @@ fn attack(row: &Row, target: &Target, bystander: &mut Bystander, length: Duratio
 /// again.
 pub(super) fn serve(role: &str) -> ExitCode {
     process::pin(false);
-    rustix::process::nice(NICE).expect("it may be nicer");
     let value = |name| process::values(role, name).next().expect("the whole role");
     let row = ROWS.iter().find(|row| row.name == value("row"));
     let scene = row.expect("a row").scene;
@@ -162,6 +175,8 @@ pub(super) fn serve(role: &str) -> ExitCode {
         let crowd = Crowd::new(&ground.address, scene(&ground));
         ready.send(()).expect("somebody waits for it");
         if told.recv().is_ok() {
+            // Of this thread only.
+            rustix::process::nice(NICE).expect("it may be nicer");
             crowd.run(|now| {
                 *counted.lock().expect("a tally") = now;
                 false

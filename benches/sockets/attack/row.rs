@@ -220,7 +220,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(
         "retained",
-        "N connections park calls with 16 MiB of arguments each, for a day",
+        "N connections park calls with 16 MiB of arguments each, and then small ones, for a day",
         FEW,
         hoards::retained,
     ),
