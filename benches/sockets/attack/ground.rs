@@ -2,8 +2,9 @@
 //! that rows have in common. The engine is idle then and has time, so everything here is expected to succeed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard::protocol::{
     Bin, Bind, BindingEntry, Call, CallOptions, Emit, Text, Unregister, Watch,
@@ -11,7 +12,7 @@ use callboard::protocol::{
 
 use super::lanes::Lane;
 use super::link::{DEFAULT, Link, all, registration};
-use super::plan::Script;
+use super::plan::{HEARTBEAT, Script, heartbeat};
 use super::user::User;
 
 /// Longer than any set-up takes.
@@ -25,6 +26,9 @@ pub(super) const BOARD: usize = 1_000_000;
 
 /// Links that are made at the same time.
 const AT_ONCE: usize = 16;
+
+/// Between two looks at how many links are missing.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A day, in milliseconds.
 pub(super) const DAY: u64 = 86_400_000;
@@ -60,24 +64,34 @@ impl Ground {
             .collect()
     }
 
-    /// So many links, made by several threads: those that came first must not have been silent for long at the end.
+    /// So many links, made by several threads; those that are done say that they live until all are.
     pub(super) fn at_once(number: usize, link: impl Fn(usize) -> Link + Sync) -> Vec<Link> {
         let numbers: Vec<usize> = (0..number).collect();
-        let link = &link;
-        let mut all = Vec::new();
+        let missing = AtomicUsize::new(number);
+        let make_part = |part: &[usize]| {
+            let mut links = Vec::new();
+            let began = Instant::now();
+            let mut beaten = began;
+            for &number in part {
+                links.push(link(number));
+                missing.fetch_sub(1, Ordering::Relaxed);
+                beat(&mut links, &mut beaten);
+            }
+            // Another part may have failed.
+            while missing.load(Ordering::Relaxed) > 0 && began.elapsed() < PATIENCE {
+                thread::sleep(LOOK);
+                beat(&mut links, &mut beaten);
+            }
+            links
+        };
         thread::scope(|threads| {
             let parts = numbers.chunks(number.div_ceil(AT_ONCE).max(1));
-            let joining: Vec<_> = parts
-                .map(|part| {
-                    let links = || part.iter().map(|&number| link(number)).collect::<Vec<_>>();
-                    threads.spawn(links)
-                })
+            let making: Vec<_> = parts
+                .map(|part| threads.spawn(|| make_part(part)))
                 .collect();
-            for part in joining {
-                all.extend(part.join().expect("a part of them"));
-            }
-        });
-        all
+            let made = making.into_iter().map(|it| it.join().expect("a part"));
+            made.flatten().collect()
+        })
     }
 
     /// Workers that provide so many functions each, with names of their own.
@@ -110,6 +124,16 @@ impl Ground {
                 .expect("there is room");
         }
         Lane::new(Some(binder), Script::silent())
+    }
+}
+
+/// Has the links say that they live, now and then.
+fn beat(links: &mut [Link], beaten: &mut Instant) {
+    if beaten.elapsed() >= HEARTBEAT {
+        *beaten = Instant::now();
+        for link in links {
+            link.send(&heartbeat()).expect("the engine reads");
+        }
     }
 }
 

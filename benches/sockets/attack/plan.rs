@@ -10,7 +10,7 @@ use super::link::{DEFAULT, hello};
 use super::user::User;
 
 /// Often enough for any engine to know that the worker lives.
-const HEARTBEAT: Duration = Duration::from_secs(4);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// What a connection does next.
 pub(super) enum Next {
