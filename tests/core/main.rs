@@ -44,6 +44,7 @@ mod thresholds;
 #[path = "../turn/mod.rs"]
 mod turn;
 mod vectors;
+mod verdicts;
 mod visibility_fuzz;
 #[path = "../watchdog/mod.rs"]
 mod watchdog;
