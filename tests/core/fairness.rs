@@ -5,7 +5,7 @@ use callboard::engine::{Config, Peer};
 use callboard::limits::Limits;
 use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
 
-use crate::reader::Reader;
+use crate::reader::{CallEnding, Reader};
 use crate::setup::{many, nothing, register_all};
 use crate::world::{World, hello};
 
@@ -222,32 +222,42 @@ fn a_large_step_stands_alone_in_its_turn_and_small_ones_share_one() {
 }
 
 #[test]
-fn the_deaths_of_large_workers_have_a_turn_each_and_a_call_finds_no_dead_provider() {
-    let mut world = paced();
-    let caller = join_from(&mut world, 1, "c");
-    let large: Vec<usize> = (0..5)
-        .map(|host| join_from(&mut world, 10 + host, "l"))
-        .collect();
-    for link in &large {
-        register_all(&mut world, *link, &many(6_000));
+fn the_deaths_of_large_workers_have_a_turn_each_and_no_call_goes_to_a_dead_provider() {
+    for (code, break_off) in [("eof", false), ("reset", true)] {
+        let mut world = paced();
+        let caller = join_from(&mut world, 1, "c");
+        let large: Vec<usize> = (0..5)
+            .map(|host| join_from(&mut world, 10 + host, "l"))
+            .collect();
+        for link in &large {
+            register_all(&mut world, *link, &many(6_000));
+            world.settle();
+        }
+        for link in &large {
+            if break_off {
+                world.reset(*link);
+            } else {
+                world.eof(*link);
+            }
+        }
+        let dead = |world: &World| world.engine.stats().closed.get(code).copied().unwrap_or(0);
+        let mut seen = vec![0];
+        while dead(&world) < 5 {
+            let call = world.call(caller, "f0", b"", CallOptions::default());
+            world.turn();
+            seen.push(dead(&world));
+            if let Some(CallEnding::Failure(failure)) = world.call_ending(caller, call) {
+                assert_eq!(failure.code, "no_such_function");
+            }
+            assert!(seen.len() < 20);
+        }
+        assert!(seen.windows(2).all(|it| it[1] - it[0] <= 1), "{seen:?}");
         world.settle();
-    }
-    for link in &large {
-        world.eof(*link);
-    }
-    let mut seen = Vec::new();
-    for _ in 0..20 {
-        let stats = world.engine.stats();
-        seen.push(stats.closed.get("eof").copied().unwrap_or(0));
-        let call = world.call(caller, "f0", b"", CallOptions::default());
-        world.turn();
-        if let Some(ending) = world.call_ending(caller, call) {
-            assert_eq!(world.engine.stats().functions, 0, "{ending:?}");
-            break;
+        assert_eq!(world.engine.stats().functions, 0);
+        for link in &large {
+            assert_eq!(world.reader(*link).invocations().count(), 0, "{code}");
         }
     }
-    assert!(seen.windows(2).all(|it| it[1] - it[0] <= 1), "{seen:?}");
-    assert_eq!(world.engine.stats().closed["eof"], 5);
 }
 
 #[test]

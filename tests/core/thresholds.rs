@@ -312,8 +312,8 @@ fn a_page_has_a_thousand_rows_unless_others_are_asked_for_and_no_more_than_its_w
     assert_eq!(rows(&mut world, None), (999, false));
     register_all(&mut world, worker, &all);
     world.settle();
-    // Six units of work each, of ten thousand.
-    for (asked, listed) in [(1667, 1667), (1668, 1667), (10_001, 1667), (0, 1)] {
+    // Eleven units of work each, of twelve thousand.
+    for (asked, listed) in [(1091, 1091), (1092, 1091), (10_001, 1091), (0, 1)] {
         assert_eq!(rows(&mut world, Some(asked)), (listed, true), "{asked}");
     }
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use crate::engine::interface::ConnId;
 use crate::engine::memory::{Usage, recycle};
+use crate::engine::work::{self, Cost};
 
 use super::Connection;
 use super::emission::Emission;
@@ -18,8 +19,8 @@ pub(crate) struct Input {
     partial: Usage,
     /// Bytes of incomplete batches.
     batches: Usage,
-    /// The part of it that no share is charged for.
-    common: Cell<u64>,
+    /// The part of it that a share is charged for.
+    share: Cell<u64>,
     /// Writes and bytes in the outboxes that are counted already.
     output: Cell<(usize, usize)>,
     /// Its first frame in this run is being handled.
@@ -28,6 +29,8 @@ pub(crate) struct Input {
     emission: Option<Box<Emission>>,
     /// Work of the frames of the connection that is being handled.
     work: Cell<u64>,
+    /// Connections that broke, and why; their ends are postponed.
+    broken: Vec<(ConnId, Box<str>)>,
     /// Connections that changed a board in this turn.
     changers: Vec<ConnId>,
 }
@@ -48,7 +51,7 @@ impl Input {
     /// Begins to handle frames of a connection.
     pub(crate) fn start_work(&self) {
         self.work.set(0);
-        self.common.set(0);
+        self.share.set(0);
     }
 
     /// Begins to handle a frame.
@@ -75,15 +78,21 @@ impl Input {
         )
     }
 
-    /// Counts work of the frame that is being handled.
-    pub(crate) fn add_work(&self, work: u64) {
-        self.work.set(self.work.get() + work);
+    /// Counts work of the frame that is being handled: that of so many things of a kind.
+    pub(crate) fn add(&self, cost: Cost, times: usize) {
+        let times = times as u64;
+        self.work.set(self.work.get() + cost.time * times);
+        self.share.set(self.share.get() + cost.share * times);
     }
 
-    /// Counts work that any frame may cause, and that no share of the engine's time is charged for.
+    /// Counts the values of a frame, or of arguments, that were decoded.
+    pub(crate) fn add_values(&self, values: usize) {
+        self.add(work::LOOK, values / work::VALUES_PER_UNIT as usize);
+    }
+
+    /// Counts work that no share is charged for.
     pub(crate) fn add_common(&self, work: u64) {
-        self.common.set(self.common.get() + work);
-        self.add_work(work);
+        self.work.set(self.work.get() + work);
     }
 
     /// All work of the frames that are being handled.
@@ -92,8 +101,8 @@ impl Input {
     }
 
     /// The work that a share is charged for.
-    pub(crate) fn charged_work(&self) -> u64 {
-        self.work.get() - self.common.get()
+    pub(crate) fn share(&self) -> u64 {
+        self.share.get()
     }
 
     // Slices.
@@ -105,6 +114,19 @@ impl Input {
 
     pub(crate) fn take_emission(&mut self) -> Option<Box<Emission>> {
         self.emission.take()
+    }
+
+    // Ends.
+
+    /// The connection broke, and its end is postponed.
+    pub(crate) fn note_broken(&mut self, id: ConnId, why: &str) {
+        self.broken.push((id, why.into()));
+    }
+
+    /// Why a connection whose end was postponed broke; `None` if its peer closed it.
+    pub(crate) fn take_broken(&mut self, id: ConnId) -> Option<Box<str>> {
+        let index = self.broken.iter().position(|(it, _)| *it == id)?;
+        Some(self.broken.swap_remove(index).1)
     }
 
     // Changes of the board.
@@ -139,9 +161,10 @@ impl Input {
             batches,
             emission,
             work: _,
-            common: _,
+            share: _,
             is_first: _,
             output: _,
+            broken: _,
             changers,
         } = self;
         let (mut unread, mut incomplete) = (0, 0);

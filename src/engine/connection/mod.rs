@@ -378,8 +378,13 @@ impl Connection {
 
     /// Whether it left something for later that it may do.
     pub(crate) fn has_leftovers(&self) -> bool {
-        let has_any = self.has_deferred() || self.eof_deferred && !self.is_leaving();
-        has_any && !self.pause.budget
+        let may_go_on = self.has_deferred() && !self.pause.budget;
+        may_go_on || self.is_dying() && !self.is_leaving()
+    }
+
+    /// Whether it has ended, and what it has is still to be withdrawn.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.eof_deferred && !self.has_deferred()
     }
 
     /// It is in the run queue from now on. Returns whether it was before.

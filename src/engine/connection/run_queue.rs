@@ -42,6 +42,9 @@ pub(crate) struct RunQueue {
     ring: VecDeque<UserKey>,
     /// Work of this turn.
     spent: u64,
+    /// Work of writing and encoding since the last seal, of replies or of news.
+    told: u64,
+    in_news: bool,
     /// The users that had some of it.
     served: Option<Served>,
     /// A step that did not fit into the turn ended it, and is the first of the next one.
@@ -58,6 +61,8 @@ impl RunQueue {
             shares: Vec::new(),
             ring: VecDeque::new(),
             spent: 0,
+            told: 0,
+            in_news: false,
             served: None,
             is_closed: false,
             period: 0,
@@ -158,9 +163,27 @@ impl RunQueue {
         share.credit = share.credit.saturating_sub_unsigned(work);
     }
 
+    /// The turn wrote or encoded something, which took this much work.
+    pub(crate) fn tell(&mut self, work: u64) {
+        self.told += work;
+    }
+
+    /// What all are told has a budget of its own, behind that of replies.
+    pub(crate) fn start_news(&mut self) {
+        if !std::mem::replace(&mut self.in_news, true) {
+            self.told = 0;
+        }
+    }
+
+    /// Whether the turn has written and encoded as much as it may.
+    pub(crate) fn has_told_enough(&self) -> bool {
+        self.told >= self.budget
+    }
+
     /// The next turn has its own budget.
     pub(crate) fn end_turn(&mut self) {
-        self.spent = 0;
+        (self.spent, self.told) = (0, 0);
+        self.in_news = false;
         self.served = None;
         self.is_closed = false;
         if !self.is_awaited() {
@@ -198,6 +221,8 @@ impl RunQueue {
             shares,
             ring,
             spent: _,
+            told: _,
+            in_news: _,
             served: _,
             is_closed: _,
             period,

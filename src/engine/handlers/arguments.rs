@@ -7,8 +7,6 @@ use crate::engine::connection::input::Input;
 use crate::engine::refusal::Refusal;
 use crate::protocol::{Code, Text, check_value};
 
-use crate::engine::work::VALUES_PER_UNIT;
-
 /// Entries of one page, unless another number is asked for.
 const PAGE_DEFAULT: u64 = 1000;
 /// Entries of one page at most.
@@ -73,7 +71,7 @@ impl<'a> KickArguments<'a> {
 /// Reads a map. Skipped values cost time, too: a payload is not checked as its frame is.
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], input: &Input) -> Result<T, String> {
     let values = check_value(payload).map_err(|error| error.to_string())?;
-    input.add_work(values as u64 / VALUES_PER_UNIT);
+    input.add_values(values);
     if !matches!(payload[0], 0x80..=0x8f | 0xde | 0xdf) {
         return Err("this is no map".to_owned());
     }

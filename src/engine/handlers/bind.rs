@@ -24,7 +24,7 @@ impl Engine {
         request: u64,
         bindings: &[BindingEntry<'_>],
     ) {
-        self.input.add_work(work::ENTRY * bindings.len() as u64);
+        self.input.add(work::ENTRY, bindings.len());
         match self.bind(from, bindings) {
             Ok(()) => self.reply(from.conn, Reply::Acknowledgement(request)),
             Err(refusal) => self.refuse_request(from.conn, request, &refusal),
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     pub(super) fn handle_unbind(&mut self, from: Sender, request: u64, keys: &[BindingKey<'_>]) {
-        self.input.add_work(work::ENTRY * keys.len() as u64);
+        self.input.add(work::ENTRY, keys.len());
         let keys: Vec<String> = keys
             .iter()
             .map(|key| binding_key(&key.event, &key.function, &key.id))

@@ -118,7 +118,7 @@ impl Engine {
                 Ok(encode(&Nothing {}))
             }
             STATS => {
-                self.input.add_work(work::STATS);
+                self.input.add(work::STATS, 1);
                 Ok(encode(&self.stats_for(Some(namespace))))
             }
             name => {
@@ -169,7 +169,7 @@ impl Engine {
             .filter(|conn| conn.id() != by.conn && conn.session().is_some_and(is_kicked))
             .map(Connection::id)
             .collect();
-        self.input.add_work(self.connections.len() as u64);
+        self.input.add(work::LOOK, self.connections.len());
         for &id in &kicked {
             self.close_with(id, Code::Kicked, "kicked by an administrator", now);
         }
@@ -222,7 +222,7 @@ impl Engine {
             })
         });
         let listed: Vec<_> = listed.collect();
-        self.input.add_work(listed.len() as u64);
+        self.input.add(work::LOOK, listed.len());
         Some(FunctionRow {
             name: definition.name,
             description: definition.description,
@@ -241,7 +241,7 @@ impl Engine {
             return (worker.functions(), worker.bindings());
         }
         self.input
-            .add_work((worker.functions() + worker.bindings()) as u64);
+            .add(work::LOOK, worker.functions() + worker.bindings());
         let functions = worker.names().filter(|name| grant.may_observe(name));
         let bindings = worker
             .binding_keys()
@@ -282,8 +282,8 @@ impl Engine {
         (grant.observe.is_none() || functions > 0).then(|| {
             let conn = worker.names().next().and_then(|name| {
                 let providers = namespace.board().providers_of(name)?;
-                self.input
-                    .add_work(providers.len() as u64 / work::PROVIDERS_PER_UNIT);
+                let compared = providers.len() / work::PROVIDERS_PER_UNIT as usize;
+                self.input.add(work::LOOK, compared);
                 providers
                     .iter()
                     .find(|it| it.worker == id)
@@ -374,11 +374,11 @@ impl Engine {
                 break;
             }
             let Some(row) = row else {
-                self.input.add_work(work::ENTRY_PASSED);
+                self.input.add(work::LOOK, 1);
                 last = Some(key);
                 continue;
             };
-            self.input.add_work(work::ROW);
+            self.input.add(work::ROW, 1);
             if count == limit {
                 next = last;
                 break;

@@ -9,6 +9,7 @@ use crate::engine::connection::table::ConnectionTable;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::entry::Name;
+use crate::engine::work;
 use crate::engine::{Engine, Timer};
 use crate::limits::Limits;
 use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_name};
@@ -22,6 +23,7 @@ const INVOKE_OVERHEAD: u64 = 1024;
 
 impl Engine {
     pub(super) fn handle_call(&mut self, from: Sender, call: &Call<'_>, now: Time) {
+        self.input.add(work::CALL, 1);
         let id = from.conn;
         if self.refuse_used_call_id(id, call.id, now) {
             return;
@@ -330,7 +332,7 @@ struct Congestion {
 /// The load of the worker on a connection.
 fn load_of(connections: &ConnectionTable, id: ConnId, congestion: &Congestion) -> Option<Load> {
     let conn = connections.get(id)?;
-    let session = conn.session()?;
+    let session = conn.session().filter(|_| !conn.is_dying())?;
     let is_full = conn.outbox().bytes() > congestion.max_outbound;
     if let Some(calls) = conn.calls() {
         let holds_abandoned = congestion.saturated && calls.has_abandoned();

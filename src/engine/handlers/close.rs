@@ -39,16 +39,9 @@ impl Engine {
         if conn.has_deferred() {
             return conn.defer_eof();
         }
-        // A death is one step.
-        let user = conn.user();
-        let work = self.work_of_death(id);
-        if !(self.run.is_fresh() || work <= self.run.left()) {
-            if let Some(conn) = self.connections.get_mut(id) {
-                conn.defer_eof();
-            }
-            return self.run_first(id);
+        if self.postpone_death(id) {
+            return;
         }
-        self.run.charge(user, work);
         self.leave(id, "eof", "the peer closed the connection", now);
         if let Some(conn) = self.connections.get_mut(id) {
             conn.leaving_eof();
@@ -58,13 +51,42 @@ impl Engine {
 
     /// The connection broke while it was read or written. `why` is for the log.
     pub fn handle_reset(&mut self, id: ConnId, why: &str, now: Time) {
-        let Some(conn) = self.connections.get(id) else {
+        let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         if !conn.is_leaving() {
+            // What it has sent has no effect any more.
+            if conn.take_unread().is_some_and(|it| it.has_emission()) {
+                self.metrics.count_dropped(Dropped::EventUnfinished);
+            }
+            if self.postpone_death(id) {
+                return self.input.note_broken(id, why);
+            }
             self.leave(id, "reset", why, now);
         }
         self.remove(id);
+    }
+
+    /// A death is one step. If it is too large for the rest of the turn, it comes first in the next one; until then the
+    /// worker gets no calls. Returns whether it does.
+    fn postpone_death(&mut self, id: ConnId) -> bool {
+        let work = self.work_of_death(id);
+        if self.run.is_fresh() || work <= self.run.left() {
+            return false;
+        }
+        if let Some(conn) = self.connections.get_mut(id) {
+            conn.defer_eof();
+        }
+        self.run_first(id);
+        true
+    }
+
+    /// The end of a connection that was postponed.
+    pub(super) fn handle_postponed_end(&mut self, id: ConnId, now: Time) {
+        match self.input.take_broken(id) {
+            Some(why) => self.handle_reset(id, &why, now),
+            None => self.handle_eof(id, now),
+        }
     }
 
     pub(super) fn handle_goodbye(&mut self, id: ConnId, now: Time) {
@@ -135,9 +157,11 @@ impl Engine {
         // It may have been held back. From now on it is read in any case, and what it sends is discarded.
         self.output.push_resume(id);
         self.metrics.count_closed(code);
-        let had_session = conn.last_session().is_some();
+        let (user, had_session) = (conn.user(), conn.last_session().is_some());
         let mut functions = 0;
         if had_session {
+            let work = self.work_of_death(id);
+            self.run.charge(user, work);
             functions = self.end_session(id);
             self.cancel_made(id);
             self.end_running(id, now);
@@ -160,12 +184,12 @@ impl Engine {
     /// The work of withdrawing what the worker of a connection has.
     fn work_of_death(&self, id: ConnId) -> u64 {
         let conn = self.connections.get(id);
-        let Some(session) = conn.and_then(Connection::session) else {
+        let Some(session) = conn.and_then(Connection::last_session) else {
             return 0;
         };
         let roster = self.registry[session.namespace()].roster();
         let worker = roster.get(session.worker());
-        work::ENTRY * worker.map_or(0, |it| it.functions() + it.bindings()) as u64
+        work::ENTRY.time * worker.map_or(0, |it| it.functions() + it.bindings()) as u64
     }
 
     /// A connection of the user is gone, or belongs to another user now.
@@ -241,6 +265,7 @@ impl Engine {
         if let Some((timer, _)) = conn.timer() {
             self.timers.remove(timer);
         }
+        self.input.take_broken(id);
         self.admission.remove(&conn.peer(), conn.is_refused());
         self.leave_user(conn.user());
         if let Some(session) = conn.into_last_session() {

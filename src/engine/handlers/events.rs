@@ -121,7 +121,7 @@ impl Engine {
         let prefix = event_prefix(event);
         let behind = last.map(|function| behind_function(event, function));
         let bindings = self.registry[namespace].bindings();
-        let (mut bound, mut looked_at): (Vec<(Name, bool)>, u64) = (Vec::new(), 0);
+        let (mut bound, mut looked_at): (Vec<(Name, bool)>, usize) = (Vec::new(), 0);
         for (key, entry, _) in bindings.current_under_after(&prefix, behind.as_deref()) {
             looked_at += 1;
             let (_, function, _) = split_binding_key(key);
@@ -138,7 +138,7 @@ impl Engine {
                 }
             }
         }
-        self.input.add_work(work::BINDING * looked_at);
+        self.input.add(work::BINDING, looked_at);
         bound.reverse();
         bound
     }
@@ -157,6 +157,7 @@ impl Engine {
     }
 
     pub(super) fn handle_cast(&mut self, from: Sender, cast: &Cast<'_>) {
+        self.input.add(work::CAST, 1);
         let rights = &self.session(from).grant().rights;
         if !rights.allow(Verb::Call, &cast.function) {
             return self.metrics.count_dropped(Dropped::CastForbidden);
@@ -220,7 +221,7 @@ impl Engine {
     }
 
     fn deliver(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>) {
-        self.input.add_work(work::DELIVERY);
+        self.input.add(work::DELIVERY, 1);
         let name = self.session(from).name().clone();
         let receiver = self.connections.get(provider);
         let receiver = receiver.and_then(|conn| conn.session());

@@ -13,6 +13,7 @@ use crate::engine::metrics::Metrics;
 use crate::engine::registry::Registry;
 use crate::engine::registry::feed::{Feed, Next};
 use crate::engine::registry::position::Stream;
+use crate::engine::work;
 
 /// Slices offered in one write.
 const SLICES_MAX: usize = 64;
@@ -32,14 +33,26 @@ struct Gathered {
 impl Engine {
     /// The next connection with replies that is not blocked. Call [`Engine::flush`] for it.
     pub fn poll_reply(&mut self) -> Option<ConnId> {
+        if self.has_told_enough() {
+            return None;
+        }
         self.output.queue().next_reply(&mut self.connections)
     }
 
     /// The next connection that is owed a change, an acknowledgement, or more of what it was being sent, and is not
     /// blocked. Call [`Engine::flush`] for it.
     pub fn poll_news(&mut self) -> Option<ConnId> {
+        self.run.start_news();
+        if self.has_told_enough() {
+            return None;
+        }
         let queue = self.output.queue();
         queue.next_news(&mut self.connections, &mut self.registry)
+    }
+
+    /// Whether this turn has written and encoded as much as it may. A stopping engine tells everybody.
+    fn has_told_enough(&self) -> bool {
+        self.run.has_told_enough() && !self.lifecycle.is_stopped()
     }
 
     /// A connection that was [`Written::Blocked`] can be written to again.
@@ -60,7 +73,8 @@ impl Engine {
         self.metrics.invalidate_costly();
         let cache_limit = self.config.limits.cache_bytes;
         let (registry, metrics) = (&mut self.registry, &mut self.metrics);
-        let gathered = gather(conn, registry, &mut segments, metrics, cache_limit);
+        let (gathered, work) = gather(conn, registry, &mut segments, metrics, cache_limit);
+        self.run.tell(work);
         let (written, offered) = if segments.len() < FEW {
             offer::<FEW>(conn.outbox(), &segments, write)
         } else {
@@ -68,6 +82,7 @@ impl Engine {
         };
         if offered > 0 {
             self.metrics.count_write();
+            self.run.tell(work::WRITE + work::of_bytes(offered));
         }
         match written {
             Written::Bytes(taken) => {
@@ -131,22 +146,25 @@ fn offer<const ROOM: usize>(
     (written, bytes)
 }
 
-/// Collects the segments of the next write, in order.
+/// Collects the segments of the next write, in order. Returns the work of encoding, too.
 fn gather(
     conn: &Connection,
     registry: &mut Registry,
     segments: &mut Vec<Segment>,
     metrics: &mut Metrics,
     cache_limit: u64,
-) -> Gathered {
+) -> (Gathered, u64) {
     let mut feed = conn.audience().map(|(namespace, (audience, _))| {
         Feed::new(&mut registry[namespace], audience, cache_limit)
     });
     let gathered = fill(conn, feed.as_mut(), segments, metrics);
+    let mut work = 0;
     if let Some(feed) = feed {
-        metrics.count_feed(&feed.counts());
+        let counts = feed.counts();
+        work = counts.work;
+        metrics.count_feed(&counts);
     }
-    gathered
+    (gathered, work)
 }
 
 /// Collects segments until nothing more is due, or the write is full.

@@ -14,6 +14,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::registry::filter::WatchFilter;
 use crate::engine::registry::namespace::{DEFAULT_NAMESPACE, Namespace};
 use crate::engine::registry::position::{Position, Reader, Stream, resync};
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{
     Code, Hello, NameError, Resume, Text, VERSION, Welcome, WelcomeOptions, WorkerLimits,
@@ -41,6 +42,7 @@ struct Start {
 
 impl Engine {
     pub(super) fn handle_hello(&mut self, id: ConnId, hello: &Hello<'_>, now: Time) {
+        self.input.add(work::HELLO, 1);
         if !hello.versions.contains(&VERSION) {
             let message = format!("this engine speaks version {VERSION}");
             return self.close_with(id, Code::UnsupportedVersion, &message, now);
@@ -94,6 +96,9 @@ impl Engine {
             session.set_requested(Some(namespace.share_requested(requested)));
         }
         if let Some(takeover) = &takeover {
+            let roster = namespace.roster().get(takeover.worker);
+            let registrations = roster.map_or(0, |it| it.functions() + it.bindings());
+            self.input.add(work::MARK, registrations);
             let unconfirmed = namespace.take_over(session.registrant(id));
             session.set_taken_over(takeover.key, unconfirmed);
             self.sessions.insert(takeover.key, id);
@@ -277,7 +282,11 @@ impl Engine {
             return 0;
         }
         let (namespace, worker) = (session.namespace(), session.worker());
+        let registered = self.registry[namespace].roster().get(worker);
+        let registered = registered.map_or(0, |it| it.functions() + it.bindings());
         let removed = self.registry[namespace].remove_unconfirmed(worker);
+        self.input.add(work::MARK, registered);
+        self.input.add(work::ENTRY, removed);
         if removed > 0 && self.may_log(now) {
             info!(
                 "worker {worker}: removed {removed} functions and bindings that were not registered again"

@@ -105,7 +105,7 @@ impl Engine {
                 Err(fault) => break Some(fault),
             }
         };
-        let (work, charged) = (self.input.work(), self.input.charged_work());
+        let (work, charged) = (self.input.work(), self.input.share());
         // A user who is alone has all.
         if charged > 0 && self.run.is_contended(user) {
             self.charge_work(id, charged, now);
@@ -161,7 +161,7 @@ impl Engine {
     fn handle_step(&mut self, id: ConnId, frame: &[u8], now: Time) -> Step {
         self.input.start_step();
         self.input.start_output(self.output.load());
-        self.input.add_common(work::FRAME);
+        self.input.add(work::FRAME, 1);
         let step = self.handle_frame(id, frame, now);
         self.count_output();
         step
@@ -229,7 +229,7 @@ impl Engine {
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);
         let message = message.and_then(|values| {
-            self.input.add_work(values as u64 / work::VALUES_PER_UNIT);
+            self.input.add_values(values);
             read_wellformed(frame)
         });
         match (message, from) {

@@ -22,8 +22,7 @@ use crate::protocol::{Code, Definition, NameError, Register, Unregister, check_f
 
 impl Engine {
     pub(super) fn handle_register(&mut self, from: Sender, register: &Register<'_>, now: Time) {
-        self.input
-            .add_work(work::ENTRY * register.functions.len() as u64);
+        self.input.add(work::ENTRY, register.functions.len());
         let Some(conn) = self.connections.get_mut(from.conn) else {
             return;
         };
@@ -57,7 +56,7 @@ impl Engine {
         }
         // Those of the frames before are applied with this one.
         let before = batch.len().saturating_sub(register.functions.len());
-        self.input.add_work(work::ENTRY * before as u64);
+        self.input.add(work::ENTRY, before);
         let entries = batch.finish();
         match entries.and_then(|entries| self.register(from, entries)) {
             Ok(parked) => {
@@ -102,8 +101,7 @@ impl Engine {
     }
 
     pub(super) fn handle_unregister(&mut self, from: Sender, unregister: &Unregister<'_>) {
-        self.input
-            .add_work(work::ENTRY * unregister.names.len() as u64);
+        self.input.add(work::ENTRY, unregister.names.len());
         let namespace = &mut self.registry[from.namespace];
         let worker = namespace.roster().get(from.worker);
         let provides = |name: &str| worker.is_some_and(|worker| worker.get(name).is_some());

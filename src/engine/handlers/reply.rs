@@ -5,6 +5,7 @@ use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session};
 use crate::engine::interface::ConnId;
 use crate::engine::refusal::{Refusal, truncated};
+use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{Code, Executed, Failure, Text};
 
@@ -31,6 +32,7 @@ impl Engine {
 
     /// Replies to a request with an error of the engine. Nothing was executed.
     pub(super) fn fail(&mut self, id: ConnId, request: u64, code: Code, message: &str) {
+        self.input.add(work::REFUSAL, 1);
         let failure = Failure {
             id: request,
             code: Text(code.as_str()),

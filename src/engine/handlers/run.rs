@@ -55,7 +55,7 @@ impl Engine {
             return;
         }
         if conn.is_eof_deferred() {
-            self.handle_eof(id, now);
+            self.handle_postponed_end(id, now);
         } else if !conn.pause().any() {
             self.output.push_resume(id);
         }

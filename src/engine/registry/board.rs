@@ -2,7 +2,7 @@
 //! begin with their event. A change marks its entry; sealing the turn compares marked entries with the last revision,
 //! so an entry that was added and removed within one turn never shows. Knows no connection's state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -16,6 +16,7 @@ use super::binding_key::split_binding_key;
 use super::change::{Change, ChangeKind, Section};
 use super::entry::{EncodedDefinition, Name, encode_entry};
 use super::lookup_cache::LookupCache;
+use super::name_index::NameIndex;
 
 /// A worker that provides a function, and the connection that its calls go to.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub(crate) struct Conflict {
 pub(crate) struct Board {
     section: Section,
     functions: Slab<Function>,
-    by_name: HashMap<Name, usize, HashKeys>,
+    by_name: NameIndex,
     /// The same in order, for prefixes.
     ordered: BTreeMap<Name, usize>,
     cache: LookupCache,
@@ -66,7 +67,7 @@ impl Board {
         Self {
             section,
             functions: Slab::new(),
-            by_name: HashMap::with_hasher(keys),
+            by_name: NameIndex::new(keys),
             cache: LookupCache::default(),
             ordered: BTreeMap::new(),
             touched: Vec::new(),
@@ -87,7 +88,7 @@ impl Board {
 
     /// Whether `worker` may provide `name` beside its other providers, `exclusive` or not.
     pub(crate) fn check(&self, name: &str, worker: u64, exclusive: bool) -> Result<(), Conflict> {
-        let Some(&slot) = self.by_name.get(name) else {
+        let Some(slot) = self.by_name.get(name) else {
             return Ok(());
         };
         let mut others = self.functions[slot]
@@ -111,7 +112,7 @@ impl Board {
         (worker, conn): (u64, ConnId),
         definition: EncodedDefinition,
     ) -> usize {
-        let slot = if let Some(&slot) = self.by_name.get(name) {
+        let slot = if let Some(slot) = self.by_name.get(name) {
             slot
         } else {
             let slot = self.functions.insert(Function {
@@ -180,7 +181,7 @@ impl Board {
         {
             return Some(slot);
         }
-        let (name, &slot) = self.by_name.get_key_value(name)?;
+        let (name, slot) = self.by_name.get_key_value(name)?;
         self.cache.insert(name, slot);
         Some(slot)
     }
@@ -277,7 +278,7 @@ impl Board {
     pub(crate) fn providers_of(&self, name: &str) -> Option<&[Provider]> {
         self.by_name
             .get(name)
-            .map(|&slot| &*self.functions[slot].providers)
+            .map(|slot| &*self.functions[slot].providers)
     }
 
     /// The entries that the last revision shows under a prefix, in order, after the key `after`.
@@ -328,7 +329,7 @@ impl Board {
         for (slot, function) in functions {
             let name = &function.name;
             assert!(slot < *slots, "slot of {name}");
-            assert_eq!(by_name.get(name), Some(&slot), "slot of {name}");
+            assert_eq!(by_name.get(name), Some(slot), "slot of {name}");
             assert_eq!(ordered.get(name), Some(&slot), "slot of {name}");
             let first = function.providers.first();
             let first = first.map(|it| &it.definition.bytes);

@@ -153,7 +153,7 @@ impl ChangeLog {
         position: &Position,
         from: u64,
         to: Option<u64>,
-    ) -> EncodedChange {
+    ) -> (EncodedChange, usize) {
         let at = position.at;
         let begin = self.steps.len() - (self.revision - at) as usize;
         if to.unwrap_or(self.revision) == at + 1 {
@@ -166,13 +166,15 @@ impl ChangeLog {
             } else {
                 encode_parts(&changes, from, to)
             };
-            return EncodedChange {
+            let found = changes.len();
+            let encoded = EncodedChange {
                 from,
                 first,
                 to,
                 folded: None,
                 parts,
             };
+            return (encoded, found);
         }
         let mut fold = Fold::new(position.reader, self.keys);
         let (mut first, mut last, mut scanned) = (None, at, at);
@@ -193,23 +195,26 @@ impl ChangeLog {
         // Nothing that was scanned concerns this reader: it moves to the end of the scan.
         let Some(first) = first else {
             let (first, to) = (scanned + 1, scanned);
-            return EncodedChange {
+            let encoded = EncodedChange {
                 from,
                 first,
                 to,
                 folded: None,
                 parts: Vec::new(),
             };
+            return (encoded, (scanned - at) as usize);
         };
         let to = to.unwrap_or(last);
         let folded = (first < to).then_some(position.reader);
-        EncodedChange {
+        let found = fold.seen;
+        let encoded = EncodedChange {
             from,
             first,
             to,
             folded,
             parts: encode_parts(&fold.finish(), from, to),
-        }
+        };
+        (encoded, found)
     }
 }
 

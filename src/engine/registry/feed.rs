@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use crate::engine::work;
 use crate::protocol::{NoExtensions, Resync, Synced, Text};
 
 use super::encoded_change::EncodedChange;
@@ -31,6 +32,8 @@ pub(crate) struct FeedCounts {
     pub(crate) encodings: u64,
     /// Times that cached frames were evicted for the limit.
     pub(crate) evictions: u64,
+    /// The work of encoding.
+    pub(crate) work: u64,
 }
 
 /// The namespace and the audience of a reader.
@@ -95,7 +98,9 @@ impl<'a> Feed<'a> {
                 let (board, roster, bindings) =
                     (&namespace.board, &namespace.roster, &namespace.bindings);
                 let pages = &mut namespace.pages;
+                let before = pages.encoded();
                 let (frame, next) = pages.next(cursor, &filter, board, roster, bindings);
+                self.counts.work += work::SNAPSHOT_PAGE * (pages.encoded() - before);
                 *cursor = next;
                 frame.map_or(Next::Moved, Next::Frame)
             }
@@ -144,7 +149,8 @@ impl<'a> Feed<'a> {
             None => (audience.previous().min(position.told), None),
         };
         let log = &self.namespace.log;
-        let encoded = log.encode(audience.filter(), position, from, to);
+        let (encoded, visited) = log.encode(audience.filter(), position, from, to);
+        self.counts.work += work::CHANGE * visited as u64;
         if encoded.parts.is_empty() {
             position.at = encoded.to;
             return Next::Scanned;

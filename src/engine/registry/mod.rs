@@ -12,6 +12,7 @@ pub(crate) mod feed;
 pub(crate) mod filter;
 mod frame_builder;
 mod lookup_cache;
+mod name_index;
 pub(crate) mod namespace;
 pub(crate) mod position;
 pub(crate) mod roster;
