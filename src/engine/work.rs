@@ -33,7 +33,7 @@ pub(crate) const PAGE: u64 = 12_000;
 /// Values of a frame that are decoded for one unit. A megabyte of them may have no other effect.
 pub(crate) const VALUES_PER_UNIT: u64 = 10;
 /// Bytes that are copied for one unit, into an outbox and from there to the kernel.
-pub(crate) const BYTES_PER_UNIT: u64 = 250;
+pub(crate) const BYTES_PER_UNIT: u64 = 125;
 /// Providers that are compared for one unit.
 pub(crate) const PROVIDERS_PER_UNIT: u64 = 50;
 
@@ -44,7 +44,7 @@ pub(crate) const WRITE: u64 = 40;
 /// A new connection.
 pub(crate) const ACCEPT: u64 = 20;
 /// A change that is looked at for a watch.
-pub(crate) const CHANGE: u64 = 3;
+pub(crate) const CHANGE: u64 = 10;
 /// A page of a snapshot that is encoded.
 pub(crate) const SNAPSHOT_PAGE: u64 = 1_000;
 
@@ -59,7 +59,7 @@ pub(crate) const CAST: Cost = common(9);
 /// A request that is refused, beside its frame.
 pub(crate) const REFUSAL: Cost = common(9);
 /// A registration that a takeover marks, or finds unconfirmed.
-pub(crate) const MARK: Cost = common(2);
+pub(crate) const MARK: Cost = common(1);
 /// A value of the arguments of the engine's own functions, an entry that a list passes over, and the like.
 pub(crate) const LOOK: Cost = charged(1);
 /// An entry of a registry request, granted or not; a registration that is withdrawn.

@@ -242,7 +242,10 @@ impl Engine {
             ..cast.clone()
         };
         self.metrics.count_cast();
-        self.reply(provider, Reply::Frame(cast.to_frame()));
+        // Written where it is sent from: a large payload is copied once for each provider.
+        if let Some(conn) = self.connections.get_mut(provider) {
+            self.output.reply_with(conn, |out| cast.encode(out));
+        }
     }
 }
 
