@@ -16,8 +16,8 @@
 //! - a worker's name and metadata: in HELLO, hence `max_hello` for each connection;
 //! - headers, codes, messages, details: in frames, and counted with the payload where they are retained;
 //! - change logs of all namespaces: `log_bytes` times `max_namespaces`;
-//! - input of a turn: 256 KiB from each connection, the read budget of the event loop; input read but not handled
-//!   yet, because it makes much work, counts in `max_partial`;
+//! - input of a turn: what fits into its work, and a read of 64 KiB; input read but not handled yet, because it makes
+//!   much work, counts in `max_partial`;
 //! - messages of the engine itself, in frames and in the log: cut to a kilobyte.
 
 use std::time::Duration;
@@ -93,7 +93,7 @@ limits! {
     max_hello "max-hello" = 16_384 "bytes"
         "Any frame before WELCOME. An unauthenticated peer gets no more memory than this.";
     max_namespaces "max-namespaces" = 64 ""
-        "Namespaces in use at once. Each owns a change log.";
+        "Namespaces in use at once, `default` always among them. Each owns a change log.";
     max_audiences "max-audiences" = 1024 ""
         "Different watches in one namespace. Each costs its own encoding of a change.";
     max_prefixes "max-prefixes" = 16 ""

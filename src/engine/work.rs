@@ -42,7 +42,7 @@ pub(crate) const READ: u64 = 10;
 /// A write to a socket.
 pub(crate) const WRITE: u64 = 40;
 /// A new connection.
-pub(crate) const ACCEPT: u64 = 20;
+pub(crate) const ACCEPT: u64 = 100;
 /// A change that is looked at for a watch.
 pub(crate) const CHANGE: u64 = 10;
 /// A page of a snapshot that is encoded.
@@ -51,7 +51,7 @@ pub(crate) const SNAPSHOT_PAGE: u64 = 1_000;
 /// A frame, whatever is in it.
 pub(crate) const FRAME: Cost = common(4);
 /// HELLO, beside its frame.
-pub(crate) const HELLO: Cost = common(30);
+pub(crate) const HELLO: Cost = common(60);
 /// CALL, beside its frame.
 pub(crate) const CALL: Cost = common(8);
 /// CAST, beside its frame.

@@ -214,9 +214,9 @@ fn too_many_of_anything_is_refused_with_its_flag() {
 }
 
 #[test]
-fn an_idle_namespace_makes_room_for_another() {
+fn an_idle_namespace_makes_room_for_another_and_default_has_its_own() {
     let mut world = World::new(Limits {
-        max_namespaces: 2,
+        max_namespaces: 3,
         ..Limits::default()
     });
     let in_namespace = |world: &mut World, namespace: &str| {
@@ -243,4 +243,7 @@ fn an_idle_namespace_makes_room_for_another() {
         world.reader(anew).goodbye.as_ref().unwrap().0,
         "too_many_namespaces"
     );
+    // However many others there are.
+    let default = in_namespace(&mut world, "default");
+    assert!(world.reader(default).welcome.is_some());
 }

@@ -27,7 +27,7 @@ use crate::limits::Limits;
 
 use super::memory::recycle;
 use super::rng::Rng;
-use namespace::Namespace;
+use namespace::{DEFAULT_NAMESPACE, Namespace};
 
 /// A namespace and its use.
 #[derive(Debug)]
@@ -62,11 +62,13 @@ impl Registry {
             .map(|(key, _)| key)
     }
 
-    /// Adds a namespace, in place of the one that has been idle for longest if `limit` are there already. `None` if all
-    /// of them are in use.
+    /// Adds a namespace, in place of the one that has been idle for longest if as many as may be are there already. `None`
+    /// if all of them are in use. The place of `default` is kept for it, so that it can always be joined.
     pub(crate) fn add(&mut self, name: &str, limits: &Limits, rng: &mut Rng) -> Option<usize> {
-        if self.namespaces.len() as u64 >= limits.max_namespaces {
-            let idle = self.namespaces.iter().filter(|(_, it)| it.connections == 0);
+        let is_default = |it: &Slot| it.namespace.name() == DEFAULT_NAMESPACE;
+        let others = self.namespaces.iter().filter(|(_, it)| !is_default(it));
+        if name != DEFAULT_NAMESPACE && others.clone().count() as u64 + 1 >= limits.max_namespaces {
+            let idle = others.filter(|(_, it)| it.connections == 0);
             let (longest_idle, _) = idle.min_by_key(|(_, it)| it.idle_since)?;
             self.namespaces.remove(longest_idle);
         }

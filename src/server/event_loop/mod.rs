@@ -50,7 +50,7 @@ const FANOUT_BYTES: usize = 1024 * 1024;
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// Sockets closed in one turn.
-const CLOSES_PER_TURN: usize = 256;
+const CLOSES_PER_TURN: usize = 64;
 
 /// Connections accepted in the last turn, to be told that the engine stops: the length of the backlog.
 const LAST_ACCEPTS: usize = 4096;

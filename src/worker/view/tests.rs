@@ -252,6 +252,19 @@ fn a_snapshot_that_is_cut_off_changes_nothing_and_the_old_view_is_resumed() {
 }
 
 #[test]
+fn a_live_view_that_is_to_be_replaced_is_stale_until_it_is() {
+    let now = Instant::now();
+    let mut view = joined(&["a"], now);
+    let later = now + SECOND;
+    view.resync(12, "log_trimmed", later).unwrap();
+    assert_eq!((view.is_live(), view.stale_since()), (false, Some(later)));
+    assert!(view.get("a").unwrap().is_stale());
+    view.snapshot(&added(&["a"])).unwrap();
+    view.synced(12, later).unwrap();
+    assert_eq!((view.is_live(), view.stale_since()), (true, None));
+}
+
+#[test]
 fn a_resumed_view_gets_what_it_missed() {
     let now = Instant::now();
     let mut view = joined(&["a", "b"], now);
