@@ -93,9 +93,9 @@ limits! {
     max_hello "max-hello" = 16_384 "bytes"
         "Any frame before WELCOME. An unauthenticated peer gets no more memory than this.";
     max_namespaces "max-namespaces" = 64 ""
-        "Namespaces in use at once, `default` always among them. Each owns a change log.";
+        "Namespaces of one user in use at once, `default` always among them; all users together have twice as many. Each owns a change log.";
     max_audiences "max-audiences" = 1024 ""
-        "Different watches in one namespace. Each costs its own encoding of a change.";
+        "Different watches of one user in one namespace; all users together have twice as many. Each costs its own encoding of a change.";
     max_prefixes "max-prefixes" = 16 ""
         "Prefixes in one section of a watch. Each is looked up in every change.";
     max_workers "max-workers" = 20_000 ""
@@ -130,12 +130,12 @@ limits! {
         "Calls in flight that one connection made, and separately those that it runs, whatever capacity it \
          declares.";
     max_calls_total "max-calls-total" = 262_144 ""
-        "Calls in flight of all connections. One costs about 200 bytes, without its payload. When providers \
-         hold as many again that no caller waits for, those providers get no further calls.";
+        "Calls in flight of one user; all users together have twice as many. One costs about 200 bytes, \
+         without its payload. When providers hold as many again that no caller waits for, those providers get no further calls.";
     max_parked "max-parked" = 65_536 ""
-        "Calls parked until a provider is available.";
+        "Calls of one user that are parked until a provider is available; all users together have twice as many.";
     max_retained "max-retained" = 67_108_864 "bytes"
-        "Arguments retained for calls that are parked or may be retried.";
+        "Arguments of one user retained for calls that are parked or may be retried; all users together have twice as much.";
     max_retained_each "max-retained-each" = 16_777_216 "bytes"
         "The same, of one connection: a caller that waits for a function that never appears leaves room for \
          others.";

@@ -37,6 +37,9 @@ pub(crate) const BYTES_PER_UNIT: u64 = 125;
 /// Providers that are compared for one unit.
 pub(crate) const PROVIDERS_PER_UNIT: u64 = 50;
 
+/// Connections that are counted for one unit.
+pub(crate) const CONNECTIONS_PER_UNIT: u64 = 20;
+
 /// A read from a socket.
 pub(crate) const READ: u64 = 10;
 /// A write to a socket.

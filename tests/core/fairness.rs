@@ -5,7 +5,8 @@ use callboard::engine::{Config, Peer};
 use callboard::limits::Limits;
 use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
 
-use crate::reader::{CallEnding, Reader};
+use crate::calls::waiting;
+use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::setup::{many, nothing, register_all};
 use crate::world::{World, hello};
 
@@ -279,4 +280,121 @@ fn more_connections_buy_no_more_of_a_contended_engine() {
     let of_one = world.reader(single).pongs;
     let ratio = of_many as f64 / of_one as f64;
     assert!((0.7..1.4).contains(&ratio), "{of_many} against {of_one}");
+}
+
+/// A pool: its name, limits with a small one, and an attempt to take some of it. Returns whether it succeeded.
+type Pool = (&'static str, fn(&mut Limits), fn(&mut World, usize) -> bool);
+
+/// A call that waits. Returns whether it is not refused.
+fn wait(world: &mut World, link: usize, payload: &[u8]) -> bool {
+    let call = world.call(link, "nobody's", payload, waiting());
+    world.turn();
+    match world.call_ending(link, call) {
+        None => true,
+        Some(CallEnding::Failure(failure)) => {
+            assert_eq!(failure.code, "overloaded");
+            false
+        }
+        Some(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn no_user_empties_a_pool_however_many_connections_it_has_and_one_alone_gets_the_limit() {
+    const LIMIT: usize = 12;
+    let pools: [Pool; 3] = [
+        (
+            "parked",
+            |limits| limits.max_parked = LIMIT as u64,
+            |world, link| wait(world, link, b""),
+        ),
+        (
+            "calls",
+            |limits| limits.max_calls_total = LIMIT as u64,
+            |world, link| wait(world, link, b""),
+        ),
+        (
+            "retained",
+            |limits| {
+                limits.max_retained = 100 * LIMIT as u64;
+                limits.max_retained_each = 100 * LIMIT as u64;
+            },
+            |world, link| wait(world, link, &[0; 100]),
+        ),
+    ];
+    for (name, set, take) in pools {
+        let mut limits = Limits {
+            max_share: 0,
+            ..Limits::default()
+        };
+        set(&mut limits);
+        let mut world = World::new(limits);
+        let mut parts = Vec::new();
+        for host in 1..=4 {
+            // Each takes as much as it can, over several connections.
+            let links: Vec<usize> = (0..3).map(|_| join_from(&mut world, host, "x")).collect();
+            let taken = (0..2 * LIMIT).filter(|it| take(&mut world, links[it % 3]));
+            parts.push(taken.count());
+        }
+        assert_eq!(parts, [LIMIT, LIMIT / 2, LIMIT / 4, 1], "{name}");
+        // What one gives back is there for the others again.
+        for link in 0..3 {
+            world.reset(link);
+        }
+        let late = join_from(&mut world, 9, "late");
+        assert!(take(&mut world, late), "{name}");
+    }
+}
+
+#[test]
+fn no_user_takes_all_watches_or_namespaces_from_the_others() {
+    let mut world = World::new(Limits {
+        max_audiences: 8,
+        max_namespaces: 9,
+        ..Limits::default()
+    });
+    let join = |world: &mut World, host: u8, namespace: &str, filter: &WatchFilter| {
+        let peer = Peer::Tcp(format!("192.0.2.{host}:1").parse().unwrap());
+        let link = world.open_from(peer, Reader::new(filter.clone()));
+        world.say(link, &hello("x", namespace, filter, None, None));
+        world.turn();
+        world.reader(link).welcome.is_some()
+    };
+    let mut parts = [Vec::new(), Vec::new()];
+    for host in 1..=3 {
+        let odd = |it: &usize| WatchFilter::new(&[&format!("p{host}x{it}")], &[]);
+        let watches = (0..20).filter(|it| join(&mut world, host, "default", &odd(it)));
+        parts[0].push(watches.count());
+        let own = |it: &usize| format!("n{host}x{it}");
+        let namespaces = (0..20).filter(|it| join(&mut world, host, &own(it), &nothing()));
+        parts[1].push(namespaces.count());
+    }
+    assert_eq!(parts, [[8, 4, 2], [8, 4, 2]]);
+    // What is there already costs nothing.
+    assert!(join(&mut world, 9, "n1x0", &nothing()));
+    assert!(join(
+        &mut world,
+        9,
+        "default",
+        &WatchFilter::new(&["p1x0"], &[])
+    ));
+}
+
+#[test]
+fn the_oldest_incomplete_frame_that_is_given_up_is_that_of_the_user_who_holds_the_most() {
+    let mut world = World::new(Limits {
+        max_partial: 10_000,
+        ..Limits::default()
+    });
+    let calm = join_from(&mut world, 1, "calm");
+    world.links[calm].up.extend([0, 0, 1, 0, 7]);
+    world.turn();
+    for host in [2, 2, 2] {
+        let greedy = join_from(&mut world, host, "greedy");
+        world.links[greedy].up.extend([0, 0, 0x40, 0]);
+        world.links[greedy].up.extend([7; 4_000]);
+        world.turn();
+    }
+    assert_eq!(world.goodbye(calm), None);
+    assert_eq!(world.goodbye(1), Some("frame_timeout"));
 }

@@ -418,18 +418,17 @@ impl Session {
         let limits = &self.host.limits;
         let open = self.host.lines.iter().filter(|line| line.open).count() as u64;
         assert!(stats.connections <= open, "{stats:?}, {open}");
-        assert!(stats.parked <= limits.max_parked, "{stats:?}");
-        assert!(stats.retained_bytes <= limits.max_retained, "{stats:?}");
-        // Those that a caller waits for, and as many abandoned ones that a provider still holds.
-        assert!(stats.calls <= 2 * limits.max_calls_total, "{stats:?}");
+        assert!(stats.parked <= 2 * limits.max_parked, "{stats:?}");
+        assert!(stats.retained_bytes <= 2 * limits.max_retained, "{stats:?}");
+        // All users together have twice a limit; providers hold abandoned calls, too.
+        assert!(stats.calls <= 3 * limits.max_calls_total, "{stats:?}");
         assert!(stats.batch_bytes <= limits.max_batches, "{stats:?}");
         assert!(stats.partial_bytes <= limits.max_partial, "{stats:?}");
         assert!(stats.functions <= open * limits.max_functions, "{stats:?}");
         assert!(stats.bindings <= open * limits.max_bindings, "{stats:?}");
-        let most = limits.max_namespaces * limits.max_namespace_functions;
-        assert!(stats.functions <= most, "{stats:?}");
-        let most = limits.max_namespaces * limits.max_namespace_bindings;
-        assert!(stats.bindings <= most, "{stats:?}");
+        let boards = 2 * limits.max_namespaces;
+        assert!(stats.functions <= boards * limits.max_namespace_functions);
+        assert!(stats.bindings <= boards * limits.max_namespace_bindings);
         let partial: usize = self.strangers.iter().flatten().map(Stranger::partial).sum();
         assert!(
             stats.partial_bytes <= partial as u64,
@@ -448,7 +447,10 @@ impl Session {
         let one = limits.max_backlog + limits.max_outbound + limits.max_payload + 4096;
         assert!(stats.outbound_bytes <= late * one + answers, "{stats:?}");
         let log = limits.log_bytes + limits.max_metadata * STRANGERS as u64 + 4096;
-        assert!(stats.log_bytes <= limits.max_namespaces * log, "{stats:?}");
+        assert!(
+            stats.log_bytes <= 2 * limits.max_namespaces * log,
+            "{stats:?}"
+        );
     }
 
     /// Strangers read everything and go; what is left is what the rule keepers have, and they are served.

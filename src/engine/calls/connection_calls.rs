@@ -37,6 +37,8 @@ pub(crate) struct ConnectionCalls {
     abandoned: u32,
     /// Bytes of arguments kept of the calls it made.
     retained: usize,
+    /// Of the calls it made, those that are parked.
+    waiting: usize,
     /// Keys of parked calls that this worker could run, by the ticket of the first call there.
     parked: BTreeMap<u64, ParkKey>,
     /// The same keys, to note each once.
@@ -53,6 +55,7 @@ impl ConnectionCalls {
             overdue: 0,
             abandoned: 0,
             retained: 0,
+            waiting: 0,
             parked: BTreeMap::new(),
             parked_keys: HashSet::with_hasher(keys),
         }
@@ -89,7 +92,23 @@ impl ConnectionCalls {
 
     /// Removes and returns the calls it waits for, oldest first.
     pub(crate) fn drain_made(&mut self) -> Vec<CallId> {
+        self.waiting = 0;
         in_order(self.made.drain().map(|(_, call)| call))
+    }
+
+    /// Of the calls it made, those that are parked.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// A call that it made is parked.
+    pub(crate) fn start_waiting(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// A call that it made is not parked any more, or has its ending.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.waiting -= 1;
     }
 
     /// Bytes of arguments kept of the calls it made.
@@ -192,6 +211,7 @@ impl ConnectionCalls {
             overdue,
             abandoned,
             retained,
+            waiting,
             parked,
             parked_keys,
         } = self;
@@ -208,6 +228,9 @@ impl ConnectionCalls {
         let arguments = waits_for.iter().filter_map(|(_, it)| it.arguments.as_ref());
         let bytes: usize = arguments.map(|it| it.bytes()).sum();
         assert_eq!(*retained, bytes, "retained for {id:?}");
+        let is_parked = |(_, call): &&(u64, &Call)| call.place == Place::Parked;
+        let parked_calls = waits_for.iter().filter(is_parked).count();
+        assert_eq!(*waiting, parked_calls, "parked calls of {id:?}");
         assert_eq!(parked.len(), parked_keys.len(), "notes of {id:?}");
         assert!(parked.values().all(|key| parked_keys.contains(key)));
     }

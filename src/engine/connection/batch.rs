@@ -76,8 +76,12 @@ impl Batch {
 
     /// Accounts for the entries so far.
     pub(crate) fn update_charge(&mut self) {
-        let overhead = self.entries.len() * ENTRY_OVERHEAD;
-        self.charge.set(self.bytes + overhead);
+        self.charge.set(self.held());
+    }
+
+    /// Bytes of its entries, with what they take beside the definitions.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes + self.entries.len() * ENTRY_OVERHEAD
     }
 
     /// Its entries, or its failure.

@@ -2,10 +2,14 @@
 //! such a limit the connection at fault is closed, or its batch fails; each walk over the connections ends one at least.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
+use crate::engine::connection::batch::Batch;
 use crate::engine::connection::session::Sender;
+use crate::engine::connection::unread::Unread;
+use crate::engine::connection::users::UserKey;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
 use crate::engine::work::WORK_PER_PERCENT;
@@ -112,29 +116,38 @@ impl Engine {
         (self.output.waiting() + bytes) as u64 <= limit.saturating_mul(OUTBOUND_WITHIN_TURN)
     }
 
-    /// Closes connections while incomplete frames take too much: the one whose frame began first, first.
+    /// Closes connections while incomplete frames take too much: of the user who holds the most, the one whose frame began
+    /// first.
     pub(super) fn limit_partial(&mut self, now: Time) {
         let limit = self.config.limits.max_partial;
         while self.input.partial().total() as u64 > limit {
+            let heaviest = self.heaviest(|conn| conn.unread().map_or(0, Unread::bytes));
             let holders = self.connections.iter();
+            let holders = holders.filter(|conn| Some(conn.user()) == heaviest);
             let first = holders
                 .filter_map(|conn| Some((conn.unread().filter(|it| it.bytes() > 0)?, conn.id())))
                 .map(|(unread, id)| (unread.since(), id))
                 .min();
             let Some((_, id)) = first else { return };
-            let message =
-                format!("incomplete frames take more than {limit} bytes, and yours is the oldest");
+            let message = format!(
+                "incomplete frames take more than {limit} bytes; yours is the oldest of the user who holds the most"
+            );
             let flag = Limits::FLAGS.max_partial;
             let refusal = Refusal::over(flag, Code::FrameTimeout, &message);
             self.close_refused(id, &refusal, now);
         }
     }
 
-    /// Fails batches while incomplete ones take too much: the one that began first, first.
+    /// Fails batches while incomplete ones take too much: of the user who holds the most, the one that began first.
     pub(super) fn limit_batches(&mut self) {
         let limit = self.config.limits.max_batches;
         while self.input.batches().total() as u64 > limit {
+            let heaviest = self.heaviest(|conn| {
+                let batch = conn.batch().filter(|it| !it.has_failed());
+                batch.map_or(0, Batch::held)
+            });
             let holders = self.connections.iter();
+            let holders = holders.filter(|conn| Some(conn.user()) == heaviest);
             let first = holders
                 .filter_map(|conn| Some((conn.batch().filter(|it| !it.has_failed())?, conn.id())))
                 .map(|(batch, id)| (batch.since(), id))
@@ -144,11 +157,25 @@ impl Engine {
         }
     }
 
+    /// The user whose connections hold the most of something.
+    fn heaviest(&self, held: impl Fn(&Connection) -> usize) -> Option<UserKey> {
+        let mut of_users: BTreeMap<UserKey, usize> = BTreeMap::new();
+        for conn in self.connections.iter() {
+            let held = held(conn);
+            if held > 0 {
+                *of_users.entry(conn.user()).or_default() += held;
+            }
+        }
+        let heaviest = of_users.into_iter().max_by_key(|(_, held)| *held);
+        heaviest.map(|(user, _)| user)
+    }
+
     fn fail_batch(&mut self, id: ConnId, limit: u64) {
         let conn = self.connections.get_mut(id);
         if let Some(batch) = conn.and_then(Connection::batch_mut) {
-            let message =
-                format!("incomplete batches take more than {limit} bytes, and yours is the oldest");
+            let message = format!(
+                "incomplete batches take more than {limit} bytes; yours is the oldest of the user who holds the most"
+            );
             let flag = Limits::FLAGS.max_batches;
             batch.fail(Refusal::over(flag, Code::Overloaded, &message));
         }

@@ -103,7 +103,7 @@ impl Engine {
             let message = format!("{} of your calls are in flight", limits.max_calls);
             return Err(Refusal::over(flags.max_calls, Code::Overloaded, &message));
         }
-        if self.calls.waiting() as u64 >= limits.max_calls_total {
+        if !self.has_quota(from.conn, self.calls_pool(), 1) {
             let message = format!("{} calls are in flight", limits.max_calls_total);
             let flag = flags.max_calls_total;
             return Err(Refusal::over(flag, Code::Overloaded, &message));
@@ -117,9 +117,9 @@ impl Engine {
         let own = self
             .calls_of(from.conn)
             .map_or(0, ConnectionCalls::retained);
-        let (flag, message) = if parks && self.calls.parked() as u64 >= limits.max_parked {
+        let (flag, message) = if parks && !self.has_quota(from.conn, self.parked_pool(), 1) {
             (flags.max_parked, "too many calls are parked")
-        } else if (self.calls.retained() + bytes) as u64 > limits.max_retained {
+        } else if !self.has_quota(from.conn, self.retained_pool(), bytes) {
             (flags.max_retained, "no room to retain the arguments")
         } else if (own + bytes) as u64 > limits.max_retained_each {
             let message = "no room to retain more of your arguments";

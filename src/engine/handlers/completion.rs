@@ -234,7 +234,8 @@ impl Engine {
         }
         let function = call.function.clone();
         // While the engine drains, other providers may try again, but no call waits for a new one.
-        let has_room = (self.calls.parked() as u64) < self.config.limits.max_parked;
+        let caller = call.caller.as_ref().map(|caller| caller.conn);
+        let has_room = caller.is_some_and(|id| self.has_quota(id, self.parked_pool(), 1));
         let may_park = terms.wait && has_room && self.lifecycle.is_running();
         match self.route(namespace, &function, terms.worker).0 {
             Route::To(provider) => self.invoke_retained(call_id, provider, now),
@@ -268,6 +269,9 @@ impl Engine {
         };
         if let Some(calls) = conn.calls_mut() {
             calls.remove_made(caller.request);
+            if place == Place::Parked {
+                calls.stop_waiting();
+            }
         }
         let flags = &Limits::FLAGS;
         let excess = if conn.outbox().bytes() + bytes > limit {

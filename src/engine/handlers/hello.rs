@@ -62,7 +62,8 @@ impl Engine {
             let message = "the engine is shutting down";
             return Err(Refusal::new(Code::ShuttingDown, message));
         }
-        let key = self.find_or_add_namespace(name)?;
+        self.join_principal(id, &grant);
+        let key = self.find_or_add_namespace(id, name)?;
         let requested = WatchFilter::new(hello.ext.watch.as_ref());
         let watches = !requested.is_empty();
         let filter = match &grant.observe {
@@ -71,11 +72,10 @@ impl Engine {
         };
         let digest = filter.digest(grant.edition, self.hash_keys);
         if watches {
-            check_audience(&self.registry[key], &filter, &self.config.limits)?;
+            self.check_audience(id, key, &filter)?;
         }
 
         // From here on nothing is refused.
-        self.join_principal(id, &grant);
         let takeover = self.take_session(hello, key, &grant, id);
         let worker = match &takeover {
             Some(takeover) => takeover.worker,
@@ -218,19 +218,36 @@ impl Engine {
     }
 
     /// The namespace of this name, added if there is none.
-    fn find_or_add_namespace(&mut self, name: &str) -> Result<usize, Refusal> {
+    fn find_or_add_namespace(&mut self, id: ConnId, name: &str) -> Result<usize, Refusal> {
         if let Some(key) = self.registry.find(name) {
             return Ok(key);
         }
+        let most = self.config.limits.max_namespaces;
         let limits = &self.config.limits;
-        let Some(key) = self.registry.add(name, limits, &mut self.rng) else {
-            let message = format!("{} namespaces are in use", limits.max_namespaces);
-            let flag = Limits::FLAGS.max_namespaces;
-            return Err(Refusal::over(flag, Code::TooManyNamespaces, &message));
+        let added = self.registry.add(name, most, limits, &mut self.rng);
+        let key = match added {
+            Some(key) => key,
+            None => self.add_beyond_limit(id, name)?,
         };
         let rules = self.authenticator.observe_rules(name);
         self.registry[key].set_observer_rules(rules);
         Ok(key)
+    }
+
+    /// Adds a namespace although as many as the limit says are in use, if the user of the connection has a quota for it.
+    fn add_beyond_limit(&mut self, id: ConnId, name: &str) -> Result<usize, Refusal> {
+        let limits = &self.config.limits;
+        let most = limits.max_namespaces.saturating_mul(2);
+        let added = if self.has_namespace_quota(id) {
+            self.registry.add(name, most, limits, &mut self.rng)
+        } else {
+            None
+        };
+        added.ok_or_else(|| {
+            let message = format!("{} namespaces are in use", limits.max_namespaces);
+            let flag = Limits::FLAGS.max_namespaces;
+            Refusal::over(flag, Code::TooManyNamespaces, &message)
+        })
     }
 
     /// Takes the session that a HELLO presents the key of from its connection. Ignores a key that is unknown or belongs
@@ -340,21 +357,6 @@ fn check_hello<'a>(
         }
     }
     Ok(name)
-}
-
-/// Checks that a connection with this filter can join an audience.
-pub(super) fn check_audience(
-    namespace: &Namespace,
-    filter: &WatchFilter,
-    limits: &Limits,
-) -> Result<(), Refusal> {
-    let limit = limits.max_audiences;
-    if namespace.has_room_for(filter, limit) {
-        return Ok(());
-    }
-    let message = format!("the namespace has {limit} different watches");
-    let flag = Limits::FLAGS.max_audiences;
-    Err(Refusal::over(flag, Code::TooManyAudiences, &message))
 }
 
 /// The stream of a new connection: changes from its resume point if the log still reaches back to it, else a snapshot.

@@ -82,7 +82,10 @@ impl Engine {
                 Some(conn) if conn.is_live() => limits.max_frame,
                 Some(conn) if conn.is_greeting() => limits.max_hello,
                 // Nothing is read after a GOODBYE.
-                _ => return self.run.charge(user, self.input.work()),
+                _ => {
+                    self.input.take_emission();
+                    return self.run.charge(user, self.input.work());
+                }
             };
             if !self.has_turn() {
                 break None;

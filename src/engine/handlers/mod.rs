@@ -16,6 +16,7 @@ mod hello;
 mod input;
 mod open;
 mod parking;
+mod quota;
 mod register;
 mod reload;
 mod reply;

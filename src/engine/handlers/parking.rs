@@ -15,6 +15,7 @@ impl Engine {
         let Some(namespace) = self.calls.get(call_id).map(|call| call.namespace) else {
             return;
         };
+        self.note_waiting(call_id, ConnectionCalls::start_waiting);
         let Some(key) = self.calls.park(call_id) else {
             return;
         };
@@ -110,11 +111,27 @@ impl Engine {
         }
     }
 
+    /// Tells the caller of a call, if it has one, that the call is parked, or that it is not any more.
+    fn note_waiting(&mut self, call_id: CallId, note: fn(&mut ConnectionCalls)) {
+        let caller = self
+            .calls
+            .get(call_id)
+            .and_then(|call| call.caller.as_ref());
+        let conn = caller.map(|caller| caller.conn);
+        let conn = conn.and_then(|id| self.connections.get_mut(id));
+        if let Some(calls) = conn.and_then(Connection::calls_mut) {
+            note(calls);
+        }
+    }
+
     /// Removes a call from the list that it is in.
     pub(super) fn detach(&mut self, call_id: CallId) {
         match self.calls.get(call_id).map(|call| call.place) {
             None | Some(Place::Detached) => {}
-            Some(Place::Parked) => self.calls.unpark(call_id),
+            Some(Place::Parked) => {
+                self.note_waiting(call_id, ConnectionCalls::stop_waiting);
+                self.calls.unpark(call_id);
+            }
             Some(Place::Running(provider)) => {
                 let conn = self.connections.get_mut(provider);
                 if let Some(calls) = conn.and_then(Connection::calls_mut) {

@@ -18,7 +18,7 @@ use crate::engine::registry::binding_key::split_binding_key;
 use crate::engine::registry::position::{Stream, resync};
 use crate::protocol::{Code, Rights};
 
-use super::hello::check_audience;
+use super::quota::too_many_audiences;
 
 impl Engine {
     /// Replaces the credentials. Live connections get their new rights in this turn, or are closed.
@@ -130,8 +130,9 @@ impl Engine {
         if filter == *present {
             return;
         }
-        if let Err(refusal) = check_audience(namespace, &filter, &self.config.limits) {
-            return self.expel(from.conn, &refusal, now);
+        let limit = self.config.limits.max_audiences;
+        if !namespace.has_room_for(&filter, limit.saturating_mul(2)) {
+            return self.expel(from.conn, &too_many_audiences(limit), now);
         }
         if let Some(requested) = session.take_requested() {
             namespace.release_requested(&requested);

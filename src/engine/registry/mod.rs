@@ -62,12 +62,18 @@ impl Registry {
             .map(|(key, _)| key)
     }
 
-    /// Adds a namespace, in place of the one that has been idle for longest if as many as may be are there already. `None`
-    /// if all of them are in use. The place of `default` is kept for it, so that it can always be joined.
-    pub(crate) fn add(&mut self, name: &str, limits: &Limits, rng: &mut Rng) -> Option<usize> {
+    /// Adds a namespace, in place of the one that has been idle for longest if `most` are there already. `None` if all of
+    /// them are in use. The place of `default` is kept for it, so that it can always be joined.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        most: u64,
+        limits: &Limits,
+        rng: &mut Rng,
+    ) -> Option<usize> {
         let is_default = |it: &Slot| it.namespace.name() == DEFAULT_NAMESPACE;
         let others = self.namespaces.iter().filter(|(_, it)| !is_default(it));
-        if name != DEFAULT_NAMESPACE && others.clone().count() as u64 + 1 >= limits.max_namespaces {
+        if name != DEFAULT_NAMESPACE && others.clone().count() as u64 + 1 >= most {
             let idle = others.filter(|(_, it)| it.connections == 0);
             let (longest_idle, _) = idle.min_by_key(|(_, it)| it.idle_since)?;
             self.namespaces.remove(longest_idle);
@@ -77,6 +83,20 @@ impl Registry {
             connections: 0,
             idle_since: 0,
         }))
+    }
+
+    /// Whether this is the namespace that can always be joined.
+    pub(crate) fn is_default(&self, key: usize) -> bool {
+        self.namespaces[key].namespace.name() == DEFAULT_NAMESPACE
+    }
+
+    /// The namespaces that have connections, without `default`.
+    pub(crate) fn in_use(&self) -> usize {
+        let used = self
+            .namespaces
+            .iter()
+            .filter(|(key, it)| it.connections > 0 && !self.is_default(*key));
+        used.count()
     }
 
     /// A connection said HELLO to the namespace.

@@ -45,11 +45,15 @@ impl Host {
                 stats.log_bytes,
                 namespaces * (limits.log_bytes + self.largest_step as u64),
             ),
-            ("parked", stats.parked, limits.max_parked),
-            ("retained_bytes", stats.retained_bytes, limits.max_retained),
-            // Those that wait for their ending, as many abandoned ones, and what each worker may
-            // hold that held none before.
-            ("calls", stats.calls, 2 * limits.max_calls_total + places),
+            // Of a pool one user gets as much as the limit, and all together twice that.
+            ("parked", stats.parked, 2 * limits.max_parked),
+            (
+                "retained_bytes",
+                stats.retained_bytes,
+                2 * limits.max_retained,
+            ),
+            // Those that wait for their ending, the abandoned ones, and what each worker may hold that held none before.
+            ("calls", stats.calls, 3 * limits.max_calls_total + places),
             (
                 "connections",
                 stats.connections,
