@@ -48,8 +48,9 @@ impl Input {
 
     // Work.
 
-    /// Begins to handle frames of a connection.
-    pub(crate) fn start_work(&self) {
+    /// Begins to handle frames of a connection. From here on what comes into the outboxes is counted; `output` is there.
+    pub(crate) fn start_work(&self, output: (usize, usize)) {
+        self.output.set(output);
         self.work.set(0);
         self.share.set(0);
     }
@@ -62,11 +63,6 @@ impl Input {
     /// Whether no frame of the connection was handled before this one since [`Input::start_work`].
     pub(crate) fn is_first(&self) -> bool {
         self.is_first.get()
-    }
-
-    /// From here on what comes into the outboxes is counted.
-    pub(crate) fn start_output(&self, load: (usize, usize)) {
-        self.output.set(load);
     }
 
     /// The writes and bytes that came into the outboxes since it was asked before.

@@ -141,13 +141,20 @@ impl RunQueue {
                 return share.ready.pop_front();
             }
             let part = QUANTUM.cast_signed() * i64::from(users.weight(user));
-            share.credit = if is_alone { part } else { share.credit + part };
+            if is_alone {
+                share.credit = part;
+                return share.ready.pop_front();
+            }
+            share.credit += part;
             self.ring.rotate_left(1);
         }
     }
 
     /// A connection of the user had this much done.
     pub(crate) fn charge(&mut self, user: UserKey, work: u64) {
+        if work == 0 {
+            return;
+        }
         self.spent += work;
         self.served = match self.served {
             None => Some(Served::Only(user)),

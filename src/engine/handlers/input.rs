@@ -73,7 +73,7 @@ impl Engine {
         let had_partial = inbox.held() > 0;
         let mut is_new_frame = !had_partial;
         let mut input = bytes;
-        self.input.start_work();
+        self.input.start_work(self.output.load());
         self.input.set_emission(emission);
         let mut step = Step::Done;
         let fault = loop {
@@ -108,6 +108,8 @@ impl Engine {
                 Err(fault) => break Some(fault),
             }
         };
+        // HELLO may have made it a principal's.
+        let user = self.connections.get(id).map_or(user, Connection::user);
         let (work, charged) = (self.input.work(), self.input.share());
         // A user who is alone has all.
         if charged > 0 && self.run.is_contended(user) {
@@ -163,7 +165,6 @@ impl Engine {
     /// Handles a frame, and counts what it makes others read.
     fn handle_step(&mut self, id: ConnId, frame: &[u8], now: Time) -> Step {
         self.input.start_step();
-        self.input.start_output(self.output.load());
         self.input.add(work::FRAME, 1);
         let step = self.handle_frame(id, frame, now);
         self.count_output();
