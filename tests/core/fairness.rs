@@ -242,7 +242,7 @@ fn the_deaths_of_large_workers_have_a_turn_each_and_no_call_goes_to_a_dead_provi
             }
         }
         let dead = |world: &World| world.engine.stats().closed.get(code).copied().unwrap_or(0);
-        let mut seen = vec![0];
+        let mut seen = vec![0, dead(&world)];
         while dead(&world) < 5 {
             let call = world.call(caller, "f0", b"", CallOptions::default());
             world.turn();
