@@ -1,6 +1,6 @@
 //! Work: an estimate of the time that a step takes the engine, in units of about a tenth of a microsecond. The budget of
-//! a turn and the shares of users are counted in it. The estimates are those of a machine of 2024 with boards that exceed
-//! its caches; `cargo bench --bench sockets -- attack` shows how long turns get.
+//! a turn and the shares of users are counted in it. The estimates were measured on a virtual server, on boards that
+//! exceed its caches; `cargo bench --bench sockets -- attack` shows how long turns get.
 
 /// The work of one thing of a kind.
 #[derive(Debug, Clone, Copy)]

@@ -78,6 +78,24 @@ fn mute() -> String {
     address
 }
 
+/// Runs all commands with a long and with a short timeout. Each waits for as long, and ends with this exit code.
+fn assert_waits_as_long_as_it_is_given(commands: &[&[&str]], address: &str, expected: i32) {
+    for (command, (code, errors, took)) in commands.iter().zip(run_all(commands, address, "6500ms"))
+    {
+        assert_eq!(code, expected, "{command:?}: {errors}");
+        assert!(
+            took >= GIVEN,
+            "{command:?} gave up after {took:?}: {errors}"
+        );
+        assert!(took < GIVEN + SOON, "{command:?} took {took:?}: {errors}");
+    }
+    for (command, (code, errors, took)) in commands.iter().zip(run_all(commands, address, "200ms"))
+    {
+        assert_eq!(code, expected, "{command:?}: {errors}");
+        assert!(took < SOON, "{command:?} took {took:?}: {errors}");
+    }
+}
+
 #[test]
 fn a_port_that_is_silent_is_waited_for_as_long_as_the_flag_says() {
     let commands: &[&[&str]] = &[
@@ -95,21 +113,7 @@ fn a_port_that_is_silent_is_waited_for_as_long_as_the_flag_says() {
         &["bench", "call"],
     ];
     let (_held, address) = silent();
-    for (command, (code, errors, took)) in
-        commands.iter().zip(run_all(commands, &address, "6500ms"))
-    {
-        assert_eq!(code, 3, "{command:?}: {errors}");
-        assert!(
-            took >= GIVEN,
-            "{command:?} gave up after {took:?}: {errors}"
-        );
-        assert!(took < GIVEN + SOON, "{command:?} took {took:?}: {errors}");
-    }
-    for (command, (code, errors, took)) in commands.iter().zip(run_all(commands, &address, "200ms"))
-    {
-        assert_eq!(code, 3, "{command:?}: {errors}");
-        assert!(took < SOON, "{command:?} took {took:?}: {errors}");
-    }
+    assert_waits_as_long_as_it_is_given(commands, &address, 3);
 }
 
 #[test]
@@ -122,21 +126,7 @@ fn an_engine_that_does_not_answer_is_waited_for_as_long_as_the_flag_says() {
         &["drain"],
     ];
     let address = mute();
-    for (command, (code, errors, took)) in
-        commands.iter().zip(run_all(commands, &address, "6500ms"))
-    {
-        assert_eq!(code, 7, "{command:?}: {errors}");
-        assert!(
-            took >= GIVEN,
-            "{command:?} gave up after {took:?}: {errors}"
-        );
-        assert!(took < GIVEN + SOON, "{command:?} took {took:?}: {errors}");
-    }
-    for (command, (code, errors, took)) in commands.iter().zip(run_all(commands, &address, "200ms"))
-    {
-        assert_eq!(code, 7, "{command:?}: {errors}");
-        assert!(took < SOON, "{command:?} took {took:?}: {errors}");
-    }
+    assert_waits_as_long_as_it_is_given(commands, &address, 7);
 }
 
 #[test]

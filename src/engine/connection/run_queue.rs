@@ -164,8 +164,8 @@ impl RunQueue {
         self.owe(user, work);
     }
 
-    /// What a user caused costs this much beyond the budget of the turn: writes, for example.
-    pub(crate) fn owe(&mut self, user: UserKey, work: u64) {
+    /// Takes work off the credit of a user.
+    fn owe(&mut self, user: UserKey, work: u64) {
         let share = self.share(user);
         share.credit = share.credit.saturating_sub_unsigned(work);
     }

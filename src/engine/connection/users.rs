@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use slab::Slab;
+
 use crate::engine::interface::Peer;
 use crate::engine::rng::HashKeys;
 
@@ -42,16 +44,14 @@ struct User {
 /// The users that have connections.
 #[derive(Debug)]
 pub(crate) struct Users {
-    slots: Vec<Option<User>>,
-    vacant: Vec<UserKey>,
+    all: Slab<User>,
     by_identity: HashMap<Identity, UserKey, HashKeys>,
 }
 
 impl Users {
     pub(crate) fn new(keys: HashKeys) -> Self {
         Self {
-            slots: Vec::new(),
-            vacant: Vec::new(),
+            all: Slab::new(),
             by_identity: HashMap::with_hasher(keys),
         }
     }
@@ -71,51 +71,42 @@ impl Users {
             Some(key) => *key,
             None => self.add(identity),
         };
-        if let Some(user) = &mut self.slots[key.index()] {
-            user.connections += 1;
-            user.weight = weight;
-        }
+        let user = &mut self.all[key.index()];
+        user.connections += 1;
+        user.weight = weight;
         key
     }
 
     fn add(&mut self, identity: Identity) -> UserKey {
-        let user = User {
+        let key = UserKey(self.all.insert(User {
             identity: identity.clone(),
             weight: 1,
             connections: 0,
-        };
-        let key = self.vacant.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            UserKey(self.slots.len() as u32 - 1)
-        });
-        self.slots[key.index()] = Some(user);
+        }) as u32);
         self.by_identity.insert(identity, key);
         key
     }
 
     /// A connection of the user is gone, or belongs to another user now. Returns whether it was the last.
     pub(crate) fn leave(&mut self, key: UserKey) -> bool {
-        let slot = &mut self.slots[key.index()];
-        let Some(user) = slot else { return false };
+        let user = &mut self.all[key.index()];
         user.connections -= 1;
         let is_last = user.connections == 0;
         if is_last {
+            let user = self.all.remove(key.index());
             self.by_identity.remove(&user.identity);
-            *slot = None;
-            self.vacant.push(key);
         }
         is_last
     }
 
     /// The user's part, compared with those of others.
     pub(crate) fn weight(&self, key: UserKey) -> u32 {
-        let user = self.slots.get(key.index()).and_then(Option::as_ref);
-        user.map_or(1, |user| user.weight)
+        self.all.get(key.index()).map_or(1, |user| user.weight)
     }
 
     /// The credentials changed the weight of a principal.
     pub(crate) fn set_weight(&mut self, key: UserKey, weight: u32) {
-        if let Some(Some(user)) = self.slots.get_mut(key.index()) {
+        if let Some(user) = self.all.get_mut(key.index()) {
             user.weight = weight;
         }
     }
@@ -128,25 +119,21 @@ impl Users {
     /// # Panics
     /// If a count is wrong.
     pub(crate) fn check_books(&self, keys: impl Iterator<Item = UserKey>) {
-        let Self {
-            slots,
-            vacant,
-            by_identity,
-        } = self;
-        let mut counts = vec![0; slots.len()];
+        let Self { all, by_identity } = self;
+        let mut counts = vec![0; all.capacity()];
         for key in keys {
             counts[key.index()] += 1;
         }
-        for (index, slot) in slots.iter().enumerate() {
-            let known = slot.as_ref().map_or(0, |user| user.connections);
-            assert_eq!(known, counts[index], "connections of {slot:?}");
-            assert_ne!(slot.as_ref().map(|user| user.connections), Some(0));
-            if let Some(user) = slot {
-                let found = by_identity.get(&user.identity).map(|key| key.index());
-                assert_eq!(found, Some(index), "{user:?}");
-            }
+        for (index, user) in all {
+            assert_ne!(user.connections, 0, "{user:?}");
+            assert_eq!(user.connections, counts[index], "{user:?}");
+            let found = by_identity.get(&user.identity).map(|key| key.index());
+            assert_eq!(found, Some(index), "{user:?}");
         }
-        assert_eq!(vacant.len() + by_identity.len(), slots.len(), "users");
+        let counted: usize = counts.iter().sum();
+        let known: usize = all.iter().map(|(_, user)| user.connections).sum();
+        assert_eq!(counted, known, "connections of users that are gone");
+        assert_eq!(by_identity.len(), all.len(), "users");
     }
 }
 

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
-use crate::engine::connection::batch::Batch;
 use crate::engine::connection::session::Sender;
-use crate::engine::connection::unread::Unread;
 use crate::engine::connection::users::UserKey;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
@@ -121,14 +119,11 @@ impl Engine {
     pub(super) fn limit_partial(&mut self, now: Time) {
         let limit = self.config.limits.max_partial;
         while self.input.partial().total() as u64 > limit {
-            let heaviest = self.heaviest(|conn| conn.unread().map_or(0, Unread::bytes));
-            let holders = self.connections.iter();
-            let holders = holders.filter(|conn| Some(conn.user()) == heaviest);
-            let first = holders
-                .filter_map(|conn| Some((conn.unread().filter(|it| it.bytes() > 0)?, conn.id())))
-                .map(|(unread, id)| (unread.since(), id))
-                .min();
-            let Some((_, id)) = first else { return };
+            let first = self.first_of_heaviest(|conn| {
+                let unread = conn.unread().filter(|it| it.bytes() > 0)?;
+                Some((unread.since(), unread.bytes()))
+            });
+            let Some(id) = first else { return };
             let message = format!(
                 "incomplete frames take more than {limit} bytes; yours is the oldest of the user who holds the most"
             );
@@ -142,32 +137,32 @@ impl Engine {
     pub(super) fn limit_batches(&mut self) {
         let limit = self.config.limits.max_batches;
         while self.input.batches().total() as u64 > limit {
-            let heaviest = self.heaviest(|conn| {
-                let batch = conn.batch().filter(|it| !it.has_failed());
-                batch.map_or(0, Batch::held)
+            let first = self.first_of_heaviest(|conn| {
+                let batch = conn.batch().filter(|it| !it.has_failed())?;
+                Some((batch.since(), batch.held()))
             });
-            let holders = self.connections.iter();
-            let holders = holders.filter(|conn| Some(conn.user()) == heaviest);
-            let first = holders
-                .filter_map(|conn| Some((conn.batch().filter(|it| !it.has_failed())?, conn.id())))
-                .map(|(batch, id)| (batch.since(), id))
-                .min();
-            let Some((_, id)) = first else { return };
+            let Some(id) = first else { return };
             self.fail_batch(id, limit);
         }
     }
 
-    /// The user whose connections hold the most of something.
-    fn heaviest(&self, held: impl Fn(&Connection) -> usize) -> Option<UserKey> {
-        let mut of_users: BTreeMap<UserKey, usize> = BTreeMap::new();
+    /// Of the user whose connections hold the most of something, the connection that has held some for longest. `held`
+    /// says since when, and how many bytes.
+    fn first_of_heaviest(
+        &self,
+        held: impl Fn(&Connection) -> Option<(Time, usize)>,
+    ) -> Option<ConnId> {
+        let mut of_users: BTreeMap<UserKey, (usize, Option<(Time, ConnId)>)> = BTreeMap::new();
         for conn in self.connections.iter() {
-            let held = held(conn);
-            if held > 0 {
-                *of_users.entry(conn.user()).or_default() += held;
-            }
+            let Some((since, bytes)) = held(conn) else {
+                continue;
+            };
+            let (total, first) = of_users.entry(conn.user()).or_default();
+            *total += bytes;
+            *first = (*first).into_iter().chain([(since, conn.id())]).min();
         }
-        let heaviest = of_users.into_iter().max_by_key(|(_, held)| *held);
-        heaviest.map(|(user, _)| user)
+        let heaviest = of_users.into_values().max_by_key(|(total, _)| *total);
+        heaviest.and_then(|(_, first)| first).map(|(_, id)| id)
     }
 
     fn fail_batch(&mut self, id: ConnId, limit: u64) {

@@ -240,8 +240,7 @@ impl Engine {
         if grant.observe.is_none() {
             return (worker.functions(), worker.bindings());
         }
-        self.input
-            .add(work::LOOK, worker.functions() + worker.bindings());
+        self.input.add(work::LOOK, worker.registrations());
         let functions = worker.names().filter(|name| grant.may_observe(name));
         let bindings = worker
             .binding_keys()

@@ -5,13 +5,13 @@ use log::{Level, info, log};
 
 use crate::engine::Engine;
 use crate::engine::connection::session::Session;
-use crate::engine::connection::unread::Unread;
 use crate::engine::connection::users::UserKey;
 use crate::engine::connection::{CloseStep, Connection};
 use crate::engine::interface::{Close, ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, truncated};
 use crate::engine::registry::namespace::AudiencePlace;
+use crate::engine::registry::roster::Worker;
 use crate::engine::work;
 use crate::protocol::{Code, Goodbye, GoodbyeOptions, Text, VERSION};
 
@@ -51,20 +51,26 @@ impl Engine {
 
     /// The connection broke while it was read or written. `why` is for the log.
     pub fn handle_reset(&mut self, id: ConnId, why: &str, now: Time) {
-        let Some(conn) = self.connections.get_mut(id) else {
+        let Some(conn) = self.connections.get(id) else {
             return;
         };
         if !conn.is_leaving() {
-            // What it has sent has no effect any more.
-            if conn.take_unread().is_some_and(|it| it.has_emission()) {
-                self.metrics.count_dropped(Dropped::EventUnfinished);
-            }
+            self.drop_unread(id);
             if self.postpone_death(id) {
                 return self.input.note_broken(id, why);
             }
             self.leave(id, "reset", why, now);
         }
         self.remove(id);
+    }
+
+    /// What a connection has sent and was not handled has no effect any more.
+    fn drop_unread(&mut self, id: ConnId) {
+        let conn = self.connections.get_mut(id);
+        let unread = conn.and_then(Connection::take_unread);
+        if unread.is_some_and(|it| it.has_emission()) {
+            self.metrics.count_dropped(Dropped::EventUnfinished);
+        }
     }
 
     /// A death is one step. If it is too large for the rest of the turn, it comes first in the next one; until then the
@@ -143,14 +149,12 @@ impl Engine {
     /// Begins to close a connection: everything that its worker provides leaves the board in this turn. What it is owed
     /// is still offered until the linger deadline.
     fn leave(&mut self, id: ConnId, code: &'static str, message: &str, now: Time) {
+        self.drop_unread(id);
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         if conn.is_greeting() {
             self.admission.end_greeting();
-        }
-        if conn.unread().is_some_and(Unread::has_emission) {
-            self.metrics.count_dropped(Dropped::EventUnfinished);
         }
         conn.start_leaving(now);
         self.output.queue().push(conn);
@@ -189,7 +193,7 @@ impl Engine {
         };
         let roster = self.registry[session.namespace()].roster();
         let worker = roster.get(session.worker());
-        work::ENTRY.time * worker.map_or(0, |it| it.functions() + it.bindings()) as u64
+        work::ENTRY.time * worker.map_or(0, Worker::registrations) as u64
     }
 
     /// A connection of the user is gone, or belongs to another user now.

@@ -14,6 +14,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::registry::filter::WatchFilter;
 use crate::engine::registry::namespace::{DEFAULT_NAMESPACE, Namespace};
 use crate::engine::registry::position::{Position, Reader, Stream, resync};
+use crate::engine::registry::roster::Worker;
 use crate::engine::work;
 use crate::limits::Limits;
 use crate::protocol::{
@@ -97,7 +98,7 @@ impl Engine {
         }
         if let Some(takeover) = &takeover {
             let roster = namespace.roster().get(takeover.worker);
-            let registrations = roster.map_or(0, |it| it.functions() + it.bindings());
+            let registrations = roster.map_or(0, Worker::registrations);
             self.input.add(work::MARK, registrations);
             let unconfirmed = namespace.take_over(session.registrant(id));
             session.set_taken_over(takeover.key, unconfirmed);
@@ -300,7 +301,7 @@ impl Engine {
         }
         let (namespace, worker) = (session.namespace(), session.worker());
         let registered = self.registry[namespace].roster().get(worker);
-        let registered = registered.map_or(0, |it| it.functions() + it.bindings());
+        let registered = registered.map_or(0, Worker::registrations);
         let removed = self.registry[namespace].remove_unconfirmed(worker);
         self.input.add(work::MARK, registered);
         self.input.add(work::ENTRY, removed);

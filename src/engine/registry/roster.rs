@@ -92,6 +92,11 @@ impl Worker {
         self.bindings.len()
     }
 
+    /// Its functions and bindings.
+    pub(crate) fn registrations(&self) -> usize {
+        self.functions() + self.bindings()
+    }
+
     /// The functions that the last revision has, in order, after `after`.
     fn sealed_names<'a>(&'a self, after: Option<&str>) -> Box<dyn Iterator<Item = &'a Name> + 'a> {
         use std::ops::Bound::{Excluded, Unbounded};
