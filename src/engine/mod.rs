@@ -36,6 +36,8 @@ mod work;
 pub use access::authenticator::GUARDED;
 pub use access::credentials::{Credentials, Principal, TokenHash, check_namespace};
 pub use access::rights::{Rights, Rules, Verb};
+#[cfg(debug_assertions)]
+pub use connection::step_log::{LoggedStep, StepKind};
 pub use interface::{Close, Config, ConnId, Peer, Time, Written};
 pub use metrics::size::Size;
 pub use metrics::stats::{Dropped, Stats};

@@ -2,6 +2,8 @@
 //! a turn and the shares of users are counted in it. The estimates were measured on a virtual server, on boards that
 //! exceed its caches; `cargo bench --bench sockets -- attack` shows how long turns get.
 
+use crate::protocol::Unregister;
+
 /// The work of one thing of a kind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
@@ -76,13 +78,19 @@ pub(crate) const ROW: Cost = Cost { time: 10, share: 5 };
 /// `engine::stats`.
 pub(crate) const STATS: Cost = charged(200);
 
-/// The least bytes of an entry in a frame.
-const ENTRY_BYTES: u64 = 8;
+/// The least bytes of a name of UNREGISTER, and of an entry of another registry request, in a frame.
+const NAME_BYTES: u64 = 2;
+const ENTRY_BYTES: u64 = 6;
 
 /// The work of a registry request, judged by the length of its frame and the entries that came in frames before it. Many
 /// bytes may be few entries: then it is judged as larger than it is.
-pub(crate) fn of_batch(frame: usize, before: usize) -> u64 {
-    ENTRY.time * (frame as u64 / ENTRY_BYTES + before as u64)
+pub(crate) fn of_batch(kind: u64, frame: usize, before: usize) -> u64 {
+    let least = if kind == Unregister::KIND {
+        NAME_BYTES
+    } else {
+        ENTRY_BYTES
+    };
+    ENTRY.time * (frame as u64 / least + before as u64)
 }
 
 /// The work of copying this many bytes.

@@ -3,7 +3,9 @@
 
 use callboard::engine::{Config, Peer};
 use callboard::limits::Limits;
-use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
+use callboard::protocol::{
+    BindingEntry, CallOptions, Definition, Emit, NoExtensions, Ping, Register, Text,
+};
 
 use crate::calls::waiting;
 use crate::reader::{CallEnding, Reader, WatchFilter};
@@ -220,6 +222,99 @@ fn a_large_step_stands_alone_in_its_turn_and_small_ones_share_one() {
     for link in &small {
         assert!(!world.reader(*link).endings.is_empty());
     }
+}
+
+/// A step is judged by its bytes, and most of these are descriptions: such steps are postponed again and again.
+#[test]
+fn steps_that_do_not_fit_into_a_turn_keep_others_waiting_for_no_longer_than_their_work() {
+    let mut world = paced();
+    let flood = join_from(&mut world, 1, "flood");
+    let calm = join_from(&mut world, 2, "calm");
+    let description = ".".repeat(20_000);
+    let functions = vec![Definition {
+        name: Text("f"),
+        description: Text(&description),
+        ..Definition::default()
+    }];
+    for _ in 0..100 {
+        let id = world.request(flood);
+        let batch = Register {
+            id,
+            more: false,
+            functions: functions.clone(),
+            ext: NoExtensions {},
+        };
+        world.say(flood, &batch.to_frame());
+    }
+    world.say(calm, &Ping::default().to_frame());
+    let mut turns = 0;
+    while world.reader(calm).pongs == 0 {
+        world.turn();
+        turns += 1;
+        assert!(turns < 10, "{} are done", world.reader(flood).endings.len());
+    }
+    world.settle();
+    assert_eq!(world.reader(flood).endings.len(), 100);
+}
+
+/// The engine stands still for so long that deadlines pass. What was sent in time waits behind a turn that others fill.
+#[test]
+fn what_waits_for_its_turn_is_not_late() {
+    let mut world = World::paced(Limits {
+        changes_per_second: 0,
+        max_share: 0,
+        hello_timeout: 1_000,
+        frame_timeout: 1_000,
+        ready_timeout: 1_000,
+        ..Limits::default()
+    });
+    let flood = join_from(&mut world, 1, "flood");
+    let pings = Ping::default().to_frame();
+    // One says HELLO, the next one the rest of a frame, and one registers again what it had.
+    let greeting = world.open_from(
+        Peer::Tcp("192.0.2.2:1".parse().unwrap()),
+        Reader::new(nothing()),
+    );
+    let slow = join_from(&mut world, 3, "slow");
+    let older = join_from(&mut world, 4, "newer");
+    world.register(older, &["f"]);
+    world.settle();
+    let key = world
+        .reader(older)
+        .welcome
+        .as_ref()
+        .unwrap()
+        .session
+        .clone();
+    let newer = world.open_from(
+        Peer::Tcp("192.0.2.4:2".parse().unwrap()),
+        Reader::new(nothing()),
+    );
+    let takeover = hello("newer", "default", &nothing(), None, Some(&key));
+    world.say(newer, &takeover);
+    world.say(slow, &pings[..5]);
+    world.turn();
+    world.turn();
+    assert!(world.reader(newer).welcome.is_some());
+    world.wait(3_000);
+    world.say(flood, &pings.repeat(20_000));
+    world.say(greeting, &hello("g", "default", &nothing(), None, None));
+    world.say(slow, &pings[5..]);
+    world.register(newer, &["f"]);
+    let ready = world.ready(newer);
+    world.turn();
+    // That turn was the flood's. Time passes, and what waits is not read.
+    assert_eq!(world.reader(slow).pongs, 0);
+    world.wait(3_000);
+    world.settle();
+    for link in [greeting, slow, newer] {
+        assert_eq!(world.goodbye(link), None);
+    }
+    assert!(world.reader(greeting).welcome.is_some());
+    assert_eq!(world.reader(slow).pongs, 1);
+    assert!(world.reader(newer).endings.contains_key(&ready));
+    let limited = world.engine.stats().limited;
+    assert!(!limited.contains_key("ready-timeout"), "{limited:?}");
 }
 
 #[test]

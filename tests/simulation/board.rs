@@ -301,6 +301,11 @@ impl Namespace {
         bound
     }
 
+    /// How many bindings an event has.
+    pub(crate) fn bindings_to(&self, event: &str) -> usize {
+        self.bindings.keys().filter(|key| *key.0 == *event).count()
+    }
+
     /// Functions of a worker that it may not have.
     pub(crate) fn functions_beyond(&self, worker: u64, may: impl Fn(&str) -> bool) -> Vec<Rc<str>> {
         let functions = self.functions_of(worker).into_iter();

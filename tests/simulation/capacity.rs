@@ -13,7 +13,9 @@ impl EngineModel {
         worker: u64,
         oracle: &CallOracle,
     ) -> bool {
-        let is_it = |it: &&PeerModel| it.worker == worker && it.holds && it.phase == Phase::Live;
+        let is_it = |it: &&PeerModel| {
+            it.worker == worker && it.holds && it.phase == Phase::Live && it.ending.is_none()
+        };
         let Some(peer) = self.peers.values().find(is_it) else {
             return false;
         };
@@ -58,6 +60,8 @@ impl EngineModel {
         let caller = self.peers.get(&attempt.token);
         caller.is_some_and(|it| it.clean == self.tick)
             && able.clone().all(|it| it.clean == self.tick)
-            && able.any(|it| it.holds && it.invoked.len() < it.capacity && provides(it))
+            && able.any(|it| {
+                it.holds && it.ending.is_none() && it.invoked.len() < it.capacity && provides(it)
+            })
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Context<'a> {
     pub at_once: bool,
     /// Names, entries and metadata are large.
     pub large: bool,
+    /// Strangers may say more than the engine can handle.
+    pub floods: bool,
     pub engine_is_up: bool,
     /// It was told to stop.
     pub engine_stops: bool,

@@ -19,6 +19,7 @@ mod host;
 mod journal;
 mod network;
 mod outcomes;
+mod pace;
 mod peer_model;
 mod principals;
 mod quiescence;
@@ -147,6 +148,28 @@ fn much_of_which_each_reader_sees_a_part_is_told_as_it_is_whatever_happens() {
     }
     if is_fixed {
         coverage::assert_all_large_seen(&seen);
+    }
+}
+
+#[test]
+fn no_turn_is_long_and_nobody_waits_for_long_whatever_happens() {
+    let test = "no_turn_is_long_and_nobody_waits_for_long_whatever_happens";
+    if !cfg!(debug_assertions) {
+        return println!("the engine says what it did with debug assertions only");
+    }
+    let seeds = Seeds::chosen(0..100, &[]);
+    let is_fixed = seeds.is_fixed();
+    let mut seen = Tally::new();
+    for seed in seeds {
+        for (what, times) in run_in(test, seed, World::of_paced).0 {
+            *seen.entry(what).or_default() += times;
+        }
+    }
+    for (what, times) in &seen {
+        println!("{times:>9} {what}");
+    }
+    if is_fixed {
+        coverage::assert_all_paced_seen(&seen);
     }
 }
 

@@ -2,11 +2,13 @@
 //! run. Decides nothing.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use callboard::protocol::Inbox;
 
 use crate::board::Entry;
+use crate::engine_model::Emission;
 use crate::filter::Filter;
 use crate::principals::Permit;
 
@@ -33,7 +35,8 @@ pub(crate) enum Owed {
         left: Vec<Rc<str>>,
     },
     Refused(&'static str),
-    Matched(u64),
+    /// So many functions were found that are bound to an event.
+    Matched(RangeInclusive<u64>),
     Builtin,
     Call(usize),
 }
@@ -55,6 +58,14 @@ pub(crate) struct PeerModel {
     /// There was no room for it: it is only told so.
     pub refused: bool,
     pub inbox: Inbox,
+    /// Where turns do little work: what the engine has read and not handled.
+    pub unread: Vec<u8>,
+    /// The first frame of it is an event that is being cast.
+    pub emission: Option<Emission>,
+    /// It has ended, for this reason, and the engine is still to draw the consequences.
+    pub ending: Option<&'static str>,
+    /// Since when it certainly gets no calls because of that.
+    pub dying: Option<u64>,
     pub opened: u64,
     /// When it was heard of last, as the heartbeat counts.
     pub heard: u64,
@@ -105,6 +116,10 @@ impl PeerModel {
             phase: Phase::Greeting,
             refused: false,
             inbox: Inbox::default(),
+            unread: Vec::new(),
+            emission: None,
+            ending: None,
+            dying: None,
             opened: now,
             heard: now,
             spoke: now,

@@ -150,6 +150,8 @@ pub(crate) const STRANGER: &str = "stranger@default";
 #[derive(Debug, Clone)]
 pub(crate) struct Principals {
     all: BTreeMap<String, Rc<Permit>>,
+    /// Some have more weight than others.
+    pub differ: bool,
     /// Draws what those may whose rights change.
     permits: fn(&mut Rng) -> Permit,
 }
@@ -158,6 +160,7 @@ impl Principals {
     pub(crate) fn draw(permits: fn(&mut Rng) -> Permit, rng: &mut Rng) -> Self {
         let mut principals = Self {
             all: BTreeMap::new(),
+            differ: false,
             permits,
         };
         for namespace in NAMESPACES {
@@ -222,6 +225,15 @@ impl Principals {
         self.all.get(token)
     }
 
+    /// The weight of a principal, or of a user that is none.
+    pub(crate) fn weight(&self, token: &str) -> u32 {
+        match token.split_once('@') {
+            Some(("first", _)) if self.differ => 3,
+            Some(("other", _)) if self.differ => 2,
+            _ => 1,
+        }
+    }
+
     /// As the engine is told.
     pub(crate) fn credentials(&self) -> Credentials {
         let principal = |(token, permit): (&String, &Rc<Permit>)| Principal {
@@ -229,7 +241,7 @@ impl Principals {
             namespace: namespace_of(token).to_owned(),
             tokens: vec![TokenHash::of(token)],
             uids: Vec::new(),
-            weight: 1,
+            weight: self.weight(token),
             rights: permit.rights(),
         };
         Credentials::new(self.all.iter().map(principal).collect())

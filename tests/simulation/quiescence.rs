@@ -58,7 +58,8 @@ impl World {
             // No side takes a dead connection for a live one.
             let is_dead = |it: &Wire| it.is_cut || it.near_gone || it.far == Far::Gone;
             let dead = self.wires.values().any(is_dead);
-            if living && quiet && !stopping && !dead && !self.may_retry() {
+            let is_busy = self.config.turn_work.is_some() && self.is_busy();
+            if living && quiet && !is_busy && !stopping && !dead && !self.may_retry() {
                 note!("quiescent after {turn} turns");
                 return;
             }

@@ -35,6 +35,10 @@ pub(crate) struct RunConfig {
     pub bursts: bool,
     /// Names, entries and metadata are as large as they may be, or nearly.
     pub large: bool,
+    /// Work of a turn, if that is little.
+    pub turn_work: Option<u64>,
+    /// Some strangers say more than the engine can handle.
+    pub floods: bool,
 }
 
 impl RunConfig {
@@ -94,6 +98,8 @@ impl RunConfig {
             credentials: rng.one_in(2),
             bursts: false,
             large: false,
+            turn_work: None,
+            floods: false,
             limits,
         };
         if rng.is_even() {
@@ -117,6 +123,22 @@ impl RunConfig {
         config.limits.log_bytes = rng.pick(&[20_000, 200_000, 16 << 20]);
         config.limits.max_functions = Limits::default().max_functions;
         config.limits.changes_per_second = 0;
+        config
+    }
+
+    /// Any of these, where a turn does little work and several users compete for it.
+    pub(crate) fn of_paced(rng: &mut Rng) -> Self {
+        let mut config = match rng.below(6) {
+            0 => Self::of_large(rng),
+            1 => Self::of_bursts(rng),
+            _ => Self::new(rng),
+        };
+        config.turn_work = Some(rng.pick(&[300, 500, 1_000, 2_000, 5_000]));
+        config.floods = rng.one_in(2);
+        if config.floods {
+            config.strangers = config.strangers.max(2);
+        }
+        config.limits.max_share = rng.pick(&[0, 0, 10]);
         config
     }
 

@@ -19,6 +19,19 @@ use crate::network::Far;
 use crate::principals::STRANGER;
 use crate::rng::Rng;
 
+/// Bytes that a stranger has ready who says more than the engine can handle.
+const ENOUGH: usize = 50_000;
+
+/// What a stranger says again and again.
+#[derive(Debug, Clone, Copy)]
+enum Flood {
+    Pings,
+    /// Functions that it has already.
+    Batches,
+    /// One with a long description.
+    LargeEntries,
+}
+
 #[derive(Debug)]
 pub(crate) struct Stranger {
     pub wire: u64,
@@ -26,6 +39,8 @@ pub(crate) struct Stranger {
     reads: bool,
     /// It registers what others call.
     provides: bool,
+    /// It says more than the engine can handle, again and again.
+    flood: Option<Flood>,
     greeted: bool,
     requests: u64,
     inbox: Inbox,
@@ -46,6 +61,10 @@ impl Stranger {
         let provides = reads && context.rng.one_in(2);
         let greeted = !context.rng.one_in(6);
         let mut stranger = Self::new(wire, reads, provides, greeted);
+        if context.floods && stranger.reads && !stranger.provides {
+            let floods = [Flood::Pings, Flood::Batches, Flood::LargeEntries];
+            stranger.flood = Some(context.rng.pick(&floods));
+        }
         if stranger.greeted {
             let all = context.rng.one_in(2).then(|| vec![Text("")]);
             let known = before.iter().find_map(|it| it.session.clone());
@@ -80,6 +99,7 @@ impl Stranger {
             wire,
             reads,
             provides,
+            flood: None,
             greeted,
             requests: 0,
             inbox: Inbox::default(),
@@ -183,6 +203,36 @@ impl Stranger {
         ]));
     }
 
+    /// Much of the same.
+    fn flood(&mut self) -> Vec<u8> {
+        let (names, long) = match self.flood {
+            Some(Flood::Batches) => (20, 0),
+            Some(Flood::LargeEntries) => (1, 8_000),
+            _ => return Ping::default().to_frame().repeat(50),
+        };
+        let names: Vec<String> = (0..names).map(|it| format!("flood::{it}")).collect();
+        let description = ".".repeat(long);
+        let definition = |name| Definition {
+            name: Text(name),
+            description: Text(&description),
+            ..Definition::default()
+        };
+        let functions: Vec<_> = names.iter().map(|name| definition(name)).collect();
+        let mut batches = Vec::new();
+        for _ in 0..5 {
+            let id = self.request();
+            let functions = functions.clone();
+            let batch = Register {
+                id,
+                more: false,
+                functions,
+                ext: NoExtensions {},
+            };
+            batches.extend(batch.to_frame());
+        }
+        batches
+    }
+
     fn register(&mut self, context: &mut Context<'_>) -> Vec<u8> {
         let name = named(context.rng.pick(&["a1", "b1", "c1", "s1"]), context.large);
         let definition = Definition {
@@ -245,6 +295,10 @@ impl Stranger {
     }
 
     pub(crate) fn turn(&mut self, context: &mut Context<'_>) {
+        if self.greeted && self.flood.is_some() && self.out.len() < ENOUGH {
+            let frame = self.flood();
+            self.out.extend(frame);
+        }
         let wire = context.wires.get_mut(&self.wire).expect("its own wire");
         if self.reads {
             let bytes = wire.down.read(context.now, usize::MAX);

@@ -11,7 +11,7 @@ use callboard::protocol::{
 };
 
 use crate::board::SharedHistory;
-use crate::call_oracle::{CallOracle, Ending};
+use crate::call_oracle::{CallOracle, Ending, number};
 use crate::coincidences::{Happening, happened};
 use crate::digest::{self, Side};
 use crate::engine_model::EngineModel;
@@ -393,6 +393,8 @@ impl WireChecker {
             Phase::Over(since) => since,
             _ => u64::MAX,
         };
+        // A worker that has ended gets no calls, also if it is withdrawn later.
+        let dying = peer.dying.unwrap_or(u64::MAX);
         let board = &engine_model.namespaces[&peer.namespace];
         let number = models.oracle.invoked(
             (self.token, worker, tick, peer.clean),
@@ -401,7 +403,10 @@ impl WireChecker {
             &it.payload,
             (it.ext.caller, &it.ext.caller_name, &it.ext.headers),
             |token| engine_model.is_over(token),
-            |from, to| board.provided(worker, &it.function, from.max(barred), to.min(is_over)),
+            |from, to| {
+                from <= dying
+                    && board.provided(worker, &it.function, from.max(barred), to.min(is_over))
+            },
         );
         let peer = models
             .engine_model
@@ -452,11 +457,16 @@ impl WireChecker {
             .unwrap_or(0)
             .max(self.barred_all);
         let board = &models.engine_model.namespaces[&peer.namespace];
+        let intent = number(&it.payload).and_then(|it| models.oracle.intents.get(it));
+        let is_late = peer
+            .dying
+            .is_some_and(|at| intent.and_then(|it| it.heard) > Some(at));
         hold!(
-            board.provided(worker, &it.function, barred, tick),
+            !is_late && board.provided(worker, &it.function, barred, tick),
             "a removed provider is never called",
-            "a cast to {} came to worker {worker}",
-            it.function
+            "a cast to {} came to worker {worker}: {intent:?}, dying since {:?}",
+            it.function,
+            peer.dying
         );
         models.oracle.cast(
             self.token,
@@ -549,9 +559,9 @@ impl WireChecker {
                 it.ext.revision
             ),
             Owed::Matched(matched) => hold!(
-                it.ext.matched == Some(matched),
+                it.ext.matched.is_some_and(|it| matched.contains(&it)),
                 "an event finds what is bound to it",
-                "{:?} matched instead of {matched}",
+                "{:?} matched instead of {matched:?}",
                 it.ext.matched
             ),
             Owed::Builtin => saw("the engine's own function was called"),

@@ -71,6 +71,7 @@ macro_rules! context {
             quiescent: $world.quiescent,
             at_once: $world.at_once,
             large: $world.config.large,
+            floods: $world.config.floods,
             engine_is_up: $world.host.is_some(),
             engine_stops: $world
                 .host
@@ -104,6 +105,11 @@ impl World {
         Self::with(seed, Rng::new(seed), RunConfig::of_large)
     }
 
+    /// A world in which a turn does little work, and much is left for later.
+    pub(crate) fn of_paced(seed: u64) -> Self {
+        Self::with(seed, Rng::new(seed), RunConfig::of_paced)
+    }
+
     fn with(seed: u64, mut rng: Rng, config: fn(&mut Rng) -> RunConfig) -> Self {
         journal::begin(seed);
         let config = config(&mut rng);
@@ -113,9 +119,12 @@ impl World {
         } else {
             Permit::draw
         };
-        let principals = config
+        let mut principals = config
             .credentials
             .then(|| Principals::draw(permits, &mut rng));
+        if let Some(principals) = &mut principals {
+            principals.differ = config.turn_work.is_some();
+        }
         let mut world = Self {
             config,
             rng,
@@ -155,7 +164,12 @@ impl World {
         }
         note!("the engine begins, {}", self.boots);
         let seed = self.rng.seed();
-        self.host = Some(Host::boot(&self.config.limits, seed, self.boots, self.now));
+        self.host = Some(Host::boot(
+            (&self.config.limits, self.config.turn_work),
+            seed,
+            self.boots,
+            self.now,
+        ));
         self.reload();
     }
 
@@ -226,6 +240,11 @@ impl World {
                 }
             }
             self.turn();
+            if self.config.turn_work.is_some() && self.is_busy() {
+                // The next wait returns at once.
+                self.now += self.rng.between(0..2_000);
+                continue;
+            }
             let pause = match self.rng.below(20) {
                 0 => self.rng.between(0..1_000_000),
                 1..=4 => 0,
@@ -238,6 +257,11 @@ impl World {
         self.assert_right();
         self.probe_places();
         self.go_home();
+    }
+
+    /// The engine has something left to do.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.host.as_ref().is_some_and(|it| it.engine.has_more())
     }
 
     /// What workers want, and what goes wrong.

@@ -13,6 +13,8 @@ pub(crate) mod run_queue;
 pub(crate) mod send_buffer;
 pub(crate) mod session;
 pub(crate) mod sessions;
+#[cfg(debug_assertions)]
+pub(crate) mod step_log;
 pub(crate) mod table;
 pub(crate) mod unread;
 pub(crate) mod users;

@@ -9,6 +9,8 @@ use crate::engine::interface::ConnId;
 use crate::engine::work::QUANTUM;
 
 #[cfg(debug_assertions)]
+use super::step_log::StepLog;
+#[cfg(debug_assertions)]
 use super::table::ConnectionTable;
 use super::users::{UserKey, Users};
 
@@ -51,6 +53,8 @@ pub(crate) struct RunQueue {
     is_closed: bool,
     /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
     period: u64,
+    #[cfg(debug_assertions)]
+    pub(crate) log: StepLog,
 }
 
 impl RunQueue {
@@ -66,6 +70,8 @@ impl RunQueue {
             served: None,
             is_closed: false,
             period: 0,
+            #[cfg(debug_assertions)]
+            log: StepLog::default(),
         }
     }
 
@@ -109,7 +115,17 @@ impl RunQueue {
         }
     }
 
-    /// Adds a connection whose next step does not fit into this turn. The next turn begins with it.
+    /// Adds a connection whose next step does not fit into this turn. The next turn begins with it, unless its user has
+    /// used up its round: then those who wait are served before.
+    pub(crate) fn postpone(&mut self, user: UserKey, id: ConnId) {
+        if self.share(user).credit > 0 {
+            self.push_first(user, id);
+        } else {
+            self.push(user, id);
+        }
+    }
+
+    /// Adds a connection that the next turn begins with. This one is over.
     pub(crate) fn push_first(&mut self, user: UserKey, id: ConnId) {
         self.is_closed = true;
         let share = self.share(user);
@@ -233,6 +249,7 @@ impl RunQueue {
             served: _,
             is_closed: _,
             period,
+            log: _,
         } = self;
         let listed = shares.iter().flat_map(|share| &share.ready);
         connections.check_marks("connections to run", listed, |conn| conn.in_run);

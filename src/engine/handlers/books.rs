@@ -9,10 +9,12 @@ use crate::engine::calls::call::Call;
 use crate::engine::calls::routing::Load;
 use crate::engine::connection::Connection;
 use crate::engine::connection::session::Session;
+use crate::engine::connection::step_log::{LoggedStep, StepKind};
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::registry::namespace::Namespace;
-use crate::engine::{Engine, Timer};
+use crate::engine::{Engine, Timer, work};
 
+use super::input::Step;
 use super::timers::earliest_deadline;
 
 impl Engine {
@@ -61,6 +63,41 @@ impl Engine {
         for conn in connections.iter() {
             self.check_session(conn);
         }
+    }
+
+    /// From now on the engine keeps a log of its steps, for tests that take it with [`Engine::take_steps`].
+    pub fn log_steps(&mut self) {
+        self.run.log.start();
+    }
+
+    /// The steps since the last call, in order, if [`Engine::log_steps`] was called.
+    pub fn take_steps(&mut self) -> Vec<LoggedStep> {
+        self.run.log.take()
+    }
+
+    /// Whether a connection is not served because it has used up its budget of changes or work.
+    #[must_use]
+    pub fn is_slowed(&self, id: ConnId) -> bool {
+        let conn = self.connections.get(id);
+        conn.is_some_and(|conn| conn.pause().budget)
+    }
+
+    /// Logs a frame that was handled, or a slice of it. `before` is the work of the frames before it.
+    pub(super) fn log_frame(&mut self, conn: ConnId, step: Step, before: u64) {
+        let kind = match step {
+            Step::Done => StepKind::Frame,
+            Step::Slice => StepKind::Slice,
+            Step::Postponed => return,
+        };
+        let work = self.input.work() - before;
+        self.run.log.push(LoggedStep { conn, kind, work });
+    }
+
+    /// Logs the end of a connection, which withdrew so many functions.
+    pub(super) fn log_end(&mut self, conn: ConnId, code: &'static str, functions: usize) {
+        let work = work::ENTRY.time * functions as u64;
+        let kind = StepKind::End(code);
+        self.run.log.push(LoggedStep { conn, kind, work });
     }
 
     /// The size of what [`Engine::check_books`] walks over: connections, calls, functions and bindings.

@@ -170,6 +170,8 @@ impl Engine {
             self.cancel_made(id);
             self.end_running(id, now);
         }
+        #[cfg(debug_assertions)]
+        self.log_end(id, code, functions);
         // A spectator that said goodbye is no news, and a failed authentication was logged before.
         let is_logged = code == Code::Unauthorized.as_str() && !had_session;
         let level = if code == Code::Bye.as_str() && functions == 0 || is_logged {

@@ -135,7 +135,7 @@ impl Engine {
             conn.set_unread(unread);
         }
         if step == Step::Postponed {
-            self.run_first(id);
+            self.run_postponed(id);
         } else {
             self.run_later(id);
         }
@@ -165,9 +165,13 @@ impl Engine {
     /// Handles a frame, and counts what it makes others read.
     fn handle_step(&mut self, id: ConnId, frame: &[u8], now: Time) -> Step {
         self.input.start_step();
+        #[cfg(debug_assertions)]
+        let before = self.input.work();
         self.input.add(work::FRAME, 1);
         let step = self.handle_frame(id, frame, now);
         self.count_output();
+        #[cfg(debug_assertions)]
+        self.log_frame(id, step, before);
         step
     }
 
@@ -219,17 +223,11 @@ impl Engine {
             return Step::Done;
         }
         // A batch is one step.
-        let is_batch = matches!(
-            kind,
-            Some(Register::KIND | Unregister::KIND | Bind::KIND | Unbind::KIND)
-        );
-        if is_batch
-            && !self.has_room(work::of_batch(
-                frame.len(),
-                conn.batch().map_or(0, Batch::len),
-            ))
-        {
-            return Step::Postponed;
+        if let Some(kind @ (Register::KIND | Unregister::KIND | Bind::KIND | Unbind::KIND)) = kind {
+            let before = conn.batch().map_or(0, Batch::len);
+            if !self.has_room(work::of_batch(kind, frame.len(), before)) {
+                return Step::Postponed;
+            }
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);
         let message = message.and_then(|values| {

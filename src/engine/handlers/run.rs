@@ -70,6 +70,15 @@ impl Engine {
         }
     }
 
+    /// The next step of the connection does not fit into this turn.
+    pub(super) fn run_postponed(&mut self, id: ConnId) {
+        if let Some((conn, user)) = self.runnable(id)
+            && !conn.mark_run()
+        {
+            self.run.postpone(user, id);
+        }
+    }
+
     /// The connection is the first of the next turn.
     pub(super) fn run_first(&mut self, id: ConnId) {
         if let Some((conn, user)) = self.runnable(id)

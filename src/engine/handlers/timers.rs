@@ -34,14 +34,19 @@ pub(super) fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, De
     if conn.is_leaving() {
         return (after(conn.phase_since(), limits.linger), Deadline::Linger);
     }
+    // Computed with each read: the earliest is kept, not a list.
+    let mut earliest = (Time(u64::MAX), Deadline::Ping);
+    // What a peer is to send may be in what waits for its turn.
+    let waits = conn.has_deferred();
     let Some(session) = conn.session() else {
+        if waits {
+            return earliest;
+        }
         return (
             after(conn.phase_since(), limits.hello_timeout),
             Deadline::Close(Code::HelloTimeout),
         );
     };
-    // Computed with each read: the earliest is kept, not a list.
-    let mut earliest = (Time(u64::MAX), Deadline::Ping);
     let mut consider = |at: Time, deadline| {
         if at < earliest.0 {
             earliest = (at, deadline);
@@ -58,7 +63,7 @@ pub(super) fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, De
     }
     let heard = conn.last_heard();
     // While the engine does not read, it can't blame a peer for silence.
-    if !pause.any() {
+    if !pause.any() && !waits {
         if !conn.is_pinged() {
             consider(after(heard, limits.ping_after), Deadline::Ping);
         }
@@ -72,7 +77,7 @@ pub(super) fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, De
         }
     }
     // Its READY may be in what is not read. Replies that pile up are its own fault.
-    if session.is_unconfirmed() && !pause.budget {
+    if session.is_unconfirmed() && !pause.budget && !waits {
         consider(after(heard, limits.ready_timeout), Deadline::Confirm);
     }
     earliest

@@ -98,9 +98,11 @@ pub(crate) struct Intent {
     pub answers: Vec<Ending>,
     pub attempts: Vec<usize>,
     pub invokes: Vec<Invoked>,
-    /// Of an event: the functions that were bound to it when the engine read it, and whether all of their
-    /// providers were meant.
+    /// Of an event: the functions that were bound to it when the engine handled it, at any time of that, and whether
+    /// all of their providers were meant.
     pub bound: BTreeMap<Rc<str>, bool>,
+    /// Of a cast or an event: when the engine handled it, or began to.
+    pub heard: Option<u64>,
     /// A cast that its sender may not make.
     pub forbidden: bool,
     /// Casts that the engine wrote: to whom, and for which function.
@@ -172,6 +174,7 @@ impl CallOracle {
             attempts: Vec::new(),
             invokes: Vec::new(),
             bound: BTreeMap::new(),
+            heard: None,
             forbidden: false,
             casts: Vec::new(),
             ended: false,

@@ -76,6 +76,9 @@ impl EngineModel {
             unconfirmed,
             heard: peer.heard,
             spoke: peer.spoke,
+            unread: std::mem::take(&mut peer.unread),
+            ending: peer.ending,
+            dying: peer.dying,
             ..PeerModel::new(peer.opened)
         };
         happened(Happening::Hello, Some(token));

@@ -2,6 +2,7 @@
 //! and requests once more, in the plainest way. It decodes the same bytes that the engine is given, keeps
 //! the model of each board, and knows which answer is owed for each request. It never asks the engine.
 
+mod backlog;
 mod hello;
 mod reload;
 
@@ -19,6 +20,8 @@ use crate::coincidences::{Happening, happened};
 use crate::journal::saw;
 use crate::peer_model::{Batch, Owed, PeerModel, Phase};
 use crate::principals::Principals;
+
+pub(crate) use backlog::{CastCount, Emission};
 
 /// The answer owed for a request that the rights do not allow.
 fn forbidden() -> Owed {
@@ -45,6 +48,8 @@ pub(crate) struct EngineModel {
     unsealed: Vec<(u64, u64)>,
     /// When a connection ended last.
     pub last_left: u64,
+    /// Casts, where turns do little work.
+    casts: CastCount,
 }
 
 impl EngineModel {
@@ -61,6 +66,7 @@ impl EngineModel {
             stopping: false,
             unsealed: Vec::new(),
             last_left: 0,
+            casts: CastCount::default(),
         }
     }
 
@@ -81,6 +87,17 @@ impl EngineModel {
             saw("a connection was refused");
             self.end(token, "too_many_connections", oracle);
         }
+    }
+
+    /// Whether a credential names a principal.
+    pub(crate) fn knows(&self, credential: &str) -> bool {
+        self.principals.is_some() && !credential.is_empty()
+    }
+
+    /// The weight of a user.
+    pub(crate) fn weight(&self, user: &str) -> u64 {
+        let principals = self.principals.as_ref();
+        principals.map_or(1, |it| it.weight(user).into())
     }
 
     pub(crate) fn forget(&mut self, token: u64) {
@@ -106,6 +123,14 @@ impl EngineModel {
     fn board(&mut self, token: u64) -> &mut Namespace {
         let name = self.peers[&token].namespace.clone();
         self.namespaces.entry(name).or_insert_with(Namespace::new)
+    }
+
+    /// Whether a worker's connection has ended and the engine is still to withdraw what it has: `Some(false)` if that is
+    /// not sure. It gets no calls any more.
+    fn is_dying(&self, worker: u64) -> Option<bool> {
+        let is_it = |it: &&PeerModel| it.worker == worker && it.holds && it.phase == Phase::Live;
+        let peer = self.peers.values().find(is_it)?;
+        peer.ending.map(|_| peer.dying.is_some())
     }
 
     pub(crate) fn is_over(&self, token: u64) -> bool {
@@ -192,27 +217,7 @@ impl EngineModel {
                 self.answer(token, it.id, Ending::Result(it.payload.to_vec()), oracle);
             }
             Message::Failure(it) => self.answer(token, it.id, Ending::of(&it).passed_on(), oracle),
-            Message::Emit(it) => {
-                let permit = self.peer(token).permit.clone();
-                let bound = self.board(token).bound_to(&it.event);
-                let visible = permit.visible();
-                let seen = |function: &&Rc<str>| visible.has(&it.event) && visible.has(function);
-                let matched = bound.keys().filter(seen).count() as u64;
-                let is_forbidden = !permit.may(Verb::Emit, &it.event);
-                if let Some(number) = number(&it.payload).filter(|_| !is_forbidden) {
-                    oracle.intents[number].bound.extend(bound);
-                }
-                let owed = if is_forbidden {
-                    forbidden()
-                } else if self.stopping {
-                    Owed::Refused("draining")
-                } else {
-                    Owed::Matched(matched)
-                };
-                if it.id != 0 {
-                    self.owe(token, it.id, owed);
-                }
-            }
+            Message::Emit(it) => self.emit(token, &it, true, oracle),
             Message::Drain(_) => {
                 saw("a worker drained");
                 let worker = self.peer(token).worker;
@@ -224,9 +229,13 @@ impl EngineModel {
                 self.owe(token, id, Owed::Refused("unsupported"));
             }
             Message::Cast(it) => {
-                if !self.peer(token).permit.may(Verb::Call, &it.function) {
-                    let number = number(&it.payload).expect("every cast is in the oracle");
-                    oracle.intents[number].forbidden = true;
+                let number = number(&it.payload).expect("every cast is in the oracle");
+                let is_allowed = self.peer(token).permit.may(Verb::Call, &it.function);
+                self.note_cast(is_allowed);
+                let intent = &mut oracle.intents[number];
+                intent.heard.get_or_insert(tick);
+                if !is_allowed {
+                    intent.forbidden = true;
                     saw("a cast was forbidden");
                 }
             }
@@ -414,6 +423,9 @@ impl EngineModel {
             .providers(function)
             .filter(|it| pinned.is_none_or(|pinned| pinned == *it))
             .collect();
+        let is_dying = |worker: &u64| self.is_dying(*worker);
+        let nobody = able.iter().all(|it| is_dying(it).is_some());
+        let surely_nobody = able.iter().all(|it| is_dying(it) == Some(true));
         let surely_room = able
             .iter()
             .any(|worker| self.surely_has_room(&namespace, *worker, oracle));
@@ -440,14 +452,14 @@ impl EngineModel {
             tick: self.tick,
             revision: board.revision(),
             deadline: now + timeout,
-            nobody: able.is_empty(),
-            may_be_refused: met || !able.is_empty() && !surely_room && !call.ext.wait,
+            nobody,
+            may_be_refused: met || !surely_nobody && !surely_room && !call.ext.wait,
             cancelled: false,
             over: None,
             refused: false,
             doubtful: false,
             forbidden: Forbidden::No,
-            due: if able.is_empty() && !call.ext.wait {
+            due: if surely_nobody && !call.ext.wait {
                 Some("nobody provides it")
             } else {
                 self.stopping.then_some("the engine drains")
@@ -530,6 +542,8 @@ impl EngineModel {
             return;
         }
         let was_live = peer.phase == Phase::Live;
+        self.drop_unread(token);
+        let peer = self.peer(token);
         peer.phase = Phase::Over(tick);
         peer.batch = None;
         self.last_left = tick;

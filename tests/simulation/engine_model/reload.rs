@@ -32,6 +32,7 @@ impl EngineModel {
                 Some(_) => {}
             }
         }
+        self.note_bindings(oracle);
     }
 
     /// Whether a connection is closing with outdated rights: frames still written to it follow

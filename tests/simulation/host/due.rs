@@ -142,9 +142,11 @@ impl Host {
     /// What should have happened to a connection before.
     fn late(&self, token: u64, conn: &Conn, peer: &PeerModel, now: u64) -> Option<&'static str> {
         let limits = &self.engine_model.limits;
-        let is_over = |since: u64, limit: u64| has_passed(since + limit * 1000, now);
         if peer.phase == Phase::Greeting {
-            return is_over(peer.opened, limits.hello_timeout).then_some("hello_timeout");
+            // A HELLO that the engine has read may wait for its turn.
+            let until = (peer.opened + limits.hello_timeout * 1000).max(conn.unread_at + 1);
+            let is_late = conn.paused_since.is_none() && has_passed(until, now);
+            return is_late.then_some("hello_timeout");
         }
         // A connection has one timer. If that fired for another reason, it fires again with the next tick.
         let is_next = |until: u64| has_passed(until.max(conn.expired_at + 1), now);

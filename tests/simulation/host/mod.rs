@@ -3,6 +3,7 @@
 
 mod audit;
 mod due;
+mod paced;
 mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::engine_model::EngineModel;
 use crate::filter::Filter;
 use crate::journal::hold;
 use crate::network::{Far, Wire};
+use crate::pace::Pace;
 use crate::peer_model::{PeerModel, Phase};
 use crate::principals::Principals;
 use crate::rng::Rng;
@@ -50,6 +52,10 @@ struct Conn {
     expired_at: u64,
     /// Since when it leaves.
     over_since: Option<u64>,
+    /// The engine was told that something is to be read, and has not named it since.
+    is_announced: bool,
+    /// Where it comes from, if that matters.
+    address: u8,
 }
 
 /// What the host works with, beside itself.
@@ -87,22 +93,33 @@ pub(crate) struct Host {
     /// Leaving connections that all was written to in this turn.
     said_all: Vec<u64>,
     largest_step: usize,
+    /// Where a turn does little work.
+    pace: Option<Pace>,
 }
 
 impl Host {
     /// The engine begins, for the `boot`th time.
-    pub(crate) fn boot(limits: &Limits, seed: [u8; 32], boot: u64, now: u64) -> Self {
+    pub(crate) fn boot(
+        (limits, turn_work): (&Limits, Option<u64>),
+        seed: [u8; 32],
+        boot: u64,
+        now: u64,
+    ) -> Self {
         limits
             .check()
             .expect("limits that do not contradict each other");
         let config = Config {
-            turn_work: u64::MAX,
+            turn_work: turn_work.unwrap_or(u64::MAX),
             limits: limits.clone(),
             name: "simulated".to_owned(),
             seed,
         };
+        let mut engine = Engine::new(config, Time(now));
+        if turn_work.is_some() {
+            paced::log_steps(&mut engine);
+        }
         Self {
-            engine: Engine::new(config, Time(now)),
+            engine,
             engine_model: EngineModel::new(limits.clone(), boot << 40),
             boot,
             conns: BTreeMap::new(),
@@ -117,6 +134,7 @@ impl Host {
             late_principals: None,
             said_all: Vec::new(),
             largest_step: 0,
+            pace: turn_work.map(Pace::new),
         }
     }
 
@@ -144,6 +162,10 @@ impl Host {
         self.engine_model.reload(principals, oracle, now);
         let credentials = principals.credentials();
         self.engine.handle_credentials(&credentials, Time(now));
+        self.catch_up(oracle, now, true);
+        if let Some(pace) = &mut self.pace {
+            pace.reweigh();
+        }
     }
 
     /// The peer at the other end of a wire.
@@ -179,6 +201,7 @@ impl Host {
         self.assert_within_limits(&stats);
         self.assert_resumed();
         self.assert_nothing_late(&stats, around);
+        self.assert_paced(&stats);
         coincidences::end_turn();
         // While too many abandoned calls are held, a provider that holds one gets no other.
         let crowds = self.engine_model.limits.max_calls_total < 1000;

@@ -1,9 +1,10 @@
 //! The sockets of a host: wires that it reads and writes, phase by phase of a turn. The model hears all that goes in, a
 //! checker all that comes out. Never orders the phases.
 
-use callboard::engine::{Close, ConnId, Engine, Peer, Stats, Time, Written};
+use callboard::engine::{Close, ConnId, Engine, Stats, Time, Written};
 
 use super::due::frame_time;
+use super::paced::ADDRESSES;
 use super::{Conn, Host, Surroundings};
 use crate::coincidences::{Happening, happened};
 use crate::journal::{self, hold, note, saw};
@@ -14,10 +15,12 @@ use crate::wire_checker::{Models, WireChecker};
 
 /// A turn of a host.
 pub(super) struct Turn<'t, 'a> {
-    host: &'t mut Host,
-    around: &'t mut Surroundings<'a>,
+    pub(super) host: &'t mut Host,
+    pub(super) around: &'t mut Surroundings<'a>,
     /// Revisions that the model sealed.
     pub(super) sealed: u64,
+    /// Bytes of the largest write.
+    largest: usize,
 }
 
 /// The budgets of this turn: mostly the server's, at times so small that replies, news or both are left for the next
@@ -50,10 +53,11 @@ impl<'t, 'a> Turn<'t, 'a> {
             host,
             around,
             sealed: 0,
+            largest: 0,
         }
     }
 
-    fn read(&mut self, token: u64, chunks: usize) {
+    pub(super) fn read(&mut self, token: u64, chunks: usize) {
         let (host, around) = (&mut *self.host, &mut *self.around);
         let now = Time(around.now);
         for _ in 0..chunks {
@@ -83,17 +87,27 @@ impl<'t, 'a> Turn<'t, 'a> {
                     Some(End::Closed) => {
                         conn.ended = true;
                         note!("{token:x} ends");
-                        host.engine_model.end(token, "eof", around.oracle);
+                        if host.pace.is_some() {
+                            host.engine_model.hear_end(token, "eof");
+                        } else {
+                            host.engine_model.end(token, "eof", around.oracle);
+                        }
                         host.engine.handle_eof(id, now);
+                        host.catch_up(around.oracle, around.now, false);
                     }
                     Some(End::Broken) => self.reset(token),
                 }
                 return;
             }
             journal::absorb(&bytes);
-            host.engine_model
-                .hear(token, &bytes, around.oracle, around.now);
+            if host.pace.is_some() {
+                host.engine_model.keep(token, &bytes, around.now);
+            } else {
+                host.engine_model
+                    .hear(token, &bytes, around.oracle, around.now);
+            }
             host.engine.handle_bytes(id, &bytes, now);
+            host.catch_up(around.oracle, around.now, false);
         }
     }
 
@@ -104,8 +118,13 @@ impl<'t, 'a> Turn<'t, 'a> {
         };
         note!("{token:x} breaks");
         conn.ended = true;
-        host.engine_model.end(token, "reset", around.oracle);
+        if host.pace.is_some() {
+            host.engine_model.hear_end(token, "reset");
+        } else {
+            host.engine_model.end(token, "reset", around.oracle);
+        }
         host.engine.handle_reset(conn.id, "reset", Time(around.now));
+        host.catch_up(around.oracle, around.now, false);
     }
 
     fn unblock(&mut self) {
@@ -157,13 +176,16 @@ impl<'t, 'a> Turn<'t, 'a> {
         let (limits, conn) = (&host.engine_model.limits, &host.conns[&token]);
         let (peer, wire) = (&host.engine_model.peers[&token], &around.wires[&conn.wire]);
         let since = |at: u64, limit: u64| around.now.saturating_sub(at) >= limit * 1000;
+        let is_unread = host.engine_model.has_unread(token);
         let fine = match code {
             "silent" => {
                 if wire.is_cut {
                     saw("the engine found a half-open connection");
                 }
                 let silent_since = peer.silent_since(limits.ping_after * 1000);
-                since(silent_since, limits.silence) && wire.up.arrived(around.now) == 0
+                since(silent_since, limits.silence)
+                    && wire.up.arrived(around.now) == 0
+                    && !is_unread
             }
             "too_slow" => {
                 saw("a reader took nothing for too long");
@@ -176,7 +198,9 @@ impl<'t, 'a> Turn<'t, 'a> {
                     .is_some_and(|(at, announced)| since(at, frame_time(limits, announced)))
             }
             "hello_timeout" => {
-                peer.phase == Phase::Greeting && since(peer.opened, limits.hello_timeout)
+                peer.phase == Phase::Greeting
+                    && since(peer.opened, limits.hello_timeout)
+                    && !is_unread
             }
             _ => false,
         };
@@ -206,7 +230,9 @@ impl Sockets for Turn<'_, '_> {
 
     fn read_ready(&mut self) {
         let tokens: Vec<u64> = self.host.conns.keys().copied().collect();
-        if !tokens.is_empty() {
+        if self.host.pace.is_some() {
+            self.announce();
+        } else if !tokens.is_empty() {
             let first = self.around.rng.below(tokens.len());
             for token in tokens[first..].iter().chain(&tokens[..first]) {
                 let chunks = if self.around.quiescent || self.around.at_once {
@@ -224,7 +250,13 @@ impl Sockets for Turn<'_, '_> {
         self.note_silence();
     }
 
+    fn read_next(&mut self, id: ConnId) {
+        self.catch_up();
+        self.read_named(id);
+    }
+
     fn read_again(&mut self, id: ConnId) {
+        self.catch_up();
         let stats = self.host.engine.stats();
         self.note_stop(&stats);
         self.read(self.host.token(id), usize::MAX);
@@ -237,12 +269,15 @@ impl Sockets for Turn<'_, '_> {
         }
         let before = self.host.engine.stats().closed;
         self.host.engine.handle_expired(id, Time(self.around.now));
+        let (oracle, now) = (&mut *self.around.oracle, self.around.now);
+        self.host.catch_up(oracle, now, true);
         let after = self.host.engine.stats().closed;
         // If it was the last that a stopping engine waited for, all are told to go.
         let differs = |(code, count): &(&&str, &u64)| {
             **code != "shutting_down" && before.get(**code) != Some(*count)
         };
         let code = after.iter().find(differs);
+        let host_is_paced = self.host.pace.is_some();
         let engine_model = &mut self.host.engine_model;
         let peer = &engine_model.peers[&token];
         let unheard = self.around.now.saturating_sub(peer.heard);
@@ -255,6 +290,8 @@ impl Sockets for Turn<'_, '_> {
             self.note_stop(&stats);
         } else if !engine_model.is_over(token)
             && engine_model.is_unconfirmed(token)
+            // Its READY may be among it.
+            && !(host_is_paced && engine_model.has_unread(token))
             && unheard >= engine_model.limits.ready_timeout * 1000
         {
             saw("a newcomer did not say READY in time");
@@ -265,6 +302,8 @@ impl Sockets for Turn<'_, '_> {
     }
 
     fn sealed(&mut self) {
+        self.catch_up();
+        self.host.seal_pace();
         self.sealed = self.host.engine_model.seal();
         if self.sealed > 0 {
             self.note_audiences();
@@ -317,6 +356,7 @@ impl Sockets for Turn<'_, '_> {
             written = Some(outcome);
             outcome
         });
+        self.largest = self.largest.max(sent.len());
         if sent.is_empty() {
             return written;
         }
@@ -343,6 +383,7 @@ impl Sockets for Turn<'_, '_> {
 
     fn flushed(&mut self, replies: Spent, news: Spent) {
         let host = &mut *self.host;
+        host.note_writes([replies, news], self.largest);
         if !replies.is_drained {
             saw("replies were left for the next turn");
             if news.bytes > 0 {
@@ -353,6 +394,10 @@ impl Sockets for Turn<'_, '_> {
             saw("news was left for the next turn");
         }
         if !(replies.is_drained && news.is_drained) {
+            return;
+        }
+        if host.pace.is_some() && host.engine.has_more() {
+            // Its own budget may have ended the writing.
             return;
         }
         for (token, conn) in &host.conns {
@@ -431,16 +476,17 @@ impl Sockets for Turn<'_, '_> {
                 paused_since: None,
                 expired_at: 0,
                 over_since: None,
+                is_announced: false,
+                address: (number % ADDRESSES) as u8,
             };
+            let peer = host.peer_of(conn.address);
             host.conns.insert(token, conn);
             happened(Happening::Connect, Some(token));
             host.checkers.insert(token, WireChecker::new(token));
             host.engine_model.open(token, around.oracle, around.now);
-            let nobody = Peer::Unix {
-                pid: None,
-                uid: None,
-            };
-            host.engine.handle_open(id, nobody, Time(around.now));
+            host.engine.handle_open(id, peer, Time(around.now));
+            host.note_accept(token);
+            host.catch_up(around.oracle, around.now, true);
         }
     }
 }

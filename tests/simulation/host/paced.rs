@@ -1,0 +1,248 @@
+//! Turns that do little work: the engine names the connections that are read, and says what it has handled; the model
+//! and the pace follow. Checks what only makes sense there.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use callboard::engine::{ConnId, Engine, Peer, Stats};
+
+use super::sockets::Turn;
+use super::{Conn, Host};
+use crate::call_oracle::CallOracle;
+use crate::journal::{hold, saw};
+use crate::pace::{Deed, User};
+use crate::turn::Spent;
+
+/// Addresses that connections come from.
+pub(super) const ADDRESSES: u64 = 3;
+
+/// A step of the engine: the connection, what it was, and its work.
+type Step = (ConnId, Kind, u64);
+
+/// What a step was.
+enum Kind {
+    Frame,
+    Slice,
+    End(&'static str),
+}
+
+#[cfg(debug_assertions)]
+pub(super) fn log_steps(engine: &mut Engine) {
+    engine.log_steps();
+}
+
+#[cfg(debug_assertions)]
+fn take_steps(engine: &mut Engine) -> Vec<Step> {
+    use callboard::engine::StepKind;
+    let kind = |kind| match kind {
+        StepKind::Frame => Kind::Frame,
+        StepKind::Slice => Kind::Slice,
+        StepKind::End(code) => Kind::End(code),
+    };
+    let steps = engine.take_steps().into_iter();
+    steps.map(|it| (it.conn, kind(it.kind), it.work)).collect()
+}
+
+#[cfg(debug_assertions)]
+fn is_slowed(engine: &Engine, id: ConnId) -> bool {
+    engine.is_slowed(id)
+}
+
+// Without debug assertions the engine keeps no log, and no such world is run.
+
+#[cfg(not(debug_assertions))]
+pub(super) fn log_steps(_: &mut Engine) {}
+
+#[cfg(not(debug_assertions))]
+fn take_steps(_: &mut Engine) -> Vec<Step> {
+    Vec::new()
+}
+
+#[cfg(not(debug_assertions))]
+fn is_slowed(_: &Engine, _: ConnId) -> bool {
+    false
+}
+
+impl Turn<'_, '_> {
+    /// The model hears what the engine has handled.
+    pub(super) fn catch_up(&mut self) {
+        let (oracle, now) = (&mut *self.around.oracle, self.around.now);
+        self.host.catch_up(oracle, now, false);
+    }
+
+    /// Tells the engine which connections can be read.
+    pub(super) fn announce(&mut self) {
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        for conn in host.conns.values_mut().filter(|it| !it.ended) {
+            let up = &around.wires[&conn.wire].up;
+            let is_there = up.arrived(around.now) > 0 || up.ended(around.now).is_some();
+            let is_wanted = host.engine.wants_read(conn.id) || up.is_ending(around.now);
+            let is_noticed = around.quiescent || around.at_once || !around.rng.one_in(4);
+            if is_there && !is_wanted {
+                saw("the engine did not read for a while");
+                conn.held_back = true;
+            }
+            if is_there && is_wanted && is_noticed {
+                conn.is_announced = true;
+                host.engine.handle_readable(conn.id);
+            }
+        }
+    }
+
+    /// Reads the connection that the engine names, once.
+    pub(super) fn read_named(&mut self, id: ConnId) {
+        let token = self.host.token(id);
+        let host = &mut *self.host;
+        let Some(conn) = host.conns.get_mut(&token) else {
+            return;
+        };
+        hold!(
+            std::mem::take(&mut conn.is_announced),
+            "the engine has that read which can be read",
+            "connection {token:x}"
+        );
+        let before = self.around.wires[&conn.wire].up.under_way();
+        let user = host.user(token);
+        if let Some(pace) = &mut host.pace {
+            pace.read(&user, token, 0);
+        }
+        let wire = host.conns[&token].wire;
+        self.read(token, 1);
+        let (host, around) = (&mut *self.host, &mut *self.around);
+        let Some(conn) = host.conns.get_mut(&token).filter(|it| !it.ended) else {
+            return;
+        };
+        let up = &around.wires[&wire].up;
+        let is_read = up.under_way() < before;
+        let is_there = up.arrived(around.now) > 0 || up.ended(around.now).is_some();
+        if is_read && is_there {
+            conn.is_announced = true;
+            host.engine.handle_readable(id);
+        }
+    }
+}
+
+impl Host {
+    /// The peer at the other end of a connection from this address.
+    pub(super) fn peer_of(&self, address: u8) -> Peer {
+        if self.pace.is_none() {
+            return Peer::Unix {
+                pid: None,
+                uid: None,
+            };
+        }
+        let address = format!("192.0.2.{address}:1");
+        Peer::Tcp(address.parse().expect("an address"))
+    }
+
+    /// The user that a connection belongs to.
+    fn user(&self, token: u64) -> User {
+        let peer = self.engine_model.peers.get(&token);
+        match (peer, self.conns.get(&token)) {
+            (Some(peer), _) if self.engine_model.knows(&peer.credential) => {
+                peer.credential.as_str().into()
+            }
+            (_, Some(conn)) => format!("address {}", conn.address).into(),
+            _ => Rc::from("nobody"),
+        }
+    }
+
+    pub(super) fn note_accept(&mut self, token: u64) {
+        let user = self.user(token);
+        if let Some(pace) = &mut self.pace {
+            pace.accept(&user);
+        }
+    }
+
+    /// The model hears what the engine has handled. `is_due`: a deadline or other rights may have ended connections, or a
+    /// connection was not let in.
+    pub(super) fn catch_up(&mut self, oracle: &mut CallOracle, now: u64, is_due: bool) {
+        if self.pace.is_none() {
+            return;
+        }
+        for (id, kind, work) in take_steps(&mut self.engine) {
+            let token = self.token(id);
+            let is_whole = matches!(kind, Kind::Frame);
+            // HELLO may make it another one's.
+            let before = self.user(token);
+            let deed = match kind {
+                Kind::Frame | Kind::Slice => {
+                    let size = self.engine_model.handled(token, is_whole, oracle, now);
+                    match kind {
+                        Kind::Frame => Deed::Frame { entries: size.0 },
+                        _ => Deed::Slice {
+                            bindings: size.1,
+                            bytes: 1_000,
+                        },
+                    }
+                }
+                Kind::End(code) => {
+                    let is_known = self.engine_model.peers.get(&token);
+                    let is_own = is_known.is_some_and(|it| it.ending == Some(code));
+                    self.engine_model.ended(token, code, oracle);
+                    if is_own { Deed::Death } else { Deed::End }
+                }
+            };
+            let pace = self.pace.as_mut().expect("checked");
+            let is_begun = matches!(deed, Deed::End);
+            pace.step(&before, token, deed, work, is_due || is_begun);
+        }
+    }
+
+    /// The turn's input is over.
+    pub(super) fn seal_pace(&mut self) {
+        let Some(mut pace) = self.pace.take() else {
+            return;
+        };
+        let waits = |(token, conn): &(&u64, &Conn)| {
+            let model = &self.engine_model;
+            let is_slowed = is_slowed(&self.engine, conn.id);
+            let has_leftovers = !is_slowed && model.has_leftovers(**token);
+            has_leftovers || conn.is_announced && !model.is_over(**token)
+        };
+        let waiting = self.conns.iter().filter(waits);
+        let waiting: BTreeMap<u64, User> = waiting
+            .map(|(token, _)| (*token, self.user(*token)))
+            .collect();
+        for token in waiting.keys() {
+            if self.engine_model.peers[token].ending.is_some() {
+                saw("the end of a connection was postponed");
+            }
+        }
+        pace.seal(&waiting, |user| self.engine_model.weight(user));
+        self.pace = Some(pace);
+    }
+
+    /// So much was written in the two phases of a turn.
+    pub(super) fn note_writes(&self, phases: [Spent; 2], largest: usize) {
+        if let Some(pace) = self.pace.as_ref().filter(|_| !self.engine_model.stopping) {
+            for phase in phases {
+                pace.wrote(phase.writes, phase.bytes, largest);
+            }
+        }
+    }
+
+    /// The turn is over. If the engine has nothing left to do, nothing is left that it could do.
+    pub(super) fn assert_paced(&mut self, stats: &Stats) {
+        if self.pace.is_none() {
+            return;
+        }
+        self.engine_model.assert_casts(stats);
+        if self.engine.has_more() {
+            return;
+        }
+        for (token, conn) in &self.conns {
+            hold!(
+                is_slowed(&self.engine, conn.id)
+                    || !conn.is_announced && !self.engine_model.has_leftovers(*token)
+                    || self.engine_model.is_over(*token),
+                "an engine that would sleep has nothing left to do",
+                "connection {token:x}: {conn:?} {:?}",
+                self.engine_model.peers[token]
+            );
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.rest();
+        }
+    }
+}
