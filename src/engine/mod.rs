@@ -31,6 +31,7 @@ mod refusal;
 mod registry;
 mod rng;
 mod timer_wheel;
+mod user_key;
 mod work;
 
 pub use access::authenticator::GUARDED;
@@ -45,6 +46,7 @@ pub use metrics::turn_times::{Percentiles, Turn};
 pub use registry::change::Changes;
 
 use access::authenticator::Authenticator;
+use access::review::Review;
 use calls::call::CallId;
 use calls::table::CallTable;
 use connection::admission::ConnectionCounts;
@@ -72,6 +74,7 @@ pub struct Engine {
     users: Users,
     run: RunQueue,
     authenticator: Authenticator,
+    review: Review,
     sessions: Sessions,
     registry: Registry,
     calls: CallTable,
@@ -104,7 +107,8 @@ impl Engine {
             admission: ConnectionCounts::new(hash_keys),
             users: Users::new(hash_keys),
             run,
-            authenticator: Authenticator::open(),
+            authenticator: Authenticator::open(hash_keys),
+            review: Review::default(),
             sessions: Sessions::new(hash_keys),
             registry: Registry::default(),
             calls: CallTable::new(hash_keys),
@@ -132,7 +136,7 @@ impl Engine {
     /// Whether the next turn has something to do, whatever happens until then.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.output.has_more() || !self.run.is_empty()
+        self.output.has_more() || !self.run.is_empty() || self.review.is_open()
     }
 
     /// The next connection to close.

@@ -48,6 +48,10 @@ pub(crate) const READ: u64 = 10;
 pub(crate) const WRITE: u64 = 40;
 /// A new connection.
 pub(crate) const ACCEPT: u64 = 100;
+/// A connection that is judged by new credentials.
+pub(crate) const JUDGEMENT: u64 = 20;
+/// A deadline that has passed.
+pub(crate) const DEADLINE: u64 = 10;
 /// A change that is looked at for a watch.
 pub(crate) const CHANGE: u64 = 10;
 /// A page of a snapshot that is encoded.

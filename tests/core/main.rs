@@ -39,6 +39,7 @@ mod routing;
 mod sessions;
 mod setup;
 mod several;
+mod slices;
 mod stats;
 mod thresholds;
 #[path = "../turn/mod.rs"]

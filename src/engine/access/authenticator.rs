@@ -1,10 +1,12 @@
 //! The authenticator: maps what a connection presents to a grant. Without credentials everybody gets every right but
 //! that to command the engine. Applies nothing to connections.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::engine::interface::Peer;
 use crate::engine::refusal::Refusal;
+use crate::engine::rng::HashKeys;
 use crate::protocol::Code;
 
 use super::credentials::{Credentials, Principal, TokenHash};
@@ -25,34 +27,37 @@ pub(crate) const DRAIN: &str = "engine::drain";
 pub(crate) struct Authenticator {
     /// One grant for each key of each principal; `None` without credentials.
     grants: Option<Vec<Rc<Grant>>>,
+    /// The same by key, to renew them.
+    by_key: HashMap<AccessKey, Rc<Grant>, HashKeys>,
     anyone: Rc<Grant>,
     owner: Rc<Grant>,
     /// The user that runs the engine.
     owner_uid: Option<u32>,
+    principals: usize,
     /// Number of times the grants were replaced.
     replaced: u64,
 }
 
 impl Authenticator {
     /// An authenticator without credentials.
-    pub(crate) fn open() -> Self {
+    pub(crate) fn open(keys: HashKeys) -> Self {
         let all = Rights::everything();
         let most = all.clone().with(Verb::Admin, Rules::new([STATS], []));
         Self {
             grants: None,
+            by_key: HashMap::with_hasher(keys),
             anyone: Rc::new(Grant::new(AccessKey::Anyone, "", None, &most, 0)),
             owner: Rc::new(Grant::new(AccessKey::Owner, "", None, &all, 0)),
             owner_uid: None,
+            principals: 0,
             replaced: 0,
         }
     }
 
-    /// The edition of a principal's grants: the previous one if its rules to observe are unchanged.
-    fn edition_of(&self, principal: &Principal) -> u64 {
-        let mut grants = self.grants.iter().flatten();
-        let before = grants.find(|grant| {
-            *grant.principal == *principal.name
-                && grant.namespace.as_deref() == Some(&*principal.namespace)
+    /// The edition of a principal's grants: that of its one `before`, if its rules to observe are unchanged.
+    fn edition_of(&self, principal: &Principal, before: Option<&Rc<Grant>>) -> u64 {
+        let before = before.filter(|grant| {
+            grant.namespace.as_deref() == Some(&*principal.namespace)
                 && grant.rights.of(Verb::Observe) == principal.rights.of(Verb::Observe)
         });
         before.map_or(self.replaced, |grant| grant.edition)
@@ -65,9 +70,16 @@ impl Authenticator {
     /// Replaces the credentials.
     pub(crate) fn replace(&mut self, credentials: &Credentials) {
         self.replaced += 1;
+        self.principals = credentials.principals().len();
+        let older = self.grants.take().unwrap_or_default();
+        let by_principal: BTreeMap<&str, &Rc<Grant>> = older
+            .iter()
+            .map(|grant| (&*grant.principal, grant))
+            .collect();
         let mut grants = Vec::new();
         for principal in credentials.principals() {
-            let edition = self.edition_of(principal);
+            let before = by_principal.get(&*principal.name).copied();
+            let edition = self.edition_of(principal, before);
             let tokens = principal.tokens.iter().copied().map(AccessKey::Token);
             let users = principal.uids.iter().copied().map(AccessKey::User);
             grants.extend(tokens.chain(users).map(|key| {
@@ -75,10 +87,25 @@ impl Authenticator {
                 let rights = &principal.rights;
                 let mut grant = Grant::new(key, name, Some(namespace), rights, edition);
                 grant.weight = principal.weight;
+                grant.issue = self.replaced;
                 Rc::new(grant)
             }));
         }
+        // Of several grants of one key the last one counts.
+        self.by_key.clear();
+        let keys = grants.iter().map(|grant| (grant.key, grant.clone()));
+        self.by_key.extend(keys);
         self.grants = Some(grants);
+    }
+
+    /// The number of principals.
+    pub(crate) fn principals(&self) -> usize {
+        self.principals
+    }
+
+    /// Whether a grant is of the present credentials.
+    pub(crate) fn is_of_present(&self, grant: &Grant) -> bool {
+        grant.issue == self.replaced
     }
 
     /// The grant for this token, or for this peer if it presents none.
@@ -147,18 +174,17 @@ impl Authenticator {
     /// The current grant for the key of an older one; `None` if the key no longer belongs to the same principal in the
     /// same namespace.
     pub(crate) fn renew(&self, older: &Grant) -> Option<Rc<Grant>> {
-        let grants = self.grants.as_ref()?;
-        let renewed = grants.iter().rfind(|grant| grant.key == older.key)?;
+        let renewed = self.by_key.get(&older.key)?;
         renewed.is_same_principal(older).then(|| renewed.clone())
     }
 
     /// The different rules to observe a namespace, without those that allow everything.
     pub(crate) fn observe_rules(&self, namespace: &str) -> Vec<Rc<Rules>> {
-        let mut rules: Vec<Rc<Rules>> = Vec::new();
+        let (mut rules, mut known) = (Vec::new(), HashSet::with_hasher(*self.by_key.hasher()));
         for grant in self.grants.iter().flatten() {
             if grant.namespace.as_deref() == Some(namespace)
                 && let Some(observe) = &grant.observe
-                && !rules.contains(observe)
+                && known.insert(&**observe)
             {
                 rules.push(observe.clone());
             }
@@ -174,6 +200,11 @@ impl Authenticator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::rng::Rng;
+
+    fn open() -> Authenticator {
+        Authenticator::open(Rng::new([0; 32]).hash_keys())
+    }
 
     fn principal(name: &str, token: &str, uid: u32) -> Principal {
         Principal {
@@ -205,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_token_or_a_user_of_this_host_opens_and_a_token_is_not_helped_by_the_user() {
-        let mut authenticator = Authenticator::open();
+        let mut authenticator = open();
         authenticator.replace(&Credentials::new(vec![
             principal("a", "token-a", 7),
             principal("b", "token-b", 8),
@@ -237,7 +268,7 @@ mod tests {
 
     #[test]
     fn without_credentials_only_the_owner_commands() {
-        let mut authenticator = Authenticator::open();
+        let mut authenticator = open();
         let commands = |authenticator: &Authenticator, peer| {
             let grant = authenticator.authenticate(None, &peer).unwrap();
             grant.rights.allow(Verb::Admin, "engine::drain")
@@ -253,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_renewed_while_its_key_is_the_same_principals() {
-        let mut authenticator = Authenticator::open();
+        let mut authenticator = open();
         authenticator.replace(&Credentials::new(vec![principal("a", "token", 7)]));
         let grant = authenticator.authenticate(Some("token"), &tcp()).unwrap();
         authenticator.replace(&Credentials::new(vec![principal("a", "token", 9)]));

@@ -7,7 +7,7 @@ use super::credentials::TokenHash;
 use super::rights::{Rights, Rules, Verb};
 
 /// The proof by which a connection was admitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AccessKey {
     /// No proof: the engine has no credentials.
     Anyone,
@@ -32,6 +32,8 @@ pub(crate) struct Grant {
     /// Changes whenever these rules change: a resume point is valid for one edition, since the view may have followed
     /// other rules in between.
     pub(crate) edition: u64,
+    /// The credentials that it is of: how often they were replaced until then.
+    pub(crate) issue: u64,
 }
 
 impl Grant {
@@ -51,6 +53,7 @@ impl Grant {
             rights: rights.clone(),
             observe: (!observe.is_everything()).then(|| Rc::new(observe.clone())),
             edition,
+            issue: 0,
         }
     }
 

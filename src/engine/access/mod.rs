@@ -3,4 +3,5 @@
 pub(crate) mod authenticator;
 pub(crate) mod credentials;
 pub(crate) mod grant;
+pub(crate) mod review;
 pub(crate) mod rights;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::registry::entry::Name;
 use crate::engine::timer_wheel::TimerId;
+use crate::engine::user_key::UserKey;
 use crate::protocol::Executed;
 
 /// Identifies a call for its lifetime: generation << 32 | slab key. It is the id of the INVOKE on the wire, so a late
@@ -82,6 +83,8 @@ pub(crate) struct Call {
     pub(crate) id: CallId,
     pub(crate) namespace: usize,
     pub(crate) function: Name,
+    /// The caller's.
+    pub(crate) user: UserKey,
     /// `None` once the caller has its ending: then the call merely holds the provider's slot.
     pub(crate) caller: Option<Caller>,
     pub(crate) terms: Terms,

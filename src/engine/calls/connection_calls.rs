@@ -1,7 +1,7 @@
 //! The calls of one connection: those it made, those its worker runs, and the parked calls that its worker could run.
 //! Created with the first of them, so an idle watcher has none. Decides nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::engine::rng::{HashKeys, NumberHashKeys};
 
@@ -12,15 +12,12 @@ use crate::engine::interface::ConnId;
 
 use super::call::CallId;
 use super::list::CallList;
-use super::parking::{ParkKey, ParkedLists};
+use super::parked_notes::ParkedNotes;
 use super::routing::Load;
 
 /// Room for this many calls stays allocated when all calls of a connection have ended. `--max-calls` bounds a burst,
 /// but every connection that ever had one would keep its memory.
 const MADE_KEPT: usize = 64;
-
-/// A connection keeps this many notes of parked calls without checking whether they are stale.
-const UNCHECKED_NOTES: usize = 64;
 
 /// The calls of one connection, as caller and as provider.
 #[derive(Debug)]
@@ -39,10 +36,8 @@ pub(crate) struct ConnectionCalls {
     retained: usize,
     /// Of the calls it made, those that are parked.
     waiting: usize,
-    /// Keys of parked calls that this worker could run, by the ticket of the first call there.
-    parked: BTreeMap<u64, ParkKey>,
-    /// The same keys, to note each once.
-    parked_keys: HashSet<ParkKey, HashKeys>,
+    /// The parked calls that this worker could run.
+    parked: ParkedNotes,
 }
 
 impl ConnectionCalls {
@@ -56,12 +51,16 @@ impl ConnectionCalls {
             abandoned: 0,
             retained: 0,
             waiting: 0,
-            parked: BTreeMap::new(),
-            parked_keys: HashSet::with_hasher(keys),
+            parked: ParkedNotes::new(keys),
         }
     }
 
     // As a caller.
+
+    /// Number of calls that it waits for and that it runs.
+    pub(crate) fn len(&self) -> usize {
+        self.made.len() + self.in_flight as usize
+    }
 
     /// Number of calls it waits for.
     pub(crate) fn made(&self) -> usize {
@@ -171,31 +170,18 @@ impl ConnectionCalls {
 
     // Parked calls.
 
-    /// Notes that calls are parked that this worker could run, the first of them with this ticket.
-    pub(crate) fn note_parked(&mut self, ticket: u64, key: ParkKey) {
-        if self.parked_keys.insert(key.clone()) {
-            self.parked.insert(ticket, key);
-        }
+    /// The parked calls that this worker could run.
+    pub(crate) fn parked(&self) -> &ParkedNotes {
+        &self.parked
+    }
+
+    pub(crate) fn parked_mut(&mut self) -> &mut ParkedNotes {
+        &mut self.parked
     }
 
     /// Whether there may be parked calls that this worker could run.
     pub(crate) fn has_parked(&self) -> bool {
         !self.parked.is_empty()
-    }
-
-    /// Removes and returns the key with the earliest parked call, and that call's ticket.
-    pub(crate) fn pop_parked(&mut self) -> Option<(u64, ParkKey)> {
-        let (ticket, key) = self.parked.pop_first()?;
-        self.parked_keys.remove(&key);
-        Some((ticket, key))
-    }
-
-    /// Forgets keys without parked calls, if they are the most of the notes.
-    pub(crate) fn prune_parked(&mut self, lists: &ParkedLists) {
-        if self.parked.len() > UNCHECKED_NOTES && self.parked.len() > 2 * lists.len() {
-            self.parked.retain(|_, key| lists.contains(key));
-            self.parked_keys.retain(|key| lists.contains(key));
-        }
     }
 }
 
@@ -213,7 +199,6 @@ impl ConnectionCalls {
             retained,
             waiting,
             parked,
-            parked_keys,
         } = self;
         let count = |is: fn(&Call) -> bool| runs.iter().filter(|call| is(call)).count() as u32;
         assert!(runs.iter().all(|it| it.place == Place::Running(id)));
@@ -231,13 +216,7 @@ impl ConnectionCalls {
         let is_parked = |(_, call): &&(u64, &Call)| call.place == Place::Parked;
         let parked_calls = waits_for.iter().filter(is_parked).count();
         assert_eq!(*waiting, parked_calls, "parked calls of {id:?}");
-        assert_eq!(parked.len(), parked_keys.len(), "notes of {id:?}");
-        assert!(parked.values().all(|key| parked_keys.contains(key)));
-    }
-
-    /// Whether it has a note of the calls parked under a key.
-    pub(crate) fn has_noted(&self, key: &ParkKey) -> bool {
-        self.parked_keys.contains(key)
+        parked.check_books();
     }
 
     pub(crate) fn capacity(&self) -> u32 {

@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod connection_calls;
 mod list;
+pub(crate) mod parked_notes;
 pub(crate) mod parking;
 pub(crate) mod routing;
 pub(crate) mod table;

@@ -7,6 +7,7 @@ use slab::Slab;
 use crate::engine::interface::ConnId;
 use crate::engine::registry::entry::Name;
 use crate::engine::rng::HashKeys;
+use crate::engine::user_key::UserKey;
 
 use super::call::{Arguments, Call, CallId, Caller, Place, Terms};
 use super::connection_calls::ConnectionCalls;
@@ -99,7 +100,7 @@ impl CallTable {
         &mut self,
         namespace: usize,
         function: Name,
-        caller: Caller,
+        (caller, user): (Caller, UserKey),
         terms: Terms,
     ) -> CallId {
         self.generation = self.generation.wrapping_add(1);
@@ -108,6 +109,7 @@ impl CallTable {
             id,
             namespace,
             function,
+            user,
             caller: Some(caller),
             terms,
             arguments: None,
@@ -189,10 +191,10 @@ impl CallTable {
             self.parked_lists
                 .resize_with(namespace + 1, || ParkedLists::new(keys));
         }
-        let mut list = *self.parked_lists[namespace].entry(key.clone());
+        let mut list = self.parked_lists[namespace].get(&key).unwrap_or_default();
         let is_first = list.is_empty();
         self.push_back(&mut list, id);
-        *self.parked_lists[namespace].entry(key.clone()) = list;
+        self.parked_lists[namespace].set(&key, list);
         is_first.then_some(key)
     }
 
@@ -206,12 +208,7 @@ impl CallTable {
             return;
         };
         self.unlink(&mut list, id);
-        let lists = &mut self.parked_lists[namespace];
-        if list.is_empty() {
-            lists.remove(&key);
-        } else if let Some(kept) = lists.get_mut(&key) {
-            *kept = list;
-        }
+        self.parked_lists[namespace].set(&key, list);
     }
 
     /// The lists of parked calls of a namespace, if a call was ever parked in it.
@@ -261,6 +258,7 @@ fn park_key(call: &Call) -> ParkKey {
     ParkKey {
         function: call.function.clone(),
         worker: call.terms.worker,
+        user: call.user,
     }
 }
 
@@ -312,8 +310,8 @@ impl CallTable {
         }
         let mut listed = 0;
         for (namespace, lists) in parked_lists.iter().enumerate() {
-            for (key, list) in lists.iter() {
-                let calls = self.listed(*list);
+            for (key, list) in lists.all() {
+                let calls = self.listed(list);
                 assert!(!calls.is_empty(), "an empty list for {key:?}");
                 assert!(calls.is_sorted_by(|a, b| a.ticket < b.ticket), "{calls:?}");
                 for call in &calls {
@@ -347,7 +345,8 @@ impl CallTable {
     pub(crate) fn parked_keys(&self, namespace: usize) -> Vec<ParkKey> {
         let lists = self.parked_in(namespace).into_iter();
         lists
-            .flat_map(|lists| lists.iter().map(|(key, _)| key.clone()))
+            .flat_map(ParkedLists::all)
+            .map(|(key, _)| key)
             .collect()
     }
 

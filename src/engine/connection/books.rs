@@ -30,6 +30,7 @@ impl Connection {
             // The queues check these marks.
             in_run,
             readable: _,
+            parked_due: _,
             in_replies: _,
             in_acknowledgements: _,
             in_continuations: _,

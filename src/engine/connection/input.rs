@@ -8,7 +8,7 @@ use crate::engine::memory::{Usage, recycle};
 use crate::engine::work::{self, Cost};
 
 use super::Connection;
-use super::emission::Emission;
+use super::progress::Progress;
 #[cfg(debug_assertions)]
 use super::table::ConnectionTable;
 
@@ -26,7 +26,7 @@ pub(crate) struct Input {
     /// Its first frame in this run is being handled.
     is_first: Cell<bool>,
     /// How far the frame that is being handled was handled before.
-    emission: Option<Box<Emission>>,
+    progress: Option<Box<Progress>>,
     /// Work of the frames of the connection that is being handled.
     work: Cell<u64>,
     /// Connections that broke, and why; their ends are postponed.
@@ -104,12 +104,17 @@ impl Input {
     // Slices.
 
     /// How far the frame that comes next was handled before.
-    pub(crate) fn set_emission(&mut self, emission: Option<Box<Emission>>) {
-        self.emission = emission;
+    pub(crate) fn set_progress(&mut self, progress: Option<Box<Progress>>) {
+        self.progress = progress;
     }
 
-    pub(crate) fn take_emission(&mut self) -> Option<Box<Emission>> {
-        self.emission.take()
+    /// Whether the frame that is being handled was begun before.
+    pub(crate) fn has_progress(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    pub(crate) fn take_progress(&mut self) -> Option<Box<Progress>> {
+        self.progress.take()
     }
 
     // Ends.
@@ -155,7 +160,7 @@ impl Input {
         let Self {
             partial,
             batches,
-            emission,
+            progress,
             work: _,
             share: _,
             is_first: _,
@@ -171,7 +176,7 @@ impl Input {
         }
         assert_eq!(partial.total(), unread, "bytes that are not handled");
         assert_eq!(batches.total(), incomplete, "bytes of batches");
-        assert!(emission.is_none(), "no frame is being handled");
+        assert!(progress.is_none(), "no frame is being handled");
         connections.check_marks("changers", changers, Connection::has_changed_board);
     }
 }

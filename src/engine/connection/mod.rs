@@ -4,11 +4,11 @@ pub(crate) mod admission;
 pub(crate) mod batch;
 #[cfg(debug_assertions)]
 mod books;
-pub(crate) mod emission;
 pub(crate) mod input;
 pub(crate) mod origin;
 pub(crate) mod outbox;
 pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod run_queue;
 pub(crate) mod send_buffer;
 pub(crate) mod session;
@@ -27,11 +27,11 @@ use super::registry::namespace::AudiencePlace;
 use super::registry::position::Stream;
 use super::rng::HashKeys;
 use super::timer_wheel::TimerId;
+use super::user_key::UserKey;
 use batch::Batch;
 use outbox::Outbox;
 use session::Session;
 use unread::Unread;
-use users::UserKey;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -114,6 +114,8 @@ pub(crate) struct Connection {
     pub(super) in_run: bool,
     /// Bytes, or its end, wait in its socket.
     readable: bool,
+    /// It has room for parked calls that it has not been sent yet.
+    parked_due: bool,
     /// In the write queue's lane of replies, of acknowledgements, of continuations.
     pub(super) in_replies: bool,
     pub(super) in_acknowledgements: bool,
@@ -158,6 +160,7 @@ impl Connection {
             budget: RateLimiter::default(),
             in_run: false,
             readable: false,
+            parked_due: false,
             in_replies: false,
             in_acknowledgements: false,
             in_continuations: false,
@@ -381,7 +384,21 @@ impl Connection {
     /// Whether it left something for later that it may do.
     pub(crate) fn has_leftovers(&self) -> bool {
         let may_go_on = self.has_deferred() && !self.pause.budget;
-        may_go_on || self.is_dying() && !self.is_leaving()
+        may_go_on || (self.is_dying() || self.parked_due) && !self.is_leaving()
+    }
+
+    /// Parked calls are to be run on it in its next turn.
+    pub(crate) fn set_parked_due(&mut self) {
+        self.parked_due = true;
+    }
+
+    pub(crate) fn is_parked_due(&self) -> bool {
+        self.parked_due
+    }
+
+    /// They are being run.
+    pub(crate) fn clear_parked_due(&mut self) {
+        self.parked_due = false;
     }
 
     /// Whether it has ended, and what it has is still to be withdrawn.

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 
 use crate::engine::interface::ConnId;
+use crate::engine::user_key::UserKey;
 use crate::engine::work::QUANTUM;
 
 #[cfg(debug_assertions)]
 use super::step_log::StepLog;
 #[cfg(debug_assertions)]
 use super::table::ConnectionTable;
-use super::users::{UserKey, Users};
+use super::users::Users;
 
 /// The place of a user in the queue.
 #[derive(Debug, Default)]
@@ -44,6 +45,8 @@ pub(crate) struct RunQueue {
     ring: VecDeque<UserKey>,
     /// Work of this turn.
     spent: u64,
+    /// Work of deadlines in this turn.
+    expired: u64,
     /// Work of writing and encoding since the last seal, of replies or of news.
     told: u64,
     in_news: bool,
@@ -65,6 +68,7 @@ impl RunQueue {
             shares: Vec::new(),
             ring: VecDeque::new(),
             spent: 0,
+            expired: 0,
             told: 0,
             in_news: false,
             served: None,
@@ -87,9 +91,9 @@ impl RunQueue {
         self.budget.saturating_sub(self.spent)
     }
 
-    /// Whether nothing was done in this turn yet. Then a step of any size fits.
+    /// Whether no user was served in this turn yet. Then a step of any size fits.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.spent == 0
+        self.served.is_none()
     }
 
     /// Whether another user than this one wants the engine in this turn.
@@ -180,6 +184,21 @@ impl RunQueue {
         self.owe(user, work);
     }
 
+    /// The turn did work that no user is charged for.
+    pub(crate) fn spend(&mut self, work: u64) {
+        self.spent += work;
+    }
+
+    /// Deadlines have a budget of their own, since they pass while others use the turn: half a turn's.
+    pub(crate) fn expire(&mut self, work: u64) {
+        self.expired += work;
+    }
+
+    /// Whether the turn has room for another deadline.
+    pub(crate) fn may_expire(&self) -> bool {
+        self.expired < self.budget / 2
+    }
+
     /// Takes work off the credit of a user.
     fn owe(&mut self, user: UserKey, work: u64) {
         let share = self.share(user);
@@ -205,7 +224,7 @@ impl RunQueue {
 
     /// The next turn has its own budget.
     pub(crate) fn end_turn(&mut self) {
-        (self.spent, self.told) = (0, 0);
+        (self.spent, self.expired, self.told) = (0, 0, 0);
         self.in_news = false;
         self.served = None;
         self.is_closed = false;
@@ -244,6 +263,7 @@ impl RunQueue {
             shares,
             ring,
             spent: _,
+            expired: _,
             told: _,
             in_news: _,
             served: _,
@@ -270,7 +290,7 @@ mod tests {
     const BUDGET: u64 = 10_000;
 
     fn user(index: u32) -> UserKey {
-        UserKey::at(index)
+        UserKey::at(index as usize)
     }
 
     fn conn(user: u32, number: u32) -> ConnId {

@@ -5,7 +5,7 @@ use crate::engine::interface::Time;
 use crate::engine::memory::{Charge, Usage};
 use crate::protocol::Inbox;
 
-use super::emission::Emission;
+use super::progress::Progress;
 
 /// Bytes that were received and not handled.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Unread {
     /// The frame in the inbox is whole.
     is_whole: bool,
     /// How far the first frame that is deferred was handled.
-    emission: Option<Box<Emission>>,
+    progress: Option<Box<Progress>>,
     /// When the incomplete frame began.
     since: Time,
     /// Bytes that are handled in a later turn.
@@ -29,7 +29,7 @@ impl Unread {
         Self {
             inbox: Inbox::default(),
             is_whole: false,
-            emission: None,
+            progress: None,
             since: now,
             deferred: Vec::new(),
             charge: usage.charge(0),
@@ -62,8 +62,8 @@ impl Unread {
     }
 
     /// Whether an event is being cast, in slices.
-    pub(crate) fn has_emission(&self) -> bool {
-        self.emission.is_some()
+    pub(crate) fn is_emitting(&self) -> bool {
+        matches!(self.progress.as_deref(), Some(Progress::Emission(_)))
     }
 
     /// Adds to the deferred bytes.
@@ -77,9 +77,9 @@ impl Unread {
     }
 
     /// The frame in the inbox, and how far it was handled before.
-    pub(crate) fn take_inbox(&mut self) -> (Inbox, Option<Box<Emission>>) {
+    pub(crate) fn take_inbox(&mut self) -> (Inbox, Option<Box<Progress>>) {
         self.is_whole = false;
-        (std::mem::take(&mut self.inbox), self.emission.take())
+        (std::mem::take(&mut self.inbox), self.progress.take())
     }
 
     /// Stores what is not handled: an incomplete frame, or a whole one if `is_whole`; the bytes after the last frame that
@@ -88,11 +88,11 @@ impl Unread {
         &mut self,
         (inbox, is_whole): (Inbox, bool),
         deferred: &[u8],
-        emission: Option<Box<Emission>>,
+        progress: Option<Box<Progress>>,
     ) {
         self.inbox = inbox;
         self.is_whole = is_whole;
-        self.emission = emission;
+        self.progress = progress;
         if !deferred.is_empty() {
             self.deferred = deferred.to_vec();
         }
@@ -112,16 +112,13 @@ impl Unread {
         let Self {
             inbox,
             is_whole,
-            emission,
+            progress,
             since: _,
             deferred: _,
             charge,
         } = self;
         assert!(!is_whole || inbox.held() > 0, "a whole frame");
-        assert!(
-            emission.is_none() || self.has_deferred(),
-            "frame of an event"
-        );
+        assert!(progress.is_none() || self.has_deferred(), "frame in slices");
         assert_eq!(charge.bytes(), self.bytes(), "charge of unread bytes");
         charge.bytes()
     }

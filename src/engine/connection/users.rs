@@ -8,23 +8,9 @@ use slab::Slab;
 
 use crate::engine::interface::Peer;
 use crate::engine::rng::HashKeys;
+use crate::engine::user_key::UserKey;
 
 use super::origin::Origin;
-
-/// The key of a user in the table, for as long as it has a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct UserKey(u32);
-
-impl UserKey {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    #[cfg(test)]
-    pub(crate) fn at(index: u32) -> Self {
-        Self(index)
-    }
-}
 
 /// What tells one user from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,11 +64,11 @@ impl Users {
     }
 
     fn add(&mut self, identity: Identity) -> UserKey {
-        let key = UserKey(self.all.insert(User {
+        let key = UserKey::at(self.all.insert(User {
             identity: identity.clone(),
             weight: 1,
             connections: 0,
-        }) as u32);
+        }));
         self.by_identity.insert(identity, key);
         key
     }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::engine::access::grant::Grant;
 use crate::engine::calls::call::Call;
 use crate::engine::calls::routing::Load;
 use crate::engine::connection::Connection;
@@ -34,6 +35,7 @@ impl Engine {
             users,
             run,
             authenticator: _,
+            review,
             sessions,
             registry,
             calls,
@@ -48,6 +50,12 @@ impl Engine {
         run.check_books(connections);
         sessions.check_books(connections);
         let last_sessions = connections.iter().filter_map(Connection::last_session);
+        let is_judged = |grant: &Grant| self.authenticator.is_of_present(grant);
+        let unjudged = connections.iter().filter(|conn| {
+            let session = conn.session();
+            session.is_some_and(|session| !is_judged(session.grant()))
+        });
+        review.check_books(unjudged.map(Connection::id));
         registry.check_books(last_sessions.map(Session::namespace));
         calls.check_books(config.limits.max_calls_total);
         timers.check_books();
@@ -171,10 +179,13 @@ impl Engine {
                     .filter(|it| key.worker.is_none_or(|worker| worker == it.worker));
                 for provider in able {
                     let id = provider.conn;
-                    let noted = self.calls_of(id).is_some_and(|it| it.has_noted(&key));
+                    let calls = self.calls_of(id);
+                    let noted = calls.is_some_and(|it| it.parked().contains(&key));
                     assert!(noted, "{id:?} has no note of {key:?}");
                     let has_room = self.load(id).is_some_and(Load::has_room);
-                    assert!(!has_room, "{id:?} has room for {key:?}");
+                    let conn = self.connections.get(id);
+                    let is_due = conn.is_some_and(Connection::is_parked_due);
+                    assert!(!has_room || is_due, "{id:?} has room for {key:?}");
                 }
             }
         }
@@ -215,7 +226,12 @@ impl Engine {
             return;
         };
         let grant = session.grant();
-        assert!(self.authenticator.is_present(grant), "grant of {id:?}");
+        let is_judged = self.authenticator.is_of_present(grant);
+        assert!(is_judged || self.review.is_open(), "{id:?} is forgotten");
+        assert!(
+            !is_judged || self.authenticator.is_present(grant),
+            "grant of {id:?}"
+        );
         let pause = conn.pause();
         let half = self.config.limits.max_outbound as usize / 2;
         assert!(

@@ -12,6 +12,7 @@ use crate::engine::access::grant::Grant;
 use crate::engine::access::rights::Verb;
 use crate::engine::connection::Connection;
 use crate::engine::connection::outbox::Reply;
+use crate::engine::connection::progress::{Kick, Progress};
 use crate::engine::connection::session::{Sender, Session};
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::{Refusal, shown};
@@ -24,6 +25,7 @@ use crate::limits::Limits;
 use crate::protocol::{Bin, BindingEntry, Call, Code, Definition, Outcome, Text};
 
 use super::arguments::{KickArguments, ListArguments};
+use super::input::Step;
 
 /// Bytes of a provider in an answer, without its name, at most.
 const PROVIDER_ROW: usize = 64;
@@ -35,6 +37,14 @@ const ROW_PARTS: usize = 4;
 #[derive(Serialize)]
 struct Kicked {
     kicked: usize,
+}
+
+/// How far a kick has come.
+enum Kicking {
+    /// All are disconnected; the answer says how many.
+    Done(Vec<u8>),
+    /// It goes on later.
+    Unfinished(Step),
 }
 
 /// An answer without keys.
@@ -88,15 +98,16 @@ struct BindingRow<'a> {
 
 impl Engine {
     /// Answers a call to a name under `engine::`.
-    pub(super) fn handle_builtin(&mut self, from: Sender, call: &Call<'_>, now: Time) {
+    pub(super) fn handle_builtin(&mut self, from: Sender, call: &Call<'_>, now: Time) -> Step {
         let (id, namespace) = (from.conn, from.namespace);
         let grant = self.session(from).grant().clone();
         let name = call.function.0;
         if GUARDED.contains(&name) && !grant.rights.allow(Verb::Admin, name) {
             let refusal = self.authenticator.refuse_command(name);
-            return self.refuse_call(id, call.id, &refusal);
+            self.refuse_call(id, call.id, &refusal);
+            return Step::Done;
         }
-        if name == KICK || name == DRAIN {
+        if (name == KICK || name == DRAIN) && !self.input.has_progress() {
             self.log_command(from, name, now);
         }
         // A page is a thousand times as large as the call for it: a caller that does not read gets no further ones.
@@ -106,13 +117,18 @@ impl Engine {
             let flag = Limits::FLAGS.max_outbound;
             let message = "this connection does not read the answers to its calls";
             let refusal = Refusal::over(flag, Code::Overloaded, message);
-            return self.refuse_call(id, call.id, &refusal);
+            self.refuse_call(id, call.id, &refusal);
+            return Step::Done;
         }
         let answer = match name {
             "engine::functions::list" => self.list_functions(namespace, &grant, &call.payload),
             "engine::workers::list" => self.list_workers(namespace, &grant, &call.payload),
             "engine::bindings::list" => self.list_bindings(namespace, &grant, &call.payload),
-            KICK => self.kick(from, &call.payload, now),
+            KICK => match self.kick(from, &call.payload, now) {
+                Ok(Kicking::Done(answer)) => Ok(answer),
+                Ok(Kicking::Unfinished(step)) => return step,
+                Err(refusal) => Err(refusal),
+            },
             DRAIN => {
                 self.lifecycle.request_drain();
                 Ok(encode(&Nothing {}))
@@ -138,6 +154,7 @@ impl Engine {
             }
             Err(refusal) => self.refuse_call(id, call.id, &refusal),
         }
+        Step::Done
     }
 
     /// Logs who commands the engine.
@@ -153,29 +170,51 @@ impl Engine {
         info!("{peer}: {worker:?} of principal {principal:?} calls {name}");
     }
 
-    /// Closes the connection of a worker of the namespace, or of all workers with a name. They leave the board in this
-    /// turn.
-    fn kick(&mut self, by: Sender, payload: &[u8], now: Time) -> Result<Vec<u8>, Refusal> {
+    /// Closes the connection of a worker of the namespace, or of all workers with a name. In slices, if they have much:
+    /// the frame is handled again until all of them have left the board.
+    fn kick(&mut self, by: Sender, payload: &[u8], now: Time) -> Result<Kicking, Refusal> {
+        let mut kick = match self.input.take_progress().map(|it| *it) {
+            Some(Progress::Kick(kick)) => kick,
+            _ => self.workers_to_kick(by, payload)?,
+        };
+        while let Some(&id) = kick.left.last() {
+            let fits = self.has_room(self.work_of_death(id));
+            if !fits || !self.has_turn() {
+                let progress = Progress::Kick(kick);
+                self.input.set_progress(Some(Box::new(progress)));
+                let step = if fits { Step::Slice } else { Step::Postponed };
+                return Ok(Kicking::Unfinished(step));
+            }
+            kick.left.pop();
+            // It may have left since.
+            if self.connections.get(id).is_some_and(Connection::is_live) {
+                self.close_with(id, Code::Kicked, "kicked by an administrator", now);
+                kick.kicked += 1;
+            }
+        }
+        let kicked = Kicked {
+            kicked: kick.kicked,
+        };
+        Ok(Kicking::Done(encode(&kicked)))
+    }
+
+    /// The workers that the arguments of a kick mean.
+    fn workers_to_kick(&self, by: Sender, payload: &[u8]) -> Result<Kick, Refusal> {
         let arguments = KickArguments::read(payload, &self.input)?;
-        let is_kicked = |session: &Session| {
+        let is_meant = |session: &Session| {
             let (worker, name) = (arguments.worker, arguments.name);
             session.namespace() == by.namespace
                 && worker.is_none_or(|worker| worker == session.worker())
                 && name.is_none_or(|name| *name.0 == **session.name())
         };
-        let kicked: Vec<ConnId> = self
+        let meant = self
             .connections
             .iter()
-            .filter(|conn| conn.id() != by.conn && conn.session().is_some_and(is_kicked))
-            .map(Connection::id)
-            .collect();
+            .filter(|conn| conn.id() != by.conn && conn.session().is_some_and(is_meant));
+        let mut left: Vec<ConnId> = meant.map(Connection::id).collect();
+        left.reverse();
         self.input.add(work::LOOK, self.connections.len());
-        for &id in &kicked {
-            self.close_with(id, Code::Kicked, "kicked by an administrator", now);
-        }
-        Ok(encode(&Kicked {
-            kicked: kicked.len(),
-        }))
+        Ok(Kick { left, kicked: 0 })
     }
 
     fn list_functions(

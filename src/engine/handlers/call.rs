@@ -3,7 +3,9 @@
 use crate::engine::access::rights::Verb;
 use crate::engine::calls::call::{Arguments, CallId, Caller, Terms};
 use crate::engine::calls::connection_calls::ConnectionCalls;
+use crate::engine::calls::parking::ParkKey;
 use crate::engine::calls::routing::{Load, Route, choose_provider};
+use crate::engine::connection::Connection;
 use crate::engine::connection::session::Sender;
 use crate::engine::connection::table::ConnectionTable;
 use crate::engine::interface::{ConnId, Time};
@@ -14,6 +16,8 @@ use crate::engine::{Engine, Timer};
 use crate::limits::Limits;
 use crate::protocol::{Bin, Call, Code, Invoke, InvokeOptions, Text, check_event_name};
 
+use super::input::Step;
+
 /// The timeout of a call that names none, in milliseconds.
 const TIMEOUT_DEFAULT: u64 = 30_000;
 /// The longest timeout, in milliseconds: a day.
@@ -22,11 +26,11 @@ const TIMEOUT_MAX: u64 = 86_400_000;
 const INVOKE_OVERHEAD: u64 = 1024;
 
 impl Engine {
-    pub(super) fn handle_call(&mut self, from: Sender, call: &Call<'_>, now: Time) {
+    pub(super) fn handle_call(&mut self, from: Sender, call: &Call<'_>, now: Time) -> Step {
         self.input.add(work::CALL, 1);
         let id = from.conn;
         if self.refuse_used_call_id(id, call.id, now) {
-            return;
+            return Step::Done;
         }
         if call.function.starts_with("engine::") {
             return self.handle_builtin(from, call, now);
@@ -34,6 +38,7 @@ impl Engine {
         if let Err(refusal) = self.place_call(from, call, now) {
             self.refuse_call(id, call.id, &refusal);
         }
+        Step::Done
     }
 
     /// Checks and routes a call, then runs or parks it.
@@ -61,12 +66,18 @@ impl Engine {
             worker: call.ext.worker,
         };
         let (payload, headers) = (&*call.payload, &*call.ext.headers);
-        let (route, name) = self.route(from.namespace, &call.function, terms.worker);
+        let (route, name) = self.route(from.namespace, &call.function, terms.worker, now);
         if let (Route::NoProvider, Err(error)) = (route, check_event_name(&call.function)) {
             // It will never have a provider, and a parked name is bounded as a name is.
             let message = format!("function: {error}");
             return Err(Refusal::new(Code::InvalidName, message));
         }
+        let route = match route {
+            Route::To(provider) if terms.wait && self.has_parked_before(from, provider, call) => {
+                Route::Full
+            }
+            route => route,
+        };
         let is_routed = matches!(route, Route::To(_));
         let parks = terms.wait && !is_routed;
         if parks || terms.idempotent && is_routed {
@@ -89,6 +100,24 @@ impl Engine {
             return Err(unroutable(route, call));
         }
         Ok(())
+    }
+
+    /// Whether a provider with room is still to be sent parked calls of the caller's user to the same function. They came
+    /// before.
+    fn has_parked_before(&self, from: Sender, provider: ConnId, call: &Call<'_>) -> bool {
+        let provider = self.connections.get(provider);
+        if !provider.is_some_and(Connection::is_parked_due) {
+            return false;
+        }
+        let lists = self.calls.parked_in(from.namespace);
+        let caller = self.connections.get(from.conn);
+        lists.zip(caller).is_some_and(|(lists, caller)| {
+            lists.contains(&ParkKey {
+                function: call.function.0.into(),
+                worker: call.ext.worker,
+                user: caller.user(),
+            })
+        })
     }
 
     /// Checks a call by itself, and the limits on calls in flight.
@@ -167,8 +196,24 @@ impl Engine {
     // Routing.
 
     /// The route of a call, and the name under which the board stores the function, so that it need not be looked up or
-    /// stored again.
+    /// stored again. Its provider may provide it by the present credentials.
     pub(super) fn route(
+        &mut self,
+        namespace: usize,
+        function: &str,
+        pinned: Option<u64>,
+        now: Time,
+    ) -> (Route, Option<Name>) {
+        loop {
+            let routed = self.choose_route(namespace, function, pinned);
+            match routed.0 {
+                Route::To(provider) if self.judge(provider, now) > 0 => {}
+                _ => return routed,
+            }
+        }
+    }
+
+    fn choose_route(
         &mut self,
         namespace: usize,
         function: &str,
@@ -216,6 +261,8 @@ impl Engine {
         terms: Terms,
     ) -> CallId {
         let (conn, request) = (caller.conn, caller.request);
+        let user = self.connections.get(conn).map(Connection::user);
+        let caller = (caller, user.expect("its frame is being handled"));
         let call_id = self.calls.insert(namespace, function, caller, terms);
         let timer = self.timers.insert(terms.deadline, Timer::Call(call_id));
         if let Some(call) = self.calls.get_mut(call_id) {

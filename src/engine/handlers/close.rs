@@ -4,14 +4,15 @@
 use log::{Level, info, log};
 
 use crate::engine::Engine;
+use crate::engine::calls::connection_calls::ConnectionCalls;
 use crate::engine::connection::session::Session;
-use crate::engine::connection::users::UserKey;
 use crate::engine::connection::{CloseStep, Connection};
 use crate::engine::interface::{Close, ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, truncated};
 use crate::engine::registry::namespace::AudiencePlace;
 use crate::engine::registry::roster::Worker;
+use crate::engine::user_key::UserKey;
 use crate::engine::work;
 use crate::protocol::{Code, Goodbye, GoodbyeOptions, Text, VERSION};
 
@@ -68,7 +69,7 @@ impl Engine {
     fn drop_unread(&mut self, id: ConnId) {
         let conn = self.connections.get_mut(id);
         let unread = conn.and_then(Connection::take_unread);
-        if unread.is_some_and(|it| it.has_emission()) {
+        if unread.is_some_and(|it| it.is_emitting()) {
             self.metrics.count_dropped(Dropped::EventUnfinished);
         }
     }
@@ -187,15 +188,17 @@ impl Engine {
         self.stop_if_idle(now);
     }
 
-    /// The work of withdrawing what the worker of a connection has.
-    fn work_of_death(&self, id: ConnId) -> u64 {
+    /// The work of withdrawing what the worker of a connection has, and of ending its calls.
+    pub(super) fn work_of_death(&self, id: ConnId) -> u64 {
         let conn = self.connections.get(id);
         let Some(session) = conn.and_then(Connection::last_session) else {
             return 0;
         };
         let roster = self.registry[session.namespace()].roster();
         let worker = roster.get(session.worker());
-        work::ENTRY.time * worker.map_or(0, Worker::registrations) as u64
+        let registrations = worker.map_or(0, Worker::registrations);
+        let calls = self.calls_of(id).map_or(0, ConnectionCalls::len);
+        work::ENTRY.time * registrations as u64 + work::CALL.time * calls as u64
     }
 
     /// A connection of the user is gone, or belongs to another user now.

@@ -237,7 +237,7 @@ impl Engine {
         let caller = call.caller.as_ref().map(|caller| caller.conn);
         let has_room = caller.is_some_and(|id| self.has_quota(id, self.parked_pool(), 1));
         let may_park = terms.wait && has_room && self.lifecycle.is_running();
-        match self.route(namespace, &function, terms.worker).0 {
+        match self.route(namespace, &function, terms.worker, now).0 {
             Route::To(provider) => self.invoke_retained(call_id, provider, now),
             Route::Full | Route::NoProvider if may_park => self.park(call_id),
             Route::Full | Route::NoProvider => {

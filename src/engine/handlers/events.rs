@@ -4,10 +4,10 @@
 use crate::engine::Engine;
 use crate::engine::access::rights::Verb;
 use crate::engine::calls::routing::Route;
-use crate::engine::connection::emission::Emission;
 use crate::engine::connection::outbox::Reply;
+use crate::engine::connection::progress::{Emission, Progress};
 use crate::engine::connection::session::Sender;
-use crate::engine::interface::ConnId;
+use crate::engine::interface::{ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::binding_key::{behind_function, event_prefix, split_binding_key};
@@ -26,8 +26,8 @@ const FUNCTIONS_AT_ONCE: usize = 64;
 impl Engine {
     /// Casts an event to every function that is bound to it: to one provider of each, or to all of them. In slices, if
     /// many are bound: the frame is handled again until all were visited.
-    pub(super) fn handle_emit(&mut self, from: Sender, emit: &Emit<'_>) -> Step {
-        let emission = self.input.take_emission();
+    pub(super) fn handle_emit(&mut self, from: Sender, emit: &Emit<'_>, now: Time) -> Step {
+        let progress = self.input.take_progress();
         if let Err((refusal, dropped)) = self.check_emit(from, emit) {
             if emit.id == 0 {
                 self.metrics.count_refusal(&refusal);
@@ -37,9 +37,13 @@ impl Engine {
             }
             return Step::Done;
         }
-        let mut emission = emission.unwrap_or_default();
-        if !self.emit(from, emit, &mut emission) {
-            self.input.set_emission(Some(emission));
+        let mut emission = match progress.map(|it| *it) {
+            Some(Progress::Emission(emission)) => emission,
+            _ => Emission::default(),
+        };
+        if !self.emit(from, emit, &mut emission, now) {
+            let progress = Progress::Emission(emission);
+            self.input.set_progress(Some(Box::new(progress)));
             return Step::Slice;
         }
         if emit.id != 0 {
@@ -54,12 +58,12 @@ impl Engine {
     }
 
     /// Goes on with an event. Returns whether all functions that are bound to it were visited.
-    fn emit(&mut self, from: Sender, emit: &Emit<'_>, emission: &mut Emission) -> bool {
+    fn emit(&mut self, from: Sender, emit: &Emit<'_>, emission: &mut Emission, now: Time) -> bool {
         loop {
             if let Some(function) = emission.visited.clone() {
                 let cast = cast_of(emit, &function);
                 while let Some(provider) = emission.providers.pop() {
-                    self.cast_to(from, provider, &cast);
+                    self.cast_to(from, provider, &cast, now);
                     if !self.has_turn() {
                         return false;
                     }
@@ -80,7 +84,7 @@ impl Engine {
             if to_all {
                 emission.providers = self.all_providers(from.namespace, &function);
             } else {
-                self.cast(from, &cast_of(emit, &function));
+                self.cast(from, &cast_of(emit, &function), now);
             }
             emission.visited = Some(function);
             if !self.has_turn() {
@@ -156,7 +160,7 @@ impl Engine {
             .collect()
     }
 
-    pub(super) fn handle_cast(&mut self, from: Sender, cast: &Cast<'_>) {
+    pub(super) fn handle_cast(&mut self, from: Sender, cast: &Cast<'_>, now: Time) {
         self.input.add(work::CAST, 1);
         let rights = &self.session(from).grant().rights;
         if !rights.allow(Verb::Call, &cast.function) {
@@ -178,13 +182,13 @@ impl Engine {
             ext,
             ..cast.clone()
         };
-        self.cast(from, &cast);
+        self.cast(from, &cast, now);
     }
 
     /// Sends a cast to one provider.
-    fn cast(&mut self, from: Sender, cast: &Cast<'_>) {
+    fn cast(&mut self, from: Sender, cast: &Cast<'_>, now: Time) {
         let is_event = !cast.ext.event.is_empty();
-        let (route, _) = self.route(from.namespace, &cast.function, None);
+        let (route, _) = self.route(from.namespace, &cast.function, None, now);
         let dropped = match route {
             Route::To(provider) if self.fits_cast(cast) => {
                 return self.deliver(from, provider, cast);
@@ -198,7 +202,11 @@ impl Engine {
     }
 
     /// Sends a cast to one of several providers, if it reads what it is sent.
-    fn cast_to(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>) {
+    fn cast_to(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>, now: Time) {
+        let was_judged = self.judge(provider, now) > 0;
+        if was_judged && !self.provides(from.namespace, &cast.function, provider) {
+            return;
+        }
         let load = self.load(provider);
         // It may have left since the event came.
         let Some(load) = load else { return };
@@ -207,6 +215,11 @@ impl Engine {
         } else {
             self.metrics.count_dropped(Dropped::EventFull);
         }
+    }
+
+    fn provides(&self, namespace: usize, function: &str, conn: ConnId) -> bool {
+        let providers = self.registry[namespace].board().providers_of(function);
+        providers.is_some_and(|providers| providers.iter().any(|it| it.conn == conn))
     }
 
     /// Whether one more copy of a cast fits. One sender may have sent very many.

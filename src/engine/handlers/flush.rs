@@ -66,6 +66,7 @@ impl Engine {
 
     /// Offers what is due to `conn` to `write`, in one call (at most 64 slices, and no further frame after 256 KiB).
     pub fn flush(&mut self, id: ConnId, now: Time, write: impl FnOnce(&[IoSlice<'_>]) -> Written) {
+        self.judge(id, now);
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
@@ -112,7 +113,8 @@ impl Engine {
                     self.continue_close(id);
                 }
                 if has_parked {
-                    self.run_parked(id, now);
+                    let work = self.run_parked(id, now);
+                    self.run.tell(work);
                 }
             }
             Written::Blocked | Written::Broken => {

@@ -77,7 +77,7 @@ impl Engine {
         }
 
         // From here on nothing is refused.
-        let takeover = self.take_session(hello, key, &grant, id);
+        let takeover = self.take_session(hello, key, (&grant, id), now);
         let worker = match &takeover {
             Some(takeover) => takeover.worker,
             None => self.sessions.next_worker(),
@@ -258,11 +258,12 @@ impl Engine {
         &mut self,
         hello: &Hello<'_>,
         namespace: usize,
-        grant: &Grant,
-        taker: ConnId,
+        (grant, taker): (&Grant, ConnId),
+        now: Time,
     ) -> Option<Takeover> {
         let key = SessionKey::try_from(hello.ext.session?.0).ok()?;
         let holder = self.sessions.holder(&key)?;
+        self.judge(holder, now);
         let conn = self.connections.get(holder)?;
         let sequence = self.connections.get(taker)?.sequence();
         let session = conn.session()?;

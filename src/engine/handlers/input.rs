@@ -15,8 +15,8 @@ use crate::engine::registry::position::Stream;
 use crate::engine::work::{self, QUANTUM};
 use crate::limits::Limits;
 use crate::protocol::{
-    Bind, Changes, Code, DecodeError, FastPath, FrameError, Message, NoExtensions, Pong, Register,
-    Snapshot, Unbind, Unregister, check_wellformed, kind_of, read_wellformed,
+    Bind, Changes, Code, DecodeError, FastPath, FrameError, Goodbye, Message, NoExtensions, Pong,
+    Register, Snapshot, Unbind, Unregister, check_wellformed, kind_of, read_wellformed,
 };
 
 use super::completion::Completion;
@@ -60,13 +60,14 @@ impl Engine {
 
     /// Handles frames as far as the turn has room for them. The rest is deferred.
     pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8], now: Time) {
+        self.judge(id, now);
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         let user = conn.user();
         // Taken out while frames borrow from it.
         let mut unread = conn.take_unread();
-        let (mut inbox, emission) = unread
+        let (mut inbox, progress) = unread
             .as_mut()
             .map(|it| it.take_inbox())
             .unwrap_or_default();
@@ -74,7 +75,7 @@ impl Engine {
         let mut is_new_frame = !had_partial;
         let mut input = bytes;
         self.input.start_work(self.output.load());
-        self.input.set_emission(emission);
+        self.input.set_progress(progress);
         let mut step = Step::Done;
         let fault = loop {
             let limits = &self.config.limits;
@@ -83,7 +84,7 @@ impl Engine {
                 Some(conn) if conn.is_greeting() => limits.max_hello,
                 // Nothing is read after a GOODBYE.
                 _ => {
-                    self.input.take_emission();
+                    self.input.take_progress();
                     return self.run.charge(user, self.input.work());
                 }
             };
@@ -119,7 +120,7 @@ impl Engine {
         if let Some(fault) = fault {
             return self.refuse_frame(id, fault, now);
         }
-        let emission = self.input.take_emission();
+        let progress = self.input.take_progress();
         let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
@@ -131,7 +132,7 @@ impl Engine {
             }
             // What is in the inbox is whole if it was handed out.
             let is_whole = step != Step::Done && inbox.held() > 0;
-            unread.store((inbox, is_whole), input, emission);
+            unread.store((inbox, is_whole), input, progress);
             conn.set_unread(unread);
         }
         if step == Step::Postponed {
@@ -204,7 +205,7 @@ impl Engine {
             && let Some(fast) = FastPath::read(frame)
         {
             match fast {
-                FastPath::Call(call) => self.handle_call(from, &call, now),
+                FastPath::Call(call) => return self.handle_call(from, &call, now),
                 FastPath::Outcome(request, payload) => {
                     self.handle_answer(from, request, &Completion::Result(&payload), now);
                 }
@@ -228,6 +229,9 @@ impl Engine {
             if !self.has_room(work::of_batch(kind, frame.len(), before)) {
                 return Step::Postponed;
             }
+        }
+        if kind == Some(Goodbye::KIND) && !self.has_room(self.work_of_death(id)) {
+            return Step::Postponed;
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);
         let message = message.and_then(|values| {
@@ -280,7 +284,7 @@ impl Engine {
             }
             Message::Bind(bind) => self.handle_bind(from, bind.id, &bind.bindings),
             Message::Unbind(unbind) => self.handle_unbind(from, unbind.id, &unbind.bindings),
-            Message::Call(call) => self.handle_call(from, &call, now),
+            Message::Call(call) => return self.handle_call(from, &call, now),
             Message::Cancel(cancel) => self.handle_cancel(from, cancel.id, now),
             Message::Outcome(outcome) => {
                 let result = Completion::Result(&outcome.payload);
@@ -289,7 +293,7 @@ impl Engine {
             Message::Failure(failure) => {
                 self.handle_answer(from, failure.id, &Completion::Failure(&failure), now);
             }
-            Message::Emit(emit) => return self.handle_emit(from, &emit),
+            Message::Emit(emit) => return self.handle_emit(from, &emit, now),
             Message::Unknown {
                 kind,
                 id: Some(request),
@@ -301,7 +305,7 @@ impl Engine {
                 self.metrics.count_dropped(Dropped::UnknownKind);
                 debug!("unknown kind {kind} ignored");
             }
-            Message::Cast(cast) => self.handle_cast(from, &cast),
+            Message::Cast(cast) => self.handle_cast(from, &cast, now),
             Message::Welcome(_)
             | Message::Snapshot(_)
             | Message::Synced(_)

@@ -4,10 +4,15 @@
 use crate::engine::Engine;
 use crate::engine::calls::call::{CallId, Place};
 use crate::engine::calls::connection_calls::ConnectionCalls;
+use crate::engine::calls::parked_notes::ParkedNotes;
 use crate::engine::calls::parking::ParkKey;
 use crate::engine::calls::routing::Load;
 use crate::engine::connection::Connection;
 use crate::engine::interface::{ConnId, Time};
+use crate::engine::work;
+
+/// Parked calls that go out at once take this part of a turn's work at most, until others had their turn.
+const SLICES: u64 = 20;
 
 impl Engine {
     /// Parks a call until a provider has room.
@@ -41,28 +46,43 @@ impl Engine {
         let Some(conn) = conn.filter(|conn| conn.is_live()) else {
             return;
         };
-        let calls = conn.calls_or_new(self.hash_keys);
-        calls.note_parked(ticket, key);
+        let notes = conn.calls_or_new(self.hash_keys).parked_mut();
+        notes.add(ticket, key);
         if let Some(lists) = self.calls.parked_in(namespace) {
-            calls.prune_parked(lists);
+            notes.prune(lists);
         }
     }
 
-    /// Runs parked calls on a worker while it has room.
-    pub(super) fn run_parked(&mut self, id: ConnId, now: Time) {
+    /// Runs parked calls on a worker while it has room: a slice of them. The rest has its turn behind others. Returns the
+    /// work of it.
+    pub(super) fn run_parked(&mut self, id: ConnId, now: Time) -> u64 {
+        let mut work = 0;
         // Checked with each answer: mostly nothing is parked.
         while self.calls_of(id).is_some_and(ConnectionCalls::has_parked) {
+            self.judge(id, now);
             let has_room = self.load(id).is_some_and(Load::has_room);
             let conn = self.connections.get_mut(id);
             let Some(conn) = conn.filter(|_| has_room) else {
-                return;
+                break;
             };
+            // If they are due, it has its turn later.
+            if conn.is_parked_due() {
+                break;
+            }
+            if work >= self.config.turn_work / SLICES {
+                conn.set_parked_due();
+                self.run_later(id);
+                break;
+            }
             let Some(session) = conn.session().filter(|it| !it.is_draining()) else {
-                return;
+                break;
             };
             let (namespace, worker) = (session.namespace(), session.worker());
-            let note = conn.calls_mut().and_then(ConnectionCalls::pop_parked);
-            let Some((ticket, key)) = note else { return };
+            let notes = conn.calls_mut().map(ConnectionCalls::parked_mut);
+            let Some((ticket, key)) = notes.and_then(ParkedNotes::pop) else {
+                break;
+            };
+            work += work::LOOK.time;
             let roster = self.registry[namespace].roster();
             let provides = roster.get(worker);
             if provides.is_none_or(|it| it.get(&key.function).is_none()) {
@@ -72,12 +92,35 @@ impl Engine {
                 continue;
             };
             // If other workers took the noted call, the next one there may have to wait behind another key's.
-            if first == ticket {
-                self.detach(call_id);
-                self.invoke_retained(call_id, id, now);
+            if first == ticket && !self.judge_caller(call_id, now) {
+                work += work::CALL.time + self.invoke_parked(call_id, id, now);
             }
             self.offer_parked(id, namespace, key);
         }
+        work
+    }
+
+    /// Judges the caller of a call. Returns whether it had to be: the call may have ended.
+    fn judge_caller(&mut self, call_id: CallId, now: Time) -> bool {
+        let call = self.calls.get(call_id);
+        let caller = call.and_then(|call| call.caller.as_ref());
+        let caller = caller.map(|caller| caller.conn);
+        caller.is_some_and(|caller| self.judge(caller, now) > 0)
+    }
+
+    /// Runs a parked call on a worker. Returns the work of its bytes.
+    fn invoke_parked(&mut self, call_id: CallId, provider: ConnId, now: Time) -> u64 {
+        let Some(call) = self.calls.get(call_id) else {
+            return 0;
+        };
+        let bytes = call.arguments.as_ref().map_or(0, |it| it.bytes());
+        let conn = self.connections.get_mut(provider);
+        if let Some(calls) = conn.and_then(Connection::calls_mut) {
+            calls.parked_mut().note_served(call.user);
+        }
+        self.detach(call_id);
+        self.invoke_retained(call_id, provider, now);
+        work::of_bytes(bytes)
     }
 
     /// The notes of a worker's older connection pass to its newer one.
@@ -91,7 +134,7 @@ impl Engine {
             .connections
             .get_mut(older)
             .and_then(Connection::calls_mut)
-            .and_then(ConnectionCalls::pop_parked)
+            .and_then(|calls| calls.parked_mut().pop())
         {
             self.offer_parked(newer, namespace, key);
         }
@@ -106,9 +149,23 @@ impl Engine {
             return;
         }
         self.calls.set_saturated(false);
+        let mut work = 0;
         for id in self.connections.ids() {
-            self.run_parked(id, now);
+            let Some(conn) = self.connections.get_mut(id) else {
+                continue;
+            };
+            if !conn.calls().is_some_and(ConnectionCalls::has_parked) {
+                continue;
+            }
+            // As many as fit into this turn, and the others in the next ones.
+            if work < self.config.turn_work / SLICES {
+                work += self.run_parked(id, now);
+            } else {
+                conn.set_parked_due();
+                self.run_later(id);
+            }
         }
+        self.run.spend(work);
     }
 
     /// Tells the caller of a call, if it has one, that the call is parked, or that it is not any more.

@@ -58,7 +58,7 @@ impl Engine {
         let before = batch.len().saturating_sub(register.functions.len());
         self.input.add(work::ENTRY, before);
         let entries = batch.finish();
-        match entries.and_then(|entries| self.register(from, entries)) {
+        match entries.and_then(|entries| self.register(from, entries, now)) {
             Ok(parked) => {
                 self.reply(from.conn, Reply::Acknowledgement(register.id));
                 for key in parked {
@@ -75,7 +75,9 @@ impl Engine {
         &mut self,
         from: Sender,
         entries: Vec<(Name, EncodedDefinition)>,
+        now: Time,
     ) -> Result<Vec<ParkKey>, Refusal> {
+        self.judge_owners(from, &entries, now);
         let session = self.connections.session(from);
         if session.is_draining() || !self.lifecycle.is_running() {
             let message = "no registrations while draining";
@@ -88,16 +90,34 @@ impl Engine {
         let mut parked = Vec::new();
         for (name, definition) in entries {
             if let Some(lists) = lists {
-                let keys = [None, Some(from.worker)].map(|worker| ParkKey {
-                    function: name.clone(),
-                    worker,
-                });
-                parked.extend(keys.into_iter().filter(|key| lists.contains(key)));
+                parked.extend(lists.keys_for(&name, from.worker));
             }
             namespace.register(session.registrant(from.conn), &name, &definition);
         }
         self.mark_changer(from);
         Ok(parked)
+    }
+
+    /// Judges the workers whose functions conflict with those of a batch: by new credentials they may have lost them.
+    fn judge_owners(&mut self, from: Sender, entries: &[(Name, EncodedDefinition)], now: Time) {
+        if !self.review.is_open() {
+            return;
+        }
+        for (name, definition) in entries {
+            loop {
+                let board = self.registry[from.namespace].board();
+                let verdict = board.check(name, from.worker, definition.exclusive);
+                let Err(Conflict { owner, .. }) = verdict else {
+                    break;
+                };
+                let providers = board.providers_of(name).unwrap_or_default();
+                let owner = providers.iter().find(|it| it.worker == owner);
+                let owner = owner.map(|it| it.conn);
+                if owner.is_none_or(|owner| self.judge(owner, now) == 0) {
+                    break;
+                }
+            }
+        }
     }
 
     pub(super) fn handle_unregister(&mut self, from: Sender, unregister: &Unregister<'_>) {

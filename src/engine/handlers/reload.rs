@@ -1,5 +1,6 @@
-//! New credentials: applied to live connections in one turn. Revoked ones get GOODBYE and are closed; rights that were
-//! lost take registrations and parked calls with them; a view that changes starts over with a snapshot.
+//! New credentials: each live connection is judged by them before anything else happens to it. Revoked ones get GOODBYE
+//! and are closed; rights that were lost take registrations and parked calls with them; a view that changes starts over
+//! with a snapshot.
 
 use std::rc::Rc;
 
@@ -16,52 +17,98 @@ use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
 use crate::engine::registry::binding_key::split_binding_key;
 use crate::engine::registry::position::{Stream, resync};
+use crate::engine::work;
 use crate::protocol::{Code, Rights};
 
 use super::quota::too_many_audiences;
 
+/// The part of a turn's work that a review may take.
+const REVIEW_PART: u64 = 4;
+
 impl Engine {
-    /// Replaces the credentials. Live connections get their new rights in this turn, or are closed.
+    /// Replaces the credentials. Every connection is judged by them before its next frame is handled and before the next
+    /// one is written to it: at once as far as the turn has room, and in later turns.
     pub fn handle_credentials(&mut self, credentials: &Credentials, now: Time) {
         self.authenticator.replace(credentials);
         for namespace in self.registry.iter_mut() {
             let rules = self.authenticator.observe_rules(namespace.name());
             namespace.set_observer_rules(rules);
         }
-        let (mut closed, mut changed) = (0, 0);
-        for id in self.connections.ids() {
-            let Some(conn) = self.connections.get(id) else {
-                continue;
-            };
-            let (user, Some(session)) = (conn.user(), conn.session()) else {
-                continue;
-            };
-            let (from, older) = (session.sender(id), session.grant().clone());
-            let Some(newer) = self.authenticator.renew(&older) else {
-                let message = "this token or user may no longer connect";
-                let refusal = Refusal::new(Code::Unauthorized, message);
-                self.expel(id, &refusal, now);
-                closed += 1;
-                continue;
-            };
-            self.users.set_weight(user, newer.weight);
-            if newer.rights != older.rights {
-                changed += 1;
-                self.remove_forbidden(from, &newer);
-                self.end_forbidden_calls(id, &newer);
-                let differs = |verb| newer.rights.of(verb) != older.rights.of(verb);
-                if differs(Verb::Register) || differs(Verb::Bind) {
-                    // Only the worker knows what it wants to register, including what it lost or was refused before.
-                    let rights = Rights::default().to_frame();
-                    self.reply(id, Reply::Frame(rights));
-                }
-            }
-            self.change_grant(from, newer, now);
+        self.review.start(self.connections.ids());
+        self.continue_review(now);
+    }
+
+    /// Judges further connections, once in each turn.
+    pub(super) fn continue_review(&mut self, now: Time) {
+        if !self.review.take_slice() {
+            return;
         }
-        info!(
-            "applied the credentials of {} principals: {closed} connections closed, rights of {changed} changed",
-            credentials.principals().len()
-        );
+        let most = self.config.turn_work / REVIEW_PART;
+        let mut work = 0;
+        while work < most {
+            let Some(id) = self.review.next() else {
+                let (closed, changed) = self.review.end();
+                return info!(
+                    "applied the credentials of {} principals: {closed} connections closed, rights of {changed} changed",
+                    self.authenticator.principals()
+                );
+            };
+            work += work::LOOK.time + self.judge(id, now);
+        }
+    }
+
+    /// Judges a connection by the present credentials if it was admitted by older ones. Returns the work of that: none if
+    /// it was judged before.
+    pub(super) fn judge(&mut self, id: ConnId, now: Time) -> u64 {
+        if !self.review.is_open() || self.review.is_judging() {
+            return 0;
+        }
+        let Some(conn) = self.connections.get(id) else {
+            return 0;
+        };
+        let (user, Some(session)) = (conn.user(), conn.session()) else {
+            return 0;
+        };
+        let (from, older) = (session.sender(id), session.grant().clone());
+        if self.authenticator.is_of_present(&older) {
+            return 0;
+        }
+        self.review.set_judging(true);
+        let work = if let Some(newer) = self.authenticator.renew(&older) {
+            self.users.set_weight(user, newer.weight);
+            self.renew_grant(from, &older, newer, now)
+        } else {
+            let message = "this token or user may no longer connect";
+            let refusal = Refusal::new(Code::Unauthorized, message);
+            let work = self.work_of_death(id);
+            self.expel(id, &refusal, now);
+            self.review.count_closed();
+            work
+        };
+        self.review.set_judging(false);
+        let work = work::JUDGEMENT + work;
+        self.run.spend(work);
+        work
+    }
+
+    /// Gives a connection the grant that its key has now. Returns the work of that.
+    fn renew_grant(&mut self, from: Sender, older: &Grant, newer: Rc<Grant>, now: Time) -> u64 {
+        let id = from.conn;
+        let mut work = 0;
+        if newer.rights != older.rights {
+            self.review.count_changed();
+            work = self.work_of_death(id) / work::ENTRY.time;
+            work += work::ENTRY.time * self.remove_forbidden(from, &newer) as u64;
+            self.end_forbidden_calls(id, &newer);
+            let differs = |verb| newer.rights.of(verb) != older.rights.of(verb);
+            if differs(Verb::Register) || differs(Verb::Bind) {
+                // Only the worker knows what it wants to register, including what it lost or was refused before.
+                let rights = Rights::default().to_frame();
+                self.reply(id, Reply::Frame(rights));
+            }
+        }
+        self.change_grant(from, newer, now);
+        work
     }
 
     /// Closes a connection without sending it what it is owed, which it may no longer have.
@@ -72,8 +119,8 @@ impl Engine {
         self.close_refused(id, refusal, now);
     }
 
-    /// Removes the registrations of a worker that its new rights forbid.
-    fn remove_forbidden(&mut self, from: Sender, grant: &Grant) {
+    /// Removes the registrations of a worker that its new rights forbid. Returns their number.
+    fn remove_forbidden(&mut self, from: Sender, grant: &Grant) -> usize {
         let (register, bind) = (grant.rights.of(Verb::Register), grant.rights.of(Verb::Bind));
         let conn = self.connections.get_mut(from.conn);
         if let Some(batch) = conn.and_then(Connection::batch_mut) {
@@ -85,7 +132,7 @@ impl Engine {
         }
         let namespace = &mut self.registry[from.namespace];
         let Some(worker) = namespace.roster().get(from.worker) else {
-            return;
+            return 0;
         };
         let functions = worker.names().filter(|name| !register.allows(name));
         let functions: Vec<_> = functions.cloned().collect();
@@ -96,6 +143,7 @@ impl Engine {
         let bindings: Vec<_> = bindings.cloned().collect();
         namespace.unregister(from.worker, functions.iter().map(|name| &**name));
         namespace.unbind(from.worker, bindings.iter().map(|key| &**key));
+        functions.len() + bindings.len()
     }
 
     /// Completes parked calls of functions that their caller may no longer call.

@@ -4,8 +4,8 @@
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
 use crate::engine::connection::unread::Unread;
-use crate::engine::connection::users::UserKey;
 use crate::engine::interface::{ConnId, Time};
+use crate::engine::user_key::UserKey;
 use crate::engine::work;
 
 impl Engine {
@@ -21,6 +21,7 @@ impl Engine {
     /// buffer of bounded size. If more may wait there, call [`Engine::handle_readable`] again. `None` if nobody has
     /// anything to do, or the turn has no room for more.
     pub fn poll_read(&mut self, now: Time) -> Option<ConnId> {
+        self.continue_review(now);
         while let Some(id) = self.run.pop(&self.users) {
             let Some(conn) = self.connections.get_mut(id) else {
                 continue;
@@ -47,6 +48,13 @@ impl Engine {
             conn.excuse_silence(now);
             let deferred = conn.unread_mut().map(Unread::take_deferred);
             self.handle_frames(id, &deferred.unwrap_or_default(), now);
+        }
+        let conn = self.connections.get_mut(id);
+        if let Some(conn) = conn.filter(|conn| conn.is_parked_due()) {
+            conn.clear_parked_due();
+            let user = conn.user();
+            let work = self.run_parked(id, now);
+            self.run.charge(user, work);
         }
         let Some(conn) = self.connections.get(id) else {
             return;

@@ -15,6 +15,7 @@ impl Engine {
         self.charge_changers(is_revision, now);
         self.stamp_replies();
         self.run.end_turn();
+        self.review.end_turn();
     }
 
     /// Seals all namespaces. Returns whether any has a new revision.

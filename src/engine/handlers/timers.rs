@@ -4,6 +4,7 @@
 use crate::engine::connection::Connection;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
+use crate::engine::work;
 use crate::engine::{Engine, Timer};
 use crate::limits::Limits;
 use crate::protocol::{Code, NoExtensions, Ping};
@@ -118,7 +119,10 @@ impl Engine {
             self.metrics.count_limited(Limits::FLAGS.grace);
             self.stop(now);
         }
-        while let Some(timer) = self.timers.expire(now) {
+        while self.run.may_expire()
+            && let Some(timer) = self.timers.expire(now)
+        {
+            self.run.expire(work::DEADLINE);
             let id = match timer {
                 Timer::Connection(id) => id,
                 Timer::Call(call) => {
@@ -183,6 +187,7 @@ impl Engine {
                 self.arm(id, now);
             }
             Deadline::Close(code) => {
+                self.run.expire(self.work_of_death(id));
                 let refusal = expired(code, &self.config.limits);
                 self.close_refused(id, &refusal, now);
             }

@@ -50,7 +50,7 @@ pub(crate) struct Worker {
     /// Names added and names removed since the last revision.
     added: Vec<Name>,
     removed: Vec<Name>,
-    /// How many functions of the last revision are visible by each set of rules.
+    /// How many functions of the last revision are visible by each set of rules, which may have been replaced since.
     visible: VisibleCounts,
 }
 
@@ -128,6 +128,14 @@ impl Worker {
         }
     }
 
+    /// How many functions of the last revision are visible by each set of rules.
+    fn visible_by(&mut self, rules: &ObserverRules) -> &mut VisibleCounts {
+        if !rules.counted(&self.visible) {
+            self.visible = rules.count(self.sealed_names(None));
+        }
+        &mut self.visible
+    }
+
     /// The keys of its bindings, in order.
     pub(crate) fn binding_keys(&self) -> impl Iterator<Item = &Name> {
         self.bindings.keys()
@@ -197,12 +205,10 @@ impl Roster {
         self.workers.get(&worker)
     }
 
-    /// Replaces the rules of readers with partial rights.
+    /// Replaces the rules of readers with partial rights. What they make visible of a worker is counted when the worker
+    /// changes next.
     pub(super) fn set_observer_rules(&mut self, rules: Vec<Rc<Rules>>) {
-        let older = std::mem::replace(&mut self.rules, ObserverRules::new(rules));
-        for entry in self.workers.values_mut() {
-            entry.visible = self.rules.count(entry.sealed_names(None));
-        }
+        let older = self.rules.replace(rules);
         for (_, _, visible) in &mut self.gone {
             *visible = self.rules.carry_over(visible, &older);
         }
@@ -293,7 +299,7 @@ impl Roster {
 
     /// Removes a worker. Returns the slots of its functions and bindings.
     pub(super) fn remove(&mut self, worker: u64) -> RemovedSlots {
-        let Some(entry) = self.workers.remove(&worker) else {
+        let Some(mut entry) = self.workers.remove(&worker) else {
             return RemovedSlots::default();
         };
         let slots_of =
@@ -306,8 +312,11 @@ impl Roster {
         self.totals.bindings -= entry.bindings.len();
         self.totals.bytes -= entry.bytes;
         if entry.listed {
-            self.gone
-                .push((worker, entry.name.clone(), entry.visible.clone()));
+            self.gone.push((
+                worker,
+                entry.name.clone(),
+                entry.visible_by(&self.rules).clone(),
+            ));
             self.departed.insert(worker, entry);
         }
         slots
@@ -323,7 +332,7 @@ impl Roster {
         if entry.name != *name || entry.metadata != *metadata {
             if entry.listed && entry.name != *name {
                 // Watches match names: to them, another name is another worker.
-                let visible = std::mem::replace(&mut entry.visible, self.rules.zero());
+                let visible = std::mem::replace(entry.visible_by(&self.rules), self.rules.zero());
                 self.gone.push((worker, entry.name.clone(), visible));
                 entry.listed = false;
                 entry.added = entry.functions.keys().cloned().collect();
@@ -464,6 +473,7 @@ fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {
 
 /// Collects the changes of one worker since the last revision.
 fn seal_worker(id: u64, entry: &mut Worker, rules: &ObserverRules, changes: &mut Vec<Change>) {
+    let before = entry.visible_by(rules).clone();
     let mut removed: Vec<Name> = Vec::new();
     for name in std::mem::take(&mut entry.removed) {
         match entry.functions.get_mut(&name) {
@@ -477,7 +487,6 @@ fn seal_worker(id: u64, entry: &mut Worker, rules: &ObserverRules, changes: &mut
         Some(registration) => !std::mem::replace(&mut registration.sealed, true),
         None => false,
     });
-    let before = entry.visible.clone();
     for name in &added {
         rules.add(&mut entry.visible, name);
     }

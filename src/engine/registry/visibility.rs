@@ -8,21 +8,38 @@ use crate::engine::access::rights::Rules;
 
 /// The different rules by which readers with partial rights observe a namespace.
 #[derive(Debug, Clone)]
-pub(crate) struct ObserverRules(Rc<[Rc<Rules>]>);
+pub(crate) struct ObserverRules {
+    all: Rc<[Rc<Rules>]>,
+    /// Number of times they were replaced.
+    edition: u32,
+}
 
 impl Default for ObserverRules {
     fn default() -> Self {
-        Self(Rc::new([]))
+        Self {
+            all: Rc::new([]),
+            edition: 0,
+        }
     }
 }
 
 impl ObserverRules {
-    pub(crate) fn new(rules: Vec<Rc<Rules>>) -> Self {
-        Self(rules.into())
+    /// Replaces the rules. Returns the older ones; counts of those are to be taken again.
+    pub(crate) fn replace(&mut self, rules: Vec<Rc<Rules>>) -> Self {
+        let newer = Self {
+            all: rules.into(),
+            edition: self.edition.wrapping_add(1),
+        };
+        std::mem::replace(self, newer)
+    }
+
+    /// Whether these counts are of these rules.
+    pub(crate) fn counted(&self, counts: &VisibleCounts) -> bool {
+        counts.edition == self.edition
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// For each set of rules, how many of these functions are visible.
@@ -36,23 +53,29 @@ impl ObserverRules {
 
     /// The counts of a worker without functions.
     pub(crate) fn zero(&self) -> VisibleCounts {
-        VisibleCounts(self.0.iter().map(|_| 0).collect())
+        self.counts(|_| 0)
     }
 
     /// Counts of `older` rules, carried over to the rules that are unchanged; 0 for new ones.
     pub(crate) fn carry_over(&self, counts: &VisibleCounts, older: &Self) -> VisibleCounts {
-        let count = |rules| index_of(&older.0, rules).map_or(0, |index| counts.0[index]);
-        VisibleCounts(self.0.iter().map(count).collect())
+        self.counts(|rules| index_of(&older.all, rules).map_or(0, |index| counts.of_each[index]))
+    }
+
+    fn counts(&self, count: impl Fn(&Rc<Rules>) -> u32) -> VisibleCounts {
+        VisibleCounts {
+            of_each: self.all.iter().map(count).collect(),
+            edition: self.edition,
+        }
     }
 
     pub(crate) fn add(&self, counts: &mut VisibleCounts, name: &str) {
-        for (rules, count) in self.0.iter().zip(&mut counts.0) {
+        for (rules, count) in self.all.iter().zip(&mut counts.of_each) {
             *count += u32::from(rules.allows(name));
         }
     }
 
     pub(crate) fn remove(&self, counts: &mut VisibleCounts, name: &str) {
-        for (rules, count) in self.0.iter().zip(&mut counts.0) {
+        for (rules, count) in self.all.iter().zip(&mut counts.of_each) {
             *count -= u32::from(rules.allows(name));
         }
     }
@@ -67,9 +90,9 @@ impl ObserverRules {
         if self.is_empty() {
             return None;
         }
-        let counts = before.0.iter().zip(&after.0);
+        let counts = before.of_each.iter().zip(&after.of_each);
         Some(Rc::new(Visibility {
-            rules: self.0.clone(),
+            rules: self.all.clone(),
             transitions: counts
                 .map(|(&before, &after)| (before > 0, after > 0))
                 .collect(),
@@ -82,7 +105,7 @@ impl ObserverRules {
 impl ObserverRules {
     /// The different rules.
     pub(crate) fn all(&self) -> &[Rc<Rules>] {
-        &self.0
+        &self.all
     }
 }
 
@@ -93,7 +116,11 @@ fn index_of(all: &[Rc<Rules>], rules: &Rc<Rules>) -> Option<usize> {
 
 /// For each set of rules, how many functions of one worker are visible.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct VisibleCounts(Box<[u32]>);
+pub(crate) struct VisibleCounts {
+    of_each: Box<[u32]>,
+    /// That of the rules.
+    edition: u32,
+}
 
 /// Whether a worker is visible before and after a change, for each set of rules.
 #[derive(Debug)]

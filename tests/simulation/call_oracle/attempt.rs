@@ -11,6 +11,8 @@ pub(crate) struct Attempt {
     pub namespace: Rc<str>,
     pub worker: u64,
     pub caller: Rc<str>,
+    /// The principal of its caller; empty without credentials.
+    pub user: Rc<str>,
     /// When it was read.
     pub tick: u64,
     /// The board's revision then: what it causes comes behind that.

@@ -123,13 +123,13 @@ pub(crate) struct CallOracle {
     pub open: BTreeSet<usize>,
     /// Attempts that may occupy a place of a provider although no INVOKE was seen.
     pub unseen: BTreeSet<usize>,
-    /// The newest attempt that came over a connection, of those for the same function and the same worker.
+    /// The newest attempt of a user that came over a connection, of those for the same function and the same worker.
     newest: BTreeMap<Queue, usize>,
 }
 
 /// A connection, and those calls that wait behind each other: for a function, and for the only worker that
 /// will do.
-type Queue = (u64, Rc<str>, Option<u64>);
+type Queue = (u64, Rc<str>, Option<u64>, Rc<str>);
 
 /// The number at the beginning of a payload.
 pub(crate) fn number(payload: &[u8]) -> Option<usize> {
@@ -322,10 +322,11 @@ impl CallOracle {
         number
     }
 
-    /// What waits for the same comes in the order in which it was made.
+    /// What one user has waiting for the same comes in the order in which it was made.
     fn assert_first_come_first_served(&mut self, token: u64, attempt: usize) {
         let intent = &self.intents[self.attempts[attempt].intent];
-        let queue = (token, intent.name.clone(), intent.pinned);
+        let user = self.attempts[attempt].user.clone();
+        let queue = (token, intent.name.clone(), intent.pinned, user);
         let newest = self.newest.entry(queue).or_insert(attempt);
         // What was at another provider before waits from then on.
         hold!(

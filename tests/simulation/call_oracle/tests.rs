@@ -9,6 +9,7 @@ fn attempt(oracle: &mut CallOracle, intent: usize, tick: u64) -> usize {
         namespace: "default".into(),
         worker: 1,
         caller: "caller".into(),
+        user: "".into(),
         tick,
         revision: 0,
         deadline: 1_000,

@@ -449,6 +449,7 @@ impl EngineModel {
             namespace: namespace.as_str().into(),
             worker,
             caller,
+            user: self.peers[&token].credential.as_str().into(),
             tick: self.tick,
             revision: board.revision(),
             deadline: now + timeout,

@@ -1,7 +1,14 @@
-//! An event that is being cast, in slices: how far it has come. Casts nothing.
+//! The progress of a frame that is handled in slices: how far it has come. Handles nothing.
 
 use crate::engine::interface::ConnId;
 use crate::engine::registry::entry::Name;
+
+/// How far a frame was handled.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Emission(Emission),
+    Kick(Kick),
+}
 
 /// How far an event was cast. Its functions are visited in the order of their names.
 #[derive(Debug, Default)]
@@ -14,4 +21,13 @@ pub(crate) struct Emission {
     pub(crate) providers: Vec<ConnId>,
     /// Functions visited that the emitter may observe.
     pub(crate) matched: u64,
+}
+
+/// Workers that an administrator disconnects.
+#[derive(Debug)]
+pub(crate) struct Kick {
+    /// Those that are still connected, in reverse order.
+    pub(crate) left: Vec<ConnId>,
+    /// The number of those that were disconnected.
+    pub(crate) kicked: usize,
 }
