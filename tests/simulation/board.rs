@@ -301,6 +301,12 @@ impl Namespace {
         bound
     }
 
+    /// Whether a binding means all providers of its function.
+    pub(crate) fn is_to_all(&self, key: &Key) -> bool {
+        let first = self.bindings.get(key).and_then(|list| list.first());
+        first.is_some_and(|(_, tie)| tie.deliver_all)
+    }
+
     /// How many bindings an event has.
     pub(crate) fn bindings_to(&self, event: &str) -> usize {
         self.bindings.keys().filter(|key| *key.0 == *event).count()

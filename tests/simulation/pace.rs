@@ -13,7 +13,7 @@
 //! reason, what two users did that wanted the engine all the time differs by no more than three quanta and their debts,
 //! once divided by their weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::journal::{hold, saw};
@@ -40,14 +40,16 @@ pub(crate) type User = Rc<str>;
 /// A step as the engine counted it, and what it is at least.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deed {
-    /// A frame, which has so many entries that are one step.
-    Frame { entries: usize },
+    /// A frame, which has so many entries that are one step, or withdraws so many functions with its sender.
+    Frame { entries: usize, withdrawn: usize },
     /// A slice of an event, with so many bindings and bytes.
     Slice { bindings: usize, bytes: usize },
     /// The end of a connection that was read to its end, or broke.
     Death,
     /// The end of a connection that something else brought about.
     End,
+    /// A judgement by new credentials, of which a turn may do some whatever else it does.
+    Judgement,
 }
 
 /// What is known of a user since the engine last had nothing to do.
@@ -88,6 +90,10 @@ pub(crate) struct Pace {
     total: u64,
     /// Work before the step that is being done and those that it caused.
     begun: u64,
+    /// Somebody had a turn.
+    is_open: bool,
+    /// Connections whose ends were left over from the last turn.
+    dying: BTreeSet<u64>,
     /// The part of it that nobody had a turn for: accepts and deaths.
     aside: u64,
     users: BTreeMap<User, Share>,
@@ -104,6 +110,8 @@ impl Pace {
             budget,
             total: 0,
             begun: 0,
+            is_open: false,
+            dying: BTreeSet::new(),
             aside: 0,
             users: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -123,12 +131,12 @@ impl Pace {
         self.users.entry(user.clone()).or_default().aside += ACCEPT;
         self.aside += ACCEPT;
         self.total += ACCEPT;
-        self.begun = self.total;
     }
 
     /// A connection is read, since the engine named it.
     pub(crate) fn read(&mut self, user: &User, token: u64, bytes: usize) {
         self.assert_may_begin("a read");
+        self.is_open = true;
         self.charge(user, token, READ + bytes as u64 / BYTES_PER_UNIT);
         self.begun = self.total;
     }
@@ -136,32 +144,37 @@ impl Pace {
     /// The engine did a step. `is_due`: a deadline or a reload brought it about, whatever was done before.
     pub(crate) fn step(&mut self, user: &User, token: u64, deed: Deed, work: u64, is_due: bool) {
         let least = match deed {
-            Deed::Frame { entries } => FRAME + ENTRY * entries as u64,
+            Deed::Frame { entries, .. } => FRAME + ENTRY * entries as u64,
             Deed::Slice { .. } => FRAME,
-            Deed::Death | Deed::End => 0,
+            Deed::Death | Deed::End | Deed::Judgement => 0,
         };
         hold!(
             work >= least,
             "work is counted",
             "{deed:?} of {user} was counted as {work}, and is {least} at least"
         );
-        if !is_due && work > 0 {
+        let is_begun = matches!(deed, Deed::End | Deed::Judgement);
+        if !is_due && !is_begun && work > 0 {
             self.assert_may_begin("a step");
         }
         let is_indivisible = match deed {
-            Deed::Frame { entries } => entries > 0,
+            Deed::Frame { entries, withdrawn } => entries + withdrawn > 0,
             Deed::Death => work > 0,
             _ => false,
         };
-        let known = if matches!(deed, Deed::Death) {
-            work
-        } else {
-            least
+        let known = match deed {
+            Deed::Death => work,
+            Deed::Frame { withdrawn, .. } => least + ENTRY * withdrawn as u64,
+            _ => least,
         };
         if is_indivisible && !is_due {
             let fits = self.begun + known <= self.budget;
+            // What was postponed until this turn comes behind the deaths of others that are told before.
+            let was_postponed = !matches!(deed, Deed::Death) || self.dying.contains(&token);
+            let is_first = self.begun == 0 || was_postponed && !self.is_open;
+            self.is_open |= was_postponed;
             hold!(
-                fits || self.begun == 0,
+                fits || is_first,
                 "a step that does not fit into a turn is the first of the next one",
                 "{deed:?} of {user} was begun after {} of {}",
                 self.begun,
@@ -182,8 +195,13 @@ impl Pace {
         }
         match deed {
             Deed::Frame { .. } | Deed::Slice { .. } => {
+                self.is_open = true;
                 self.charge(user, token, work);
                 self.begun = self.total;
+            }
+            Deed::Judgement => {
+                self.total += work;
+                self.aside += work;
             }
             Deed::Death | Deed::End => {
                 self.total += work;
@@ -209,12 +227,18 @@ impl Pace {
         );
     }
 
-    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users;
-    /// `weights`: of all users.
-    pub(crate) fn seal(&mut self, waiting: &BTreeMap<u64, User>, weight: impl Fn(&str) -> u64) {
+    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users; `dying`:
+    /// those of them that have ended.
+    pub(crate) fn seal(
+        &mut self,
+        waiting: &BTreeMap<u64, User>,
+        dying: BTreeSet<u64>,
+        weight: impl Fn(&str) -> u64,
+    ) {
         let total = std::mem::take(&mut self.total);
         let aside = std::mem::take(&mut self.aside);
-        self.begun = 0;
+        (self.begun, self.is_open) = (0, false);
+        self.dying = dying;
         let served = std::mem::take(&mut self.served);
         for (user, share) in &mut self.users {
             share.weight = weight(user).max(1);
@@ -339,14 +363,6 @@ impl Pace {
             (share.most, share.aside, share.deaths, share.waited) = (0, 0, 0, 0);
         }
         self.pairs.clear();
-    }
-
-    /// The weights of users have changed.
-    pub(crate) fn reweigh(&mut self) {
-        self.pairs.clear();
-        for share in self.users.values_mut() {
-            (share.waited, share.is_waiting) = (0, false);
-        }
     }
 
     /// So many writes took so many bytes, `largest` with one of them, in a turn's first or second phase of writing.

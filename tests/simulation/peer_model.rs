@@ -66,6 +66,10 @@ pub(crate) struct PeerModel {
     pub ending: Option<&'static str>,
     /// Since when it certainly gets no calls because of that.
     pub dying: Option<u64>,
+    /// It has the rights of credentials that were replaced.
+    pub is_unjudged: bool,
+    /// Where it comes from, if that matters.
+    pub origin: Rc<str>,
     pub opened: u64,
     /// When it was heard of last, as the heartbeat counts.
     pub heard: u64,
@@ -120,6 +124,8 @@ impl PeerModel {
             emission: None,
             ending: None,
             dying: None,
+            is_unjudged: false,
+            origin: "".into(),
             opened: now,
             heard: now,
             spoke: now,

@@ -98,7 +98,7 @@ impl World {
             .as_ref()
             .and_then(|it| it.engine.next_deadline())
             .map(|it| it.0);
-        let more = self.host.as_ref().is_some_and(|it| it.engine.has_more());
+        let more = self.is_busy();
         let workers = self
             .workers
             .iter()

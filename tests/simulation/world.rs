@@ -261,7 +261,7 @@ impl World {
 
     /// The engine has something left to do.
     pub(crate) fn is_busy(&self) -> bool {
-        self.host.as_ref().is_some_and(|it| it.engine.has_more())
+        self.host.as_ref().is_some_and(|it| it.is_busy(self.now))
     }
 
     /// What workers want, and what goes wrong.

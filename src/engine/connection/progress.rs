@@ -21,6 +21,8 @@ pub(crate) struct Emission {
     pub(crate) providers: Vec<ConnId>,
     /// Functions visited that the emitter may observe.
     pub(crate) matched: u64,
+    /// A slice was cast in an earlier turn.
+    pub(crate) is_resumed: bool,
 }
 
 /// Workers that an administrator disconnects.

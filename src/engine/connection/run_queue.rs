@@ -54,6 +54,10 @@ pub(crate) struct RunQueue {
     served: Option<Served>,
     /// A step that did not fit into the turn ended it, and is the first of the next one.
     is_closed: bool,
+    /// The connection of that step.
+    first: Option<ConnId>,
+    /// It has its turn, and did nothing yet: whatever else was done in the turn, the step fits.
+    has_claim: Option<ConnId>,
     /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
     period: u64,
     #[cfg(debug_assertions)]
@@ -73,6 +77,8 @@ impl RunQueue {
             in_news: false,
             served: None,
             is_closed: false,
+            first: None,
+            has_claim: None,
             period: 0,
             #[cfg(debug_assertions)]
             log: StepLog::default(),
@@ -91,9 +97,12 @@ impl RunQueue {
         self.budget.saturating_sub(self.spent)
     }
 
-    /// Whether no user was served in this turn yet. Then a step of any size fits.
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.served.is_none()
+    /// Whether a step of any size of this connection fits: no user was served in this turn yet, and no other step was
+    /// postponed until it; or it is the step that was. That is done also if small things that nobody waits for, such as
+    /// the deaths of others, came before it.
+    pub(crate) fn is_fresh(&self, id: ConnId) -> bool {
+        let is_free = self.first.is_none_or(|first| first == id);
+        self.served.is_none() && is_free || self.has_claim == Some(id)
     }
 
     /// Whether another user than this one wants the engine in this turn.
@@ -131,7 +140,7 @@ impl RunQueue {
 
     /// Adds a connection that the next turn begins with. This one is over.
     pub(crate) fn push_first(&mut self, user: UserKey, id: ConnId) {
-        self.is_closed = true;
+        (self.is_closed, self.first) = (true, Some(id));
         let share = self.share(user);
         share.ready.push_front(id);
         share.credit = share.credit.max(1);
@@ -158,16 +167,23 @@ impl RunQueue {
                 continue;
             }
             if share.credit > 0 {
-                return share.ready.pop_front();
+                return self.pop_of(user);
             }
             let part = QUANTUM.cast_signed() * i64::from(users.weight(user));
             if is_alone {
                 share.credit = part;
-                return share.ready.pop_front();
+                return self.pop_of(user);
             }
             share.credit += part;
             self.ring.rotate_left(1);
         }
+    }
+
+    /// The next connection of a user.
+    fn pop_of(&mut self, user: UserKey) -> Option<ConnId> {
+        let id = self.share(user).ready.pop_front();
+        self.has_claim = self.first.take_if(|first| Some(*first) == id);
+        id
     }
 
     /// A connection of the user had this much done.
@@ -176,11 +192,18 @@ impl RunQueue {
             return;
         }
         self.spent += work;
+        self.has_claim = None;
         self.served = match self.served {
             None => Some(Served::Only(user)),
             Some(Served::Only(only)) if only == user => self.served,
             Some(_) => Some(Served::Several),
         };
+        self.owe(user, work);
+    }
+
+    /// A user is charged for work that was not done in its turn, and that keeps no large step from being the first.
+    pub(crate) fn charge_aside(&mut self, user: UserKey, work: u64) {
+        self.spent += work;
         self.owe(user, work);
     }
 
@@ -226,7 +249,7 @@ impl RunQueue {
     pub(crate) fn end_turn(&mut self) {
         (self.spent, self.expired, self.told) = (0, 0, 0);
         self.in_news = false;
-        self.served = None;
+        (self.served, self.has_claim) = (None, None);
         self.is_closed = false;
         if !self.is_awaited() {
             // Nobody waits, so nobody is owed anything.
@@ -268,11 +291,18 @@ impl RunQueue {
             in_news: _,
             served: _,
             is_closed: _,
+            first,
+            has_claim: _,
             period,
             log: _,
         } = self;
         let listed = shares.iter().flat_map(|share| &share.ready);
         connections.check_marks("connections to run", listed, |conn| conn.in_run);
+        let mut waiting = shares.iter().flat_map(|share| &share.ready);
+        assert!(
+            first.is_none_or(|first| waiting.any(|id| *id == first)),
+            "the first of the next turn waits"
+        );
         for (index, share) in shares.iter().enumerate() {
             let entries = ring.iter().filter(|it| it.index() == index).count();
             assert_eq!(entries, usize::from(share.in_ring), "{share:?} in the ring");
@@ -376,7 +406,7 @@ mod tests {
             queue.push(user(index), conn(index, 0));
         }
         let first = queue.pop(&users).unwrap();
-        assert!(queue.is_fresh() && queue.left() == BUDGET);
+        assert!(queue.is_fresh(conn(0, 0)) && queue.left() == BUDGET);
         queue.charge(user(0), 10);
         assert_eq!(first, conn(0, 0));
         let second = queue.pop(&users).unwrap();

@@ -23,6 +23,8 @@ pub enum StepKind {
     Slice,
     /// The end of a connection, with this code.
     End(&'static str),
+    /// A connection was judged by new credentials.
+    Judgement,
 }
 
 /// Steps that nobody took yet, if anybody asked for them.

@@ -101,6 +101,12 @@ impl Engine {
         self.run.log.push(LoggedStep { conn, kind, work });
     }
 
+    /// Logs that a connection was judged by new credentials.
+    pub(super) fn log_judgement(&mut self, conn: ConnId, work: u64) {
+        let kind = StepKind::Judgement;
+        self.run.log.push(LoggedStep { conn, kind, work });
+    }
+
     /// Logs the end of a connection, which withdrew so many functions.
     pub(super) fn log_end(&mut self, conn: ConnId, code: &'static str, functions: usize) {
         let work = work::ENTRY.time * functions as u64;

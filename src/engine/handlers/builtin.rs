@@ -178,7 +178,7 @@ impl Engine {
             _ => self.workers_to_kick(by, payload)?,
         };
         while let Some(&id) = kick.left.last() {
-            let fits = self.has_room(self.work_of_death(id));
+            let fits = self.has_room(by.conn, self.work_of_death(id));
             if !fits || !self.has_turn() {
                 let progress = Progress::Kick(kick);
                 self.input.set_progress(Some(Box::new(progress)));

@@ -78,7 +78,7 @@ impl Engine {
     /// worker gets no calls. Returns whether it does.
     fn postpone_death(&mut self, id: ConnId) -> bool {
         let work = self.work_of_death(id);
-        if self.run.is_fresh() || work <= self.run.left() {
+        if self.run.is_fresh(id) || work <= self.run.left() {
             return false;
         }
         if let Some(conn) = self.connections.get_mut(id) {

@@ -6,7 +6,7 @@ use crate::engine::access::rights::Verb;
 use crate::engine::calls::routing::Route;
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::progress::{Emission, Progress};
-use crate::engine::connection::session::Sender;
+use crate::engine::connection::session::{Sender, Session};
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, shown};
@@ -42,6 +42,7 @@ impl Engine {
             _ => Emission::default(),
         };
         if !self.emit(from, emit, &mut emission, now) {
+            emission.is_resumed = true;
             let progress = Progress::Emission(emission);
             self.input.set_progress(Some(Box::new(progress)));
             return Step::Slice;
@@ -63,7 +64,7 @@ impl Engine {
             if let Some(function) = emission.visited.clone() {
                 let cast = cast_of(emit, &function);
                 while let Some(provider) = emission.providers.pop() {
-                    self.cast_to(from, provider, &cast, now);
+                    self.cast_to(from, provider, &cast, emission.is_resumed, now);
                     if !self.has_turn() {
                         return false;
                     }
@@ -201,10 +202,18 @@ impl Engine {
         self.metrics.count_dropped(dropped);
     }
 
-    /// Sends a cast to one of several providers, if it reads what it is sent.
-    fn cast_to(&mut self, from: Sender, provider: ConnId, cast: &Cast<'_>, now: Time) {
-        let was_judged = self.judge(provider, now) > 0;
-        if was_judged && !self.provides(from.namespace, &cast.function, provider) {
+    /// Sends a cast to one of several providers, if it reads what it is sent. They were chosen in an earlier turn if
+    /// `is_resumed`.
+    fn cast_to(
+        &mut self,
+        from: Sender,
+        provider: ConnId,
+        cast: &Cast<'_>,
+        is_resumed: bool,
+        now: Time,
+    ) {
+        let may_have_changed = self.judge(provider, now) > 0 || is_resumed;
+        if may_have_changed && !self.provides(from.namespace, &cast.function, provider) {
             return;
         }
         let load = self.load(provider);
@@ -218,8 +227,11 @@ impl Engine {
     }
 
     fn provides(&self, namespace: usize, function: &str, conn: ConnId) -> bool {
-        let providers = self.registry[namespace].board().providers_of(function);
-        providers.is_some_and(|providers| providers.iter().any(|it| it.conn == conn))
+        let conn = self.connections.get(conn);
+        let worker = conn.and_then(|conn| conn.session()).map(Session::worker);
+        let roster = self.registry[namespace].roster();
+        let worker = worker.and_then(|worker| roster.get(worker));
+        worker.is_some_and(|worker| worker.get(function).is_some())
     }
 
     /// Whether one more copy of a cast fits. One sender may have sent very many.

@@ -158,9 +158,10 @@ impl Engine {
         work < self.run.left() && (work < QUANTUM || !self.run.is_awaited())
     }
 
-    /// Whether a step of this much work fits into the turn. One of any size does if it is the first.
-    pub(super) fn has_room(&self, work: u64) -> bool {
-        self.input.is_first() && self.run.is_fresh() || self.input.work() + work <= self.run.left()
+    /// Whether a step of a connection, of this much work, fits into the turn. One of any size does if it is the first.
+    pub(super) fn has_room(&self, id: ConnId, work: u64) -> bool {
+        self.input.is_first() && self.run.is_fresh(id)
+            || self.input.work() + work <= self.run.left()
     }
 
     /// Handles a frame, and counts what it makes others read.
@@ -226,11 +227,11 @@ impl Engine {
         // A batch is one step.
         if let Some(kind @ (Register::KIND | Unregister::KIND | Bind::KIND | Unbind::KIND)) = kind {
             let before = conn.batch().map_or(0, Batch::len);
-            if !self.has_room(work::of_batch(kind, frame.len(), before)) {
+            if !self.has_room(id, work::of_batch(kind, frame.len(), before)) {
                 return Step::Postponed;
             }
         }
-        if kind == Some(Goodbye::KIND) && !self.has_room(self.work_of_death(id)) {
+        if kind == Some(Goodbye::KIND) && !self.has_room(id, self.work_of_death(id)) {
             return Step::Postponed;
         }
         let message = check_wellformed(frame).map_err(DecodeError::from);

@@ -29,7 +29,7 @@ impl Engine {
         }
         let is_refused = refusal.is_some();
         let user = self.users.join_origin(&peer);
-        self.run.charge(user, work::ACCEPT);
+        self.run.charge_aside(user, work::ACCEPT);
         let conn = Connection::new(id, sequence, (peer, user), is_refused, now);
         self.connections.insert(conn);
         self.admission.add(&peer, is_refused);

@@ -88,6 +88,8 @@ impl Engine {
         self.review.set_judging(false);
         let work = work::JUDGEMENT + work;
         self.run.spend(work);
+        #[cfg(debug_assertions)]
+        self.log_judgement(id, work);
         work
     }
 

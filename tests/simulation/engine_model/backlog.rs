@@ -2,13 +2,14 @@
 //! says that it has handled it; that it comes as it was sent, in its order and to an end, is checked here. So is what the
 //! slices of an event mean. How much later it may come is the business of `pace.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use callboard::engine::{Stats, Verb};
 use callboard::protocol::{Emit, FrameError, HEADER_LEN, Inbox, Message};
 
 use super::{EngineModel, forbidden};
+use crate::application::{KICK, kicked};
 use crate::call_oracle::{CallOracle, number};
 use crate::journal::{hold, note, saw};
 use crate::peer_model::{Owed, Phase};
@@ -42,6 +43,17 @@ pub(crate) struct CastCount {
     before: u64,
     /// Events that ended before all had heard them.
     pub unfinished: u64,
+}
+
+/// The size of a step, as far as it says what it costs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
+    /// Entries of a registry request.
+    pub entries: usize,
+    /// Functions that leave with their worker.
+    pub withdrawn: usize,
+    /// Bindings of an event.
+    pub bindings: usize,
 }
 
 /// The first thing in a connection's input.
@@ -112,15 +124,14 @@ impl EngineModel {
         lives && (peer.ending.is_some() || self.has_unread(token))
     }
 
-    /// The engine has handled the next frame of a connection, or only a slice of it. Returns the least number of entries
-    /// that are one step with it, and of bindings that it may have looked at.
+    /// The engine has handled the next frame of a connection, or only a slice of it.
     pub(crate) fn handled(
         &mut self,
         token: u64,
         is_whole: bool,
         oracle: &mut CallOracle,
         now: u64,
-    ) -> (usize, usize) {
+    ) -> Size {
         let Next::Frame(frame) = self.next(token) else {
             hold!(
                 false,
@@ -128,7 +139,7 @@ impl EngineModel {
                 "connection {token:x} has sent no such frame: {:?}",
                 self.peers[&token]
             );
-            return (0, 0);
+            return Size::default();
         };
         self.tick += 1;
         let peer = self.peer(token);
@@ -138,25 +149,37 @@ impl EngineModel {
             peer.unread.drain(..HEADER_LEN + frame.len());
             peer.frame = None;
         }
+        hold!(
+            !peer.is_unjudged,
+            "no frame is handled by older rights",
+            "connection {token:x}"
+        );
         let message = Message::decode(&frame);
-        let mut size = (0, 0);
+        let mut size = Size::default();
         match &message {
             Ok(Message::Emit(it)) if peer.phase == Phase::Live => {
-                size.1 = self.board(token).bindings_to(&it.event);
+                size.bindings = self.board(token).bindings_to(&it.event);
                 self.emit(token, it, is_whole, oracle);
             }
+            // Those who are kicked are named one by one.
+            Ok(Message::Call(it)) if !is_whole && it.function.0 == KICK => {}
             message => {
                 hold!(
                     is_whole,
                     "only events are cast in slices",
                     "connection {token:x}: {message:?}"
                 );
-                size.0 = message.as_ref().map_or(0, entries);
+                size.entries = message.as_ref().map_or(0, entries);
+                if matches!(message, Ok(Message::Goodbye(_))) && self.peer(token).holds {
+                    let worker = self.peer(token).worker;
+                    size.withdrawn = self.board(token).functions_of(worker).len();
+                }
                 self.frame(token, &frame, oracle, now);
             }
         }
         self.note_part(token, now);
         self.note_bindings(oracle);
+        self.lately_unbound.clear();
         size
     }
 
@@ -196,6 +219,12 @@ impl EngineModel {
             oracle.intents[number].heard.get_or_insert(tick);
         }
         emission.note(&bound, oracle);
+        // They may have been cast to before.
+        let namespace = &self.peers[&token].namespace;
+        let (event, lately) = (it.event.0, self.lately_unbound.iter());
+        let lately = lately.filter(|(name, key, _)| name == namespace && *key.0 == *event);
+        let lately = lately.map(|(_, key, to_all)| (key.1.clone(), *to_all));
+        emission.note_more(&lately.collect(), oracle);
         let is_refused = refusal.is_some();
         if !is_refused {
             // Of a function that all providers hear, every connection may be one.
@@ -237,6 +266,15 @@ impl EngineModel {
         }
     }
 
+    /// A worker may lose its bindings, in a step that may have cast an event to them before.
+    pub(super) fn note_unbound(&mut self, token: u64) {
+        let (namespace, worker) = (self.peer(token).namespace.clone(), self.peer(token).worker);
+        for key in self.board(token).bindings_of(worker) {
+            let to_all = self.board(token).is_to_all(&key);
+            self.lately_unbound.push((namespace.clone(), key, to_all));
+        }
+    }
+
     /// A connection has closed or is broken, as the engine knows from now on. What is unread of a broken one has no effect
     /// any more.
     pub(crate) fn hear_end(&mut self, token: u64, code: &'static str) {
@@ -261,6 +299,18 @@ impl EngineModel {
         }
     }
 
+    /// Whether the next frame of a connection kicks another one.
+    fn is_kicking(&self, by: u64, token: u64) -> bool {
+        let Next::Frame(frame) = self.next(by) else {
+            return false;
+        };
+        let (by, it) = (&self.peers[&by], &self.peers[&token]);
+        matches!(Message::decode(&frame), Ok(Message::Call(call))
+            if call.function.0 == KICK
+                && by.namespace == it.namespace
+                && kicked(&call.payload) == Some(it.worker))
+    }
+
     pub(super) fn drop_unread(&mut self, token: u64) {
         let peer = self.peer(token);
         (peer.unread, peer.frame) = (Vec::new(), None);
@@ -283,6 +333,16 @@ impl EngineModel {
                     "connection {token:x}: {code}: {:?}",
                     self.peers[&token]
                 );
+                self.end(token, code, oracle);
+            }
+            "kicked" => {
+                let is_by = |by: &u64| *by != token && self.is_kicking(*by, token);
+                hold!(
+                    self.peers.keys().any(is_by),
+                    "nobody is sent away without a reason",
+                    "connection {token:x} was kicked by nobody"
+                );
+                saw("a worker was kicked");
                 self.end(token, code, oracle);
             }
             _ => {
@@ -333,8 +393,13 @@ impl EngineModel {
 
 impl Emission {
     /// This is bound to it now.
-    fn note(&mut self, bound: &std::collections::BTreeMap<Rc<str>, bool>, oracle: &mut CallOracle) {
+    fn note(&mut self, bound: &BTreeMap<Rc<str>, bool>, oracle: &mut CallOracle) {
         self.throughout.retain(|it| bound.contains_key(it));
+        self.note_more(bound, oracle);
+    }
+
+    /// This was bound to it.
+    fn note_more(&mut self, bound: &BTreeMap<Rc<str>, bool>, oracle: &mut CallOracle) {
         for (function, to_all) in bound {
             self.ever.insert(function.clone());
             if *to_all {

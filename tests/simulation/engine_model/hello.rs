@@ -79,6 +79,7 @@ impl EngineModel {
             unread: std::mem::take(&mut peer.unread),
             ending: peer.ending,
             dying: peer.dying,
+            origin: peer.origin.clone(),
             ..PeerModel::new(peer.opened)
         };
         happened(Happening::Hello, Some(token));

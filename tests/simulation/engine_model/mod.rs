@@ -50,6 +50,8 @@ pub(crate) struct EngineModel {
     pub last_left: u64,
     /// Casts, where turns do little work.
     casts: CastCount,
+    /// What was unbound by what the step did that is told of next.
+    lately_unbound: Vec<(String, Key, bool)>,
 }
 
 impl EngineModel {
@@ -67,10 +69,11 @@ impl EngineModel {
             unsealed: Vec::new(),
             last_left: 0,
             casts: CastCount::default(),
+            lately_unbound: Vec::new(),
         }
     }
 
-    pub(crate) fn open(&mut self, token: u64, oracle: &mut CallOracle, now: u64) {
+    pub(crate) fn open(&mut self, token: u64, origin: Rc<str>, oracle: &mut CallOracle, now: u64) {
         let admitted = self.peers.values().filter(|it| !it.refused).count();
         let full = admitted as u64 >= self.limits.max_connections && !self.stopping;
         let refused = full;
@@ -78,6 +81,7 @@ impl EngineModel {
             token,
             PeerModel {
                 refused,
+                origin,
                 ..PeerModel::new(now)
             },
         );
@@ -89,9 +93,16 @@ impl EngineModel {
         }
     }
 
-    /// Whether a credential names a principal.
-    pub(crate) fn knows(&self, credential: &str) -> bool {
-        self.principals.is_some() && !credential.is_empty()
+    /// The user that a connection belongs to: a principal, or an address.
+    pub(crate) fn user(&self, token: u64) -> Rc<str> {
+        let Some(peer) = self.peers.get(&token) else {
+            return "nobody".into();
+        };
+        if self.principals.is_some() && !peer.credential.is_empty() {
+            peer.credential.as_str().into()
+        } else {
+            peer.origin.clone()
+        }
     }
 
     /// The weight of a user.
@@ -157,6 +168,7 @@ impl EngineModel {
                 Ok(Some(frame)) => {
                     self.tick += 1;
                     begun = None;
+                    self.lately_unbound.clear();
                     self.frame(token, frame, oracle, now);
                 }
                 Ok(None) => break,
@@ -449,7 +461,7 @@ impl EngineModel {
             namespace: namespace.as_str().into(),
             worker,
             caller,
-            user: self.peers[&token].credential.as_str().into(),
+            user: self.user(token),
             tick: self.tick,
             revision: board.revision(),
             deadline: now + timeout,
@@ -565,6 +577,7 @@ impl EngineModel {
         }
         if was_live && holds {
             self.forget_sessions(token);
+            self.note_unbound(token);
             self.board(token).remove(worker, tick);
         }
         self.end_running(token, oracle);

@@ -14,25 +14,55 @@ use crate::principals::{Permit, Principals};
 impl EngineModel {
     /// Other rights hold from now on.
     pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
-        self.tick += 1;
-        self.principals = Some(principals.clone());
+        self.replace(principals);
         let live =
             |(token, peer): (&u64, &PeerModel)| (peer.phase == Phase::Live).then_some(*token);
         for token in self.peers.iter().filter_map(live).collect::<Vec<_>>() {
-            let peer = &self.peers[&token];
-            match principals.permit(&peer.credential).cloned() {
-                None => {
-                    saw("somebody's token was revoked");
-                    self.end(token, "unauthorized", oracle);
-                }
-                Some(permit) if permit != peer.permit => {
-                    self.forbid_calls(token, &permit, oracle, now);
-                    self.change_permit(token, &permit);
-                }
-                Some(_) => {}
-            }
+            self.judge(token, oracle, now);
         }
+    }
+
+    /// Who says HELLO from now on has other rights; those who are in have them once they are judged.
+    pub(crate) fn replace(&mut self, principals: &Principals) {
+        self.tick += 1;
+        self.principals = Some(principals.clone());
+        for peer in self.peers.values_mut() {
+            peer.is_unjudged = peer.phase == Phase::Live;
+        }
+    }
+
+    /// A connection has its present rights from now on.
+    pub(crate) fn judge(&mut self, token: u64, oracle: &mut CallOracle, now: u64) {
+        let Some(principals) = &self.principals else {
+            return;
+        };
+        let peer = &self.peers[&token];
+        let (credential, before) = (peer.credential.clone(), peer.permit.clone());
+        match principals.permit(&credential).cloned() {
+            None => {
+                saw("somebody's token was revoked");
+                self.end(token, "unauthorized", oracle);
+            }
+            Some(permit) if permit != before => {
+                self.forbid_calls(token, &permit, oracle, now);
+                self.change_permit(token, &permit);
+            }
+            Some(_) => {}
+        }
+        self.peer(token).is_unjudged = false;
         self.note_bindings(oracle);
+    }
+
+    /// Whether a connection is still to be judged.
+    pub(crate) fn is_unjudged(&self, token: u64) -> bool {
+        let peer = &self.peers[&token];
+        peer.is_unjudged && peer.phase == Phase::Live
+    }
+
+    /// How many are.
+    pub(crate) fn unjudged(&self) -> usize {
+        let tokens = self.peers.keys();
+        tokens.filter(|token| self.is_unjudged(**token)).count()
     }
 
     /// Whether a connection is closing with outdated rights: frames still written to it follow
@@ -92,6 +122,7 @@ impl EngineModel {
         if !peer.holds {
             return;
         }
+        self.note_unbound(token);
         let board = self.board(token);
         let functions = board.functions_beyond(worker, |name| permit.may(Verb::Register, name));
         for function in &functions {

@@ -26,8 +26,12 @@ impl Host {
     pub(super) fn assert_nothing_late(&mut self, stats: &Stats, around: &mut Surroundings<'_>) {
         let now = around.now;
         self.note_reading(now);
-        self.assert_closed(now);
+        self.assert_told_to_go();
         self.assert_read_again(stats, now);
+        if self.is_overdue(now) {
+            return;
+        }
+        self.assert_gone(now);
         self.assert_deadlines(now);
         self.assert_calls_ended(around.oracle, now);
         self.assert_drain_ended(around.oracle, now);
@@ -52,8 +56,8 @@ impl Host {
         }
     }
 
-    /// A leaving connection that was sent all is closed: as far as the engine can until the peer has, then whole.
-    fn assert_closed(&mut self, now: u64) {
+    /// A leaving connection that was sent all is closed as far as the engine can until the peer has.
+    fn assert_told_to_go(&mut self) {
         for token in std::mem::take(&mut self.said_all) {
             let Some(conn) = self.conns.get(&token) else {
                 continue;
@@ -63,6 +67,10 @@ impl Host {
                 "connection {token:x} was sent its last byte: {conn:?}"
             );
         }
+    }
+
+    /// A leaving connection is closed whole when its time is over.
+    fn assert_gone(&self, now: u64) {
         let linger = self.engine_model.limits.linger * 1000;
         for (token, conn) in &self.conns {
             let until = conn.over_since.map(|since| since + linger);

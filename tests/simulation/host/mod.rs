@@ -54,8 +54,6 @@ struct Conn {
     over_since: Option<u64>,
     /// The engine was told that something is to be read, and has not named it since.
     is_announced: bool,
-    /// Where it comes from, if that matters.
-    address: u8,
 }
 
 /// What the host works with, beside itself.
@@ -95,6 +93,10 @@ pub(crate) struct Host {
     largest_step: usize,
     /// Where a turn does little work.
     pace: Option<Pace>,
+    /// Connections that were still to be judged by new credentials when the last turn ended.
+    unjudged: usize,
+    /// Turns in a row that left deadlines to the next one.
+    overdue: u64,
 }
 
 impl Host {
@@ -135,6 +137,8 @@ impl Host {
             said_all: Vec::new(),
             largest_step: 0,
             pace: turn_work.map(Pace::new),
+            unjudged: 0,
+            overdue: 0,
         }
     }
 
@@ -156,16 +160,18 @@ impl Host {
     pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
         happened(Happening::Reload, None);
         self.late_principals = None;
-        for (token, checker) in &mut self.checkers {
-            checker.reload(&self.engine_model.peers[token].filter);
+        if self.pace.is_some() {
+            self.engine_model.replace(principals);
+            self.unjudged = usize::MAX;
+        } else {
+            for (token, checker) in &mut self.checkers {
+                checker.reload(&self.engine_model.peers[token].filter);
+            }
+            self.engine_model.reload(principals, oracle, now);
         }
-        self.engine_model.reload(principals, oracle, now);
         let credentials = principals.credentials();
         self.engine.handle_credentials(&credentials, Time(now));
         self.catch_up(oracle, now, true);
-        if let Some(pace) = &mut self.pace {
-            pace.reweigh();
-        }
     }
 
     /// The peer at the other end of a wire.
@@ -201,11 +207,11 @@ impl Host {
         self.assert_within_limits(&stats);
         self.assert_resumed();
         self.assert_nothing_late(&stats, around);
-        self.assert_paced(&stats);
+        self.assert_paced(&stats, around.now);
         coincidences::end_turn();
         // While too many abandoned calls are held, a provider that holds one gets no other.
         let crowds = self.engine_model.limits.max_calls_total < 1000;
-        if !self.engine.has_more() && !self.engine_model.stopping && !crowds {
+        if !self.is_busy(around.now) && !self.engine_model.stopping && !crowds {
             around
                 .oracle
                 .assert_no_call_waits_in_vain(around.now, |attempt, intent| {

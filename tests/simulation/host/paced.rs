@@ -1,7 +1,7 @@
 //! Turns that do little work: the engine names the connections that are read, and says what it has handled; the model
 //! and the pace follow. Checks what only makes sense there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use callboard::engine::{ConnId, Engine, Peer, Stats};
@@ -11,6 +11,7 @@ use super::{Conn, Host};
 use crate::call_oracle::CallOracle;
 use crate::journal::{hold, saw};
 use crate::pace::{Deed, User};
+use crate::peer_model::has_passed;
 use crate::turn::Spent;
 
 /// Addresses that connections come from.
@@ -24,6 +25,7 @@ enum Kind {
     Frame,
     Slice,
     End(&'static str),
+    Judgement,
 }
 
 #[cfg(debug_assertions)]
@@ -38,6 +40,7 @@ fn take_steps(engine: &mut Engine) -> Vec<Step> {
         StepKind::Frame => Kind::Frame,
         StepKind::Slice => Kind::Slice,
         StepKind::End(code) => Kind::End(code),
+        StepKind::Judgement => Kind::Judgement,
     };
     let steps = engine.take_steps().into_iter();
     steps.map(|it| (it.conn, kind(it.kind), it.work)).collect()
@@ -137,14 +140,26 @@ impl Host {
 
     /// The user that a connection belongs to.
     fn user(&self, token: u64) -> User {
-        let peer = self.engine_model.peers.get(&token);
-        match (peer, self.conns.get(&token)) {
-            (Some(peer), _) if self.engine_model.knows(&peer.credential) => {
-                peer.credential.as_str().into()
-            }
-            (_, Some(conn)) => format!("address {}", conn.address).into(),
-            _ => Rc::from("nobody"),
+        self.engine_model.user(token)
+    }
+
+    /// The name of an address in the model, where it matters.
+    pub(super) fn origin(&self, address: u8) -> Rc<str> {
+        match self.pace {
+            Some(_) => format!("address {address}").into(),
+            None => "".into(),
         }
+    }
+
+    /// The next turn has something to do, whatever happens until then.
+    pub(crate) fn is_busy(&self, now: u64) -> bool {
+        self.engine.has_more() || self.is_overdue(now)
+    }
+
+    /// Deadlines that have passed were left to the next turn.
+    pub(super) fn is_overdue(&self, now: u64) -> bool {
+        let next = self.engine.next_deadline();
+        self.pace.is_some() && next.is_some_and(|at| has_passed(at.0, now))
     }
 
     pub(super) fn note_accept(&mut self, token: u64) {
@@ -169,12 +184,22 @@ impl Host {
                 Kind::Frame | Kind::Slice => {
                     let size = self.engine_model.handled(token, is_whole, oracle, now);
                     match kind {
-                        Kind::Frame => Deed::Frame { entries: size.0 },
-                        _ => Deed::Slice {
-                            bindings: size.1,
+                        Kind::Slice if size.bindings > 0 => Deed::Slice {
+                            bindings: size.bindings,
                             bytes: 1_000,
                         },
+                        _ => Deed::Frame {
+                            entries: size.entries,
+                            withdrawn: size.withdrawn,
+                        },
                     }
+                }
+                Kind::Judgement => {
+                    if let Some(checker) = self.checkers.get_mut(&token) {
+                        checker.reload(&self.engine_model.peers[&token].filter);
+                    }
+                    self.engine_model.judge(token, oracle, now);
+                    Deed::Judgement
                 }
                 Kind::End(code) => {
                     let is_known = self.engine_model.peers.get(&token);
@@ -184,8 +209,7 @@ impl Host {
                 }
             };
             let pace = self.pace.as_mut().expect("checked");
-            let is_begun = matches!(deed, Deed::End);
-            pace.step(&before, token, deed, work, is_due || is_begun);
+            pace.step(&before, token, deed, work, is_due);
         }
     }
 
@@ -204,12 +228,12 @@ impl Host {
         let waiting: BTreeMap<u64, User> = waiting
             .map(|(token, _)| (*token, self.user(*token)))
             .collect();
-        for token in waiting.keys() {
-            if self.engine_model.peers[token].ending.is_some() {
-                saw("the end of a connection was postponed");
-            }
+        let has_ended = |token: &&u64| self.engine_model.peers[*token].ending.is_some();
+        let dying: BTreeSet<u64> = waiting.keys().filter(has_ended).copied().collect();
+        if !dying.is_empty() {
+            saw("the end of a connection was postponed");
         }
-        pace.seal(&waiting, |user| self.engine_model.weight(user));
+        pace.seal(&waiting, dying, |user| self.engine_model.weight(user));
         self.pace = Some(pace);
     }
 
@@ -223,12 +247,34 @@ impl Host {
     }
 
     /// The turn is over. If the engine has nothing left to do, nothing is left that it could do.
-    pub(super) fn assert_paced(&mut self, stats: &Stats) {
+    pub(super) fn assert_paced(&mut self, stats: &Stats, now: u64) {
         if self.pace.is_none() {
             return;
         }
         self.engine_model.assert_casts(stats);
-        if self.engine.has_more() {
+        let unjudged = self.engine_model.unjudged();
+        hold!(
+            unjudged == 0 || unjudged < self.unjudged,
+            "new credentials come to one connection after the other",
+            "{unjudged} are left, as before"
+        );
+        if unjudged > 0 {
+            saw("connections were left to be judged in the next turn");
+        }
+        self.unjudged = unjudged;
+        self.overdue = if self.is_overdue(now) {
+            saw("deadlines were left for the next turn");
+            self.overdue + 1
+        } else {
+            0
+        };
+        hold!(
+            self.overdue <= 1 + 3 * self.conns.len() as u64 + stats.calls,
+            "deadlines are met one after the other",
+            "{} turns have left some",
+            self.overdue
+        );
+        if self.is_busy(now) {
             return;
         }
         for (token, conn) in &self.conns {

@@ -360,6 +360,8 @@ impl Sockets for Turn<'_, '_> {
         if sent.is_empty() {
             return written;
         }
+        host.catch_up(around.oracle, around.now, true);
+        let conn = host.conns.get_mut(&token).expect("it was written to");
         if std::mem::take(&mut conn.stalled)
             && let Some(peer) = host.engine_model.peers.get_mut(&token)
         {
@@ -373,6 +375,11 @@ impl Sockets for Turn<'_, '_> {
             histories: around.histories,
             now: around.now,
         };
+        hold!(
+            models.engine_model.stopping || !models.engine_model.is_unjudged(token),
+            "nothing is written by older rights",
+            "connection {token:x}"
+        );
         let checker = host.checkers.get_mut(&token);
         let checker = checker.expect("a checker for each connection");
         checker.hear(&sent, &mut models);
@@ -396,7 +403,7 @@ impl Sockets for Turn<'_, '_> {
         if !(replies.is_drained && news.is_drained) {
             return;
         }
-        if host.pace.is_some() && host.engine.has_more() {
+        if host.pace.is_some() && host.is_busy(self.around.now) {
             // Its own budget may have ended the writing.
             return;
         }
@@ -477,13 +484,15 @@ impl Sockets for Turn<'_, '_> {
                 expired_at: 0,
                 over_since: None,
                 is_announced: false,
-                address: (number % ADDRESSES) as u8,
             };
-            let peer = host.peer_of(conn.address);
+            let address = (number % ADDRESSES) as u8;
+            let peer = host.peer_of(address);
             host.conns.insert(token, conn);
             happened(Happening::Connect, Some(token));
             host.checkers.insert(token, WireChecker::new(token));
-            host.engine_model.open(token, around.oracle, around.now);
+            let origin = host.origin(address);
+            host.engine_model
+                .open(token, origin, around.oracle, around.now);
             host.engine.handle_open(id, peer, Time(around.now));
             host.note_accept(token);
             host.catch_up(around.oracle, around.now, true);
