@@ -3,7 +3,7 @@
 
 use callboard::engine::{Config, Peer};
 use callboard::limits::Limits;
-use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
+use callboard::protocol::{BindingEntry, CallOptions, Cast, Emit, Ping, Text};
 
 use crate::calls::waiting;
 use crate::reader::{CallEnding, Reader, WatchFilter};
@@ -397,4 +397,82 @@ fn the_oldest_incomplete_frame_that_is_given_up_is_that_of_the_user_who_holds_th
     }
     assert_eq!(world.goodbye(calm), None);
     assert_eq!(world.goodbye(1), Some("frame_timeout"));
+}
+
+#[test]
+fn what_one_user_does_not_read_costs_another_neither_its_connections_nor_its_casts() {
+    const LIMIT: usize = 1_000_000;
+    let mut world = World::new(Limits {
+        max_outbound_total: LIMIT as u64,
+        max_outbound: 2 * LIMIT as u64,
+        ..Limits::default()
+    });
+    let source = world.join("s", &nothing());
+    let reader = |world: &mut World, host: u8, function: &str| {
+        let link = join_from(world, host, "r");
+        world.register(link, &[function]);
+        world.settle();
+        link
+    };
+    let slow = reader(&mut world, 1, "slow");
+    let greedy: Vec<usize> = (0..10)
+        .map(|index| reader(&mut world, 2, &format!("g{index}")))
+        .collect();
+    // They read nothing from here on.
+    for link in greedy.iter().chain([&slow]) {
+        world.links[*link].capacity = 0;
+    }
+    let cast = |world: &mut World, function: &str| {
+        let cast = Cast {
+            function: Text(function),
+            payload: callboard::protocol::Bin(&[7; 50_000]),
+            ..Cast::default()
+        };
+        world.say(source, &cast.to_frame());
+        world.turn();
+    };
+    for _ in 0..4 {
+        cast(&mut world, "slow");
+    }
+    for round in 0..100 {
+        cast(&mut world, &format!("g{}", round % 10));
+    }
+    // The other one still may have its part, though the first one wants more all the time.
+    let before = world.engine.stats();
+    cast(&mut world, "slow");
+    let after = world.engine.stats();
+    assert_eq!(after.casts, before.casts + 1);
+    assert!(world.links[slow].open && world.goodbye(slow).is_none());
+    let pressing = &after.limited_by["192.0.2.2"];
+    assert!(pressing["max-outbound-total"] >= 5, "{pressing:?}");
+    assert!(!after.limited_by.contains_key("192.0.2.1"));
+    assert!(after.outbound_bytes as usize <= 2 * LIMIT);
+    let closed = greedy
+        .iter()
+        .filter(|it| world.goodbye(**it).is_some() || !world.links[**it].open);
+    assert!(closed.count() > 0 || after.closed["too_slow"] > 0);
+}
+
+#[test]
+fn counters_say_which_user_met_a_limit_also_when_it_is_gone() {
+    let mut world = World::new(Limits {
+        max_parked: 2,
+        ..Limits::default()
+    });
+    let greedy = join_from(&mut world, 7, "g");
+    let modest = join_from(&mut world, 8, "m");
+    for _ in 0..5 {
+        wait(&mut world, greedy, b"");
+    }
+    assert!(wait(&mut world, modest, b""));
+    world.reset(greedy);
+    world.settle();
+    let stats = world.engine.stats();
+    assert_eq!(stats.limited["max-parked"], 3);
+    let by_user: Vec<(&str, u64)> = stats
+        .limited_by
+        .iter()
+        .map(|(user, flags)| (&**user, flags["max-parked"]))
+        .collect();
+    assert_eq!(by_user, [("192.0.2.7", 3)]);
 }
