@@ -425,7 +425,7 @@ fn what_one_user_does_not_read_costs_another_neither_its_connections_nor_its_cas
     let cast = |world: &mut World, function: &str| {
         let cast = Cast {
             function: Text(function),
-            payload: callboard::protocol::Bin(&[7; 50_000]),
+            payload: callboard::protocol::Bin(&vec![7; 50_000]),
             ..Cast::default()
         };
         world.say(source, &cast.to_frame());
