@@ -120,9 +120,9 @@ limits! {
         "Unread replies of one connection; the buffer that holds them may be twice as large. Beyond it, the \
          engine stops reading from that connection until it has read half of them.";
     max_outbound_total "max-outbound-total" = 1_073_741_824 "bytes"
-        "The same, of all connections. Beyond it, casts are dropped, and of the connections that hold more \
-         than their share, the one that has read nothing for longest is closed. A call or an answer that \
-         would double it at once fails.";
+        "The same, of all connections of one user; all users together have twice as much. Beyond it, casts to \
+         that user are dropped, and of its connections that hold more than their share, the one that has \
+         read nothing for longest is closed. A call or an answer that would double it at once fails.";
     max_partial "max-partial" = 268_435_456 "bytes"
         "Incomplete frames of all connections. Beyond it, the connection with the oldest incomplete frame is \
          closed: an honest peer completes a frame in milliseconds.";

@@ -4,7 +4,7 @@
 use callboard::engine::{Config, Peer};
 use callboard::limits::Limits;
 use callboard::protocol::{
-    BindingEntry, CallOptions, Definition, Emit, NoExtensions, Ping, Register, Text,
+    BindingEntry, CallOptions, Cast, Definition, Emit, NoExtensions, Ping, Register, Text,
 };
 
 use crate::calls::waiting;
@@ -257,6 +257,57 @@ fn steps_that_do_not_fit_into_a_turn_keep_others_waiting_for_no_longer_than_thei
     assert_eq!(world.reader(flood).endings.len(), 100);
 }
 
+#[test]
+fn a_provider_that_unregistered_between_two_slices_of_an_event_does_not_hear_it() {
+    let mut world = paced();
+    let providers: Vec<usize> = (0..100).map(|_| world.provider(&["f"], 10)).collect();
+    world.settle();
+    bind(&mut world, providers[0], "e", &["f".to_owned()], true);
+    let source = join_from(&mut world, 1, "s");
+    emit(&mut world, source, "e", &vec![7; 500_000]);
+    world.turn();
+    let unheard = |it: &&usize| casts(&world, **it).is_empty();
+    let unheard: Vec<usize> = providers.iter().filter(unheard).copied().collect();
+    assert!(unheard.len() > 3, "the event has further slices");
+    let last = *unheard.last().unwrap();
+    for link in [unheard[0], last] {
+        let id = world.unregister(link, &["f"]);
+        while !world.reader(link).endings.contains_key(&id) {
+            world.turn();
+        }
+        let before = casts(&world, link).len();
+        world.settle();
+        assert_eq!(casts(&world, link).len(), before, "after its RESULT");
+    }
+}
+
+/// Connections come and small workers go in each turn.
+#[test]
+fn a_large_step_is_the_first_of_its_turn_whatever_comes_and_goes_meanwhile() {
+    let mut world = paced();
+    let large = join_from(&mut world, 1, "large");
+    let flood = join_from(&mut world, 2, "flood");
+    let small: Vec<usize> = (0..40)
+        .map(|_| {
+            let link = join_from(&mut world, 3, "small");
+            world.register(link, &["g"]);
+            link
+        })
+        .collect();
+    world.settle();
+    let id = register_all(&mut world, large, &many(20_000));
+    let mut turns = 0;
+    while !world.reader(large).endings.contains_key(&id) {
+        world.reset(small[turns]);
+        let peer = Peer::Tcp("192.0.2.4:1".parse().unwrap());
+        world.open_from(peer, Reader::new(nothing()));
+        world.say(flood, &Ping::default().to_frame().repeat(5_000));
+        world.turn();
+        turns += 1;
+        assert!(turns < 30);
+    }
+}
+
 /// The engine stands still for so long that deadlines pass. What was sent in time waits behind a turn that others fill.
 #[test]
 fn what_waits_for_its_turn_is_not_late() {
@@ -492,4 +543,82 @@ fn the_oldest_incomplete_frame_that_is_given_up_is_that_of_the_user_who_holds_th
     }
     assert_eq!(world.goodbye(calm), None);
     assert_eq!(world.goodbye(1), Some("frame_timeout"));
+}
+
+#[test]
+fn what_one_user_does_not_read_costs_another_neither_its_connections_nor_its_casts() {
+    const LIMIT: usize = 1_000_000;
+    let mut world = World::new(Limits {
+        max_outbound_total: LIMIT as u64,
+        max_outbound: 2 * LIMIT as u64,
+        ..Limits::default()
+    });
+    let source = world.join("s", &nothing());
+    let reader = |world: &mut World, host: u8, function: &str| {
+        let link = join_from(world, host, "r");
+        world.register(link, &[function]);
+        world.settle();
+        link
+    };
+    let slow = reader(&mut world, 1, "slow");
+    let greedy: Vec<usize> = (0..10)
+        .map(|index| reader(&mut world, 2, &format!("g{index}")))
+        .collect();
+    // They read nothing from here on.
+    for link in greedy.iter().chain([&slow]) {
+        world.links[*link].capacity = 0;
+    }
+    let cast = |world: &mut World, function: &str| {
+        let cast = Cast {
+            function: Text(function),
+            payload: callboard::protocol::Bin(&vec![7; 50_000]),
+            ..Cast::default()
+        };
+        world.say(source, &cast.to_frame());
+        world.turn();
+    };
+    for _ in 0..4 {
+        cast(&mut world, "slow");
+    }
+    for round in 0..100 {
+        cast(&mut world, &format!("g{}", round % 10));
+    }
+    // The other one still may have its part, though the first one wants more all the time.
+    let before = world.engine.stats();
+    cast(&mut world, "slow");
+    let after = world.engine.stats();
+    assert_eq!(after.casts, before.casts + 1);
+    assert!(world.links[slow].open && world.goodbye(slow).is_none());
+    let pressing = &after.limited_by["192.0.2.2"];
+    assert!(pressing["max-outbound-total"] >= 5, "{pressing:?}");
+    assert!(!after.limited_by.contains_key("192.0.2.1"));
+    assert!(after.outbound_bytes as usize <= 2 * LIMIT);
+    let closed = greedy
+        .iter()
+        .filter(|it| world.goodbye(**it).is_some() || !world.links[**it].open);
+    assert!(closed.count() > 0 || after.closed["too_slow"] > 0);
+}
+
+#[test]
+fn counters_say_which_user_met_a_limit_also_when_it_is_gone() {
+    let mut world = World::new(Limits {
+        max_parked: 2,
+        ..Limits::default()
+    });
+    let greedy = join_from(&mut world, 7, "g");
+    let modest = join_from(&mut world, 8, "m");
+    for _ in 0..5 {
+        wait(&mut world, greedy, b"");
+    }
+    assert!(wait(&mut world, modest, b""));
+    world.reset(greedy);
+    world.settle();
+    let stats = world.engine.stats();
+    assert_eq!(stats.limited["max-parked"], 3);
+    let by_user: Vec<(&str, u64)> = stats
+        .limited_by
+        .iter()
+        .map(|(user, flags)| (&**user, flags["max-parked"]))
+        .collect();
+    assert_eq!(by_user, [("192.0.2.7", 3)]);
 }

@@ -4,10 +4,12 @@ pub(crate) mod admission;
 pub(crate) mod batch;
 #[cfg(debug_assertions)]
 mod books;
+pub(crate) mod identity;
 pub(crate) mod input;
 pub(crate) mod origin;
 pub(crate) mod outbox;
 pub(crate) mod output;
+pub(crate) mod pressure;
 pub(crate) mod progress;
 pub(crate) mod run_queue;
 pub(crate) mod send_buffer;

@@ -1,7 +1,8 @@
 //! The origin of a connection: the unit that `--max-connections-per-address` limits, and the user of a connection that
 //! was not admitted as a principal.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::interface::Peer;
 
@@ -30,6 +31,21 @@ impl Origin {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(network) => {
+                let mut segments = [0; 8];
+                segments[..network.len()].copy_from_slice(network);
+                write!(f, "{}/64", Ipv6Addr::from(segments))
+            }
+            Self::User(Some(uid)) => write!(f, "uid {uid}"),
+            Self::User(None) => f.write_str("a uid that is not known"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +70,16 @@ mod tests {
         assert_eq!(user(1, Some(5)), user(2, Some(5)));
         assert_ne!(user(1, Some(5)), user(1, Some(6)));
         assert_ne!(user(1, Some(5)), user(1, None));
+    }
+
+    #[test]
+    fn an_origin_is_shown_as_an_operator_knows_it() {
+        let shown = [
+            origin("10.0.0.1:1"),
+            origin("[2001:db8::1]:1"),
+            Origin::User(Some(5)),
+        ];
+        let shown = shown.map(|it| it.to_string());
+        assert_eq!(shown, ["10.0.0.1", "2001:db8::/64", "uid 5"]);
     }
 }

@@ -50,6 +50,12 @@ pub(crate) struct RunQueue {
     /// Work of writing and encoding since the last seal, of replies or of news.
     told: u64,
     in_news: bool,
+    /// Users that changed a board in this turn.
+    changers: Vec<UserKey>,
+    /// Those of the last turn that had a revision: they pay for what it is told.
+    causers: Vec<UserKey>,
+    /// Work of telling it so far.
+    caused: u64,
     /// The users that had some of it.
     served: Option<Served>,
     /// A step that did not fit into the turn ended it, and is the first of the next one.
@@ -75,6 +81,9 @@ impl RunQueue {
             expired: 0,
             told: 0,
             in_news: false,
+            changers: Vec::new(),
+            causers: Vec::new(),
+            caused: 0,
             served: None,
             is_closed: false,
             first: None,
@@ -233,11 +242,51 @@ impl RunQueue {
         self.told += work;
     }
 
+    /// A user changed a board.
+    pub(crate) fn note_changer(&mut self, user: UserKey) {
+        if self.changers.last() != Some(&user) {
+            self.changers.push(user);
+        }
+    }
+
+    /// Telling a change took this much work, which those pay who caused it.
+    pub(crate) fn tell_change(&mut self, work: u64) {
+        self.tell(work);
+        self.caused += work;
+    }
+
+    /// Telling a user what it asked for took this much work.
+    pub(crate) fn tell_user(&mut self, user: UserKey, work: u64) {
+        self.tell(work);
+        self.owe(user, work);
+    }
+
+    /// Splits the work of telling the changes so far among the users that caused them. Those of this turn are next, if it
+    /// has a revision.
+    pub(crate) fn settle_changes(&mut self, is_revision: bool) {
+        let caused = std::mem::take(&mut self.caused);
+        let causers = std::mem::take(&mut self.causers);
+        let part = caused / causers.len().max(1) as u64;
+        for user in &causers {
+            self.owe(*user, part);
+        }
+        self.causers = causers;
+        if is_revision {
+            std::mem::swap(&mut self.causers, &mut self.changers);
+        }
+        self.changers.clear();
+    }
+
     /// What all are told has a budget of its own, behind that of replies.
     pub(crate) fn start_news(&mut self) {
         if !std::mem::replace(&mut self.in_news, true) {
             self.told = 0;
         }
+    }
+
+    /// Whether what all are told is being written, and no replies.
+    pub(crate) fn is_in_news(&self) -> bool {
+        self.in_news
     }
 
     /// Whether the turn has written and encoded as much as it may.
@@ -260,6 +309,8 @@ impl RunQueue {
     /// The user has no connection any more; another may have its key.
     pub(crate) fn forget(&mut self, user: UserKey) {
         self.share(user).credit = 0;
+        self.causers.retain(|it| *it != user);
+        self.changers.retain(|it| *it != user);
     }
 
     fn share(&mut self, user: UserKey) -> &mut Share {
@@ -289,6 +340,9 @@ impl RunQueue {
             expired: _,
             told: _,
             in_news: _,
+            changers: _,
+            causers: _,
+            caused: _,
             served: _,
             is_closed: _,
             first,
@@ -417,6 +471,29 @@ mod tests {
         queue.charge(user(1), 10 * BUDGET);
         assert_eq!(queue.pop(&users), None);
         queue.end_turn();
+        assert_eq!(queue.pop(&users), Some(conn(2, 0)));
+    }
+
+    #[test]
+    fn those_who_caused_a_change_pay_for_telling_it_each_its_part() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        queue.note_changer(user(0));
+        queue.note_changer(user(1));
+        queue.note_changer(user(1));
+        queue.settle_changes(true);
+        queue.end_turn();
+        queue.start_news();
+        queue.tell_change(40 * QUANTUM);
+        queue.tell_user(user(2), QUANTUM);
+        // A turn in which nothing changed, and which all three want something of.
+        (0..3).for_each(|index| queue.push(user(index), conn(index, 0)));
+        queue.note_changer(user(3));
+        queue.settle_changes(false);
+        queue.end_turn();
+        assert_eq!(
+            [0, 1, 2, 3].map(|it| queue.share(user(it)).credit.unsigned_abs() / QUANTUM),
+            [20, 20, 1, 0]
+        );
         assert_eq!(queue.pop(&users), Some(conn(2, 0)));
     }
 }

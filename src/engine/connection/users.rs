@@ -10,14 +10,9 @@ use crate::engine::interface::Peer;
 use crate::engine::rng::HashKeys;
 use crate::engine::user_key::UserKey;
 
+use super::identity::Identity;
 use super::origin::Origin;
-
-/// What tells one user from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Identity {
-    Principal(Rc<str>),
-    Origin(Origin),
-}
+use super::pressure::Pressure;
 
 #[derive(Debug)]
 struct User {
@@ -32,6 +27,7 @@ struct User {
 pub(crate) struct Users {
     all: Slab<User>,
     by_identity: HashMap<Identity, UserKey, HashKeys>,
+    pressure: Pressure,
 }
 
 impl Users {
@@ -39,6 +35,7 @@ impl Users {
         Self {
             all: Slab::new(),
             by_identity: HashMap::with_hasher(keys),
+            pressure: Pressure::default(),
         }
     }
 
@@ -85,6 +82,18 @@ impl Users {
         is_last
     }
 
+    /// A user met a limit.
+    pub(crate) fn count_limited(&mut self, key: UserKey, flag: &'static str) {
+        if let Some(user) = self.all.get(key.index()) {
+            self.pressure.count(&user.identity, flag);
+        }
+    }
+
+    /// How often users met limits.
+    pub(crate) fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     /// The user's part, compared with those of others.
     pub(crate) fn weight(&self, key: UserKey) -> u32 {
         self.all.get(key.index()).map_or(1, |user| user.weight)
@@ -105,7 +114,11 @@ impl Users {
     /// # Panics
     /// If a count is wrong.
     pub(crate) fn check_books(&self, keys: impl Iterator<Item = UserKey>) {
-        let Self { all, by_identity } = self;
+        let Self {
+            all,
+            by_identity,
+            pressure: _,
+        } = self;
         let mut counts = vec![0; all.capacity()];
         for key in keys {
             counts[key.index()] += 1;

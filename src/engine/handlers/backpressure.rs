@@ -14,6 +14,8 @@ use crate::engine::work::WORK_PER_PERCENT;
 use crate::limits::Limits;
 use crate::protocol::Code;
 
+use super::quota::has_part;
+
 /// How far a connection may be ahead of its budget, in microseconds: one second's worth.
 pub(super) const BUDGET_BURST: u64 = 1_000_000;
 
@@ -26,6 +28,7 @@ impl Engine {
     /// The sender changed the board: it pays for this turn's revision.
     pub(super) fn mark_changer(&mut self, from: Sender) {
         if let Some(conn) = self.connections.get_mut(from.conn) {
+            self.run.note_changer(conn.user());
             self.input.mark_changer(conn);
         }
     }
@@ -52,7 +55,7 @@ impl Engine {
         };
         if conn.budget_mut().spend(count, rate, BUDGET_BURST, now) {
             if !std::mem::replace(&mut conn.pause_mut().budget, true) {
-                self.metrics.count_limited(flag);
+                self.count_limited(id, flag);
             }
             self.arm(id, now);
         }
@@ -60,13 +63,18 @@ impl Engine {
 
     // Memory of all connections.
 
-    /// Closes connections while the outboxes hold too much: of those with their share or more, the one that has been
-    /// blocked for longest first. A slow reader was blocked a moment ago only. A connection that was not offered its
-    /// bytes yet, since all of them came in this turn, is closed only if the outboxes hold twice as much as they may.
+    /// Closes connections while the outboxes hold too much: of the users that hold more than their part, the one that has
+    /// been blocked for longest first, if it has its share or more. A slow reader was blocked a moment ago only. A
+    /// connection that was not offered its bytes yet, since all of them came in this turn, is closed only if the outboxes
+    /// hold twice as much as they may.
     pub(super) fn limit_outbound(&mut self, now: Time) {
         let limit = self.config.limits.max_outbound_total;
         if self.output.waiting() as u64 <= limit {
             return;
+        }
+        let mut of_users: BTreeMap<UserKey, usize> = BTreeMap::new();
+        for conn in self.connections.iter() {
+            *of_users.entry(conn.user()).or_default() += conn.outbox().bytes();
         }
         let share = self.output.waiting() / self.connections.len().max(1);
         let holders = self.connections.iter();
@@ -74,37 +82,65 @@ impl Engine {
         let mut holders: Vec<_> = holders
             .map(|conn| {
                 let since = conn.blocked_since().unwrap_or(Time(u64::MAX));
-                (since, Reverse(conn.outbox().bytes()), conn.id())
+                let bytes = Reverse(conn.outbox().bytes());
+                (since, bytes, conn.id(), conn.user())
             })
             .collect();
         holders.sort_unstable();
-        for (since, _, id) in holders {
+        for (since, _, id, user) in holders {
             let is_blocked = since != Time(u64::MAX);
             let most = if is_blocked {
                 limit
             } else {
                 limit.saturating_mul(OUTBOUND_WITHIN_TURN)
             };
-            if self.output.waiting() as u64 <= most {
+            let before = self.output.waiting();
+            if before as u64 <= most {
                 return;
             }
-            let Some(conn) = self.connections.get_mut(id) else {
-                continue;
-            };
-            if conn.is_leaving() {
-                self.metrics.count_limited(Limits::FLAGS.max_outbound_total);
-                self.remove(id);
+            let own = of_users.entry(user).or_default();
+            if has_part(limit, before as u64, *own as u64, 0) {
                 continue;
             }
-            // Its GOODBYE would wait behind what it does not read.
-            conn.outbox_mut().discard_waiting();
-            let flag = Limits::FLAGS.max_outbound_total;
-            let message = format!(
-                "the outboxes hold more than {limit} bytes, and this one has its share or more"
-            );
-            let refusal = Refusal::over(flag, Code::TooSlow, &message);
-            self.close_refused(id, &refusal, now);
+            self.drop_outbox(id, now);
+            *own = own.saturating_sub(before - self.output.waiting());
         }
+    }
+
+    /// Closes a connection whose outbox takes too much.
+    fn drop_outbox(&mut self, id: ConnId, now: Time) {
+        let (flag, limit) = (
+            Limits::FLAGS.max_outbound_total,
+            self.config.limits.max_outbound_total,
+        );
+        let Some(conn) = self.connections.get_mut(id) else {
+            return;
+        };
+        if conn.is_leaving() {
+            self.count_limited(id, flag);
+            self.remove(id);
+            return;
+        }
+        // Its GOODBYE would wait behind what it does not read.
+        conn.outbox_mut().discard_waiting();
+        let message = format!(
+            "the outboxes hold more than {limit} bytes, and this one has its share or more"
+        );
+        let refusal = Refusal::over(flag, Code::TooSlow, &message);
+        self.close_refused(id, &refusal, now);
+    }
+
+    /// Whether the outboxes of the user of a connection hold no more than its part.
+    pub(super) fn has_outbound_part(&self, id: ConnId) -> bool {
+        let (used, limit) = (
+            self.output.waiting() as u64,
+            self.config.limits.max_outbound_total,
+        );
+        if used <= limit {
+            return true;
+        }
+        let own: usize = self.siblings(id).map(|conn| conn.outbox().bytes()).sum();
+        has_part(limit, used, own as u64, 0)
     }
 
     /// Whether `bytes` more may be added to the outboxes. If not, the frame is refused: else its receiver could be

@@ -103,7 +103,7 @@ impl Engine {
 
     /// As [`Engine::close_with`]; counts the limit that caused the refusal, if one did.
     pub(super) fn close_refused(&mut self, id: ConnId, refusal: &Refusal, now: Time) {
-        self.metrics.count_refusal(refusal);
+        self.count_refusal(id, refusal);
         self.close_with(id, refusal.code, &refusal.message, now);
     }
 
@@ -168,6 +168,9 @@ impl Engine {
             let work = self.work_of_death(id);
             self.run.charge(user, work);
             functions = self.end_session(id);
+            if functions > 0 {
+                self.run.note_changer(user);
+            }
             self.cancel_made(id);
             self.end_running(id, now);
         }

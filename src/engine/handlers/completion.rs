@@ -101,7 +101,7 @@ impl Engine {
         let bytes = completion.bytes();
         if bytes as u64 > limit {
             let flag = Limits::FLAGS.max_payload;
-            self.metrics.count_limited(flag);
+            self.count_limited(from.conn, flag);
             let message = format!("an answer of {bytes} bytes, the limit is {limit} (--{flag})");
             let completion = Completion::Engine {
                 code: Code::PayloadTooLarge,
@@ -241,8 +241,8 @@ impl Engine {
             Route::To(provider) => self.invoke_retained(call_id, provider, now),
             Route::Full | Route::NoProvider if may_park => self.park(call_id),
             Route::Full | Route::NoProvider => {
-                if terms.wait && !has_room {
-                    self.metrics.count_limited(Limits::FLAGS.max_parked);
+                if let Some(caller) = caller.filter(|_| terms.wait && !has_room) {
+                    self.count_limited(caller, Limits::FLAGS.max_parked);
                 }
                 self.complete_early(call_id, Code::ProviderGone, GONE);
             }
@@ -285,14 +285,14 @@ impl Engine {
         };
         let overloaded;
         let mut completion = completion;
-        if let Some((flag, message)) = excess {
+        let limited = excess.map(|(flag, _)| flag);
+        if let Some((_, message)) = excess {
             overloaded = Completion::Engine {
                 code: Code::Overloaded,
                 message,
                 executed: Executed::Maybe,
             };
             completion = &overloaded;
-            self.metrics.count_limited(flag);
         }
         match completion {
             Completion::Result(_) => self.metrics.count_result(),
@@ -301,6 +301,9 @@ impl Engine {
         }
         self.output
             .reply_with(conn, |out| completion.encode(caller.request, out));
+        if let Some(flag) = limited {
+            self.count_limited(caller.conn, flag);
+        }
     }
 
     /// A call has lost its caller. If a provider runs it, it merely holds the provider's slot.
@@ -314,7 +317,7 @@ impl Engine {
         }
         let limit = self.config.limits.max_calls_total;
         if self.calls.abandoned() as u64 >= limit && !self.calls.set_saturated(true) {
-            self.metrics.count_limited(Limits::FLAGS.max_calls_total);
+            self.count_limited(provider, Limits::FLAGS.max_calls_total);
         }
     }
 

@@ -30,7 +30,7 @@ impl Engine {
         let progress = self.input.take_progress();
         if let Err((refusal, dropped)) = self.check_emit(from, emit) {
             if emit.id == 0 {
-                self.metrics.count_refusal(&refusal);
+                self.count_refusal(from.conn, &refusal);
                 self.metrics.count_dropped(dropped);
             } else {
                 self.refuse_request(from.conn, emit.id, &refusal);
@@ -168,7 +168,7 @@ impl Engine {
             return self.metrics.count_dropped(Dropped::CastForbidden);
         }
         if let Err(refusal) = self.check_size(&cast.payload, &cast.ext.headers) {
-            self.metrics.count_refusal(&refusal);
+            self.count_refusal(from.conn, &refusal);
             return self.metrics.count_dropped(Dropped::CastTooLarge);
         }
         if !self.lifecycle.is_running() {
@@ -191,7 +191,7 @@ impl Engine {
         let is_event = !cast.ext.event.is_empty();
         let (route, _) = self.route(from.namespace, &cast.function, None, now);
         let dropped = match route {
-            Route::To(provider) if self.fits_cast(cast) => {
+            Route::To(provider) if self.fits_cast(provider, cast) => {
                 return self.deliver(from, provider, cast);
             }
             Route::To(_) | Route::Full if is_event => Dropped::EventFull,
@@ -219,7 +219,7 @@ impl Engine {
         let load = self.load(provider);
         // It may have left since the event came.
         let Some(load) = load else { return };
-        if !load.congested && self.fits_cast(cast) {
+        if !load.congested && self.fits_cast(provider, cast) {
             self.deliver(from, provider, cast);
         } else {
             self.metrics.count_dropped(Dropped::EventFull);
@@ -234,13 +234,12 @@ impl Engine {
         worker.is_some_and(|worker| worker.get(function).is_some())
     }
 
-    /// Whether one more copy of a cast fits. One sender may have sent very many.
-    fn fits_cast(&mut self, cast: &Cast<'_>) -> bool {
-        let limit = self.config.limits.max_outbound_total;
-        let fits = self.output.waiting() as u64 <= limit
-            && self.fits_invoke(&cast.payload, &cast.ext.headers);
+    /// Whether one more copy of a cast fits: its receiver's user may not read what very many casts have sent it.
+    fn fits_cast(&mut self, receiver: ConnId, cast: &Cast<'_>) -> bool {
+        let fits =
+            self.has_outbound_part(receiver) && self.fits_invoke(&cast.payload, &cast.ext.headers);
         if !fits {
-            self.metrics.count_limited(Limits::FLAGS.max_outbound_total);
+            self.count_limited(receiver, Limits::FLAGS.max_outbound_total);
         }
         fits
     }

@@ -74,16 +74,26 @@ impl Engine {
         self.metrics.invalidate_costly();
         let cache_limit = self.config.limits.cache_bytes;
         let (registry, metrics) = (&mut self.registry, &mut self.metrics);
-        let (gathered, work) = gather(conn, registry, &mut segments, metrics, cache_limit);
-        self.run.tell(work);
+        let is_change = matches!(conn.outbox().stream(), Stream::Changes(_));
+        let user = conn.user();
+        let (gathered, encoding) = gather(conn, registry, &mut segments, metrics, cache_limit);
         let (written, offered) = if segments.len() < FEW {
             offer::<FEW>(conn.outbox(), &segments, write)
         } else {
             offer::<{ SLICES_MAX + 1 }>(conn.outbox(), &segments, write)
         };
+        let mut work = encoding;
         if offered > 0 {
             self.metrics.count_write();
-            self.run.tell(work::WRITE + work::of_bytes(offered));
+            work += work::WRITE + work::of_bytes(offered);
+        }
+        if !self.run.is_in_news() {
+            // Those who sent the frames have paid for the replies.
+            self.run.tell(work);
+        } else if is_change {
+            self.run.tell_change(work);
+        } else {
+            self.run.tell_user(user, work);
         }
         match written {
             Written::Bytes(taken) => {

@@ -34,6 +34,9 @@ impl Engine {
         self.connections.insert(conn);
         self.admission.add(&peer, is_refused);
         if let Some(refusal) = refusal {
+            if let Some(flag) = refusal.limit() {
+                self.count_pressure(id, flag);
+            }
             return self.close_with(id, refusal.code, &refusal.message, now);
         }
         if !is_running {

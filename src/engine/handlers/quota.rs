@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// The connections of the user of a connection. Walks over all.
-    fn siblings(&self, id: ConnId) -> impl Iterator<Item = &Connection> {
+    pub(super) fn siblings(&self, id: ConnId) -> impl Iterator<Item = &Connection> {
         let walked = self.connections.len() as u64;
         self.input.add_common(walked / work::CONNECTIONS_PER_UNIT);
         let user = self.connections.get(id).map(Connection::user);
@@ -109,7 +109,7 @@ impl Engine {
 }
 
 /// Whether a user that has `own` of what is `used` of a pool may have so much more.
-fn has_part(limit: u64, used: u64, own: u64, more: u64) -> bool {
+pub(super) fn has_part(limit: u64, used: u64, own: u64, more: u64) -> bool {
     let others = used.saturating_sub(own);
     let left = limit.saturating_mul(2).saturating_sub(others);
     2 * (own + more) <= left

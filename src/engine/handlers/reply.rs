@@ -47,12 +47,13 @@ impl Engine {
     /// Refuses a request that is no call.
     pub(super) fn refuse_request(&mut self, id: ConnId, request: u64, refusal: &Refusal) {
         self.metrics.count_refused_request(refusal);
+        self.count_refusal(id, refusal);
         self.fail(id, request, refusal.code, &refusal.message);
     }
 
     /// Refuses a call. It counts as one that ended.
     pub(super) fn refuse_call(&mut self, id: ConnId, request: u64, refusal: &Refusal) {
-        self.metrics.count_refusal(refusal);
+        self.count_refusal(id, refusal);
         self.metrics.count_ending(refusal.code.as_str());
         self.fail(id, request, refusal.code, &refusal.message);
     }
@@ -64,7 +65,7 @@ impl Engine {
             && conn.outbox().bytes() > limit
             && !std::mem::replace(&mut conn.pause_mut().outbound, true)
         {
-            self.metrics.count_limited(Limits::FLAGS.max_outbound);
+            self.count_limited(id, Limits::FLAGS.max_outbound);
         }
     }
 }

@@ -2,13 +2,35 @@
 
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
+use crate::engine::interface::ConnId;
 use crate::engine::metrics::size::Size;
 use crate::engine::metrics::stats::Stats;
 use crate::engine::metrics::turn_times::Turn;
+use crate::engine::refusal::Refusal;
 use crate::engine::registry::namespace::DEFAULT_NAMESPACE;
 use crate::engine::registry::position::Stream;
 
 impl Engine {
+    /// Because of a connection, a limit was met.
+    pub(super) fn count_limited(&mut self, id: ConnId, flag: &'static str) {
+        self.metrics.count_limited(flag);
+        self.count_pressure(id, flag);
+    }
+
+    /// Counts the limit that a connection met, if that is why it is refused something.
+    pub(super) fn count_refusal(&mut self, id: ConnId, refusal: &Refusal) {
+        if let Some(flag) = refusal.limit() {
+            self.count_limited(id, flag);
+        }
+    }
+
+    pub(super) fn count_pressure(&mut self, id: ConnId, flag: &'static str) {
+        let user = self.connections.get(id).map(Connection::user);
+        if let Some(user) = user {
+            self.users.count_limited(user, flag);
+        }
+    }
+
     /// The shell finished a turn, whose wait for events does not count.
     pub fn note_turn(&mut self, turn: Turn) {
         self.metrics.record_turn(turn);
@@ -46,6 +68,7 @@ impl Engine {
         stats.retained_bytes = self.calls.retained() as u64;
         stats.outbound_bytes = self.output.waiting() as u64;
         stats.partial_bytes = self.input.partial().total() as u64;
+        stats.limited_by = self.users.pressure().report();
         stats.batch_bytes = self.input.batches().total() as u64;
         let costly = self.metrics.costly(|| self.count_behind());
         stats.behind = costly.behind;

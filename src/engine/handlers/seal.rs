@@ -13,6 +13,7 @@ impl Engine {
         self.limit_outbound(now);
         let is_revision = self.seal_namespaces();
         self.charge_changers(is_revision, now);
+        self.run.settle_changes(is_revision);
         self.stamp_replies();
         self.run.end_turn();
         self.review.end_turn();

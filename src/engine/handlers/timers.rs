@@ -177,12 +177,12 @@ impl Engine {
         match deadline {
             _ if at > now => self.arm(id, now),
             Deadline::Linger => {
-                self.metrics.count_limited(Limits::FLAGS.linger);
+                self.count_limited(id, Limits::FLAGS.linger);
                 self.remove(id);
             }
             Deadline::Confirm => {
                 if self.confirm(id, now) > 0 {
-                    self.metrics.count_limited(Limits::FLAGS.ready_timeout);
+                    self.count_limited(id, Limits::FLAGS.ready_timeout);
                 }
                 self.arm(id, now);
             }

@@ -139,7 +139,6 @@ impl Metrics {
 
     /// A request that is no call was refused.
     pub(crate) fn count_refused_request(&mut self, refusal: &Refusal) {
-        self.count_refusal(refusal);
         *self.stats.refused.entry(refusal.code.as_str()).or_default() += 1;
     }
 

@@ -69,6 +69,9 @@ pub struct Stats {
     /// How often each limit was met, by its flag. Limits that merely set a pace (`ping-after`, `settling`,
     /// buffers of the kernel) are not counted.
     pub limited: BTreeMap<&'static str, u64>,
+    /// The same by user: `principal` and its name, an address, a network of IPv6, or `uid` and its number. At most 256
+    /// users; further ones count together as `others`. A user that is gone stays.
+    pub limited_by: BTreeMap<String, BTreeMap<&'static str, u64>>,
     /// Turns of the loop.
     pub turns: u64,
     /// Their duration since the start, in microseconds.
