@@ -133,6 +133,11 @@ impl Pace {
         self.total += ACCEPT;
     }
 
+    /// Telling something took this much work, which a user owes who caused it or asked for it.
+    pub(crate) fn owe(&mut self, user: &User, work: u64) {
+        self.users.entry(user.clone()).or_default().aside += work;
+    }
+
     /// A connection is read, since the engine named it.
     pub(crate) fn read(&mut self, user: &User, token: u64, bytes: usize) {
         self.assert_may_begin("a read");

@@ -58,11 +58,13 @@ pub(crate) struct RunQueue {
     caused: u64,
     /// The users that had some of it.
     served: Option<Served>,
-    /// A step that did not fit into the turn ended it, and is the first of the next one.
+    /// A step that did not fit into the turn ended it.
     is_closed: bool,
-    /// The connection of that step.
-    first: Option<ConnId>,
-    /// It has its turn, and did nothing yet: whatever else was done in the turn, the step fits.
+    /// The connections of such steps. Each of the next turns begins with one of them.
+    postponed: VecDeque<(UserKey, ConnId)>,
+    /// This turn has begun.
+    has_begun: bool,
+    /// The connection that this turn began with, until it has done something: whatever was done before, its step fits.
     has_claim: Option<ConnId>,
     /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
     period: u64,
@@ -86,7 +88,8 @@ impl RunQueue {
             caused: 0,
             served: None,
             is_closed: false,
-            first: None,
+            postponed: VecDeque::new(),
+            has_begun: false,
             has_claim: None,
             period: 0,
             #[cfg(debug_assertions)]
@@ -110,8 +113,7 @@ impl RunQueue {
     /// postponed until it; or it is the step that was. That is done also if small things that nobody waits for, such as
     /// the deaths of others, came before it.
     pub(crate) fn is_fresh(&self, id: ConnId) -> bool {
-        let is_free = self.first.is_none_or(|first| first == id);
-        self.served.is_none() && is_free || self.has_claim == Some(id)
+        self.served.is_none() && self.postponed.is_empty() || self.has_claim == Some(id)
     }
 
     /// Whether another user than this one wants the engine in this turn.
@@ -137,8 +139,8 @@ impl RunQueue {
         }
     }
 
-    /// Adds a connection whose next step does not fit into this turn. The next turn begins with it, unless its user has
-    /// used up its round: then those who wait are served before.
+    /// Adds a connection whose next step does not fit into this turn. A later turn begins with it, unless its user has used
+    /// up its round: then those who wait are served before.
     pub(crate) fn postpone(&mut self, user: UserKey, id: ConnId) {
         if self.share(user).credit > 0 {
             self.push_first(user, id);
@@ -147,22 +149,24 @@ impl RunQueue {
         }
     }
 
-    /// Adds a connection that the next turn begins with. This one is over.
+    /// Adds a connection that a later turn begins with: the next one, if no other was added before. This one is over.
     pub(crate) fn push_first(&mut self, user: UserKey, id: ConnId) {
-        (self.is_closed, self.first) = (true, Some(id));
-        let share = self.share(user);
-        share.ready.push_front(id);
-        share.credit = share.credit.max(1);
-        if std::mem::replace(&mut share.in_ring, true) {
-            self.ring.retain(|it| *it != user);
-        }
-        self.ring.push_front(user);
+        self.is_closed = true;
+        self.push(user, id);
+        self.postponed.push_back((user, id));
     }
 
     /// The next connection, if the turn has work left.
     pub(crate) fn pop(&mut self, users: &Users) -> Option<ConnId> {
         if self.left() == 0 {
             return None;
+        }
+        if !std::mem::replace(&mut self.has_begun, true)
+            && let Some((user, id)) = self.postponed.pop_front()
+        {
+            self.share(user).ready.retain(|it| *it != id);
+            self.has_claim = Some(id);
+            return Some(id);
         }
         loop {
             let user = *self.ring.front()?;
@@ -191,7 +195,8 @@ impl RunQueue {
     /// The next connection of a user.
     fn pop_of(&mut self, user: UserKey) -> Option<ConnId> {
         let id = self.share(user).ready.pop_front();
-        self.has_claim = self.first.take_if(|first| Some(*first) == id);
+        self.has_claim = None;
+        self.postponed.retain(|(_, it)| Some(*it) != id);
         id
     }
 
@@ -258,7 +263,7 @@ impl RunQueue {
     /// Telling a user what it asked for took this much work.
     pub(crate) fn tell_user(&mut self, user: UserKey, work: u64) {
         self.tell(work);
-        self.owe(user, work);
+        self.owe_for_telling(user, work);
     }
 
     /// Splits the work of telling the changes so far among the users that caused them. Those of this turn are next, if it
@@ -268,13 +273,19 @@ impl RunQueue {
         let causers = std::mem::take(&mut self.causers);
         let part = caused / causers.len().max(1) as u64;
         for user in &causers {
-            self.owe(*user, part);
+            self.owe_for_telling(*user, part);
         }
         self.causers = causers;
         if is_revision {
             std::mem::swap(&mut self.causers, &mut self.changers);
         }
         self.changers.clear();
+    }
+
+    fn owe_for_telling(&mut self, user: UserKey, work: u64) {
+        #[cfg(debug_assertions)]
+        self.log.push_debt(user.index(), work);
+        self.owe(user, work);
     }
 
     /// What all are told has a budget of its own, behind that of replies.
@@ -299,7 +310,7 @@ impl RunQueue {
         (self.spent, self.expired, self.told) = (0, 0, 0);
         self.in_news = false;
         (self.served, self.has_claim) = (None, None);
-        self.is_closed = false;
+        (self.is_closed, self.has_begun) = (false, false);
         if !self.is_awaited() {
             // Nobody waits, so nobody is owed anything.
             self.period += 1;
@@ -345,18 +356,18 @@ impl RunQueue {
             caused: _,
             served: _,
             is_closed: _,
-            first,
+            postponed,
+            has_begun: _,
             has_claim: _,
             period,
             log: _,
         } = self;
         let listed = shares.iter().flat_map(|share| &share.ready);
         connections.check_marks("connections to run", listed, |conn| conn.in_run);
-        let mut waiting = shares.iter().flat_map(|share| &share.ready);
-        assert!(
-            first.is_none_or(|first| waiting.any(|id| *id == first)),
-            "the first of the next turn waits"
-        );
+        for (user, id) in postponed {
+            let ready = &shares[user.index()].ready;
+            assert!(ready.contains(id), "a postponed step waits");
+        }
         for (index, share) in shares.iter().enumerate() {
             let entries = ring.iter().filter(|it| it.index() == index).count();
             assert_eq!(entries, usize::from(share.in_ring), "{share:?} in the ring");

@@ -29,21 +29,36 @@ pub enum StepKind {
 
 /// Steps that nobody took yet, if anybody asked for them.
 #[derive(Debug, Default)]
-pub(crate) struct StepLog(Option<Vec<LoggedStep>>);
+pub(crate) struct StepLog {
+    is_on: bool,
+    steps: Vec<LoggedStep>,
+    /// What users owe for what others were told because of them.
+    debts: Vec<(usize, u64)>,
+}
 
 impl StepLog {
     /// From now on steps are kept.
     pub(crate) fn start(&mut self) {
-        self.0.get_or_insert_default();
+        self.is_on = true;
     }
 
     pub(crate) fn push(&mut self, step: LoggedStep) {
-        if let Some(steps) = &mut self.0 {
-            steps.push(step);
+        if self.is_on {
+            self.steps.push(step);
         }
     }
 
     pub(crate) fn take(&mut self) -> Vec<LoggedStep> {
-        self.0.as_mut().map(std::mem::take).unwrap_or_default()
+        std::mem::take(&mut self.steps)
+    }
+
+    pub(crate) fn push_debt(&mut self, user: usize, work: u64) {
+        if self.is_on {
+            self.debts.push((user, work));
+        }
+    }
+
+    pub(crate) fn take_debts(&mut self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut self.debts)
     }
 }

@@ -83,6 +83,17 @@ impl Engine {
         self.run.log.take()
     }
 
+    /// What users owe since the last call for what others were told because of them, and for what they asked for.
+    pub fn take_debts(&mut self) -> Vec<(usize, u64)> {
+        self.run.log.take_debts()
+    }
+
+    /// Names the user of a connection, among those of all connections now.
+    #[must_use]
+    pub fn user_of(&self, id: ConnId) -> Option<usize> {
+        self.connections.get(id).map(|conn| conn.user().index())
+    }
+
     /// Whether a connection is not served because it has used up its budget of changes or work.
     #[must_use]
     pub fn is_slowed(&self, id: ConnId) -> bool {

@@ -46,6 +46,17 @@ fn take_steps(engine: &mut Engine) -> Vec<Step> {
     steps.map(|it| (it.conn, kind(it.kind), it.work)).collect()
 }
 
+/// What users owe for what was told, and the user of a connection, in the engine's own names.
+#[cfg(debug_assertions)]
+fn take_debts(engine: &mut Engine) -> Vec<(usize, u64)> {
+    engine.take_debts()
+}
+
+#[cfg(debug_assertions)]
+fn user_of(engine: &Engine, id: ConnId) -> Option<usize> {
+    engine.user_of(id)
+}
+
 #[cfg(debug_assertions)]
 fn is_slowed(engine: &Engine, id: ConnId) -> bool {
     engine.is_slowed(id)
@@ -59,6 +70,16 @@ pub(super) fn log_steps(_: &mut Engine) {}
 #[cfg(not(debug_assertions))]
 fn take_steps(_: &mut Engine) -> Vec<Step> {
     Vec::new()
+}
+
+#[cfg(not(debug_assertions))]
+fn take_debts(_: &mut Engine) -> Vec<(usize, u64)> {
+    Vec::new()
+}
+
+#[cfg(not(debug_assertions))]
+fn user_of(_: &Engine, _: ConnId) -> Option<usize> {
+    None
 }
 
 #[cfg(not(debug_assertions))]
@@ -218,6 +239,30 @@ impl Host {
         let Some(mut pace) = self.pace.take() else {
             return;
         };
+        let mut names: BTreeMap<usize, User> = BTreeMap::new();
+        for (token, conn) in &self.conns {
+            let Some(key) = user_of(&self.engine, conn.id) else {
+                continue;
+            };
+            let user = self.user(*token);
+            let known = names.entry(key).or_insert_with(|| user.clone());
+            hold!(
+                *known == user,
+                "connections are one user if they are a principal's or come from one address",
+                "{token:x} of {user} is one with those of {known}"
+            );
+        }
+        let count = names.values().collect::<BTreeSet<_>>().len();
+        hold!(
+            count == names.len(),
+            "connections are one user if they are a principal's or come from one address",
+            "one is several: {names:?}"
+        );
+        for (key, work) in take_debts(&mut self.engine) {
+            if let Some(user) = names.get(&key) {
+                pace.owe(user, work);
+            }
+        }
         let waits = |(token, conn): &(&u64, &Conn)| {
             let model = &self.engine_model;
             let is_slowed = is_slowed(&self.engine, conn.id);
