@@ -308,7 +308,7 @@ fn a_large_step_is_the_first_of_its_turn_whatever_comes_and_goes_meanwhile() {
     }
 }
 
-/// The engine stands still for so long that deadlines pass. What was sent in time waits behind a turn that others fill.
+/// The engine stands still for so long that deadlines pass. What was sent in time waits behind a large step.
 #[test]
 fn what_waits_for_its_turn_is_not_late() {
     let mut world = World::paced(Limits {
@@ -319,8 +319,8 @@ fn what_waits_for_its_turn_is_not_late() {
         ready_timeout: 1_000,
         ..Limits::default()
     });
-    let flood = join_from(&mut world, 1, "flood");
-    let pings = Ping::default().to_frame();
+    let large = join_from(&mut world, 1, "large");
+    let ping = Ping::default().to_frame();
     // One says HELLO, the next one the rest of a frame, and one registers again what it had.
     let greeting = world.open_from(
         Peer::Tcp("192.0.2.2:1".parse().unwrap()),
@@ -341,20 +341,24 @@ fn what_waits_for_its_turn_is_not_late() {
         Peer::Tcp("192.0.2.4:2".parse().unwrap()),
         Reader::new(nothing()),
     );
-    let takeover = hello("newer", "default", &nothing(), None, Some(&key));
+    let takeover = hello("newer", "default", &nothing(), Some(&key), None);
     world.say(newer, &takeover);
-    world.say(slow, &pings[..5]);
-    world.turn();
+    world.say(slow, &ping[..5]);
     world.turn();
     assert!(world.reader(newer).welcome.is_some());
+    let registered = register_all(&mut world, large, &many(20_000));
+    while !world.links[large].up.is_empty() {
+        world.turn();
+    }
+    assert!(!world.reader(large).endings.contains_key(&registered));
     world.wait(3_000);
-    world.say(flood, &pings.repeat(20_000));
     world.say(greeting, &hello("g", "default", &nothing(), None, None));
-    world.say(slow, &pings[5..]);
+    world.say(slow, &ping[5..]);
     world.register(newer, &["f"]);
     let ready = world.ready(newer);
     world.turn();
-    // That turn was the flood's. Time passes, and what waits is not read.
+    // That turn was the large step's. Time passes, and what waits is not read.
+    assert!(world.reader(large).endings.contains_key(&registered));
     assert_eq!(world.reader(slow).pongs, 0);
     world.wait(3_000);
     world.settle();

@@ -79,6 +79,8 @@ pub(crate) struct PeerModel {
     pub frame: Option<(u64, usize)>,
     /// When it was due to be asked whether it is there, since bytes came from it last.
     pub asked: Option<u64>,
+    /// The same, if its timer fired early, for another reason.
+    pub asked_early: Option<u64>,
     pub namespace: String,
     pub worker: u64,
     pub name: Rc<str>,
@@ -131,6 +133,7 @@ impl PeerModel {
             spoke: now,
             frame: None,
             asked: None,
+            asked_early: None,
             namespace: String::new(),
             worker: 0,
             name: "".into(),
@@ -158,7 +161,8 @@ impl PeerModel {
     }
     /// Bytes came from it.
     pub(crate) fn hear_of(&mut self, now: u64) {
-        (self.heard, self.spoke, self.asked) = (now, now, None);
+        (self.heard, self.spoke) = (now, now);
+        (self.asked, self.asked_early) = (None, None);
     }
 
     /// It was silent for `ping_after` and will be asked; if that comes late, its time to answer begins late.
@@ -166,13 +170,20 @@ impl PeerModel {
         if self.phase == Phase::Live && has_passed(self.heard + ping_after, now) {
             self.asked.get_or_insert(now);
         }
+        if self.phase == Phase::Live && self.heard + ping_after <= now {
+            self.asked_early.get_or_insert(now);
+        }
     }
 
     /// Its silence counts from then on.
     pub(crate) fn silent_since(&self, ping_after: u64) -> u64 {
-        let asked = self
-            .asked
-            .map_or(0, |asked| asked.saturating_sub(ping_after));
-        self.heard.max(asked)
+        let asked = self.asked.unwrap_or(0);
+        self.heard.max(asked.saturating_sub(ping_after))
+    }
+
+    /// Its silence counts from then on at the earliest.
+    pub(crate) fn silent_since_early(&self, ping_after: u64) -> u64 {
+        let asked = self.asked_early.unwrap_or(0);
+        self.heard.max(asked.saturating_sub(ping_after))
     }
 }

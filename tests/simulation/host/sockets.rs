@@ -182,7 +182,7 @@ impl<'t, 'a> Turn<'t, 'a> {
                 if wire.is_cut {
                     saw("the engine found a half-open connection");
                 }
-                let silent_since = peer.silent_since(limits.ping_after * 1000);
+                let silent_since = peer.silent_since_early(limits.ping_after * 1000);
                 since(silent_since, limits.silence)
                     && wire.up.arrived(around.now) == 0
                     && !is_unread
