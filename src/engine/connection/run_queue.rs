@@ -225,6 +225,9 @@ impl RunQueue {
     /// Splits the work of telling the changes so far among the users that caused them. Those of this turn are next, if it
     /// has a revision.
     pub(crate) fn settle_changes(&mut self, is_revision: bool) {
+        if self.caused == 0 && self.changers.is_empty() && !is_revision {
+            return;
+        }
         let caused = std::mem::take(&mut self.caused);
         let causers = std::mem::take(&mut self.causers);
         let part = caused / causers.len().max(1) as u64;
