@@ -58,7 +58,7 @@ pub(crate) struct RunQueue {
     served: Option<Served>,
     /// A step that did not fit into the turn ended it, and is the first of the next one.
     is_closed: bool,
-    /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
+    /// Number of turns at whose end no user waited. Debts from before are forgiven.
     period: u64,
 }
 
@@ -265,7 +265,7 @@ impl RunQueue {
         self.served = None;
         self.is_closed = false;
         if !self.is_awaited() {
-            // Nobody waits, so nobody is owed anything.
+            // No user waits, so none is owed anything.
             self.period += 1;
         }
     }
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(queue.pop(&users), None);
         queue.end_turn();
         assert!(queue.is_empty());
-        // Nobody waited: the debt is forgiven.
+        // No user waited: the debt is forgiven.
         for (index, expected) in [(0, 0), (1, 1)] {
             queue.push(user(index), conn(index, 0));
             queue.owe(user(1), 10);
