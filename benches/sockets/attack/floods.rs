@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use callboard::protocol::{CallOptions, Cancel, Cast, Ping, Text};
 
-use super::ground::{Frame, Ground, call, event, forever, many, names};
+use super::ground::{ABSENT, Frame, Ground, call, event, forever, many, names};
 use super::lanes::Lane;
 use super::plan::Script;
 
@@ -18,9 +18,6 @@ const LISTED: usize = 60_000;
 
 /// As many rows as a list may have.
 const LIST: &[u8] = b"\x81\xa5limit\xcd\x27\x10";
-
-/// Nobody provides it.
-const ABSENT: &str = "nobody::there";
 
 fn flood(ground: &Ground, bytes: &Frame) -> Vec<Lane> {
     ground.each(|_| Script::flood(bytes.clone()))

@@ -30,6 +30,9 @@ const AT_ONCE: usize = 16;
 /// Between two looks at how many links are missing.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// A function that no worker provides.
+pub(super) const ABSENT: &str = "absent::function";
+
 /// A day, in milliseconds.
 pub(super) const DAY: u64 = 86_400_000;
 

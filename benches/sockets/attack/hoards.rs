@@ -1,8 +1,8 @@
-//! Attacks by hoarding: once, and as much as the limits of one connection allow, so that nobody else gets any.
+//! Attacks by hoarding: once, and as much as the limits of one connection allow, so that no other peer gets any.
 
 use callboard::protocol::{CallOptions, Definition, Register, Text, Watch};
 
-use super::ground::{DAY, Frame, Ground, call, forever, names};
+use super::ground::{ABSENT, DAY, Frame, Ground, call, forever, names};
 use super::lanes::Lane;
 use super::link::{all, hello, prefix};
 use super::plan::{Joins, Script};
@@ -28,9 +28,6 @@ pub(super) const LARGE: usize = 510;
 
 /// Bytes of a frame's body.
 const BODY: u32 = 1_000_000;
-
-/// Nobody provides it.
-const ABSENT: &str = "nobody::there";
 
 pub(super) fn parked(ground: &Ground) -> Vec<Lane> {
     let calls = (1..=CALLS).flat_map(|id| call(id, ABSENT, b"", forever()));

@@ -31,6 +31,7 @@ impl Review {
     }
 
     /// Whether connections may be left that are not judged.
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.is_open
     }

@@ -170,11 +170,6 @@ impl ConnectionCalls {
 
     // Parked calls.
 
-    /// The parked calls that this worker could run.
-    pub(crate) fn parked(&self) -> &ParkedNotes {
-        &self.parked
-    }
-
     pub(crate) fn parked_mut(&mut self) -> &mut ParkedNotes {
         &mut self.parked
     }
@@ -221,6 +216,11 @@ impl ConnectionCalls {
 
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
+    }
+
+    /// The parked calls that this worker could run.
+    pub(crate) fn parked(&self) -> &ParkedNotes {
+        &self.parked
     }
 }
 

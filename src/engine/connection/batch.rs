@@ -8,12 +8,21 @@ use crate::engine::registry::entry::{EncodedDefinition, Name};
 /// Bytes of an entry of a batch beside its definition, in round figures.
 const ENTRY_OVERHEAD: usize = 100;
 
+/// A function of a batch.
+#[derive(Debug)]
+pub(crate) struct BatchEntry {
+    pub(crate) name: Name,
+    pub(crate) definition: EncodedDefinition,
+    /// The slot of the function when the batch is checked, if it is on the board.
+    pub(crate) slot: Option<usize>,
+}
+
 /// A batch of which further frames are expected.
 #[derive(Debug)]
 pub(crate) struct Batch {
     id: u64,
     since: Time,
-    entries: Vec<(Name, EncodedDefinition)>,
+    entries: Vec<BatchEntry>,
     /// Bytes of the definitions, encoded.
     bytes: usize,
     failure: Option<Refusal>,
@@ -48,7 +57,7 @@ impl Batch {
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.entries.iter().map(|(name, _)| name)
+        self.entries.iter().map(|it| &it.name)
     }
 
     /// Counts the bytes of a definition. Returns those of all.
@@ -58,7 +67,11 @@ impl Batch {
     }
 
     pub(crate) fn push(&mut self, name: Name, definition: EncodedDefinition) {
-        self.entries.push((name, definition));
+        self.entries.push(BatchEntry {
+            name,
+            definition,
+            slot: None,
+        });
     }
 
     /// Whether it will fail.
@@ -84,12 +97,24 @@ impl Batch {
         self.bytes + self.entries.len() * ENTRY_OVERHEAD
     }
 
-    /// Its entries, or its failure.
-    pub(crate) fn finish(self) -> Result<Vec<(Name, EncodedDefinition)>, Refusal> {
-        match self.failure {
-            Some(failure) => Err(failure),
-            None => Ok(self.entries),
+    /// Its entries by name, so that neighbours on the board are looked up together, or its failure. The last definition
+    /// of a name counts.
+    pub(crate) fn finish(self) -> Result<Vec<BatchEntry>, Refusal> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
+        let mut entries = self.entries;
+        if entries.len() > 1 {
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            entries.dedup_by(|later, kept| {
+                let is_again = later.name == kept.name;
+                if is_again {
+                    std::mem::swap(later, kept);
+                }
+                is_again
+            });
+        }
+        Ok(entries)
     }
 }
 
@@ -105,7 +130,7 @@ impl Batch {
             failure,
             charge,
         } = self;
-        let definitions: usize = entries.iter().map(|(_, it)| it.bytes.len()).sum();
+        let definitions: usize = entries.iter().map(|it| it.definition.bytes.len()).sum();
         assert_eq!(*bytes, definitions, "bytes of a batch");
         assert!(failure.is_none() || entries.is_empty());
         let held = definitions + entries.len() * ENTRY_OVERHEAD;

@@ -66,7 +66,7 @@ pub(crate) struct RunQueue {
     has_begun: bool,
     /// The connection that this turn began with, until it has done something: whatever was done before, its step fits.
     has_claim: Option<ConnId>,
-    /// Number of times that nobody waited at the end of a turn. Nobody owes anything from before.
+    /// Number of turns at whose end no user waited. Debts from before are forgiven.
     period: u64,
     #[cfg(debug_assertions)]
     pub(crate) log: StepLog,
@@ -269,6 +269,9 @@ impl RunQueue {
     /// Splits the work of telling the changes so far among the users that caused them. Those of this turn are next, if it
     /// has a revision.
     pub(crate) fn settle_changes(&mut self, is_revision: bool) {
+        if self.caused == 0 && self.changers.is_empty() && !is_revision {
+            return;
+        }
         let caused = std::mem::take(&mut self.caused);
         let causers = std::mem::take(&mut self.causers);
         let part = caused / causers.len().max(1) as u64;
@@ -312,7 +315,7 @@ impl RunQueue {
         (self.served, self.has_claim) = (None, None);
         (self.is_closed, self.has_begun) = (false, false);
         if !self.is_awaited() {
-            // Nobody waits, so nobody is owed anything.
+            // No user waits, so none is owed anything.
             self.period += 1;
         }
     }
@@ -456,7 +459,7 @@ mod tests {
         assert_eq!(queue.pop(&users), None);
         queue.end_turn();
         assert!(queue.is_empty());
-        // Nobody waited: the debt is forgiven.
+        // No user waited: the debt is forgiven.
         for (index, expected) in [(0, 0), (1, 1)] {
             queue.push(user(index), conn(index, 0));
             queue.owe(user(1), 10);

@@ -1,19 +1,18 @@
 //! REGISTER and UNREGISTER. A batch is checked as a whole, then applied as a whole: nothing of a batch that fails is on
 //! the board for an instant. The checks that bindings share with functions are here, too.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::engine::Engine;
 use crate::engine::access::rights::{Rules, Verb};
 use crate::engine::calls::parking::ParkKey;
-use crate::engine::connection::batch::Batch;
+use crate::engine::connection::batch::{Batch, BatchEntry};
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session};
 use crate::engine::interface::Time;
 use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::board::Conflict;
-use crate::engine::registry::entry::{EncodedDefinition, Name, encode_entry};
+use crate::engine::registry::entry::{EncodedDefinition, encode_entry};
 use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::{Registration, Worker};
 use crate::engine::work;
@@ -37,12 +36,11 @@ impl Engine {
             );
             return self.close_with(from.conn, Code::ProtocolError, &message, now);
         }
-        let namespace = &self.registry[from.namespace];
         let limits = &self.config.limits;
         let rules = self.session(from).grant().rights.of(Verb::Register);
         for definition in &register.functions {
             if !batch.has_failed()
-                && let Err(refusal) = collect(&mut batch, definition, rules, namespace, limits)
+                && let Err(refusal) = collect(&mut batch, definition, rules, limits)
             {
                 batch.fail(refusal);
             }
@@ -74,7 +72,7 @@ impl Engine {
     fn register(
         &mut self,
         from: Sender,
-        entries: Vec<(Name, EncodedDefinition)>,
+        mut entries: Vec<BatchEntry>,
         now: Time,
     ) -> Result<Vec<ParkKey>, Refusal> {
         self.judge_owners(from, &entries, now);
@@ -84,29 +82,32 @@ impl Engine {
             return Err(Refusal::new(Code::Draining, message));
         }
         let namespace = &mut self.registry[from.namespace];
-        check(&entries, session, namespace, &self.config.limits)?;
+        check(&mut entries, session, namespace, &self.config.limits)?;
         let lists = self.calls.parked_in(from.namespace);
         let lists = lists.filter(|lists| lists.len() > 0);
         let mut parked = Vec::new();
-        for (name, definition) in entries {
+        for entry in entries {
             if let Some(lists) = lists {
-                parked.extend(lists.keys_for(&name, from.worker));
+                parked.extend(lists.keys_for(&entry.name, from.worker));
             }
-            namespace.register(session.registrant(from.conn), &name, &definition);
+            let known = (&entry.name, entry.slot);
+            namespace.register(session.registrant(from.conn), known, &entry.definition);
         }
         self.mark_changer(from);
         Ok(parked)
     }
 
     /// Judges the workers whose functions conflict with those of a batch: by new credentials they may have lost them.
-    fn judge_owners(&mut self, from: Sender, entries: &[(Name, EncodedDefinition)], now: Time) {
+    fn judge_owners(&mut self, from: Sender, entries: &[BatchEntry], now: Time) {
         if !self.review.is_open() {
             return;
         }
-        for (name, definition) in entries {
+        for entry in entries {
+            let name = &entry.name;
             loop {
                 let board = self.registry[from.namespace].board();
-                let verdict = board.check(name, from.worker, definition.exclusive);
+                let exclusive = entry.definition.exclusive;
+                let verdict = board.check(board.slot(name), from.worker, exclusive);
                 let Err(Conflict { owner, .. }) = verdict else {
                     break;
                 };
@@ -133,7 +134,10 @@ impl Engine {
             let refusal = Refusal::new(Code::NotRegistered, message);
             return self.refuse_request(from.conn, unregister.id, &refusal);
         }
-        namespace.unregister(from.worker, unregister.names.iter().map(|name| name.0));
+        // In order, so that neighbours on the board are looked up together.
+        let mut names: Vec<&str> = unregister.names.iter().map(|name| name.0).collect();
+        names.sort_unstable();
+        namespace.unregister(from.worker, names.into_iter());
         self.mark_changer(from);
         self.reply(from.conn, Reply::Acknowledgement(unregister.id));
     }
@@ -144,7 +148,6 @@ fn collect(
     batch: &mut Batch,
     definition: &Definition<'_>,
     rules: &Rules,
-    namespace: &Namespace,
     limits: &Limits,
 ) -> Result<(), Refusal> {
     let name = definition.name.0;
@@ -167,11 +170,7 @@ fn collect(
     if batch.len() as u64 >= limits.max_functions {
         return Err(over_functions(limits));
     }
-    let name = namespace
-        .board()
-        .known_name(name)
-        .unwrap_or_else(|| name.into());
-    batch.push(name, encoded);
+    batch.push(name.into(), encoded);
     Ok(())
 }
 
@@ -215,9 +214,9 @@ pub(super) fn check_roster(
     Err(Refusal::over(flag, Code::TooManyWorkers, &message))
 }
 
-/// Checks a whole batch against the board.
+/// Checks a whole batch against the board, and notes the slots of its functions.
 fn check(
-    entries: &[(Name, EncodedDefinition)],
+    entries: &mut [BatchEntry],
     session: &Session,
     namespace: &Namespace,
     limits: &Limits,
@@ -225,27 +224,17 @@ fn check(
     let worker = namespace.roster().get(session.worker());
     check_roster(worker, namespace, limits)?;
     let mut growth = Growth::default();
-    let mut check_one = |name: &str, definition: &EncodedDefinition| {
+    let board = namespace.board();
+    for entry in entries {
+        let (name, definition) = (&*entry.name, &entry.definition);
         let known = worker.and_then(|worker| worker.get(name));
         growth.add(definition.bytes.len(), known);
-        let board = namespace.board();
-        let verdict = board.check(name, session.worker(), definition.exclusive);
+        entry.slot = board.slot(name);
+        let verdict = board.check(entry.slot, session.worker(), definition.exclusive);
         verdict.map_err(|conflict| {
             let may_observe = session.grant().may_observe(name);
             conflicting(name, conflict, namespace, may_observe)
-        })
-    };
-    if let [(name, definition)] = entries {
-        check_one(name, definition)?;
-    } else {
-        // The last definition of a name counts. In order, so that the name in the refusal does not depend on a hash.
-        let last: BTreeMap<&str, &EncodedDefinition> = entries
-            .iter()
-            .map(|(name, definition)| (&**name, definition))
-            .collect();
-        for (name, definition) in last {
-            check_one(name, definition)?;
-        }
+        })?;
     }
     if (worker.map_or(0, Worker::functions) + growth.count()) as u64 > limits.max_functions {
         return Err(over_functions(limits));

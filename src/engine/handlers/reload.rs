@@ -59,8 +59,17 @@ impl Engine {
 
     /// Judges a connection by the present credentials if it was admitted by older ones. Returns the work of that: none if
     /// it was judged before.
+    #[inline] // Several times for each call, and mostly there is no review.
     pub(super) fn judge(&mut self, id: ConnId, now: Time) -> u64 {
-        if !self.review.is_open() || self.review.is_judging() {
+        if self.review.is_open() {
+            self.judge_in_review(id, now)
+        } else {
+            0
+        }
+    }
+
+    fn judge_in_review(&mut self, id: ConnId, now: Time) -> u64 {
+        if self.review.is_judging() {
             return 0;
         }
         let Some(conn) = self.connections.get(id) else {

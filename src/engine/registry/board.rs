@@ -86,9 +86,19 @@ impl Board {
         self.shown
     }
 
-    /// Whether `worker` may provide `name` beside its other providers, `exclusive` or not.
-    pub(crate) fn check(&self, name: &str, worker: u64, exclusive: bool) -> Result<(), Conflict> {
-        let Some(slot) = self.by_name.get(name) else {
+    /// The slot of a function that is on the board.
+    pub(crate) fn slot(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name)
+    }
+
+    /// Whether `worker` may provide the function at `slot` beside its other providers, `exclusive` or not.
+    pub(crate) fn check(
+        &self,
+        slot: Option<usize>,
+        worker: u64,
+        exclusive: bool,
+    ) -> Result<(), Conflict> {
+        let Some(slot) = slot else {
             return Ok(());
         };
         let mut others = self.functions[slot]
@@ -104,15 +114,15 @@ impl Board {
         }
     }
 
-    /// Makes `worker` a provider of `name`, or replaces its definition. Returns the function's slot, which does not
-    /// change while the function has a provider.
+    /// Makes `worker` a provider of `name`, which is at `slot` if it is on the board, or replaces its definition. Returns
+    /// the function's slot, which does not change while the function has a provider.
     pub(super) fn provide(
         &mut self,
-        name: &Name,
+        (name, slot): (&Name, Option<usize>),
         (worker, conn): (u64, ConnId),
         definition: EncodedDefinition,
     ) -> usize {
-        let slot = if let Some(slot) = self.by_name.get(name) {
+        let slot = if let Some(slot) = slot {
             slot
         } else {
             let slot = self.functions.insert(Function {
@@ -184,6 +194,11 @@ impl Board {
         let (name, slot) = self.by_name.get_key_value(name)?;
         self.cache.insert(name, slot);
         Some(slot)
+    }
+
+    /// The stored name of the function at a slot, so that it need not be stored again.
+    pub(super) fn name(&self, slot: usize) -> &Name {
+        &self.functions[slot].name
     }
 
     /// The stored name of a function, so that it need not be stored again.

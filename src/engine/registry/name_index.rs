@@ -1,8 +1,9 @@
 //! The slots of functions by their names. The index is divided into shards that grow by themselves, since a table that
 //! grows hashes all its names again: of a million names at once, that would take a tenth of a second.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
 
 use crate::engine::rng::HashKeys;
 
@@ -14,12 +15,12 @@ const SHARDS: usize = 256;
 /// Names in the first shard before others are added.
 const NAMES_ALONE: usize = 4096;
 
-/// Slots by name.
+/// Slots by name. A name is hashed once for each step.
 #[derive(Debug)]
 pub(super) struct NameIndex {
     keys: HashKeys,
     /// One, until the index is large.
-    shards: Vec<HashMap<Name, usize, HashKeys>>,
+    shards: Vec<HashTable<(Name, usize)>>,
     len: usize,
 }
 
@@ -27,7 +28,7 @@ impl NameIndex {
     pub(super) fn new(keys: HashKeys) -> Self {
         Self {
             keys,
-            shards: vec![HashMap::with_hasher(keys)],
+            shards: vec![HashTable::new()],
             len: 0,
         }
     }
@@ -38,12 +39,13 @@ impl NameIndex {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<usize> {
-        self.shards[self.shard_of(name)].get(name).copied()
+        self.get_key_value(name).map(|(_, slot)| slot)
     }
 
     /// The stored name, and its slot.
     pub(super) fn get_key_value(&self, name: &str) -> Option<(&Name, usize)> {
-        let found = self.shards[self.shard_of(name)].get_key_value(name);
+        let hash = self.keys.hash_one(name);
+        let found = self.shards[self.shard_of(hash)].find(hash, |(it, _)| **it == *name);
         found.map(|(name, slot)| (name, *slot))
     }
 
@@ -52,31 +54,39 @@ impl NameIndex {
         if self.len == NAMES_ALONE && self.shards.len() == 1 {
             self.split();
         }
-        let shard = self.shard_of(&name);
-        self.shards[shard].insert(name, slot);
+        self.add(name, slot);
         self.len += 1;
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        let shard = self.shard_of(name);
-        self.len -= usize::from(self.shards[shard].remove(name).is_some());
+        let hash = self.keys.hash_one(name);
+        let shard = self.shard_of(hash);
+        if let Ok(found) = self.shards[shard].find_entry(hash, |(it, _)| **it == *name) {
+            found.remove();
+            self.len -= 1;
+        }
     }
 
-    fn shard_of(&self, name: &str) -> usize {
+    fn add(&mut self, name: Name, slot: usize) {
+        let keys = self.keys;
+        let hash = keys.hash_one(&*name);
+        let shard = self.shard_of(hash);
+        self.shards[shard].insert_unique(hash, (name, slot), |(it, _)| keys.hash_one(&**it));
+    }
+
+    fn shard_of(&self, hash: u64) -> usize {
         match self.shards.len() {
             1 => 0,
-            // The map within looks at the other bits.
-            shards => self.keys.hash_one(name).rotate_left(32) as usize % shards,
+            // The table within looks at the other bits.
+            shards => hash.rotate_left(32) as usize % shards,
         }
     }
 
     fn split(&mut self) {
-        let empty = || HashMap::with_hasher(self.keys);
-        let shards = (0..SHARDS).map(|_| empty()).collect();
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let whole = std::mem::replace(&mut self.shards, shards);
         for (name, slot) in whole.into_iter().flatten() {
-            let shard = self.shard_of(&name);
-            self.shards[shard].insert(name, slot);
+            self.add(name, slot);
         }
     }
 }
@@ -102,7 +112,7 @@ mod tests {
             let found = index.get_key_value(&name(number));
             assert_eq!(found.map(|(_, slot)| slot), Some(number));
         }
-        let largest = index.shards.iter().map(HashMap::len).max().unwrap();
+        let largest = index.shards.iter().map(HashTable::len).max().unwrap();
         assert!(largest < 2 * count / SHARDS, "{largest}");
         for number in 0..count {
             index.remove(&name(number));

@@ -127,16 +127,18 @@ impl Namespace {
         self.board.providers(name)
     }
 
-    /// Puts a function on the board, or replaces its definition.
+    /// Puts a function on the board, or replaces its definition. It is at `slot` if it is there.
     pub(crate) fn register(
         &mut self,
         by: Registrant<'_>,
-        name: &Name,
+        (name, slot): (&Name, Option<usize>),
         definition: &EncodedDefinition,
     ) {
         let provider = (by.worker, by.conn);
-        let slot = self.board.provide(name, provider, definition.clone());
-        let worker = (by.name, by.metadata);
+        let slot = self
+            .board
+            .provide((name, slot), provider, definition.clone());
+        let (name, worker) = (self.board.name(slot), (by.name, by.metadata));
         self.roster
             .provide(by.worker, worker, name, slot, definition);
         self.touched = true;
@@ -155,7 +157,8 @@ impl Namespace {
     /// Adds a binding, or replaces its definition.
     pub(crate) fn bind(&mut self, by: Registrant<'_>, key: &Name, definition: &EncodedDefinition) {
         let provider = (by.worker, by.conn);
-        let slot = self.bindings.provide(key, provider, definition.clone());
+        let known = (key, self.bindings.slot(key));
+        let slot = self.bindings.provide(known, provider, definition.clone());
         let worker = (by.name, by.metadata);
         self.roster.bind(by.worker, worker, key, slot, definition);
         self.touched = true;

@@ -5,6 +5,7 @@
 mod books;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use crate::engine::access::rights::Rules;
@@ -228,19 +229,22 @@ impl Roster {
         let (generation, bytes) = (entry.generation, definition.bytes.len());
         entry.bytes += bytes;
         self.totals.bytes += bytes;
-        if let Some(known) = entry.functions.get_mut(name) {
-            entry.bytes -= known.bytes;
-            self.totals.bytes -= known.bytes;
-            (known.bytes, known.generation) = (bytes, generation);
-            return;
-        }
-        let registration = Registration {
+        let place = match entry.functions.entry(name.clone()) {
+            Entry::Vacant(place) => place,
+            Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                entry.bytes -= known.bytes;
+                self.totals.bytes -= known.bytes;
+                (known.bytes, known.generation) = (bytes, generation);
+                return;
+            }
+        };
+        place.insert(Registration {
             slot,
             bytes,
             sealed: false,
             generation,
-        };
-        entry.functions.insert(name.clone(), registration);
+        });
         self.totals.functions += 1;
         entry.added.push(name.clone());
         touch(entry, worker, &mut self.touched);
