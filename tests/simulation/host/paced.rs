@@ -269,7 +269,9 @@ impl Host {
             let has_leftovers = !is_slowed && model.has_leftovers(**token);
             has_leftovers || conn.is_announced && !model.is_over(**token)
         };
-        let waiting = self.conns.iter().filter(waits);
+        // An engine that stops ends all of it when it likes.
+        let stops = self.engine_model.stopping;
+        let waiting = self.conns.iter().filter(|_| !stops).filter(waits);
         let waiting: BTreeMap<u64, User> = waiting
             .map(|(token, _)| (*token, self.user(*token)))
             .collect();
