@@ -266,12 +266,22 @@ pub(crate) fn cast(worker: &mut Worker, context: &mut Context<'_>) {
 }
 
 pub(crate) fn emit(worker: &mut Worker, context: &mut Context<'_>) {
+    emit_with(20, worker, context);
+}
+
+/// Emits an event of which each delivery takes the engine long.
+pub(crate) fn emit_long(worker: &mut Worker, context: &mut Context<'_>) {
+    let filler = context.rng.pick(&[1_000, 5_000, 20_000]);
+    emit_with(filler, worker, context);
+}
+
+fn emit_with(filler: usize, worker: &mut Worker, context: &mut Context<'_>) {
     let event = &*named(context.rng.pick(&EVENTS), context.large);
     let timeout = context.rng.between(100_000..3_000_000);
     let number = context.oracle.begin(
         Kind::Event,
         event,
-        20,
+        filler,
         (false, false, None),
         timeout,
         context.now,

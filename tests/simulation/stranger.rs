@@ -22,6 +22,9 @@ use crate::rng::Rng;
 /// Bytes that a stranger has ready who says more than the engine can handle.
 const ENOUGH: usize = 50_000;
 
+/// The principals of strangers that do so.
+const RIVALS: [&str; 3] = [STRANGER, "first@default", "first@default"];
+
 /// What a stranger says again and again.
 #[derive(Debug, Clone, Copy)]
 enum Flood {
@@ -73,7 +76,12 @@ impl Stranger {
             let session = known.unwrap_or_else(|| vec![7; 16]);
             let capacity = 1 + context.rng.below(2) as u64;
             let session = context.rng.one_in(2).then_some(&*session);
-            stranger.out = hello(all, session, &[], capacity, has_token);
+            let token = match stranger.flood {
+                // Users of different weights compete.
+                Some(_) => context.rng.pick(&RIVALS),
+                None => STRANGER,
+            };
+            stranger.out = hello(all, session, &[], capacity, has_token.then_some(token));
             if stranger.provides {
                 let frame = stranger.register(context);
                 stranger.out.extend(frame);
@@ -90,7 +98,7 @@ impl Stranger {
         context: &mut Context<'_>,
     ) -> Self {
         let mut stranger = Self::new(context.dial(0), true, true, true);
-        stranger.out = hello(None, Some(key), metadata, 1, has_token);
+        stranger.out = hello(None, Some(key), metadata, 1, has_token.then_some(STRANGER));
         stranger
     }
 
@@ -331,7 +339,7 @@ fn hello(
     session: Option<&[u8]>,
     metadata: &[u8],
     capacity: u64,
-    has_token: bool,
+    token: Option<&str>,
 ) -> Vec<u8> {
     Hello {
         versions: vec![1],
@@ -346,7 +354,7 @@ fn hello(
             session: session.map(Bin),
             metadata: Bin(metadata),
             capacity: Some(capacity),
-            token: has_token.then_some(Text(STRANGER)),
+            token: token.map(Text),
             ..HelloOptions::default()
         },
     }

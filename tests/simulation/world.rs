@@ -292,6 +292,9 @@ impl World {
         } else if self.config.large && self.host.is_some() && self.rng.one_in(4) {
             self.take_a_strangers_place();
         }
+        if self.config.turn_work.is_some() {
+            self.emit_much();
+        }
         if self.rng.one_in(self.config.fault_interval) {
             self.go_wrong();
         }
@@ -302,6 +305,29 @@ impl World {
                 self.end(Worker::go);
             }
             self.redraw_rights();
+        }
+    }
+
+    /// Events that many hear, which meet what is bound and who leaves meanwhile.
+    fn emit_much(&mut self) {
+        let at = self.rng.below(self.workers.len());
+        if self.workers[at].stage == Stage::Serving && self.rng.one_in(2) {
+            let mut context = context!(self);
+            let worker = &mut self.workers[at];
+            match context.rng.below(4) {
+                0 => application::bind(worker, &mut context),
+                1 => application::unbind(worker, &mut context),
+                _ => application::emit_long(worker, &mut context),
+            }
+        }
+        let emitting = self.host.as_ref().and_then(|it| it.emitting());
+        if let Some(wire) = emitting.and_then(|wire| self.wires.get_mut(&wire))
+            && self.rng.one_in(8)
+        {
+            note!("the emitter breaks off");
+            wire.up.cut(0, Some(self.now));
+            wire.down.cut(0, Some(self.now));
+            wire.is_cut = true;
         }
     }
 

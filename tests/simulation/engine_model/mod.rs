@@ -466,7 +466,7 @@ impl EngineModel {
             revision: board.revision(),
             deadline: now + timeout,
             nobody,
-            may_be_refused: met || !surely_nobody && !surely_room && !call.ext.wait,
+            may_be_refused: met || !able.is_empty() && !surely_room && !call.ext.wait,
             cancelled: false,
             over: None,
             refused: false,

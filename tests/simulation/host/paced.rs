@@ -172,6 +172,15 @@ impl Host {
         }
     }
 
+    /// The wire of a connection whose event is being cast.
+    pub(crate) fn emitting(&self) -> Option<u64> {
+        let is_it = |(token, _): &(&u64, &Conn)| {
+            let peer = self.engine_model.peers.get(*token);
+            peer.is_some_and(|it| it.emission.is_some())
+        };
+        self.conns.iter().find(is_it).map(|(_, conn)| conn.wire)
+    }
+
     /// The next turn has something to do, whatever happens until then.
     pub(crate) fn is_busy(&self, now: u64) -> bool {
         self.engine.has_more() || self.is_overdue(now)
@@ -207,7 +216,7 @@ impl Host {
                     match kind {
                         Kind::Slice if size.bindings > 0 => Deed::Slice {
                             bindings: size.bindings,
-                            bytes: 1_000,
+                            bytes: 30_000,
                         },
                         _ => Deed::Frame {
                             entries: size.entries,
