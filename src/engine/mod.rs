@@ -19,6 +19,7 @@
 
 mod access;
 mod calls;
+mod ceiling;
 mod connection;
 mod handlers;
 mod interface;
@@ -38,7 +39,7 @@ pub use access::credentials::{Credentials, Principal, TokenHash, check_namespace
 pub use access::rights::{Rights, Rules, Verb};
 pub use interface::{Close, Config, ConnId, Peer, Time, Written};
 pub use metrics::size::Size;
-pub use metrics::stats::{Dropped, Stats};
+pub use metrics::stats::{Dropped, Relief, Stats};
 pub use metrics::turn_times::{Percentiles, Turn};
 pub use registry::change::Changes;
 
@@ -89,7 +90,8 @@ enum Timer {
 impl Engine {
     /// An engine with an empty board.
     #[must_use]
-    pub fn new(config: Config, now: Time) -> Self {
+    pub fn new(mut config: Config, now: Time) -> Self {
+        ceiling::divide(&mut config.limits);
         let mut rng = Rng::new(config.seed);
         let run = RunQueue::new(config.turn_work);
         let hash_keys = rng.hash_keys();

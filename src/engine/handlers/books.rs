@@ -46,7 +46,7 @@ impl Engine {
         run.check_books(connections);
         sessions.check_books(connections);
         let last_sessions = connections.iter().filter_map(Connection::last_session);
-        registry.check_books(last_sessions.map(Session::namespace));
+        registry.check_books(last_sessions.map(|it| (it.namespace(), it.check_charge())));
         calls.check_books(config.limits.max_calls_total);
         timers.check_books();
         input.check_books(connections);

@@ -47,6 +47,7 @@ impl Engine {
         stats.outbound_bytes = self.output.waiting() as u64;
         stats.partial_bytes = self.input.partial().total() as u64;
         stats.batch_bytes = self.input.batches().total() as u64;
+        stats.memory_bytes = self.counted_memory();
         let costly = self.metrics.costly(|| self.count_behind());
         stats.behind = costly.behind;
         let turns = costly.turns;

@@ -12,6 +12,7 @@ impl Engine {
         self.end_saturation(now);
         self.limit_outbound(now);
         let is_revision = self.seal_namespaces();
+        self.limit_memory();
         self.charge_changers(is_revision, now);
         self.stamp_replies();
         self.run.end_turn();

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::engine::access::rights::Rules;
-use crate::engine::memory::recycle;
+use crate::engine::ceiling::{REGISTRATION, WORKER};
+use crate::engine::memory::{Charge, Usage, recycle};
 use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
 use super::change::{Change, ChangeKind, Section, some_metadata};
@@ -163,7 +164,7 @@ pub(super) struct RemovedSlots {
 }
 
 /// The workers of a namespace that provide or bind something.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Roster {
     workers: BTreeMap<u64, Worker>,
     touched: Vec<u64>,
@@ -173,6 +174,8 @@ pub(crate) struct Roster {
     departed: BTreeMap<u64, Worker>,
     totals: Totals,
     rules: ObserverRules,
+    /// Its bytes, entries included, among those of all boards.
+    charge: Charge,
 }
 
 /// Totals over all workers. A function of several providers counts once for each.
@@ -185,6 +188,22 @@ pub(crate) struct Totals {
 }
 
 impl Roster {
+    pub(super) fn new(usage: &Usage) -> Self {
+        Self {
+            workers: BTreeMap::new(),
+            touched: Vec::new(),
+            gone: Vec::new(),
+            departed: BTreeMap::new(),
+            totals: Totals::default(),
+            rules: ObserverRules::default(),
+            charge: usage.charge(0),
+        }
+    }
+
+    fn update_charge(&mut self) {
+        self.charge.set(bytes_of(self.totals, self.workers.len()));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.workers.len()
     }
@@ -226,7 +245,7 @@ impl Roster {
             entry.bytes -= known.bytes;
             self.totals.bytes -= known.bytes;
             (known.bytes, known.generation) = (bytes, generation);
-            return;
+            return self.update_charge();
         }
         let registration = Registration {
             slot,
@@ -238,6 +257,7 @@ impl Roster {
         self.totals.functions += 1;
         entry.added.push(name.clone());
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
     }
 
     /// Records that a worker no longer provides a function. Returns the function's slot.
@@ -251,6 +271,7 @@ impl Roster {
             entry.removed.push(name);
         }
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
         Some(registration.slot)
     }
 
@@ -278,6 +299,7 @@ impl Roster {
         self.totals.bytes = self.totals.bytes + bytes - replaced;
         self.totals.bindings += usize::from(known.is_none());
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
     }
 
     /// Records that a worker removed a binding. Returns the binding's slot.
@@ -288,6 +310,7 @@ impl Roster {
         self.totals.bindings -= 1;
         self.totals.bytes -= registration.bytes;
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
         Some(registration.slot)
     }
 
@@ -310,6 +333,7 @@ impl Roster {
                 .push((worker, entry.name.clone(), entry.visible.clone()));
             self.departed.insert(worker, entry);
         }
+        self.update_charge();
         slots
     }
 
@@ -395,6 +419,7 @@ impl Roster {
             }
         }
         self.touched = recycle(touched);
+        self.update_charge();
     }
 
     /// Workers that the last revision lists, from this id on.
@@ -453,6 +478,12 @@ impl Roster {
             }
         }
     }
+}
+
+/// Bytes of so many workers with these registrations.
+fn bytes_of(totals: Totals, workers: usize) -> usize {
+    let registrations = totals.functions + totals.bindings;
+    totals.bytes + registrations * REGISTRATION + workers * WORKER
 }
 
 fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {
