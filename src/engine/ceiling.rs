@@ -34,44 +34,47 @@ const USERS_TIMES: u64 = 2;
 /// Calls that a caller waits for, as many that providers merely hold, and the names of those that are parked.
 const CALLS_TIMES: u64 = 2 * USERS_TIMES;
 
-/// Lowers the limits of the pools to their part of `max_memory`, if there is one.
-pub(crate) fn divide(limits: &mut Limits) {
-    if limits.max_memory == 0 {
-        return;
+/// What may stay, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ceiling {
+    /// All that stays.
+    pub(crate) standing: u64,
+    /// From here on the boards may not grow. An eighth is left for workers that connect.
+    pub(crate) near: u64,
+    /// All logs may keep this much, however little memory there is: whoever keeps up is told changes and no snapshot.
+    pub(crate) logs: u64,
+}
+
+impl Ceiling {
+    /// Lowers the limits of the pools to their part of `max_memory`, if there is one, and leaves the rest to what stays.
+    pub(crate) fn divide(limits: &mut Limits) -> Self {
+        if limits.max_memory == 0 {
+            return Self::of(u64::MAX);
+        }
+        let part = limits.max_memory / POOL_PART;
+        let lower = |limit: &mut u64, part: u64| *limit = part.min(*limit);
+        lower(&mut limits.max_outbound_total, part);
+        lower(&mut limits.max_partial, part);
+        lower(&mut limits.max_batches, part);
+        lower(&mut limits.max_retained, part / USERS_TIMES);
+        let calls = part / CALLS_TIMES / CALL as u64;
+        lower(&mut limits.max_calls_total, calls);
+        lower(&mut limits.max_parked, calls);
+        let pools = OUTBOUND_TIMES * limits.max_outbound_total
+            + limits.max_partial
+            + limits.max_batches
+            + USERS_TIMES * limits.max_retained
+            + CALLS_TIMES * CALL as u64 * limits.max_calls_total;
+        Self::of(limits.max_memory - pools)
     }
-    let part = limits.max_memory / POOL_PART;
-    let lower = |limit: &mut u64, part: u64| *limit = part.min(*limit);
-    lower(&mut limits.max_outbound_total, part);
-    lower(&mut limits.max_partial, part);
-    lower(&mut limits.max_batches, part);
-    lower(&mut limits.max_retained, part / USERS_TIMES);
-    let calls = part / CALLS_TIMES / CALL as u64;
-    lower(&mut limits.max_calls_total, calls);
-    lower(&mut limits.max_parked, calls);
-}
 
-/// Bytes for what stays, after [`divide`]: the ceiling without all that the pools may hold.
-pub(crate) fn standing(limits: &Limits) -> u64 {
-    if limits.max_memory == 0 {
-        return u64::MAX;
+    fn of(standing: u64) -> Self {
+        Self {
+            standing,
+            near: standing - standing / 8,
+            logs: standing / 16,
+        }
     }
-    let pools = OUTBOUND_TIMES
-        .saturating_mul(limits.max_outbound_total)
-        .saturating_add(limits.max_partial)
-        .saturating_add(limits.max_batches)
-        .saturating_add(USERS_TIMES.saturating_mul(limits.max_retained))
-        .saturating_add((CALLS_TIMES * CALL as u64).saturating_mul(limits.max_calls_total));
-    limits.max_memory.saturating_sub(pools)
-}
-
-/// The bytes from which on the boards may not grow: an eighth is left for workers that connect, and to be freed at once.
-pub(crate) fn near(standing: u64) -> u64 {
-    standing - standing / 8
-}
-
-/// Bytes that all logs may keep, however little memory there is: whoever keeps up is told changes and no snapshot.
-pub(crate) fn logs_kept(standing: u64) -> u64 {
-    standing / 16
 }
 
 #[cfg(test)]
@@ -80,26 +83,26 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn divided(max_memory: u64) -> Limits {
+    fn divided(max_memory: u64) -> (Limits, Ceiling) {
         let mut limits = Limits {
             max_memory,
             ..Limits::default()
         };
-        divide(&mut limits);
-        limits
+        let ceiling = Ceiling::divide(&mut limits);
+        (limits, ceiling)
     }
 
     #[test]
     fn without_a_ceiling_no_limit_is_lowered() {
-        assert_eq!(divided(0), Limits::default());
-        assert_eq!(standing(&divided(0)), u64::MAX);
+        let (limits, ceiling) = divided(0);
+        assert_eq!((limits, ceiling.standing), (Limits::default(), u64::MAX));
     }
 
     #[test]
     fn pools_and_what_stays_are_the_ceiling_and_more_than_half_is_for_what_stays() {
         for mib in [32, 64, 512, 4096, 65_536] {
-            let limits = divided(mib * MIB);
-            let stays = standing(&limits);
+            let (limits, ceiling) = divided(mib * MIB);
+            let stays = ceiling.standing;
             assert!(stays >= mib * MIB * 5 / 8, "{stays} of {mib} MiB");
             let passes = 2 * limits.max_outbound_total
                 + limits.max_partial
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_large_ceiling_lowers_nothing() {
-        let limits = divided(65_536 * MIB);
+        let (limits, _) = divided(65_536 * MIB);
         let default = Limits {
             max_memory: 65_536 * MIB,
             ..Limits::default()

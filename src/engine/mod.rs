@@ -46,6 +46,7 @@ pub use registry::change::Changes;
 use access::authenticator::Authenticator;
 use calls::call::CallId;
 use calls::table::CallTable;
+use ceiling::Ceiling;
 use connection::admission::ConnectionCounts;
 use connection::input::Input;
 use connection::output::Output;
@@ -63,6 +64,7 @@ use timer_wheel::TimerWheel;
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    ceiling: Ceiling,
     lifecycle: Lifecycle,
     rng: Rng,
     hash_keys: HashKeys,
@@ -91,12 +93,13 @@ impl Engine {
     /// An engine with an empty board.
     #[must_use]
     pub fn new(mut config: Config, now: Time) -> Self {
-        ceiling::divide(&mut config.limits);
+        let ceiling = Ceiling::divide(&mut config.limits);
         let mut rng = Rng::new(config.seed);
         let run = RunQueue::new(config.turn_work);
         let hash_keys = rng.hash_keys();
         Self {
             config,
+            ceiling,
             lifecycle: Lifecycle::new(now),
             rng,
             hash_keys,

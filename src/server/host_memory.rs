@@ -41,7 +41,7 @@ impl fmt::Display for Memory {
         let mib = self.bytes >> 20;
         match &self.bound {
             Bound::Host => write!(f, "{mib} MiB of the host"),
-            Bound::Cgroup(file) => write!(f, "{mib} MiB by {}", file.display()),
+            Bound::Cgroup(file) => write!(f, "{mib} MiB that {} allows", file.display()),
         }
     }
 }

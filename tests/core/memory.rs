@@ -229,6 +229,30 @@ fn a_watcher_whose_place_in_the_log_was_trimmed_gets_a_snapshot() {
     assert_eq!(world.engine.stats().resyncs.get("log_trimmed"), Some(&1));
 }
 
+#[test]
+fn whoever_keeps_up_is_told_changes_however_full_the_engine_is() {
+    let mut world = World::new(small());
+    let worker = world.join("p", &nothing());
+    let watcher = world.join("w", &functions());
+    let large = fill(&mut world, worker, "f", 30_000);
+    fill(&mut world, worker, "g", 500);
+    // Steps larger than what all logs may keep, in an engine without room for a log.
+    let description = "x".repeat(30_000);
+    let names: Vec<&str> = large[..3].iter().map(|name| &**name).collect();
+    for _ in 0..5 {
+        world.unregister(worker, &names);
+        world.turn();
+        let all = names.iter().map(|name| described(name, &description));
+        let request = world.register_definitions(worker, all.collect());
+        world.turn();
+        world.turn();
+        assert!(world.ending(worker, request).is_ok());
+    }
+    assert!(times(&world.engine.stats(), Relief::LogsTrimmed) > 5);
+    assert_eq!(world.reader(watcher).resyncs, ["joined"]);
+    assert!(world.reader(watcher).view.functions.contains_key(names[0]));
+}
+
 /// A HELLO with much to say about itself.
 fn talkative(world: &mut World, namespace: &str, session: Option<&[u8]>) -> usize {
     let link = world.open(Reader::new(nothing()));
@@ -444,7 +468,7 @@ fn whatever_happens_the_ceiling_holds_and_nobody_loses_what_the_engine_took() {
     let mut most = 0;
     for seed in watched(
         "whatever_happens_the_ceiling_holds_and_nobody_loses_what_the_engine_took",
-        seeds(0..20),
+        seeds(0..12),
     ) {
         let mut rng = Rng::new(seed);
         let mut world = World::with_turns(small(), seed, Config::TURN_WORK);

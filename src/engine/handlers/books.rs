@@ -24,6 +24,7 @@ impl Engine {
     pub fn check_books(&self, now: Time) {
         let Self {
             config,
+            ceiling: _,
             lifecycle: _,
             rng: _,
             hash_keys: _,

@@ -3,7 +3,7 @@
 //! own, which the ceiling lowers.
 
 use crate::engine::Engine;
-use crate::engine::ceiling::{self, CALL, CONNECTION};
+use crate::engine::ceiling::{CALL, CONNECTION};
 use crate::engine::metrics::stats::Relief;
 use crate::engine::refusal::Refusal;
 use crate::limits::Limits;
@@ -25,16 +25,14 @@ impl Engine {
         self.standing() + (input + self.output.waiting() + calls) as u64
     }
 
-    /// Frees memory if the turn has come too near the ceiling.
+    /// Frees memory if what stays came too near the ceiling.
     pub(super) fn limit_memory(&mut self) {
-        let near = ceiling::near(ceiling::standing(&self.config.limits));
-        self.make_room(0, near, STEPS_AT_SEAL);
+        self.make_room(0, self.ceiling.near, STEPS_AT_SEAL);
     }
 
     /// Checks that the boards may grow by so many bytes.
     pub(super) fn check_growth(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let near = ceiling::near(ceiling::standing(&self.config.limits));
-        if bytes == 0 || self.make_room(bytes, near, 0) {
+        if bytes == 0 || self.make_room(bytes, self.ceiling.near, 0) {
             return Ok(());
         }
         self.metrics.count_relief(Relief::GrowthRefused);
@@ -43,10 +41,9 @@ impl Engine {
         Err(Refusal::over(flag, Code::Overloaded, message))
     }
 
-    /// Checks that a connection may bring so many bytes with its HELLO.
+    /// Checks that a worker may bring so many bytes with its HELLO.
     pub(super) fn check_newcomer(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let standing = ceiling::standing(&self.config.limits);
-        if self.make_room(bytes, standing, 0) {
+        if self.make_room(bytes, self.ceiling.standing, 0) {
             return Ok(());
         }
         self.metrics.count_relief(Relief::ConnectionRefused);
@@ -59,15 +56,16 @@ impl Engine {
     /// `steps`. Returns whether there is room.
     fn make_room(&mut self, more: usize, limit: u64, steps: usize) -> bool {
         let excess = |it: &Self| (it.standing() + more as u64).saturating_sub(limit);
-        if excess(self) > 0 && self.registry.drop_caches() {
+        if excess(self) == 0 {
+            return true;
+        }
+        if self.registry.drop_caches() {
             self.metrics.count_relief(Relief::CachesDropped);
         }
-        if excess(self) > 0 {
-            let kept = ceiling::logs_kept(ceiling::standing(&self.config.limits));
-            let excess = excess(self) as usize;
-            if self.registry.trim_logs(excess, kept as usize, steps) {
-                self.metrics.count_relief(Relief::LogsTrimmed);
-            }
+        let left = excess(self) as usize;
+        let kept = self.ceiling.logs as usize;
+        if left > 0 && self.registry.trim_logs(left, kept, steps) {
+            self.metrics.count_relief(Relief::LogsTrimmed);
         }
         excess(self) == 0
     }

@@ -12,7 +12,10 @@ impl Engine {
         self.end_saturation(now);
         self.limit_outbound(now);
         let is_revision = self.seal_namespaces();
-        self.limit_memory();
+        // Calls add nothing that stays.
+        if is_revision || self.registry.usage().caches.total() > 0 {
+            self.limit_memory();
+        }
         self.charge_changers(is_revision, now);
         self.stamp_replies();
         self.run.end_turn();
