@@ -3,12 +3,12 @@
 
 #[cfg(debug_assertions)]
 mod books;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::engine::access::rights::Rules;
-use crate::engine::ceiling::{REGISTRATION, WORKER};
 use crate::engine::memory::{Charge, Usage, recycle};
 use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
@@ -16,6 +16,7 @@ use super::change::{Change, ChangeKind, Section, some_metadata};
 use super::entry::{EncodedDefinition, Name, encode_entry};
 use super::position::WorkerMark;
 use super::visibility::{ObserverRules, Visibility, VisibleCounts};
+use totals::Totals;
 
 /// Bytes of function names in one entry. A worker with more has several entries.
 const NAME_BYTES_PER_ENTRY: usize = 16 * 1024;
@@ -178,15 +179,6 @@ pub(crate) struct Roster {
     charge: Charge,
 }
 
-/// Totals over all workers. A function of several providers counts once for each.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
-    pub(crate) functions: usize,
-    pub(crate) bindings: usize,
-    /// Bytes of all entries.
-    pub(crate) bytes: usize,
-}
-
 impl Roster {
     pub(super) fn new(usage: &Usage) -> Self {
         Self {
@@ -201,7 +193,7 @@ impl Roster {
     }
 
     fn update_charge(&mut self) {
-        self.charge.set(bytes_of(self.totals, self.workers.len()));
+        self.charge.set(self.totals.memory(self.workers.len()));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -478,12 +470,6 @@ impl Roster {
             }
         }
     }
-}
-
-/// Bytes of so many workers with these registrations.
-fn bytes_of(totals: Totals, workers: usize) -> usize {
-    let registrations = totals.functions + totals.bindings;
-    totals.bytes + registrations * REGISTRATION + workers * WORKER
 }
 
 fn touch(entry: &mut Worker, worker: u64, touched: &mut Vec<u64>) {

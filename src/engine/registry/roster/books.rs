@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Registration, Roster, Totals, Worker, bytes_of};
+use super::{Registration, Roster, Totals, Worker};
 use crate::engine::access::rights::Rules;
 use crate::engine::registry::board::Board;
 use crate::engine::registry::entry::Name;
@@ -50,7 +50,7 @@ impl Roster {
         assert_eq!(functions, recounted.functions, "functions of all workers");
         assert_eq!(bound, recounted.bindings, "bindings of all workers");
         assert_eq!(bytes, recounted.bytes, "bytes of all workers");
-        let held = bytes_of(recounted, workers.len());
+        let held = recounted.memory(workers.len());
         assert_eq!(charge.bytes(), held, "charge of a roster");
         let registered = self.check_board(board, |worker| &worker.functions);
         assert_eq!(registered, functions, "providers of functions");
