@@ -67,7 +67,7 @@ impl Engine {
         self.join_principal(id, &grant);
         let known = self.registry.find(name);
         let takeover = known.and_then(|key| self.find_takeover(hello, key, &grant, id));
-        // A takeover brings nothing that is not here already.
+        // What a takeover brings is here already, but for other metadata and another watch.
         if takeover.is_none() {
             self.check_newcomer(memory_of(hello))?;
         }

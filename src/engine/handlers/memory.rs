@@ -26,7 +26,6 @@ impl Engine {
     }
 
     /// Frees memory if what stays came too near the ceiling.
-    #[inline(never)] // Most turns need it not.
     pub(super) fn limit_memory(&mut self) {
         self.make_room(0, self.ceiling.near, STEPS_AT_SEAL);
     }

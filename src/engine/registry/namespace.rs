@@ -367,8 +367,12 @@ impl Namespace {
         self.cached.set(self.cached.bytes() - before + after);
     }
 
-    /// Evicts all cached frames: no reader is within one.
+    /// Evicts all cached frames. A reader that is within one has it encoded again.
+    #[inline] // At each seal while nobody is to be written to.
     pub(crate) fn evict_cached(&mut self) {
+        if self.caching.is_empty() {
+            return;
+        }
         for audience in self.caching.drain(..) {
             self.audiences[audience].evict_all();
         }
@@ -382,7 +386,7 @@ impl Namespace {
 
     // Memory.
 
-    /// Drops all cached frames and snapshot pages. A reader that is within one has it encoded again.
+    /// Drops all cached frames and snapshot pages.
     pub(super) fn drop_caches(&mut self) {
         self.evict_cached();
         self.pages.clear();
