@@ -13,6 +13,7 @@
 //! - what is noted of a worker's change for readers with restricted rights: a few bytes for each rule in the
 //!   credentials file, within `log_bytes`;
 //! - snapshot pages: the entries of a namespace a second time, `max_namespace_metadata`;
+//! - boards, logs, caches and connections of all namespaces together: `max_memory`;
 //! - a worker's name and metadata: in HELLO, hence `max_hello` for each connection;
 //! - headers, codes, messages, details: in frames, and counted with the payload where they are retained;
 //! - change logs of all namespaces: `log_bytes` times `max_namespaces`;
@@ -73,6 +74,11 @@ macro_rules! limits {
 }
 
 limits! {
+    max_memory "max-memory" = 0 "bytes"
+        "All that the engine counts as its own memory. 0: half of the memory of the host, or of the cgroup if \
+         that is less, found at the start. Near it, caches go first, then change logs are trimmed, then what \
+         would make the boards larger is refused. A small one lowers the limits of calls and of bytes that \
+         pass.";
     max_connections "max-connections" = 20_000 ""
         "Open connections, including those without HELLO. A connection costs a file descriptor and about 4 KB \
          of kernel memory.";
@@ -192,6 +198,12 @@ impl Limits {
         Duration::from_millis(milliseconds)
     }
 
+    /// The smallest `max_memory`: a sixteenth of it is for incomplete frames, and must hold one.
+    #[must_use]
+    pub fn least_memory(&self) -> u64 {
+        self.max_frame.saturating_mul(16)
+    }
+
     /// Checks that the limits do not contradict each other.
     ///
     /// # Errors
@@ -213,6 +225,9 @@ impl Limits {
         if self.ping_after >= self.silence {
             return Err(LimitsError::PingAfterSilence);
         }
+        if self.max_memory != 0 && self.max_memory < self.least_memory() {
+            return Err(LimitsError::FrameOverMemory);
+        }
         Ok(())
     }
 }
@@ -228,6 +243,8 @@ pub enum LimitsError {
     EntryOverPart,
     /// The engine must send PING before it gives a peer up.
     PingAfterSilence,
+    /// A frame must fit into the part of the memory that is for incomplete frames.
+    FrameOverMemory,
 }
 
 impl std::fmt::Display for LimitsError {
@@ -242,6 +259,9 @@ impl std::fmt::Display for LimitsError {
                 "--max-entry must leave 1 KiB of a 64 KiB part of a change"
             }
             Self::PingAfterSilence => "--ping-after must be below --silence",
+            Self::FrameOverMemory => {
+                "--max-memory must be 0 or at least 16 times --max-frame"
+            }
         })
     }
 }

@@ -31,18 +31,26 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
+    /// Bytes that the holder holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The holder now holds `bytes`.
     pub(crate) fn set(&mut self, bytes: usize) {
         let total = &self.usage.0;
         total.set(total.get() - self.bytes + bytes);
         self.bytes = bytes;
     }
-}
 
-#[cfg(debug_assertions)]
-impl Charge {
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// The holder holds so many bytes more.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.set(self.bytes + bytes);
+    }
+
+    /// The holder holds so many bytes less.
+    pub(crate) fn remove(&mut self, bytes: usize) {
+        self.set(self.bytes - bytes);
     }
 }
 

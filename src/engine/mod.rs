@@ -19,6 +19,7 @@
 
 mod access;
 mod calls;
+mod ceiling;
 mod connection;
 mod handlers;
 mod interface;
@@ -41,7 +42,7 @@ pub use access::rights::{Rights, Rules, Verb};
 pub use connection::step_log::{LoggedStep, StepKind};
 pub use interface::{Close, Config, ConnId, Peer, Time, Written};
 pub use metrics::size::Size;
-pub use metrics::stats::{Dropped, Stats};
+pub use metrics::stats::{Dropped, Relief, Stats};
 pub use metrics::turn_times::{Percentiles, Turn};
 pub use registry::change::Changes;
 
@@ -49,6 +50,7 @@ use access::authenticator::Authenticator;
 use access::review::Review;
 use calls::call::CallId;
 use calls::table::CallTable;
+use ceiling::Ceiling;
 use connection::admission::ConnectionCounts;
 use connection::input::Input;
 use connection::output::Output;
@@ -66,6 +68,7 @@ use timer_wheel::TimerWheel;
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    ceiling: Ceiling,
     lifecycle: Lifecycle,
     rng: Rng,
     hash_keys: HashKeys,
@@ -94,12 +97,14 @@ enum Timer {
 impl Engine {
     /// An engine with an empty board.
     #[must_use]
-    pub fn new(config: Config, now: Time) -> Self {
+    pub fn new(mut config: Config, now: Time) -> Self {
+        let ceiling = Ceiling::divide(&mut config.limits);
         let mut rng = Rng::new(config.seed);
         let run = RunQueue::new(config.turn_work);
         let hash_keys = rng.hash_keys();
         Self {
             config,
+            ceiling,
             lifecycle: Lifecycle::new(now),
             rng,
             hash_keys,

@@ -1,6 +1,8 @@
 //! A set of name prefixes in normal form: sorted, none of them a prefix of another. Two sets that match the same
 //! names are equal, so watches and rights can be compared and hashed. Knows nothing of what the names name.
 
+use super::ceiling::PREFIX;
+
 /// A set of prefixes; matches every name that begins with one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct PrefixSet(Box<[Box<str>]>);
@@ -32,6 +34,11 @@ impl PrefixSet {
     /// Whether every name matches.
     pub(crate) fn is_everything(&self) -> bool {
         matches!(&*self.0, [only] if only.is_empty())
+    }
+
+    /// Bytes of the prefixes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|prefix| PREFIX + prefix.len()).sum()
     }
 
     /// The prefixes in order.

@@ -26,6 +26,7 @@ mod credentials;
 mod error;
 mod event_loop;
 mod handle;
+mod host_memory;
 mod kernel;
 mod listener;
 mod notifier;

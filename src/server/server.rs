@@ -10,12 +10,14 @@ use super::config::{ServerConfig, Spin};
 use super::control::Control;
 use super::credentials::CredentialsFile;
 use super::error::BindError;
+use super::host_memory::Memory;
 use super::listener::Listener;
 use super::poll_token::{WAKER, own_token};
 use super::service::Service;
 use super::signals::SignalSource;
 use crate::address::Address;
 use crate::engine::{Config, Credentials};
+use crate::limits::Limits;
 
 /// A server that listens and does not serve yet: connections are pending in the kernel until [`Server::run`].
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Server {
         if config.listen.is_empty() && listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
+        let limits = with_ceiling(config.limits);
         let seed = match config.seed {
             Some(seed) => seed,
             None => random_seed()?,
@@ -79,7 +82,7 @@ impl Server {
                 fanout_writes: config.fanout_writes.max(1),
                 engine: Config {
                     turn_work: Config::TURN_WORK,
-                    limits: config.limits,
+                    limits,
                     name: config.name,
                     seed,
                 },
@@ -132,6 +135,26 @@ impl Server {
     pub fn local_addresses(&self) -> Vec<Address> {
         self.listeners.iter().map(Listener::address).collect()
     }
+}
+
+/// The limits with a ceiling of memory. One that is not set is half of what there is, but not too small to work with.
+fn with_ceiling(mut limits: Limits) -> Limits {
+    if limits.max_memory > 0 {
+        return limits;
+    }
+    match Memory::find() {
+        Some(memory) => {
+            limits.max_memory = (memory.bytes / 2).max(limits.least_memory());
+            log::info!(
+                "the engine may take {} MiB: half of the {memory} (--max-memory)",
+                limits.max_memory >> 20
+            );
+        }
+        None => log::warn!(
+            "the memory of the host cannot be read: without --max-memory, the engine has no ceiling"
+        ),
+    }
+    limits
 }
 
 fn random_seed() -> Result<[u8; 32], BindError> {

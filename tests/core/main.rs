@@ -24,6 +24,7 @@ mod fuzzed;
 mod growth;
 mod hang;
 mod limit_cases;
+mod memory;
 mod order;
 mod partial_rights;
 mod particulars;

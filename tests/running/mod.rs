@@ -41,7 +41,9 @@ impl Running {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_callboard"))
+        // A shell that runs the tests in the background has them ignore SIGINT, and what they start would, too.
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT", env!("CARGO_BIN_EXE_callboard")])
             .args(arguments)
             .env_remove("CALLBOARD_ADDR")
             .env_remove("RUST_LOG")

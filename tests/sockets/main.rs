@@ -17,6 +17,7 @@ mod cli_timeouts;
 mod client;
 mod credentials;
 mod hosts;
+mod memory;
 mod network;
 mod peer;
 mod process;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::engine::access::grant::Grant;
 use crate::engine::interface::ConnId;
+use crate::engine::memory::{Charge, Usage};
 use crate::engine::registry::entry::Name;
 use crate::engine::registry::filter::WatchFilter;
 use crate::engine::registry::namespace::{AudiencePlace, Registrant};
@@ -52,10 +53,13 @@ pub(crate) struct Session {
     unconfirmed: bool,
     /// It said DRAIN.
     draining: bool,
+    /// The bytes of its name and metadata, among those of all boards, for as long as there is the session.
+    #[cfg_attr(not(debug_assertions), allow(dead_code))]
+    charge: Charge,
 }
 
 impl Session {
-    pub(crate) fn new(start: SessionStart) -> Self {
+    pub(crate) fn new(start: SessionStart, usage: &Usage) -> Self {
         let SessionStart {
             namespace,
             worker,
@@ -65,6 +69,7 @@ impl Session {
             grant,
             capacity,
         } = start;
+        let bytes = name.len() + metadata.len();
         Self {
             namespace,
             worker,
@@ -78,7 +83,16 @@ impl Session {
             audience: None,
             unconfirmed: false,
             draining: false,
+            charge: usage.charge(bytes),
         }
+    }
+
+    /// Bytes of its name and metadata.
+    #[cfg(debug_assertions)]
+    pub(crate) fn check_charge(&self) -> usize {
+        let bytes = self.name.len() + self.metadata.len();
+        assert_eq!(self.charge.bytes(), bytes, "charge of a session");
+        bytes
     }
 
     /// The key of its namespace in the registry.
@@ -196,6 +210,6 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 136, "{}", size_of::<Session>());
     }
 }

@@ -38,8 +38,11 @@ impl Engine {
             let message = "nothing is bound while draining";
             return Err(Refusal::new(Code::Draining, message));
         }
+        let namespace = &self.registry[from.namespace];
+        let (entries, growth) = check(bindings, session, namespace, &self.config.limits)?;
+        self.check_growth(growth.memory())?;
+        let session = self.connections.session(from);
         let namespace = &mut self.registry[from.namespace];
-        let entries = check(bindings, session, namespace, &self.config.limits)?;
         for (key, definition) in entries {
             namespace.bind(session.registrant(from.conn), &key, &definition);
         }
@@ -74,13 +77,13 @@ impl Engine {
     }
 }
 
-/// Checks a whole batch against the worker's bindings. Returns its entries by key, encoded.
+/// Checks a whole batch against the worker's bindings. Returns its entries by key, encoded, and what they add.
 fn check(
     bindings: &[BindingEntry<'_>],
     session: &Session,
     namespace: &Namespace,
     limits: &Limits,
-) -> Result<Vec<(Name, EncodedDefinition)>, Refusal> {
+) -> Result<(Vec<(Name, EncodedDefinition)>, Growth), Refusal> {
     let rules = session.grant().rights.of(Verb::Bind);
     for binding in bindings {
         check_binding(binding)?;
@@ -107,9 +110,9 @@ fn check(
         .iter()
         .map(|(key, definition)| (&**key, definition.bytes.len()))
         .collect();
-    let mut growth = Growth::default();
+    let mut growth = Growth::of(worker);
     for (key, bytes) in last {
-        growth.add(bytes, worker.and_then(|worker| worker.binding(key)));
+        growth.add(key, bytes, worker.and_then(|worker| worker.binding(key)));
     }
     let limit = limits.max_bindings;
     if (worker.map_or(0, Worker::bindings) + growth.count()) as u64 > limit {
@@ -125,7 +128,7 @@ fn check(
         return Err(Refusal::over(flag, Code::Overloaded, &message));
     }
     growth.check_bytes(worker, namespace, limits)?;
-    Ok(entries)
+    Ok((entries, growth))
 }
 
 fn check_binding(binding: &BindingEntry<'_>) -> Result<(), Refusal> {

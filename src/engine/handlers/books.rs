@@ -27,6 +27,7 @@ impl Engine {
     pub fn check_books(&self, now: Time) {
         let Self {
             config,
+            ceiling: _,
             lifecycle: _,
             rng: _,
             hash_keys: _,
@@ -56,7 +57,7 @@ impl Engine {
             session.is_some_and(|session| !is_judged(session.grant()))
         });
         review.check_books(unjudged.map(Connection::id));
-        registry.check_books(last_sessions.map(Session::namespace));
+        registry.check_books(last_sessions.map(|it| (it.namespace(), it.check_charge())));
         calls.check_books(config.limits.max_calls_total);
         timers.check_books();
         input.check_books(connections);

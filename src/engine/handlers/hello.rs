@@ -6,6 +6,7 @@ use log::{debug, info, warn};
 
 use crate::engine::Engine;
 use crate::engine::access::grant::Grant;
+use crate::engine::ceiling::{NAMESPACE, PREFIX, WATCH};
 use crate::engine::connection::Connection;
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session, SessionKey, SessionStart};
@@ -64,6 +65,12 @@ impl Engine {
             return Err(Refusal::new(Code::ShuttingDown, message));
         }
         self.join_principal(id, &grant);
+        let known = self.registry.find(name);
+        let takeover = known.and_then(|key| self.find_takeover(hello, key, (&grant, id), now));
+        // What a takeover brings is here already, but for other metadata and another watch.
+        if takeover.is_none() {
+            self.check_newcomer(memory_of(hello))?;
+        }
         let key = self.find_or_add_namespace(id, name)?;
         let requested = WatchFilter::new(hello.ext.watch.as_ref());
         let watches = !requested.is_empty();
@@ -77,13 +84,15 @@ impl Engine {
         }
 
         // From here on nothing is refused.
-        let takeover = self.take_session(hello, key, (&grant, id), now);
         let worker = match &takeover {
-            Some(takeover) => takeover.worker,
+            Some(takeover) => {
+                self.forget_session(takeover.holder);
+                takeover.worker
+            }
             None => self.sessions.next_worker(),
         };
         self.registry.connect(key);
-        let mut session = Session::new(SessionStart {
+        let start = SessionStart {
             namespace: key,
             worker,
             name: hello.name.0.into(),
@@ -91,7 +100,8 @@ impl Engine {
             key: self.rng.session_key(),
             grant,
             capacity: capacity(hello, &self.config.limits),
-        });
+        };
+        let mut session = Session::new(start, &self.registry.usage().boards);
         let namespace = &mut self.registry[key];
         if watches && filter != requested {
             session.set_requested(Some(namespace.share_requested(requested)));
@@ -251,10 +261,10 @@ impl Engine {
         })
     }
 
-    /// Takes the session that a HELLO presents the key of from its connection. Ignores a key that is unknown or belongs
-    /// to another namespace or principal, and a key that comes late: over a connection that is older than the holder,
-    /// which the worker has given up since.
-    fn take_session(
+    /// The session that a HELLO presents the key of. Ignores a key that is unknown or belongs to another namespace or
+    /// principal, and a key that comes late: over a connection that is older than the holder, which the worker has given
+    /// up since.
+    fn find_takeover(
         &mut self,
         hello: &Hello<'_>,
         namespace: usize,
@@ -271,10 +281,8 @@ impl Engine {
         if !is_its || sequence < conn.sequence() {
             return None;
         }
-        let worker = session.worker();
-        self.forget_session(holder);
         Some(Takeover {
-            worker,
+            worker: session.worker(),
             key,
             holder,
         })
@@ -313,6 +321,17 @@ impl Engine {
         }
         removed
     }
+}
+
+/// Bytes that a worker with this HELLO takes at the most, beside its connection.
+fn memory_of(hello: &Hello<'_>) -> usize {
+    let watch = hello.ext.watch.iter();
+    let sections = watch.flat_map(|watch| [&watch.functions, &watch.workers, &watch.bindings]);
+    let prefixes = sections.flatten().flatten();
+    let prefixes: usize = prefixes.map(|prefix| PREFIX + prefix.len()).sum();
+    // A filter of its own, and the requested one if rights restrict it.
+    let watches = 2 * (WATCH + prefixes);
+    NAMESPACE + hello.name.len() + hello.ext.metadata.len() + watches
 }
 
 /// The number of calls that a worker runs at once. Never more than it may make: calls that it does not answer stay in

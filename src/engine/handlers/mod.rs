@@ -14,6 +14,7 @@ mod events;
 mod flush;
 mod hello;
 mod input;
+mod memory;
 mod open;
 mod parking;
 mod quota;

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use crate::engine::Engine;
 use crate::engine::access::rights::{Rules, Verb};
 use crate::engine::calls::parking::ParkKey;
+use crate::engine::ceiling::{FUNCTION, PLACE, REGISTRATION, WORKER};
 use crate::engine::connection::batch::{Batch, BatchEntry};
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session};
@@ -81,8 +82,11 @@ impl Engine {
             let message = "no registrations while draining";
             return Err(Refusal::new(Code::Draining, message));
         }
+        let namespace = &self.registry[from.namespace];
+        let growth = check(&mut entries, session, namespace, &self.config.limits)?;
+        self.check_growth(growth.memory())?;
+        let session = self.connections.session(from);
         let namespace = &mut self.registry[from.namespace];
-        check(&mut entries, session, namespace, &self.config.limits)?;
         let lists = self.calls.parked_in(from.namespace);
         let lists = lists.filter(|lists| lists.len() > 0);
         let mut parked = Vec::new();
@@ -220,15 +224,15 @@ fn check(
     session: &Session,
     namespace: &Namespace,
     limits: &Limits,
-) -> Result<(), Refusal> {
+) -> Result<Growth, Refusal> {
     let worker = namespace.roster().get(session.worker());
     check_roster(worker, namespace, limits)?;
-    let mut growth = Growth::default();
+    let mut growth = Growth::of(worker);
     let board = namespace.board();
     for entry in entries {
         let (name, definition) = (&*entry.name, &entry.definition);
         let known = worker.and_then(|worker| worker.get(name));
-        growth.add(definition.bytes.len(), known);
+        growth.add(name, definition.bytes.len(), known);
         entry.slot = board.slot(name);
         let verdict = board.check(entry.slot, session.worker(), definition.exclusive);
         verdict.map_err(|conflict| {
@@ -246,7 +250,8 @@ fn check(
         let flag = Limits::FLAGS.max_namespace_functions;
         return Err(Refusal::over(flag, Code::Overloaded, &message));
     }
-    growth.check_bytes(worker, namespace, limits)
+    growth.check_bytes(worker, namespace, limits)?;
+    Ok(growth)
 }
 
 /// What a batch adds to the registrations of its worker.
@@ -257,12 +262,26 @@ pub(super) struct Growth {
     bytes: usize,
     /// Bytes of the entries that they replace.
     replaced: usize,
+    /// Bytes beside the entries, for those that the worker does not have yet.
+    overhead: usize,
 }
 
 impl Growth {
+    /// What nothing adds to the registrations of a worker.
+    pub(super) fn of(worker: Option<&Worker>) -> Self {
+        Self {
+            overhead: if worker.is_none() { WORKER } else { 0 },
+            ..Self::default()
+        }
+    }
+
     /// Adds an entry of `bytes`, encoded, that replaces `known`.
-    pub(super) fn add(&mut self, bytes: usize, known: Option<&Registration>) {
-        self.count += usize::from(known.is_none());
+    pub(super) fn add(&mut self, name: &str, bytes: usize, known: Option<&Registration>) {
+        if known.is_none() {
+            self.count += 1;
+            // As if nobody else had it on the board.
+            self.overhead += REGISTRATION + PLACE + FUNCTION + name.len();
+        }
         self.bytes += bytes;
         self.replaced += known.map_or(0, |known| known.bytes);
     }
@@ -270,6 +289,11 @@ impl Growth {
     /// Entries that the worker does not have yet.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Bytes that the boards grow by, at the most.
+    pub(super) fn memory(&self) -> usize {
+        (self.overhead + self.bytes).saturating_sub(self.replaced)
     }
 
     /// Checks the bytes of the entries of the worker, and of the namespace.

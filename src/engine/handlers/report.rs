@@ -70,6 +70,7 @@ impl Engine {
         stats.partial_bytes = self.input.partial().total() as u64;
         stats.limited_by = self.users.pressure().report();
         stats.batch_bytes = self.input.batches().total() as u64;
+        stats.memory_bytes = self.counted_memory();
         let costly = self.metrics.costly(|| self.count_behind());
         stats.behind = costly.behind;
         let turns = costly.turns;

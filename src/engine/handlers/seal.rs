@@ -12,6 +12,10 @@ impl Engine {
         self.end_saturation(now);
         self.limit_outbound(now);
         let is_revision = self.seal_namespaces();
+        // Calls add nothing that stays.
+        if is_revision || self.registry.usage().caches.total() > 0 {
+            self.limit_memory();
+        }
         self.charge_changers(is_revision, now);
         self.run.settle_changes(is_revision);
         self.stamp_replies();

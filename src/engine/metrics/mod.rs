@@ -14,7 +14,7 @@ use super::registry::feed::FeedCounts;
 use super::registry::position::resync;
 use crate::limits::Limits;
 use log_limit::LogLimit;
-use stats::{Dropped, Stats};
+use stats::{Dropped, Relief, Stats};
 use turn_times::{Totals, Turn, TurnPercentiles, TurnTimes};
 
 /// Gauges that cost a walk over all connections or histograms.
@@ -156,6 +156,10 @@ impl Metrics {
 
     pub(crate) fn count_dropped(&mut self, why: Dropped) {
         *self.stats.dropped.entry(why.as_str()).or_default() += 1;
+    }
+
+    pub(crate) fn count_relief(&mut self, measure: Relief) {
+        *self.stats.relieved.entry(measure.as_str()).or_default() += 1;
     }
 
     // Calls.

@@ -100,21 +100,25 @@ pub struct Stats {
     pub batch_bytes: u64,
     /// Bytes of arguments retained for another try now.
     pub retained_bytes: u64,
+    /// All memory that counts against `--max-memory` now.
+    pub memory_bytes: u64,
+    /// What was done near `--max-memory`, by measure: see [`Relief`].
+    pub relieved: BTreeMap<&'static str, u64>,
 }
 
-macro_rules! dropped {
-    ($( $variant:ident = $word:literal $reason:literal; )*) => {
-        /// The reason why an input was dropped without an answer.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident; $( $variant:ident = $word:literal $reason:literal; )*) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Dropped {
+        pub enum $name {
             $( #[doc = $reason] $variant, )*
         }
 
-        impl Dropped {
-            /// Every reason.
+        impl $name {
+            /// Every one.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
 
-            /// As it stands in [`Stats::dropped`].
+            /// As it stands in [`Stats`].
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word, )* }
@@ -129,7 +133,22 @@ macro_rules! dropped {
     };
 }
 
-dropped! {
+words! {
+    /// A measure near the ceiling of memory.
+    Relief;
+    CachesDropped = "caches_dropped"
+        "All caches were emptied.";
+    LogsTrimmed = "logs_trimmed"
+        "Change logs were trimmed, or namespaces without connections removed.";
+    GrowthRefused = "growth_refused"
+        "A REGISTER or BIND was refused.";
+    ConnectionRefused = "connection_refused"
+        "A HELLO was refused.";
+}
+
+words! {
+    /// The reason why an input was dropped without an answer.
+    Dropped;
     UnknownKind = "unknown_kind"
         "A frame of a kind from 64 on that the engine does not know.";
     UnknownAnswer = "unknown_answer"

@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use crate::engine::ceiling::{FUNCTION, PLACE};
 use crate::engine::interface::ConnId;
-use crate::engine::memory::recycle;
+use crate::engine::memory::{Charge, Usage, recycle};
 use crate::engine::rng::HashKeys;
 use crate::protocol::{BindingKey, Text};
 
@@ -60,10 +61,14 @@ pub(crate) struct Board {
     touched: Vec<usize>,
     shown: usize,
     slots: usize,
+    /// Bytes of the names.
+    names: usize,
+    /// Its bytes without the entries, among those of all boards.
+    charge: Charge,
 }
 
 impl Board {
-    pub(super) fn new(section: Section, keys: HashKeys) -> Self {
+    pub(super) fn new(section: Section, keys: HashKeys, usage: &Usage) -> Self {
         Self {
             section,
             functions: Slab::new(),
@@ -73,7 +78,14 @@ impl Board {
             touched: Vec::new(),
             shown: 0,
             slots: 0,
+            names: 0,
+            charge: usage.charge(0),
         }
+    }
+
+    fn update_charge(&mut self) {
+        let bytes = self.slots * PLACE + self.functions.len() * FUNCTION + self.names;
+        self.charge.set(bytes);
     }
 
     /// The section of the board's entries.
@@ -135,6 +147,8 @@ impl Board {
             self.slots = self.slots.max(slot + 1);
             self.by_name.insert(name.clone(), slot);
             self.ordered.insert(name.clone(), slot);
+            self.names += name.len();
+            self.update_charge();
             slot
         };
         let providers = &mut self.functions[slot].providers;
@@ -250,6 +264,7 @@ impl Board {
                 self.by_name.remove(&name);
                 self.ordered.remove(&name);
                 self.functions.remove(slot);
+                self.names -= name.len();
             }
             if let Some((kind, body)) = change {
                 on_slot(slot);
@@ -264,6 +279,7 @@ impl Board {
             }
         }
         self.touched = recycle(touched);
+        self.update_charge();
     }
 
     /// The number of slots that were ever in use.
@@ -337,6 +353,8 @@ impl Board {
             touched,
             shown,
             slots,
+            names,
+            charge,
         } = self;
         assert!(is_touched || touched.is_empty(), "a board that is touched");
         assert_eq!(by_name.len(), functions.len(), "functions by name");
@@ -356,6 +374,14 @@ impl Board {
         assert!(marked.map(|(slot, _)| slot).eq(listed), "touched slots");
         let sealed = functions.iter().filter(|(_, it)| it.sealed.is_some());
         assert_eq!(*shown, sealed.count(), "entries shown");
+        let sum: usize = functions.iter().map(|(_, it)| it.name.len()).sum();
+        assert_eq!(*names, sum, "bytes of names");
+        let held = slots * PLACE + functions.len() * FUNCTION + sum;
+        assert_eq!(charge.bytes(), held, "charge of a board");
+    }
+
+    pub(super) fn charged(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// All providers of all functions, with the function's slot and name.

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use crate::engine::memory::{Charge, Usage};
 use crate::engine::rng::HashKeys;
 
 use super::change::{Change, ChangeKind, Section};
@@ -87,19 +88,20 @@ pub(crate) struct ChangeLog {
     steps: VecDeque<Step>,
     /// The revision of the last step; steps are numbered without gaps.
     revision: u64,
-    bytes: usize,
     limit: usize,
+    /// Its bytes, bookkeeping included, among those of all logs.
+    charge: Charge,
     /// Hash keys of the maps that folds build.
     keys: HashKeys,
 }
 
 impl ChangeLog {
-    pub(super) fn new(limit: usize, keys: HashKeys) -> Self {
+    pub(super) fn new(limit: usize, keys: HashKeys, usage: &Usage) -> Self {
         Self {
             steps: VecDeque::new(),
             revision: 0,
-            bytes: 0,
             limit,
+            charge: usage.charge(0),
             keys,
         }
     }
@@ -111,7 +113,7 @@ impl ChangeLog {
 
     /// Bytes held, bookkeeping included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.charge.bytes()
     }
 
     /// Whether a reader at `revision` can be brought up to date from here.
@@ -130,12 +132,18 @@ impl ChangeLog {
         let changes = exact;
         let bytes = bytes_of(&changes);
         self.revision += 1;
-        self.bytes += bytes;
+        self.charge.add(bytes);
         self.steps.push_back(Step { changes, bytes });
-        while self.bytes > self.limit && self.steps.len() > 1 {
-            self.bytes -= self.steps.pop_front().map_or(0, |step| step.bytes);
-        }
+        self.trim(self.limit, 1);
         self.revision
+    }
+
+    /// Drops the oldest steps while the log holds more than `limit` bytes and more than `least` steps.
+    pub(super) fn trim(&mut self, limit: usize, least: usize) {
+        while self.bytes() > limit && self.steps.len() > least {
+            let oldest = self.steps.pop_front();
+            self.charge.remove(oldest.map_or(0, |step| step.bytes));
+        }
     }
 
     /// Whether the newest step has a change that this filter passes.
@@ -224,19 +232,16 @@ impl ChangeLog {
         let Self {
             steps,
             revision,
-            bytes,
             limit,
+            charge,
             keys: _,
         } = self;
         for step in steps {
             assert_eq!(step.bytes, bytes_of(&step.changes), "bytes of a step");
         }
         let sum: usize = steps.iter().map(|step| step.bytes).sum();
-        assert_eq!(*bytes, sum, "bytes of the log");
-        assert!(
-            bytes <= limit || steps.len() == 1,
-            "{bytes} bytes in the log"
-        );
+        assert_eq!(charge.bytes(), sum, "bytes of the log");
+        assert!(sum <= *limit || steps.len() == 1, "{sum} bytes in the log");
         assert!(steps.len() as u64 <= *revision);
     }
 }

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::rc::Rc;
 
 use crate::engine::access::rights::Rules;
+use crate::engine::ceiling::WATCH;
 use crate::engine::prefix_set::PrefixSet;
 use crate::engine::rng::HashKeys;
 use crate::protocol::{Text, Watch};
@@ -70,6 +71,15 @@ impl WatchFilter {
     /// Whether nothing is watched.
     pub(crate) fn is_empty(&self) -> bool {
         self.functions.is_empty() && self.workers.is_empty() && self.bindings.is_empty()
+    }
+
+    /// Bytes that it takes, about. Rules are the credentials'.
+    pub(crate) fn bytes(&self) -> usize {
+        WATCH
+            + self.functions.bytes()
+            + self.workers.bytes()
+            + self.bindings.bytes()
+            + self.denied_functions.bytes()
     }
 
     /// The prefixes of a section, in order.

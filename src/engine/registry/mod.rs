@@ -17,6 +17,7 @@ pub(crate) mod namespace;
 pub(crate) mod position;
 pub(crate) mod roster;
 pub(crate) mod snapshot;
+pub(crate) mod usage;
 pub(crate) mod visibility;
 
 use std::ops::{Index, IndexMut};
@@ -28,6 +29,7 @@ use crate::limits::Limits;
 use super::memory::recycle;
 use super::rng::Rng;
 use namespace::{DEFAULT_NAMESPACE, Namespace};
+use usage::RegistryUsage;
 
 /// A namespace and its use.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub(crate) struct Registry {
     idled: u64,
     /// Scratch list of a seal: the audiences that a revision concerns.
     concerned: Vec<usize>,
+    /// Bytes of all namespaces.
+    usage: RegistryUsage,
 }
 
 impl Registry {
@@ -79,7 +83,7 @@ impl Registry {
             self.namespaces.remove(longest_idle);
         }
         Some(self.namespaces.insert(Slot {
-            namespace: Namespace::new(name, limits, rng),
+            namespace: Namespace::new(name, limits, rng, &self.usage),
             connections: 0,
             idle_since: 0,
         }))
@@ -124,6 +128,41 @@ impl Registry {
         self.concerned = recycle(list);
     }
 
+    // Memory.
+
+    /// Bytes of all namespaces.
+    pub(crate) fn usage(&self) -> &RegistryUsage {
+        &self.usage
+    }
+
+    /// Drops all cached frames and snapshot pages. Returns whether there were any.
+    pub(crate) fn drop_caches(&mut self) -> bool {
+        let has_any = self.usage.caches.total() > 0;
+        if has_any {
+            self.iter_mut().for_each(Namespace::drop_caches);
+        }
+        has_any
+    }
+
+    /// Removes the namespaces that have no connections, but for `default`, and trims the logs of the others, each by the
+    /// same part, until `excess` bytes are free or all logs together hold `kept`. Each log keeps `least` steps. Returns
+    /// whether anything was freed.
+    pub(crate) fn trim_logs(&mut self, excess: usize, kept: usize, least: usize) -> bool {
+        let before = self.usage.total();
+        self.namespaces
+            .retain(|_, it| it.connections > 0 || it.namespace.name() == DEFAULT_NAMESPACE);
+        let left = excess.saturating_sub(before - self.usage.total());
+        let logs = self.usage.logs.total();
+        let after = logs.saturating_sub(left).max(kept);
+        if left > 0 && after < logs {
+            for namespace in self.iter_mut() {
+                let part = namespace.log.bytes() as u128 * after as u128 / logs as u128;
+                namespace.log.trim(part as usize, least);
+            }
+        }
+        self.usage.total() < before
+    }
+
     /// One more than the highest key.
     pub(crate) fn keys_end(&self) -> usize {
         self.namespaces.capacity()
@@ -144,19 +183,26 @@ impl Registry {
 
 #[cfg(debug_assertions)]
 impl Registry {
-    /// Recounts each namespace, and its connections, which are given by their namespaces' keys.
+    /// Recounts each namespace, and its connections, which are given by their namespaces' keys and the bytes of their
+    /// sessions.
     ///
     /// # Panics
     /// If a count is wrong.
-    pub(crate) fn check_books(&self, connections: impl Iterator<Item = usize>) {
+    pub(crate) fn check_books(&self, connections: impl Iterator<Item = (usize, usize)>) {
         let Self {
             namespaces,
             idled,
             concerned,
+            usage,
         } = self;
         assert!(concerned.is_empty(), "audiences of no seal");
         let mut recounted = vec![0; namespaces.capacity()];
-        connections.for_each(|key| recounted[key] += 1);
+        let mut boards = 0;
+        for (key, bytes) in connections {
+            recounted[key] += 1;
+            boards += bytes;
+        }
+        let (mut logs, mut caches) = (0, 0);
         for (key, slot) in namespaces {
             let Slot {
                 namespace,
@@ -166,7 +212,13 @@ impl Registry {
             assert_eq!(*connections, recounted[key], "connections of {key}");
             assert!(*connections > 0 || idle_since <= idled);
             namespace.check_books();
+            boards += namespace.charged();
+            logs += namespace.log.bytes();
+            caches += namespace.cached_bytes() + namespace.pages.bytes();
         }
+        assert_eq!(usage.boards.total(), boards, "bytes of boards");
+        assert_eq!(usage.logs.total(), logs, "bytes of logs");
+        assert_eq!(usage.caches.total(), caches, "bytes of caches");
     }
 
     /// All namespaces with their keys.

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use slab::Slab;
 
 use crate::engine::access::rights::Rules;
+use crate::engine::ceiling::NAMESPACE;
 use crate::engine::interface::ConnId;
-use crate::engine::memory::recycle;
+use crate::engine::memory::{Charge, recycle};
 use crate::engine::rng::{HashKeys, Rng};
 use crate::limits::Limits;
 
@@ -22,6 +23,7 @@ use super::filter::WatchFilter;
 use super::position::{PartPosition, Position};
 use super::roster::Roster;
 use super::snapshot::Pages;
+use super::usage::RegistryUsage;
 
 /// The namespace of connections that name none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
@@ -59,31 +61,34 @@ pub(crate) struct Namespace {
     changes: Vec<Change>,
     /// Audiences with cached frames, in the order in which they began to cache.
     caching: VecDeque<usize>,
-    /// Bytes of the frames they cache.
-    cached_bytes: usize,
+    /// Bytes of the frames they cache, among those of all caches.
+    cached: Charge,
+    /// Its own bytes and those of its watches, among those of all boards.
+    charge: Charge,
 }
 
 impl Namespace {
-    pub(super) fn new(name: &str, limits: &Limits, rng: &mut Rng) -> Self {
+    pub(super) fn new(name: &str, limits: &Limits, rng: &mut Rng, usage: &RegistryUsage) -> Self {
         let epoch = rng.epoch();
-        let board = Board::new(Section::Functions, rng.hash_keys());
-        let bindings = Board::new(Section::Bindings, rng.hash_keys());
+        let board = Board::new(Section::Functions, rng.hash_keys(), &usage.boards);
+        let bindings = Board::new(Section::Bindings, rng.hash_keys(), &usage.boards);
         let keys = rng.hash_keys();
         Self {
             name: name.into(),
             epoch,
             board,
             bindings,
-            roster: Roster::default(),
-            log: ChangeLog::new(limits.log_bytes as usize, keys),
-            pages: Pages::default(),
+            roster: Roster::new(&usage.boards),
+            log: ChangeLog::new(limits.log_bytes as usize, keys, &usage.logs),
+            pages: Pages::new(&usage.caches),
             audiences: Slab::new(),
             by_filter: HashMap::with_hasher(keys),
             requested: HashSet::with_hasher(keys),
             touched: false,
             changes: Vec::new(),
             caching: VecDeque::new(),
-            cached_bytes: 0,
+            cached: usage.caches.charge(0),
+            charge: usage.boards.charge(NAMESPACE),
         }
     }
 
@@ -273,6 +278,7 @@ impl Namespace {
         let key = if let Some(&key) = self.by_filter.get(&filter) {
             key
         } else {
+            self.charge.add(filter.bytes());
             let filter = Rc::new(filter);
             let audience = Audience::new(filter.clone(), self.log.revision());
             let key = self.audiences.insert(audience);
@@ -287,7 +293,8 @@ impl Namespace {
         let moved = self.audiences[audience].remove(place);
         if self.audiences[audience].members() == 0 {
             let removed = self.audiences.remove(audience);
-            self.cached_bytes -= removed.cached_bytes();
+            self.cached.remove(removed.cached_bytes());
+            self.charge.remove(removed.filter().bytes());
             self.by_filter.remove(removed.filter());
             self.caching.retain(|&caching| caching != audience);
         }
@@ -299,6 +306,7 @@ impl Namespace {
         if let Some(shared) = self.requested.get(&filter) {
             return shared.clone();
         }
+        self.charge.add(filter.bytes());
         let filter = Rc::new(filter);
         self.requested.insert(filter.clone());
         filter
@@ -309,6 +317,7 @@ impl Namespace {
         const OURS_AND_THIS: usize = 2;
         if Rc::strong_count(filter) == OURS_AND_THIS {
             self.requested.remove(filter);
+            self.charge.remove(filter.bytes());
         }
     }
 
@@ -335,8 +344,8 @@ impl Namespace {
         if !self.caching.contains(&audience) {
             self.caching.push_back(audience);
         }
-        let is_full = self.cached_bytes as u64 > limit;
-        while self.cached_bytes as u64 > limit {
+        let is_full = self.cached_bytes() as u64 > limit;
+        while self.cached_bytes() as u64 > limit {
             match self.caching.pop_front() {
                 Some(oldest) if oldest != audience => {
                     self.change_cache(oldest, Audience::evict_all);
@@ -355,22 +364,35 @@ impl Namespace {
 
     fn change_cache(&mut self, audience: usize, change: impl FnOnce(&mut Audience)) {
         let audience = &mut self.audiences[audience];
-        self.cached_bytes -= audience.cached_bytes();
+        let before = audience.cached_bytes();
         change(audience);
-        self.cached_bytes += audience.cached_bytes();
+        let after = audience.cached_bytes();
+        self.cached.set(self.cached.bytes() - before + after);
     }
 
-    /// Evicts all cached frames: no reader is within one.
+    /// Evicts all cached frames. A reader that is within one has it encoded again.
+    #[inline] // At each seal while nobody is to be written to.
     pub(crate) fn evict_cached(&mut self) {
+        if self.caching.is_empty() {
+            return;
+        }
         for audience in self.caching.drain(..) {
             self.audiences[audience].evict_all();
         }
-        self.cached_bytes = 0;
+        self.cached.set(0);
     }
 
     /// Bytes of cached frames.
     pub(crate) fn cached_bytes(&self) -> usize {
-        self.cached_bytes
+        self.cached.bytes()
+    }
+
+    // Memory.
+
+    /// Drops all cached frames and snapshot pages.
+    pub(super) fn drop_caches(&mut self) {
+        self.evict_cached();
+        self.pages.clear();
     }
 }
 
@@ -379,7 +401,7 @@ impl Namespace {
     /// Recounts what is kept beside functions, workers, changes and audiences.
     pub(super) fn check_books(&self) {
         let Self {
-            name: _,
+            name,
             epoch: _,
             board,
             bindings,
@@ -392,7 +414,8 @@ impl Namespace {
             touched,
             changes,
             caching,
-            cached_bytes,
+            cached,
+            charge,
         } = self;
         assert!(changes.is_empty(), "changes of no seal");
         board.check_books(*touched);
@@ -411,8 +434,18 @@ impl Namespace {
             assert_eq!(times, expected, "audience {key} among those that cache");
         }
         assert!(caching.iter().all(|&key| audiences.contains(key)));
-        assert_eq!(*cached_bytes, bytes, "bytes of cached frames");
+        assert_eq!(cached.bytes(), bytes, "bytes of cached frames");
+        let watched = audiences.iter().map(|(_, it)| it.filter().bytes());
+        let requested_bytes = requested.iter().map(|it| it.bytes());
+        let held: usize = watched.chain(requested_bytes).sum();
+        assert_eq!(charge.bytes(), NAMESPACE + held, "charge of {name}");
         assert!(requested.iter().all(|it| Rc::strong_count(it) > 1));
+    }
+
+    /// Bytes that are counted with those of all boards.
+    pub(super) fn charged(&self) -> usize {
+        let boards = self.board.charged() + self.bindings.charged();
+        self.charge.bytes() + boards + self.roster.charged()
     }
 
     /// Number of connections that share a requested filter.

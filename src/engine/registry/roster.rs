@@ -3,19 +3,21 @@
 
 #[cfg(debug_assertions)]
 mod books;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use crate::engine::access::rights::Rules;
-use crate::engine::memory::recycle;
+use crate::engine::memory::{Charge, Usage, recycle};
 use crate::protocol::{Bin, Text, WorkerEntry, WorkerKey};
 
 use super::change::{Change, ChangeKind, Section, some_metadata};
 use super::entry::{EncodedDefinition, Name, encode_entry};
 use super::position::WorkerMark;
 use super::visibility::{ObserverRules, Visibility, VisibleCounts};
+use totals::Totals;
 
 /// Bytes of function names in one entry. A worker with more has several entries.
 const NAME_BYTES_PER_ENTRY: usize = 16 * 1024;
@@ -172,7 +174,7 @@ pub(super) struct RemovedSlots {
 }
 
 /// The workers of a namespace that provide or bind something.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Roster {
     workers: BTreeMap<u64, Worker>,
     touched: Vec<u64>,
@@ -182,18 +184,27 @@ pub(crate) struct Roster {
     departed: BTreeMap<u64, Worker>,
     totals: Totals,
     rules: ObserverRules,
-}
-
-/// Totals over all workers. A function of several providers counts once for each.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
-    pub(crate) functions: usize,
-    pub(crate) bindings: usize,
-    /// Bytes of all entries.
-    pub(crate) bytes: usize,
+    /// Its bytes, entries included, among those of all boards.
+    charge: Charge,
 }
 
 impl Roster {
+    pub(super) fn new(usage: &Usage) -> Self {
+        Self {
+            workers: BTreeMap::new(),
+            touched: Vec::new(),
+            gone: Vec::new(),
+            departed: BTreeMap::new(),
+            totals: Totals::default(),
+            rules: ObserverRules::default(),
+            charge: usage.charge(0),
+        }
+    }
+
+    fn update_charge(&mut self) {
+        self.charge.set(self.totals.memory(self.workers.len()));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.workers.len()
     }
@@ -236,7 +247,7 @@ impl Roster {
                 entry.bytes -= known.bytes;
                 self.totals.bytes -= known.bytes;
                 (known.bytes, known.generation) = (bytes, generation);
-                return;
+                return self.update_charge();
             }
         };
         place.insert(Registration {
@@ -248,6 +259,7 @@ impl Roster {
         self.totals.functions += 1;
         entry.added.push(name.clone());
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
     }
 
     /// Records that a worker no longer provides a function. Returns the function's slot.
@@ -261,6 +273,7 @@ impl Roster {
             entry.removed.push(name);
         }
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
         Some(registration.slot)
     }
 
@@ -288,6 +301,7 @@ impl Roster {
         self.totals.bytes = self.totals.bytes + bytes - replaced;
         self.totals.bindings += usize::from(known.is_none());
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
     }
 
     /// Records that a worker removed a binding. Returns the binding's slot.
@@ -298,6 +312,7 @@ impl Roster {
         self.totals.bindings -= 1;
         self.totals.bytes -= registration.bytes;
         touch(entry, worker, &mut self.touched);
+        self.update_charge();
         Some(registration.slot)
     }
 
@@ -323,6 +338,7 @@ impl Roster {
             ));
             self.departed.insert(worker, entry);
         }
+        self.update_charge();
         slots
     }
 
@@ -408,6 +424,7 @@ impl Roster {
             }
         }
         self.touched = recycle(touched);
+        self.update_charge();
     }
 
     /// Workers that the last revision lists, from this id on.

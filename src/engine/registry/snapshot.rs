@@ -9,6 +9,8 @@
 
 use std::rc::Rc;
 
+use crate::engine::memory::{Charge, Usage};
+
 use super::board::Board;
 use super::change::{ChangeKind, Section};
 use super::entry::Name;
@@ -24,15 +26,30 @@ const PAGE_SLOTS: usize = 256;
 type Page = Vec<(usize, usize, Rc<[u8]>)>;
 
 /// The encoded pages of a board. A page is encoded once until one of its entries changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pages {
     by_number: Vec<Option<Page>>,
     /// Pages encoded since the start.
     encoded: u64,
-    bytes: usize,
+    /// Bytes of the frames, among those of all caches.
+    charge: Charge,
 }
 
 impl Pages {
+    pub(super) fn new(usage: &Usage) -> Self {
+        Self {
+            by_number: Vec::new(),
+            encoded: 0,
+            charge: usage.charge(0),
+        }
+    }
+
+    /// Drops all pages.
+    pub(super) fn clear(&mut self) {
+        self.by_number = Vec::new();
+        self.charge.set(0);
+    }
+
     /// The entry in `slot` changed: drops its page.
     pub(super) fn invalidate(&mut self, slot: usize) {
         if let Some(page) = self
@@ -40,13 +57,13 @@ impl Pages {
             .get_mut(slot / PAGE_SLOTS)
             .and_then(Option::take)
         {
-            self.bytes -= page.iter().map(|(_, _, frame)| frame.len()).sum::<usize>();
+            self.charge.remove(bytes_of(&page));
         }
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.charge.bytes()
     }
 
     /// Pages encoded since the start.
@@ -94,7 +111,7 @@ impl Pages {
                 let begin = number * PAGE_SLOTS;
                 let page = encode_slots(begin, begin + PAGE_SLOTS, board);
                 self.encoded += 1;
-                self.bytes += page.iter().map(|(_, _, frame)| frame.len()).sum::<usize>();
+                self.charge.add(bytes_of(&page));
                 page
             });
             // A frame that begins after `slot` serves if the slots between are empty. Otherwise the page was divided
@@ -125,12 +142,15 @@ impl Pages {
         let Self {
             by_number,
             encoded: _,
-            bytes,
+            charge,
         } = self;
-        let frames = by_number.iter().flatten().flatten();
-        let sum: usize = frames.map(|(_, _, frame)| frame.len()).sum();
-        assert_eq!(*bytes, sum, "bytes of pages");
+        let sum: usize = by_number.iter().flatten().map(bytes_of).sum();
+        assert_eq!(charge.bytes(), sum, "bytes of pages");
     }
+}
+
+fn bytes_of(page: &Page) -> usize {
+    page.iter().map(|(_, _, frame)| frame.len()).sum()
 }
 
 /// The entries of some slots as frames.

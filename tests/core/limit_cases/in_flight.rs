@@ -1,14 +1,14 @@
 //! How to meet the limits of what is under way: bytes that wait, calls, changes, and times. Asserts only what a
 //! case alone can see.
 
-use callboard::protocol::{CallOptions, Ping};
+use callboard::protocol::{CallOptions, Definition, Ping, Text};
 
 use crate::calls::{idempotent, invoked, waiting};
 use crate::limit_cases::counts::bind_three;
 use crate::limit_cases::{Case, Met, stranger};
 use crate::reader::WatchFilter;
 use crate::setup::{functions, many, nothing};
-use crate::world::{World, hello};
+use crate::world::{World, hello, plain};
 
 /// The first bytes of a frame of 100,000.
 fn begin_frame(world: &mut World, link: usize, bytes: usize) {
@@ -47,6 +47,34 @@ const BUFFERS: Met = Met::Elsewhere(
 );
 
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        flag: "max-memory",
+        set: |limits| {
+            limits.max_memory = 2 << 20;
+            limits.max_frame = 131_072;
+            limits.max_payload = 100_000;
+        },
+        meet: |stage| {
+            let world = &mut stage.world;
+            let link = world.join("x", &nothing());
+            let description = "x".repeat(30_000);
+            let requests: Vec<u64> = many(50)
+                .iter()
+                .map(|name| {
+                    let definition = Definition {
+                        description: Text(&description),
+                        ..plain(name)
+                    };
+                    let request = world.register_definitions(link, vec![definition]);
+                    world.turn();
+                    request
+                })
+                .collect();
+            world.turn();
+            assert!(world.ending(link, requests[20]).is_ok());
+            Met::Failure(link, requests[49], "overloaded")
+        },
+    },
     Case {
         flag: "max-outbound",
         set: |limits| limits.max_outbound = 10_000,

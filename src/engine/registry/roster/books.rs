@@ -26,6 +26,7 @@ impl Roster {
             departed,
             totals,
             rules,
+            charge,
         } = self;
         let is_sealed = touched.is_empty() && gone.is_empty() && departed.is_empty();
         assert!(is_touched || is_sealed, "a roster that is touched");
@@ -49,6 +50,8 @@ impl Roster {
         assert_eq!(functions, recounted.functions, "functions of all workers");
         assert_eq!(bound, recounted.bindings, "bindings of all workers");
         assert_eq!(bytes, recounted.bytes, "bytes of all workers");
+        let held = recounted.memory(workers.len());
+        assert_eq!(charge.bytes(), held, "charge of a roster");
         let registered = self.check_board(board, |worker| &worker.functions);
         assert_eq!(registered, functions, "providers of functions");
         let registered = self.check_board(bindings, |worker| &worker.bindings);
@@ -68,6 +71,10 @@ impl Roster {
             assert_eq!(known, Some((slot, provider.bytes())), "provider of {name}");
         });
         providers.count()
+    }
+
+    pub(in crate::engine::registry) fn charged(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// The rules of readers with partial rights.
