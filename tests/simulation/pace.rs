@@ -48,6 +48,8 @@ pub(crate) enum Deed {
     Death,
     /// The end of a connection that something else brought about.
     End,
+    /// Parked calls went out.
+    Parked,
     /// A judgement by new credentials, of which a turn may do some whatever else it does.
     Judgement,
 }
@@ -139,11 +141,16 @@ impl Pace {
     }
 
     /// A connection is read, since the engine named it.
-    pub(crate) fn read(&mut self, user: &User, token: u64, bytes: usize) {
+    pub(crate) fn read(&mut self, user: &User, token: u64) {
         self.assert_may_begin("a read");
         self.is_open = true;
-        self.charge(user, token, READ + bytes as u64 / BYTES_PER_UNIT);
+        self.charge(user, token, READ);
         self.begun = self.total;
+    }
+
+    /// So many bytes came of it.
+    pub(crate) fn note_bytes(&mut self, user: &User, token: u64, bytes: usize) {
+        self.charge(user, token, bytes as u64 / BYTES_PER_UNIT);
     }
 
     /// The engine did a step. `is_due`: a deadline or a reload brought it about, whatever was done before.
@@ -151,14 +158,14 @@ impl Pace {
         let least = match deed {
             Deed::Frame { entries, .. } => FRAME + ENTRY * entries as u64,
             Deed::Slice { .. } => FRAME,
-            Deed::Death | Deed::End | Deed::Judgement => 0,
+            Deed::Death | Deed::End | Deed::Parked | Deed::Judgement => 0,
         };
         hold!(
             work >= least,
             "work is counted",
             "{deed:?} of {user} was counted as {work}, and is {least} at least"
         );
-        let is_begun = matches!(deed, Deed::End | Deed::Judgement);
+        let is_begun = matches!(deed, Deed::End | Deed::Parked | Deed::Judgement);
         if !is_due && !is_begun && work > 0 {
             self.assert_may_begin("a step");
         }
@@ -199,7 +206,7 @@ impl Pace {
             );
         }
         match deed {
-            Deed::Frame { .. } | Deed::Slice { .. } => {
+            Deed::Frame { .. } | Deed::Slice { .. } | Deed::Parked => {
                 self.is_open = true;
                 self.charge(user, token, work);
                 self.begun = self.total;

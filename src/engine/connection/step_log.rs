@@ -23,6 +23,8 @@ pub enum StepKind {
     Slice,
     /// The end of a connection, with this code.
     End(&'static str),
+    /// Parked calls went out to a connection in its turn.
+    Parked,
     /// A connection was judged by new credentials.
     Judgement,
 }

@@ -113,9 +113,8 @@ impl Engine {
         self.run.log.push(LoggedStep { conn, kind, work });
     }
 
-    /// Logs that a connection was judged by new credentials.
-    pub(super) fn log_judgement(&mut self, conn: ConnId, work: u64) {
-        let kind = StepKind::Judgement;
+    /// Logs a step of another kind.
+    pub(super) fn log_step(&mut self, conn: ConnId, kind: StepKind, work: u64) {
         self.run.log.push(LoggedStep { conn, kind, work });
     }
 

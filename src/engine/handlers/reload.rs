@@ -13,6 +13,8 @@ use crate::engine::access::rights::Verb;
 use crate::engine::connection::Connection;
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::Sender;
+#[cfg(debug_assertions)]
+use crate::engine::connection::step_log::StepKind;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::refusal::Refusal;
 use crate::engine::registry::binding_key::split_binding_key;
@@ -98,7 +100,7 @@ impl Engine {
         let work = work::JUDGEMENT + work;
         self.run.spend(work);
         #[cfg(debug_assertions)]
-        self.log_judgement(id, work);
+        self.log_step(id, StepKind::Judgement, work);
         work
     }
 

@@ -3,6 +3,8 @@
 
 use crate::engine::Engine;
 use crate::engine::connection::Connection;
+#[cfg(debug_assertions)]
+use crate::engine::connection::step_log::StepKind;
 use crate::engine::connection::unread::Unread;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::user_key::UserKey;
@@ -55,6 +57,8 @@ impl Engine {
             let user = conn.user();
             let work = self.run_parked(id, now);
             self.run.charge(user, work);
+            #[cfg(debug_assertions)]
+            self.log_step(id, StepKind::Parked, work);
         }
         let Some(conn) = self.connections.get(id) else {
             return;

@@ -25,6 +25,7 @@ enum Kind {
     Frame,
     Slice,
     End(&'static str),
+    Parked,
     Judgement,
 }
 
@@ -40,6 +41,7 @@ fn take_steps(engine: &mut Engine) -> Vec<Step> {
         StepKind::Frame => Kind::Frame,
         StepKind::Slice => Kind::Slice,
         StepKind::End(code) => Kind::End(code),
+        StepKind::Parked => Kind::Parked,
         StepKind::Judgement => Kind::Judgement,
     };
     let steps = engine.take_steps().into_iter();
@@ -128,7 +130,7 @@ impl Turn<'_, '_> {
         let before = self.around.wires[&conn.wire].up.under_way();
         let user = host.user(token);
         if let Some(pace) = &mut host.pace {
-            pace.read(&user, token, 0);
+            pace.read(&user, token);
         }
         let wire = host.conns[&token].wire;
         self.read(token, 1);
@@ -137,7 +139,11 @@ impl Turn<'_, '_> {
             return;
         };
         let up = &around.wires[&wire].up;
-        let is_read = up.under_way() < before;
+        let bytes = before - up.under_way();
+        if let Some(pace) = &mut host.pace {
+            pace.note_bytes(&user, token, bytes);
+        }
+        let is_read = bytes > 0;
         let is_there = up.arrived(around.now) > 0 || up.ended(around.now).is_some();
         if is_read && is_there {
             conn.is_announced = true;
@@ -224,6 +230,7 @@ impl Host {
                         },
                     }
                 }
+                Kind::Parked => Deed::Parked,
                 Kind::Judgement => {
                     if let Some(checker) = self.checkers.get_mut(&token) {
                         checker.reload(&self.engine_model.peers[&token].filter);
