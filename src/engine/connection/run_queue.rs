@@ -489,6 +489,27 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_does_not_fit_is_first_in_a_later_turn_if_its_user_has_not_used_up_its_round() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        queue.push(user(0), conn(0, 0));
+        queue.push(user(1), conn(1, 0));
+        assert_eq!(queue.pop(&users), Some(conn(0, 0)));
+        queue.charge(user(0), QUANTUM / 2);
+        queue.postpone(user(0), conn(0, 0));
+        assert_eq!(queue.pop(&users), None);
+        queue.end_turn();
+        // What is told and what dies comes before it, and changes nothing.
+        queue.owe_for_telling(user(0), QUANTUM);
+        queue.charge(user(2), 12);
+        assert!(!queue.is_fresh(conn(2, 0)));
+        assert_eq!(queue.pop(&users), Some(conn(0, 0)));
+        assert!(queue.is_fresh(conn(0, 0)));
+        queue.charge(user(0), 10);
+        queue.postpone(user(0), conn(0, 0));
+        assert_eq!(queue.pop(&users), Some(conn(1, 0)));
+    }
+
+    #[test]
     fn those_who_caused_a_change_pay_for_telling_it_each_its_part() {
         let (mut queue, users) = (RunQueue::new(BUDGET), users());
         queue.note_changer(user(0));

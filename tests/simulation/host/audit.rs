@@ -78,7 +78,7 @@ impl Host {
     pub(super) fn assert_resumed(&self) {
         for (token, conn) in &self.conns {
             hold!(
-                !conn.held_back || !self.engine.wants_read(conn.id),
+                !conn.held_back || conn.ended || !self.engine.wants_read(conn.id),
                 "a connection that was not read is resumed",
                 "connection {token:x} may be read, and the engine does not say so: {conn:?}"
             );
