@@ -1,24 +1,34 @@
-//! The run of the tests: once without a mutant, to learn what each stage takes and which mutants it reaches, and then
-//! for each mutant until a test notices it.
+//! The run of the tests for each mutant, until one notices it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clean::{self, Test};
 use crate::compiler::Program;
 use crate::mutation::{Id, Mutation};
 use crate::results::{Results, Verdict};
-use crate::stage::{Ending, Stage, most_for, stage};
+use crate::stage::{Ending, Stage, most_for};
 use crate::tree::Tree;
 
-/// A stage and where it recorded the mutants that it reaches.
+/// Tests that take less than this run before those that take longer, of whichever stage: most mutants need only the
+/// quick ones, and some tests take a thousand times as long.
+const PACES: [Duration; 5] = [
+    Duration::from_millis(30),
+    Duration::from_millis(300),
+    Duration::from_secs(3),
+    Duration::from_secs(30),
+    Duration::MAX,
+];
+
+/// A stage and its tests.
 struct Measured {
     stage: Stage,
-    reached: PathBuf,
+    tests: Vec<Test>,
 }
 
 pub(crate) struct Run {
@@ -26,31 +36,35 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs all stages without a mutant, unless an earlier run of the same copy did.
+    /// Runs all tests without a mutant, unless an earlier run of the same copy did.
     pub(crate) fn prepare(
         out: &Path,
         tree: &Tree,
-        programs: &[Program],
-        mutants: usize,
+        programs: Vec<Program>,
+        jobs: usize,
     ) -> Result<Self, Box<dyn Error>> {
-        let fingerprint = tree.fingerprint()?;
-        let clean = out.join("clean").join(format!("{fingerprint:016x}"));
+        let clean = out
+            .join("clean")
+            .join(format!("{:016x}", tree.fingerprint()?));
+        fs::create_dir_all(&clean)?;
         let mut stages = Vec::new();
         for (name, program) in programs {
-            let mut stage = stage(name, program, &tree.root);
-            let (reached, took) = (clean.join(name), clean.join(format!("{name}.ms")));
-            if !took.is_file() {
-                let spent = measure(&stage, &reached)?;
-                fs::write(&took, spent.as_millis().to_string())?;
-            }
-            let spent = Duration::from_millis(fs::read_to_string(&took)?.trim().parse()?);
-            stage.most = most_for(spent);
+            let file = clean.join(format!("{name}.tsv"));
+            let stage = Stage {
+                name,
+                program,
+                tree: tree.root.clone(),
+            };
+            let tests = clean::tests(&stage, jobs, &file)?;
+            let reached: BTreeSet<Id> = tests.iter().flat_map(|it| &it.reached).copied().collect();
             eprintln!(
-                "{name}: passes in {:.1} s without a mutant and reaches {} of {mutants}",
-                spent.as_secs_f64(),
-                fs::read_dir(&reached)?.count()
+                "{}: {} tests take {:.1} s without a mutant and reach {}",
+                stage.name,
+                tests.len(),
+                tests.iter().map(|it| it.took.as_secs_f64()).sum::<f64>(),
+                reached.len()
             );
-            stages.push(Measured { stage, reached });
+            stages.push(Measured { stage, tests });
         }
         Ok(Self { stages })
     }
@@ -103,37 +117,92 @@ impl Run {
         Ok(())
     }
 
-    /// Runs the stages that reach the mutant, until one notices it.
+    /// Runs the tests that reach the mutant, the quick ones first, until one notices it.
     fn verdict(&self, id: Id) -> Verdict {
-        let name = id.to_string();
         let mut verdict = Verdict::Unreached;
-        for Measured { stage, reached } in &self.stages {
-            if !reached.join(&name).exists() {
-                continue;
+        let mut from = Duration::ZERO;
+        for to in PACES {
+            for Measured { stage, tests } in &self.stages {
+                let tests = tests
+                    .iter()
+                    .filter(|it| (from..to).contains(&it.took) && it.reached.contains(&id));
+                let (names, times): (Vec<&str>, Vec<Duration>) =
+                    tests.map(|it| (&*it.name, it.took)).unzip();
+                if names.is_empty() {
+                    continue;
+                }
+                verdict = Verdict::Survived;
+                let most = most_for(times.into_iter().sum());
+                let by = match stage.run(&names, most, ("CALLBOARD_MUTANT", &id.to_string())) {
+                    Ending::Passed => continue,
+                    Ending::Failed(test) => test,
+                    Ending::Hung => "it hangs".to_owned(),
+                    Ending::Died => "the program dies".to_owned(),
+                };
+                return Verdict::Noticed(format!("{}: {by}", stage.name));
             }
-            verdict = Verdict::Survived;
-            let by = match stage.run(("CALLBOARD_MUTANT", &name)) {
-                Ending::Passed => continue,
-                Ending::Failed(test) => test,
-                Ending::Hung => "it hangs".to_owned(),
-                Ending::Died => "the program dies".to_owned(),
-            };
-            return Verdict::Noticed(format!("{}: {by}", stage.name));
+            from = to;
         }
         verdict
     }
 }
 
-/// Runs a stage without a mutant. Returns how long it took; `reached` gets a file for each mutant that it reached.
-fn measure(stage: &Stage, reached: &Path) -> Result<Duration, Box<dyn Error>> {
-    fs::create_dir_all(reached)?;
-    let folder = reached.to_str().ok_or("a folder's name in UTF-8")?;
-    let began = Instant::now();
-    match stage.run(("CALLBOARD_REACHED", folder)) {
-        Ending::Passed => Ok(began.elapsed()),
-        ending => {
-            let program = stage.program.display();
-            Err(format!("without a mutant, {}: {ending:?} ({program})", stage.name).into())
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::tests::script;
+
+    /// A stage whose tests take so many milliseconds and reach the mutant `ff`. Its program writes down which of them
+    /// it runs; the test `last` notices.
+    fn measured(name: &str, said: &Path, tests: &[(&str, u64)]) -> (tempfile::TempDir, Measured) {
+        let program = format!(
+            "echo {name} \"$*\" >> '{}'\n\
+             case \"$*\" in *last*) echo 'test last ... FAILED'; exit 101;; esac",
+            said.display()
+        );
+        let (folder, stage) = script(name, &program);
+        let test = |(name, took): &(&str, u64)| Test {
+            name: (*name).to_owned(),
+            took: Duration::from_millis(*took),
+            reached: Id::parse("ff").into_iter().collect(),
+        };
+        let tests = tests.iter().map(test).collect();
+        (folder, Measured { stage, tests })
+    }
+
+    #[test]
+    fn quick_tests_of_all_stages_run_before_slow_ones_and_a_failure_is_the_end() {
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        let lib = [("slow", 5_000), ("quick", 1), ("quicker", 0)];
+        let core = [("very_slow", 90_000), ("last", 4_000), ("at_once", 2)];
+        let (_lib, lib) = measured("lib", said.path(), &lib);
+        let (_core, core) = measured("core", said.path(), &core);
+        let run = Run {
+            stages: vec![lib, core],
+        };
+        let verdict = |id| run.verdict(Id::parse(id).expect("an id"));
+        assert_eq!(verdict("ff"), Verdict::Noticed("core: last".to_owned()));
+        let ran = fs::read_to_string(said.path()).expect("it was written");
+        let expected = [
+            "lib --exact quick quicker",
+            "core --exact at_once",
+            "lib --exact slow",
+            "core --exact last",
+        ];
+        assert_eq!(ran.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(verdict("ee"), Verdict::Unreached);
+    }
+
+    #[test]
+    fn what_no_test_notices_has_survived_all_that_reach_it() {
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        let (_folder, stage) = measured("lib", said.path(), &[("a", 1), ("b", 100_000)]);
+        let run = Run {
+            stages: vec![stage],
+        };
+        let id = Id::parse("ff").expect("an id");
+        assert_eq!(run.verdict(id), Verdict::Survived);
+        let ran = fs::read_to_string(said.path()).expect("it was written");
+        assert_eq!(ran, "lib --exact a\nlib --exact b\n");
     }
 }
