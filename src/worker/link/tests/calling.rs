@@ -211,6 +211,23 @@ fn too_large_a_payload_is_not_sent() {
 }
 
 #[test]
+fn a_call_may_fill_a_frame_and_no_more() {
+    // 100,000 bytes, of which 256 are for what is beside name, headers and payload.
+    for (headers, fits) in [(9_743, true), (9_744, false)] {
+        let mut bench = bench(Watch::nothing());
+        bench.up_and_ready(1);
+        bench.written();
+        let mut call = call("f", &CallOptions::new().headers_bytes(vec![0; headers]));
+        call.payload = vec![0; 90_000];
+        bench.link.call(call, bench.now).unwrap();
+        let frames = bench.frames();
+        assert_eq!(frames.len(), usize::from(fits));
+        assert!(frames.iter().all(|frame| frame.len() <= 100_000));
+        assert_eq!(ends(&mut bench).len(), usize::from(!fits));
+    }
+}
+
+#[test]
 fn an_answer_goes_over_the_connection_of_its_call_or_nowhere() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
