@@ -1,4 +1,4 @@
-//! Numbers inside of the engine at which it goes another way: what holds below holds at them and above.
+//! Numbers at which the engine goes another way: what holds below holds at them and above.
 
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Hello, Ping, Register, Text};
@@ -125,6 +125,47 @@ fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
                 (reader.view.functions.len(), reader.snapshot_frames),
                 (2, frames)
             );
+        }
+    }
+}
+
+#[test]
+fn entries_may_take_exactly_what_a_limit_allows() {
+    let texts = ["x".repeat(100), "y".repeat(100)];
+    let with = Register {
+        functions: described(&texts),
+        ..Register::default()
+    };
+    let bytes = (with.to_frame().len() - Register::default().to_frame().len()) as u64;
+    let of_worker: fn(&mut Limits, u64) = |limits, bytes| limits.max_metadata = bytes;
+    let of_namespace = |limits: &mut Limits, bytes| limits.max_namespace_metadata = bytes;
+    for set in [of_worker, of_namespace] {
+        for (limit, fits) in [(bytes, true), (bytes - 1, false)] {
+            let mut limits = unhurried();
+            set(&mut limits, limit);
+            let mut world = World::new(limits);
+            let worker = world.join("p", &nothing());
+            let id = world.register_definitions(worker, described(&texts));
+            world.turn();
+            assert_eq!(world.ending(worker, id).is_ok(), fits, "{limit}");
+        }
+    }
+}
+
+#[test]
+fn arguments_that_are_kept_may_take_exactly_what_a_limit_allows() {
+    let of_all: fn(&mut Limits) = |limits| limits.max_retained = 1000;
+    let of_each = |limits: &mut Limits| limits.max_retained_each = 1000;
+    for set in [of_all, of_each] {
+        for (second, fits) in [(100, true), (101, false)] {
+            let mut limits = unhurried();
+            set(&mut limits);
+            let mut world = World::new(limits);
+            let caller = world.join("c", &nothing());
+            world.call(caller, "nobody", &[0; 900], waiting());
+            let call = world.call(caller, "nobody", &vec![0; second], waiting());
+            world.turn();
+            assert_eq!(world.call_ending(caller, call).is_none(), fits, "{second}");
         }
     }
 }
