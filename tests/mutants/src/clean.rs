@@ -65,8 +65,12 @@ fn measure(stage: &Stage, jobs: usize, folder: &Path) -> Result<Vec<Test>, Box<d
             let Some(name) = names.get(number) else {
                 return Ok(tests);
             };
-            let folder = folder.join(number.to_string());
-            tests.push(measure_test(stage, name, &folder).map_err(|error| error.to_string())?);
+            let measured = measure_test(stage, name, &folder.join(number.to_string()));
+            tests.push(measured.map_err(|error| {
+                // The others need not go on.
+                next.store(names.len(), Ordering::Relaxed);
+                error.to_string()
+            })?);
         }
     };
     let measured = thread::scope(|scope| {

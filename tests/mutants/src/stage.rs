@@ -95,17 +95,20 @@ impl Stage {
     }
 
     fn start(&self, tests: &[&str], most: Duration, (variable, value): (&str, &str)) -> Ending {
+        let seconds = most.as_secs().max(1).to_string();
         // `timeout` ends the program also if this one is ended before.
         let line =
             format!("ulimit -c 0; ulimit -v {MEMORY_KIB}; exec timeout -s KILL \"$0\" \"$@\"");
         let started = Command::new("sh")
-            .args(["-c", &line, &most.as_secs().max(1).to_string()])
+            .args(["-c", &line, &seconds])
             .arg(&self.program)
             .arg("--exact")
             .args(tests)
             .current_dir(&self.tree)
             .env("CARGO_MANIFEST_DIR", &self.tree)
             .env("RUST_BACKTRACE", "0")
+            // No seed is ended before its program: on a busy machine it may take long.
+            .env("CALLBOARD_SEED_SECONDS", &seconds)
             .env(variable, value)
             .process_group(0)
             .stdin(Stdio::null())
@@ -230,6 +233,14 @@ pub(crate) mod tests {
         let second = Duration::from_secs(1);
         let ending = stage.run(&["a"], second, ("CALLBOARD_MUTANT", "x"));
         assert_eq!(ending, Ending::Hung);
+    }
+
+    #[test]
+    fn a_seed_may_take_as_long_as_its_program() {
+        let (_folder, stage) = script("core", "[ \"$CALLBOARD_SEED_SECONDS\" = 90 ]");
+        let most = Duration::from_secs(90);
+        let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
+        assert_eq!(ending, Ending::Passed);
     }
 
     #[test]
