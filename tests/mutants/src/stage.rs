@@ -2,7 +2,7 @@
 //! first failure.
 
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -36,8 +36,11 @@ const CONFIRMED: [&str; 2] = ["sockets", "pressure"];
 /// How many tests may fail once and not again before a failure counts all the same.
 const DOUBTS: usize = 3;
 
-/// How long a test may take without a mutant.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1_200);
+/// How much processor time a test may take without a mutant.
+pub(crate) const LONGEST: Duration = Duration::from_secs(600);
+
+/// A program may wait for so many times the processor time that it may take: others use the machine, too.
+const PATIENCE: u32 = 10;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub(crate) enum Ending {
     Passed,
     /// A test failed.
     Failed(String),
-    /// The program ran longer than it may.
+    /// The program took more time than it may.
     Hung,
     /// The program ended with an error before a test failed.
     Died,
@@ -73,7 +76,8 @@ impl Stage {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Runs these tests with this variable set. A failure that a second run of its test does not repeat is no failure.
+    /// Runs these tests with this variable set, for at most so much processor time. A failure that a second run of its
+    /// test does not repeat is no failure.
     pub(crate) fn run(&self, tests: &[&str], most: Duration, variable: (&str, &str)) -> Ending {
         let mut open = tests.to_vec();
         // Without a name, all would run.
@@ -95,20 +99,22 @@ impl Stage {
     }
 
     fn start(&self, tests: &[&str], most: Duration, (variable, value): (&str, &str)) -> Ending {
-        let seconds = most.as_secs().max(1).to_string();
+        let (seconds, patience) = (most.as_secs().max(1), most * PATIENCE);
         // `timeout` ends the program also if this one is ended before.
-        let line =
-            format!("ulimit -c 0; ulimit -v {MEMORY_KIB}; exec timeout -s KILL \"$0\" \"$@\"");
+        let line = format!(
+            "ulimit -c 0; ulimit -v {MEMORY_KIB}; ulimit -S -t {seconds}; exec timeout -s KILL \"$0\" \"$@\""
+        );
+        let patience_seconds = patience.as_secs().to_string();
         let started = Command::new("sh")
-            .args(["-c", &line, &seconds])
+            .args(["-c", &line, &patience_seconds])
             .arg(&self.program)
             .arg("--exact")
             .args(tests)
             .current_dir(&self.tree)
             .env("CARGO_MANIFEST_DIR", &self.tree)
             .env("RUST_BACKTRACE", "0")
-            // No seed is ended before its program: on a busy machine it may take long.
-            .env("CALLBOARD_SEED_SECONDS", &seconds)
+            // No seed is ended before its program.
+            .env("CALLBOARD_SEED_SECONDS", &patience_seconds)
             .env(variable, value)
             .process_group(0)
             .stdin(Stdio::null())
@@ -116,7 +122,7 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn();
         match started {
-            Ok(child) => watch(child, most),
+            Ok(child) => watch(child, patience),
             Err(error) => panic!("{} cannot be started: {error}", self.program.display()),
         }
     }
@@ -149,7 +155,9 @@ fn watch(mut child: Child, most: Duration) -> Ending {
     match ending {
         Some(ending) => ending,
         None if status.success() => Ending::Passed,
-        None if began.elapsed() >= most => Ending::Hung,
+        None if began.elapsed() >= most || status.signal() == Some(Signal::XCPU.as_raw()) => {
+            Ending::Hung
+        }
         None => Ending::Died,
     }
 }
@@ -173,9 +181,9 @@ fn failed_test(line: &str) -> Option<&str> {
     Some(name.strip_suffix(" - should panic").unwrap_or(name))
 }
 
-/// How long tests may take that take so long without a mutant. A machine that others use may need more.
+/// How much processor time tests may take that take so long without a mutant.
 pub(crate) fn most_for(clean: Duration) -> Duration {
-    (clean * 5).max(Duration::from_secs(60))
+    (clean * 5).max(Duration::from_secs(20))
 }
 
 #[cfg(test)]
@@ -228,17 +236,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_ended() {
-        let (_folder, stage) = script("core", "while :; do sleep 1; done");
-        let second = Duration::from_secs(1);
-        let ending = stage.run(&["a"], second, ("CALLBOARD_MUTANT", "x"));
-        assert_eq!(ending, Ending::Hung);
+    fn a_program_that_hangs_is_ended_whether_it_waits_or_not() {
+        for text in ["while :; do :; done", "while :; do sleep 1; done"] {
+            let (_folder, stage) = script("core", text);
+            let second = Duration::from_secs(1);
+            let ending = stage.run(&["a"], second, ("CALLBOARD_MUTANT", "x"));
+            assert_eq!(ending, Ending::Hung, "{text}");
+        }
     }
 
     #[test]
     fn a_seed_may_take_as_long_as_its_program() {
         let (_folder, stage) = script("core", "[ \"$CALLBOARD_SEED_SECONDS\" = 90 ]");
-        let most = Duration::from_secs(90);
+        let most = Duration::from_secs(9);
         let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
         assert_eq!(ending, Ending::Passed);
     }
