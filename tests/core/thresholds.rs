@@ -1,11 +1,12 @@
 //! Numbers at which the engine goes another way: what holds below holds at them and above.
 
+use callboard::engine::{Rights, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{CallOptions, Definition, Hello, Ping, Register, Text};
 
 use crate::calls::{invoked, waiting, within};
 use crate::reader::{Reader, WatchFilter};
-use crate::rights::ask;
+use crate::rights::{self, admit, ask, principal, with_one};
 use crate::setup::{everything, functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
@@ -356,6 +357,34 @@ fn a_page_has_a_thousand_rows_unless_others_are_asked_for_and_no_more_than_its_w
     // Eleven units of work each, of twelve thousand.
     for (asked, listed) in [(1091, 1091), (1092, 1091), (10_001, 1091), (0, 1)] {
         assert_eq!(rows(&mut world, Some(asked)), (listed, true), "{asked}");
+    }
+}
+
+#[test]
+fn names_that_a_caller_may_not_observe_take_their_part_of_the_work_of_a_page() {
+    for (hidden, listed) in [(8, 1091), (9, 1090), (10, 1090)] {
+        let mut world = World::new(unhurried());
+        let rights = with_one(Verb::Observe, (&["shown::"], &[]));
+        admit(
+            &mut world,
+            vec![
+                principal("god", Rights::everything()),
+                principal("x", rights),
+            ],
+        );
+        let worker = rights::join(&mut world, "god", "p", &nothing());
+        let all: Vec<String> = (0..hidden)
+            .map(|number| format!("hidden::{number:04}"))
+            .chain((0..1100).map(|number| format!("shown::{number:04}")))
+            .collect();
+        register_all(&mut world, worker, &all);
+        world.settle();
+        let caller = rights::join(&mut world, "x", "c", &nothing());
+        let limit = rmpv::Value::Map(vec![("limit".into(), 1100.into())]);
+        let page = ask(&mut world, caller, "engine::functions::list", &limit).unwrap();
+        // One unit each, and eleven for a row, of twelve thousand; one of the next row is spent before it is left out.
+        assert_eq!(page["entries"].as_array().unwrap().len(), listed);
+        assert!(page["next"].is_str());
     }
 }
 
