@@ -1,10 +1,12 @@
 //! The run of the tests for each mutant, until one notices it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,42 +71,54 @@ impl Run {
         Ok(Self { stages })
     }
 
-    /// Judges those that have no verdict yet, so many side by side.
+    /// Judges those that have no verdict yet, so many side by side: all by quick tests, and what is left by slower ones.
     pub(crate) fn judge(
         &self,
         drawn: &[&Mutation],
         jobs: usize,
         results: &mut Results,
     ) -> Result<(), Box<dyn Error>> {
-        let open = drawn
-            .iter()
-            .copied()
-            .filter(|it| results.get(it.id).is_none());
-        let open: VecDeque<&Mutation> = open.collect();
-        let total = open.len();
-        let queue = Mutex::new(open);
+        let mut open: Vec<&Mutation> = drawn.to_vec();
+        open.retain(|it| results.get(it.id).is_none());
+        let mut from = Duration::ZERO;
+        for to in PACES {
+            eprintln!("{} are open", open.len());
+            self.round(&open, &(from..to), jobs, results)?;
+            open.retain(|it| results.get(it.id).is_none());
+            from = to;
+        }
+        for mutation in open {
+            let verdict = if self.reaches(mutation.id) {
+                Verdict::Survived
+            } else {
+                Verdict::Unreached
+            };
+            eprintln!("{} - {verdict:?}", mutation.describe());
+            results.add(mutation.id, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the tests of a pace on these.
+    fn round(
+        &self,
+        open: &[&Mutation],
+        pace: &Range<Duration>,
+        jobs: usize,
+        results: &mut Results,
+    ) -> std::io::Result<()> {
+        let next = AtomicUsize::new(0);
         let results = Mutex::new(results);
-        let next = || {
-            let mut queue = queue.lock().expect("no thread panics with it");
-            Some((total - queue.len() + 1, queue.pop_front()?))
-        };
-        let work = || -> std::io::Result<()> {
-            while let Some((number, mutation)) = next() {
+        let work = || {
+            while let Some(mutation) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let began = Instant::now();
-                let verdict = self.verdict(mutation.id);
-                let said = match &verdict {
-                    Verdict::Noticed(by) => format!("noticed by {by}"),
-                    Verdict::Survived => "SURVIVED".to_owned(),
-                    Verdict::Unreached => "NEVER REACHED".to_owned(),
-                    Verdict::Refused => continue,
-                };
-                let spent = began.elapsed().as_secs_f64();
-                eprintln!(
-                    "{number}/{total} {} - {said} ({spent:.1} s)",
-                    mutation.describe()
-                );
-                let mut results = results.lock().expect("no thread panics with it");
-                results.add(mutation.id, verdict)?;
+                if let Some(by) = self.noticed_by(mutation.id, pace) {
+                    let spent = began.elapsed().as_secs_f64();
+                    let what = mutation.describe();
+                    eprintln!("{what} - noticed by {by} ({spent:.1} s)");
+                    let mut results = results.lock().expect("no thread panics with it");
+                    results.add(mutation.id, Verdict::Noticed(by))?;
+                }
             }
             Ok(())
         };
@@ -113,43 +127,40 @@ impl Run {
             threads
                 .into_iter()
                 .try_for_each(|it| it.join().expect("it does not panic"))
-        })?;
-        Ok(())
+        })
     }
 
-    /// Runs the tests that reach the mutant, the quick ones first, until one notices it.
-    fn verdict(&self, id: Id) -> Verdict {
-        let mut verdict = Verdict::Unreached;
-        let mut from = Duration::ZERO;
-        for to in PACES {
-            for Measured { stage, tests } in &self.stages {
-                let tests = tests
-                    .iter()
-                    .filter(|it| (from..to).contains(&it.took) && it.reached.contains(&id));
-                let (names, times): (Vec<&str>, Vec<Duration>) =
-                    tests.map(|it| (&*it.name, it.took)).unzip();
-                if names.is_empty() {
-                    continue;
-                }
-                verdict = Verdict::Survived;
-                let most = most_for(times.into_iter().sum());
-                let by = match stage.run(&names, most, ("CALLBOARD_MUTANT", &id.to_string())) {
-                    Ending::Passed => continue,
-                    Ending::Failed(test) => test,
-                    Ending::Hung => "it hangs".to_owned(),
-                    Ending::Died => "the program dies".to_owned(),
-                };
-                return Verdict::Noticed(format!("{}: {by}", stage.name));
-            }
-            from = to;
+    /// Runs the tests of a pace that reach the mutant. Returns which stage and test notices it.
+    fn noticed_by(&self, id: Id, pace: &Range<Duration>) -> Option<String> {
+        for Measured { stage, tests } in &self.stages {
+            let tests = tests
+                .iter()
+                .filter(|it| pace.contains(&it.took) && it.reached.contains(&id));
+            let (names, times): (Vec<&str>, Vec<Duration>) =
+                tests.map(|it| (&*it.name, it.took)).unzip();
+            let most = most_for(times.into_iter().sum());
+            let by = match stage.run(&names, most, ("CALLBOARD_MUTANT", &id.to_string())) {
+                Ending::Passed => continue,
+                Ending::Failed(test) => test,
+                Ending::Hung => "it hangs".to_owned(),
+                Ending::Died => "the program dies".to_owned(),
+            };
+            return Some(format!("{}: {by}", stage.name));
         }
-        verdict
+        None
+    }
+
+    /// Whether any test reaches the mutant.
+    fn reaches(&self, id: Id) -> bool {
+        let mut tests = self.stages.iter().flat_map(|it| &it.tests);
+        tests.any(|test| test.reached.contains(&id))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutation::{Change, Folder};
     use crate::stage::tests::script;
 
     /// A stage whose tests take so many milliseconds and reach the mutant `ff`. Its program writes down which of them
@@ -170,6 +181,31 @@ mod tests {
         (folder, Measured { stage, tests })
     }
 
+    fn mutation(id: &str) -> Mutation {
+        Mutation {
+            id: Id::parse(id).expect("an id"),
+            folder: Folder::Engine,
+            file: String::new(),
+            line: 0,
+            function: String::new(),
+            what: String::new(),
+            span: 0..0,
+            change: Change::Omit,
+        }
+    }
+
+    /// The verdicts on these mutants.
+    fn judge(stages: Vec<Measured>, ids: &[&str]) -> Vec<Verdict> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut results = Results::open(&folder.path().join("results"), false).expect("a file");
+        let mutations: Vec<Mutation> = ids.iter().map(|id| mutation(id)).collect();
+        let drawn: Vec<&Mutation> = mutations.iter().collect();
+        let run = Run { stages };
+        run.judge(&drawn, 1, &mut results).expect("verdicts");
+        let verdicts = drawn.iter().map(|it| results.get(it.id).cloned());
+        verdicts.map(|it| it.expect("one for each")).collect()
+    }
+
     #[test]
     fn quick_tests_of_all_stages_run_before_slow_ones_and_a_failure_is_the_end() {
         let said = tempfile::NamedTempFile::new().expect("a file");
@@ -177,11 +213,9 @@ mod tests {
         let core = [("very_slow", 90_000), ("last", 4_000), ("at_once", 2)];
         let (_lib, lib) = measured("lib", said.path(), &lib);
         let (_core, core) = measured("core", said.path(), &core);
-        let run = Run {
-            stages: vec![lib, core],
-        };
-        let verdict = |id| run.verdict(Id::parse(id).expect("an id"));
-        assert_eq!(verdict("ff"), Verdict::Noticed("core: last".to_owned()));
+        let verdicts = judge(vec![lib, core], &["ff", "ee"]);
+        let noticed = Verdict::Noticed("core: last".to_owned());
+        assert_eq!(verdicts, [noticed, Verdict::Unreached]);
         let ran = fs::read_to_string(said.path()).expect("it was written");
         let expected = [
             "lib --exact quick quicker",
@@ -190,18 +224,13 @@ mod tests {
             "core --exact last",
         ];
         assert_eq!(ran.lines().collect::<Vec<_>>(), expected);
-        assert_eq!(verdict("ee"), Verdict::Unreached);
     }
 
     #[test]
     fn what_no_test_notices_has_survived_all_that_reach_it() {
         let said = tempfile::NamedTempFile::new().expect("a file");
         let (_folder, stage) = measured("lib", said.path(), &[("a", 1), ("b", 100_000)]);
-        let run = Run {
-            stages: vec![stage],
-        };
-        let id = Id::parse("ff").expect("an id");
-        assert_eq!(run.verdict(id), Verdict::Survived);
+        assert_eq!(judge(vec![stage], &["ff"]), [Verdict::Survived]);
         let ran = fs::read_to_string(said.path()).expect("it was written");
         assert_eq!(ran, "lib --exact a\nlib --exact b\n");
     }

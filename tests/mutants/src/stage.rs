@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -38,6 +38,9 @@ const DOUBTS: usize = 3;
 
 /// How much processor time a test may take without a mutant.
 pub(crate) const LONGEST: Duration = Duration::from_secs(600);
+
+/// The signals of the kernel and of `timeout` for a program that took too much time.
+const TIME_IS_UP: [i32; 2] = [Signal::XCPU.as_raw(), Signal::KILL.as_raw()];
 
 /// A program may wait for so many times the processor time that it may take: others use the machine, too.
 const PATIENCE: u32 = 10;
@@ -99,14 +102,13 @@ impl Stage {
     }
 
     fn start(&self, tests: &[&str], most: Duration, (variable, value): (&str, &str)) -> Ending {
-        let (seconds, patience) = (most.as_secs().max(1), most * PATIENCE);
+        let (seconds, patience) = (most.as_secs(), (most * PATIENCE).as_secs().to_string());
         // `timeout` ends the program also if this one is ended before.
         let line = format!(
             "ulimit -c 0; ulimit -v {MEMORY_KIB}; ulimit -S -t {seconds}; exec timeout -s KILL \"$0\" \"$@\""
         );
-        let patience_seconds = patience.as_secs().to_string();
         let started = Command::new("sh")
-            .args(["-c", &line, &patience_seconds])
+            .args(["-c", &line, &patience])
             .arg(&self.program)
             .arg("--exact")
             .args(tests)
@@ -114,7 +116,7 @@ impl Stage {
             .env("CARGO_MANIFEST_DIR", &self.tree)
             .env("RUST_BACKTRACE", "0")
             // No seed is ended before its program.
-            .env("CALLBOARD_SEED_SECONDS", &patience_seconds)
+            .env("CALLBOARD_SEED_SECONDS", &patience)
             .env(variable, value)
             .process_group(0)
             .stdin(Stdio::null())
@@ -122,16 +124,15 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn();
         match started {
-            Ok(child) => watch(child, patience),
+            Ok(child) => watch(child),
             Err(error) => panic!("{} cannot be started: {error}", self.program.display()),
         }
     }
 }
 
 /// Waits for the end of a program or for its first failed test.
-fn watch(mut child: Child, most: Duration) -> Ending {
+fn watch(mut child: Child) -> Ending {
     let lines = lines_of(&mut child);
-    let began = Instant::now();
     let ending = loop {
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -155,9 +156,7 @@ fn watch(mut child: Child, most: Duration) -> Ending {
     match ending {
         Some(ending) => ending,
         None if status.success() => Ending::Passed,
-        None if began.elapsed() >= most || status.signal() == Some(Signal::XCPU.as_raw()) => {
-            Ending::Hung
-        }
+        None if status.signal().is_some_and(|it| TIME_IS_UP.contains(&it)) => Ending::Hung,
         None => Ending::Died,
     }
 }
