@@ -43,7 +43,7 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(600);
 const TIME_IS_UP: [i32; 2] = [Signal::XCPU.as_raw(), Signal::KILL.as_raw()];
 
 /// A program may wait for so many times the processor time that it may take: others use the machine, too.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 30;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,8 @@ impl Stage {
     }
 
     fn start(&self, tests: &[&str], most: Duration, (variable, value): (&str, &str)) -> Ending {
-        let (seconds, patience) = (most.as_secs(), (most * PATIENCE).as_secs().to_string());
+        let seconds = most.as_secs().max(1);
+        let patience = (most * PATIENCE).as_secs().max(1).to_string();
         // `timeout` ends the program also if this one is ended before.
         let line = format!(
             "ulimit -c 0; ulimit -v {MEMORY_KIB}; ulimit -S -t {seconds}; exec timeout -s KILL \"$0\" \"$@\""
@@ -182,7 +183,7 @@ fn failed_test(line: &str) -> Option<&str> {
 
 /// How much processor time tests may take that take so long without a mutant.
 pub(crate) fn most_for(clean: Duration) -> Duration {
-    (clean * 5).max(Duration::from_secs(20))
+    (clean * 5).max(Duration::from_secs(5))
 }
 
 #[cfg(test)]
@@ -238,8 +239,8 @@ pub(crate) mod tests {
     fn a_program_that_hangs_is_ended_whether_it_waits_or_not() {
         for text in ["while :; do :; done", "while :; do sleep 1; done"] {
             let (_folder, stage) = script("core", text);
-            let second = Duration::from_secs(1);
-            let ending = stage.run(&["a"], second, ("CALLBOARD_MUTANT", "x"));
+            let most = Duration::from_millis(100);
+            let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
             assert_eq!(ending, Ending::Hung, "{text}");
         }
     }
@@ -247,7 +248,7 @@ pub(crate) mod tests {
     #[test]
     fn a_seed_may_take_as_long_as_its_program() {
         let (_folder, stage) = script("core", "[ \"$CALLBOARD_SEED_SECONDS\" = 90 ]");
-        let most = Duration::from_secs(9);
+        let most = Duration::from_secs(3);
         let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
         assert_eq!(ending, Ending::Passed);
     }
