@@ -2,12 +2,14 @@
 
 use callboard::engine::{Rights, Verb};
 use callboard::limits::Limits;
-use callboard::protocol::{CallOptions, Definition, Hello, Ping, Register, Text};
+use callboard::protocol::{
+    Bin, BindingEntry, CallOptions, Definition, Hello, Ping, Register, Text,
+};
 
 use crate::calls::{invoked, waiting, within};
 use crate::reader::{Reader, WatchFilter};
 use crate::rights::{self, admit, ask, principal, with_one};
-use crate::setup::{everything, functions, many, nothing, register_all};
+use crate::setup::{code, everything, functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
@@ -169,6 +171,110 @@ fn arguments_that_are_kept_may_take_exactly_what_a_limit_allows() {
             assert_eq!(world.call_ending(caller, call).is_none(), fits, "{second}");
         }
     }
+}
+
+#[test]
+fn arguments_leave_a_kibibyte_of_a_frame_for_what_the_engine_adds() {
+    for (headers, fits) in [(98_976, true), (98_977, false)] {
+        let mut world = World::new(Limits {
+            max_frame: 200_000,
+            max_payload: 100_000,
+            max_entry: 10_000,
+            ..unhurried()
+        });
+        let provider = world.provider(&["f"], 10);
+        let caller = world.join("c", &nothing());
+        let headers = vec![0; headers];
+        let options = CallOptions {
+            headers: Bin(&headers),
+            ..CallOptions::default()
+        };
+        world.call(caller, "f", &[0; 100_000], options);
+        world.turn();
+        assert_eq!(invoked(&world, provider).len(), usize::from(fits));
+    }
+}
+
+#[test]
+fn one_binding_is_refused_like_many_when_the_namespace_is_full() {
+    let mut world = World::new(Limits {
+        max_namespace_bindings: 2,
+        ..unhurried()
+    });
+    let binding = |event| BindingEntry {
+        event: Text(event),
+        function: Text("f"),
+        ..BindingEntry::default()
+    };
+    let [full, one] = ["full", "one"].map(|name| world.join(name, &nothing()));
+    let id = world.bind(full, vec![binding("a"), binding("b")]);
+    world.turn();
+    assert!(world.ending(full, id).is_ok());
+    let id = world.bind(one, vec![binding("c")]);
+    world.turn();
+    assert_eq!(code(world.ending(one, id)), "overloaded");
+    // What is bound already takes no more room.
+    let id = world.bind(full, vec![binding("a")]);
+    world.turn();
+    assert!(world.ending(full, id).is_ok());
+}
+
+#[test]
+fn a_provider_is_called_while_no_more_waits_for_it_than_the_limit() {
+    // The bytes of one INVOKE, which its provider does not read.
+    let waiting_bytes = |max_outbound: u64| {
+        let mut world = World::new(Limits {
+            max_outbound,
+            ..unhurried()
+        });
+        let provider = world.provider(&["f"], 10);
+        let caller = world.join("c", &nothing());
+        world.links[provider].capacity = 0;
+        let mut call = || {
+            let call = world.call(caller, "f", &[0; 20_000], CallOptions::default());
+            world.turn();
+            call
+        };
+        call();
+        let second = call();
+        let is_refused = world.call_ending(caller, second).is_some();
+        (world.engine.stats().outbound_bytes, is_refused)
+    };
+    let (both, is_refused) = waiting_bytes(1 << 20);
+    assert!(!is_refused);
+    let one = both / 2;
+    assert_eq!(waiting_bytes(one), (both, false));
+    assert_eq!(waiting_bytes(one - 1), (one, true));
+}
+
+#[test]
+fn the_workers_of_a_binding_are_listed_in_a_quarter_of_a_payload() {
+    let mut world = World::new(Limits {
+        max_payload: 3_600,
+        ..unhurried()
+    });
+    let mut bind = || {
+        let link = world.join("w", &nothing());
+        let binding = BindingEntry {
+            event: Text("e"),
+            function: Text("f"),
+            ..BindingEntry::default()
+        };
+        world.bind(link, vec![binding]);
+        world.turn();
+        link
+    };
+    // Nine bytes each.
+    let links: Vec<usize> = (0..103).map(|_| bind()).collect();
+    let page = ask(
+        &mut world,
+        links[0],
+        "engine::bindings::list",
+        &rmpv::Value::Nil,
+    );
+    let row = page.unwrap()["entries"][0].clone();
+    assert_eq!(row["workers"].as_array().unwrap().len(), 100);
+    assert_eq!(row["more_workers"].as_u64(), Some(3));
 }
 
 #[test]
