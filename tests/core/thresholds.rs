@@ -196,6 +196,32 @@ fn arguments_leave_a_kibibyte_of_a_frame_for_what_the_engine_adds() {
 }
 
 #[test]
+fn a_write_has_no_further_frame_after_256_kib() {
+    let mut world = World::new(unhurried());
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    world.links[caller].capacity = 0;
+    // A revision between the answers keeps them apart.
+    let mut calls = Vec::new();
+    for (round, name) in ["a", "b", "c"].into_iter().enumerate() {
+        calls.push(world.call(caller, "f", b"", CallOptions::default()));
+        world.turn();
+        world.answer(provider, invoked(&world, provider)[round], &[0; 200_000]);
+        world.turn();
+        world.register(provider, &[name]);
+        world.turn();
+    }
+    let before = world.links[caller].writes;
+    world.links[caller].capacity = usize::MAX;
+    world.receive(caller, usize::MAX);
+    world.settle();
+    for call in calls {
+        assert!(world.call_ending(caller, call).is_some());
+    }
+    assert_eq!(world.links[caller].writes - before, 2);
+}
+
+#[test]
 fn one_binding_is_refused_like_many_when_the_namespace_is_full() {
     let mut world = World::new(Limits {
         max_namespace_bindings: 2,
