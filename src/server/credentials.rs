@@ -215,5 +215,8 @@ mod tests {
         assert!(matches!(read(&path), CredentialsError::TooLarge(_)));
         fs::write(&path, "#".repeat(BYTES_MAX as usize)).unwrap();
         assert!(CredentialsFile::new(&path).read().is_ok());
+        // What is no text is not taken for an empty file.
+        fs::write(&path, b"[principals.\xff]").unwrap();
+        assert!(matches!(read(&path), CredentialsError::Read(..)));
     }
 }

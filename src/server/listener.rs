@@ -148,10 +148,17 @@ impl SocketFile {
 }
 
 fn bind_host(address: &Address, text: &str) -> Result<Vec<Listener>, BindError> {
-    let resolved: Vec<SocketAddr> = text
+    let resolved = text
         .to_socket_addrs()
-        .map_err(|error| BindError::CannotResolve(address.clone(), error))?
-        .collect();
+        .map_err(|error| BindError::CannotResolve(address.clone(), error))?;
+    bind_all(address, resolved)
+}
+
+/// Listens on the addresses of a host.
+fn bind_all(
+    address: &Address,
+    resolved: impl Iterator<Item = SocketAddr>,
+) -> Result<Vec<Listener>, BindError> {
     let mut bound = Vec::new();
     let mut refused = None;
     for at in resolved {
@@ -297,6 +304,29 @@ mod tests {
         let error = Listener::bind(&first[0].address()).unwrap_err();
         assert!(matches!(error, BindError::InUse(_)), "{error:?}");
         assert!(error.to_string().contains("in use"), "{error}");
+    }
+
+    #[test]
+    fn of_several_addresses_one_may_be_missing_and_none_may_be_taken() {
+        let first = bind("127.0.0.1:0").unwrap();
+        let Address::Tcp(taken) = first[0].address() else {
+            panic!("not TCP");
+        };
+        let taken: SocketAddr = taken.parse().unwrap();
+        // All of 127.0.0.0/8 is of this host, 192.0.2.0/24 of none.
+        let [free, foreign] =
+            ["127.0.0.2", "192.0.2.1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), taken.port()));
+        let host = Address::Tcp("host".to_owned());
+        let bind = |all: [SocketAddr; 2]| bind_all(&host, all.into_iter());
+        for all in [[free, taken], [taken, free], [foreign, taken]] {
+            let error = bind(all).unwrap_err();
+            assert!(matches!(error, BindError::InUse(_)), "{all:?}: {error:?}");
+        }
+        for all in [[free, foreign], [foreign, free]] {
+            let listeners = bind(all).unwrap();
+            let addresses: Vec<Address> = listeners.iter().map(Listener::address).collect();
+            assert_eq!(addresses, [Address::Tcp(free.to_string())]);
+        }
     }
 
     #[test]

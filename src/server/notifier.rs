@@ -118,6 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn for_a_manager_that_never_reads_no_more_than_16_messages_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let _manager = UnixDatagram::bind(&path).unwrap();
+        let mut notifier = Notifier::to(path.as_ref()).unwrap();
+        while !notifier.is_behind() {
+            notifier.send("STATUS=".to_owned());
+        }
+        for kept in 2..100 {
+            notifier.send("STATUS=".to_owned());
+            assert_eq!(notifier.kept.len(), kept.min(MOST_KEPT));
+        }
+    }
+
+    #[test]
     fn a_manager_that_is_gone_is_not_told_and_nothing_piles_up() {
         let dir = tempfile::tempdir().unwrap();
         let mut notifier = Notifier::to(dir.path().join("nobody").as_ref()).unwrap();

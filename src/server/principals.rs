@@ -441,6 +441,10 @@ mod tests {
                 "line 2: principal `x`: `tokens`: each must be",
             ),
             (
+                "[principals.x]\nuids = 1000",
+                "line 2: principal `x`: `uids`: it must be a list of user ids",
+            ),
+            (
                 "[principals.x]\nuids = [-1]",
                 "line 2: principal `x`: `uids`: it must be a list of user ids",
             ),

@@ -172,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn behind_what_was_missed_there_is_room_for_as_many_again() {
+        let queue = Arc::new(Queue::default());
+        let mut changes = Changes::new(queue.clone());
+        let fill = |count: usize| (0..count as u64).for_each(|it| queue.push(synced(it)));
+        fill(MAX_BUFFERED_CHANGES + 1);
+        assert_eq!(changes.try_recv(), Some(Notice::Missed));
+        assert_eq!(changes.try_recv(), None);
+        fill(MAX_BUFFERED_CHANGES);
+        assert_eq!(changes.try_recv(), Some(synced(0)));
+    }
+
+    #[test]
     fn the_end_is_told_even_to_who_missed_the_rest() {
         let queue = Arc::new(Queue::default());
         for revision in 0..MAX_BUFFERED_CHANGES as u64 {

@@ -269,6 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_an_engine_that_asked_for_a_later_time_than_the_pause() {
+        let mut now = Instant::now();
+        let minute = Duration::from_secs(60);
+        let (mut schedule, mut random) = schedule("a:1,b:1", false, now);
+        assert_eq!(schedule.next(now, &mut random), DialStep::Try(0));
+        schedule.failed(0, goodbye(Code::ShuttingDown, Some(minute)), now);
+        // `b` is tried again and again meanwhile.
+        for _ in 0..3 {
+            assert_eq!(schedule.next(now, &mut random), DialStep::Try(1));
+            schedule.failed(1, Loss::NobodyListens, now);
+            let pause = wait(&schedule.next(now, &mut random), now);
+            assert!(pause < minute / 3, "{pause:?}");
+            now += pause;
+        }
+    }
+
+    #[test]
     fn addresses_are_tried_in_order_and_then_after_growing_pauses() {
         let mut now = Instant::now();
         let (mut schedule, mut random) = schedule("a:1,b:1", false, now);

@@ -1,12 +1,13 @@
 //! A turn is short, whoever asks, and users share the engine evenly: an event that many hear is cast in slices, a large
 //! step stands alone in its turn, pages end early, and more connections buy nothing.
 
-use callboard::engine::{Config, Peer};
+use callboard::engine::{Config, Peer, Principal, Rights};
 use callboard::limits::Limits;
 use callboard::protocol::{BindingEntry, CallOptions, Cast, Emit, Ping, Text};
 
 use crate::calls::waiting;
 use crate::reader::{CallEnding, Reader, WatchFilter};
+use crate::rights::{self, principal};
 use crate::setup::{many, nothing, register_all};
 use crate::world::{World, hello};
 
@@ -399,6 +400,38 @@ fn more_connections_buy_no_more_of_a_contended_engine() {
     let of_one = world.reader(single).pongs;
     let ratio = of_many as f64 / of_one as f64;
     assert!((0.7..1.4).contains(&ratio), "{of_many} against {of_one}");
+}
+
+#[test]
+fn a_principal_has_as_much_of_a_contended_engine_as_its_weight_says_also_after_a_reload() {
+    let mut world = paced();
+    let weighted = |name, weight| Principal {
+        weight,
+        ..principal(name, Rights::everything())
+    };
+    let pings = Ping::default().to_frame().repeat(20_000);
+    rights::admit(&mut world, vec![weighted("a", 3), weighted("b", 1)]);
+    let links = ["a", "b"].map(|it| rights::join(&mut world, it, it, &nothing()));
+    for weights in [[3, 1], [1, 4]] {
+        let [a, b] = weights;
+        rights::admit(&mut world, vec![weighted("a", a), weighted("b", b)]);
+        let before = links.map(|it| world.reader(it).pongs);
+        for _ in 0..40 {
+            for link in links {
+                if world.links[link].up.is_empty() {
+                    world.say(link, &pings);
+                }
+            }
+            world.turn();
+        }
+        let [of_a, of_b] = [0, 1].map(|it| world.reader(links[it]).pongs - before[it]);
+        let ratio = of_a as f64 / of_b as f64 / (f64::from(a) / f64::from(b));
+        assert!(
+            (0.7..1.4).contains(&ratio),
+            "{weights:?}: {of_a} and {of_b}"
+        );
+        world.settle();
+    }
 }
 
 /// A pool: its name, limits with a small one, and an attempt to take some of it. Returns whether it succeeded.

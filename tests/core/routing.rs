@@ -40,6 +40,19 @@ fn equals_take_turns() {
 }
 
 #[test]
+fn up_to_16_providers_have_exactly_as_many_calls_each() {
+    for count in [2, 15, 16] {
+        let mut world = World::new(Limits::default());
+        let providers: Vec<usize> = (0..count).map(|_| world.provider(&["f"], 100)).collect();
+        let caller = world.join("c", &nothing());
+        for round in 1..=5 {
+            call_times(&mut world, caller, count);
+            assert_eq!(spread(&world, &providers), vec![round; count]);
+        }
+    }
+}
+
+#[test]
 fn load_follows_capacity() {
     let mut world = World::new(Limits::default());
     let providers = [10, 20, 70].map(|capacity| world.provider(&["f"], capacity));

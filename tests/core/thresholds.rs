@@ -1,12 +1,15 @@
-//! Numbers inside of the engine at which it goes another way: what holds below holds at them and above.
+//! Numbers at which the engine goes another way: what holds below holds at them and above.
 
+use callboard::engine::{Rights, Verb};
 use callboard::limits::Limits;
-use callboard::protocol::{CallOptions, Definition, Hello, Ping, Register, Text};
+use callboard::protocol::{
+    Bin, BindingEntry, CallOptions, Definition, Hello, Ping, Register, Text,
+};
 
 use crate::calls::{invoked, waiting, within};
 use crate::reader::{Reader, WatchFilter};
-use crate::rights::ask;
-use crate::setup::{everything, functions, many, nothing, register_all};
+use crate::rights::{self, admit, ask, principal, with_one};
+use crate::setup::{code, everything, functions, many, nothing, register_all};
 use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
@@ -127,6 +130,177 @@ fn a_step_of_up_to_64_kib_is_one_frame_and_a_larger_one_has_two() {
             );
         }
     }
+}
+
+#[test]
+fn entries_may_take_exactly_what_a_limit_allows() {
+    let texts = ["x".repeat(100), "y".repeat(100)];
+    let with = Register {
+        functions: described(&texts),
+        ..Register::default()
+    };
+    let bytes = (with.to_frame().len() - Register::default().to_frame().len()) as u64;
+    let of_worker: fn(&mut Limits, u64) = |limits, bytes| limits.max_metadata = bytes;
+    let of_namespace = |limits: &mut Limits, bytes| limits.max_namespace_metadata = bytes;
+    for set in [of_worker, of_namespace] {
+        for (limit, fits) in [(bytes, true), (bytes - 1, false)] {
+            let mut limits = unhurried();
+            set(&mut limits, limit);
+            let mut world = World::new(limits);
+            let worker = world.join("p", &nothing());
+            let id = world.register_definitions(worker, described(&texts));
+            world.turn();
+            assert_eq!(world.ending(worker, id).is_ok(), fits, "{limit}");
+        }
+    }
+}
+
+#[test]
+fn arguments_that_are_kept_may_take_exactly_what_a_limit_allows() {
+    let of_all: fn(&mut Limits) = |limits| limits.max_retained = 1000;
+    let of_each = |limits: &mut Limits| limits.max_retained_each = 1000;
+    for set in [of_all, of_each] {
+        for (second, fits) in [(100, true), (101, false)] {
+            let mut limits = unhurried();
+            set(&mut limits);
+            let mut world = World::new(limits);
+            let caller = world.join("c", &nothing());
+            world.call(caller, "nobody", &[0; 900], waiting());
+            let call = world.call(caller, "nobody", &vec![0; second], waiting());
+            world.turn();
+            assert_eq!(world.call_ending(caller, call).is_none(), fits, "{second}");
+        }
+    }
+}
+
+#[test]
+fn arguments_leave_a_kibibyte_of_a_frame_for_what_the_engine_adds() {
+    for (headers, fits) in [(98_976, true), (98_977, false)] {
+        let mut world = World::new(Limits {
+            max_frame: 200_000,
+            max_payload: 100_000,
+            max_entry: 10_000,
+            ..unhurried()
+        });
+        let provider = world.provider(&["f"], 10);
+        let caller = world.join("c", &nothing());
+        let headers = vec![0; headers];
+        let options = CallOptions {
+            headers: Bin(&headers),
+            ..CallOptions::default()
+        };
+        world.call(caller, "f", &[0; 100_000], options);
+        world.turn();
+        assert_eq!(invoked(&world, provider).len(), usize::from(fits));
+    }
+}
+
+#[test]
+fn a_write_has_no_further_frame_after_256_kib() {
+    let mut world = World::new(unhurried());
+    let provider = world.provider(&["f"], 10);
+    let caller = world.join("c", &nothing());
+    world.links[caller].capacity = 0;
+    // A revision between the answers keeps them apart.
+    let mut calls = Vec::new();
+    for (round, name) in ["a", "b", "c"].into_iter().enumerate() {
+        calls.push(world.call(caller, "f", b"", CallOptions::default()));
+        world.turn();
+        world.answer(provider, invoked(&world, provider)[round], &[0; 200_000]);
+        world.turn();
+        world.register(provider, &[name]);
+        world.turn();
+    }
+    let before = world.links[caller].writes;
+    world.links[caller].capacity = usize::MAX;
+    world.receive(caller, usize::MAX);
+    world.settle();
+    for call in calls {
+        assert!(world.call_ending(caller, call).is_some());
+    }
+    assert_eq!(world.links[caller].writes - before, 2);
+}
+
+#[test]
+fn one_binding_is_refused_like_many_when_the_namespace_is_full() {
+    let mut world = World::new(Limits {
+        max_namespace_bindings: 2,
+        ..unhurried()
+    });
+    let binding = |event| BindingEntry {
+        event: Text(event),
+        function: Text("f"),
+        ..BindingEntry::default()
+    };
+    let [full, one] = ["full", "one"].map(|name| world.join(name, &nothing()));
+    let id = world.bind(full, vec![binding("a"), binding("b")]);
+    world.turn();
+    assert!(world.ending(full, id).is_ok());
+    let id = world.bind(one, vec![binding("c")]);
+    world.turn();
+    assert_eq!(code(world.ending(one, id)), "overloaded");
+    // What is bound already takes no more room.
+    let id = world.bind(full, vec![binding("a")]);
+    world.turn();
+    assert!(world.ending(full, id).is_ok());
+}
+
+#[test]
+fn a_provider_is_called_while_no_more_waits_for_it_than_the_limit() {
+    // The bytes of one INVOKE, which its provider does not read.
+    let waiting_bytes = |max_outbound: u64| {
+        let mut world = World::new(Limits {
+            max_outbound,
+            ..unhurried()
+        });
+        let provider = world.provider(&["f"], 10);
+        let caller = world.join("c", &nothing());
+        world.links[provider].capacity = 0;
+        let mut call = || {
+            let call = world.call(caller, "f", &[0; 20_000], CallOptions::default());
+            world.turn();
+            call
+        };
+        call();
+        let second = call();
+        let is_refused = world.call_ending(caller, second).is_some();
+        (world.engine.stats().outbound_bytes, is_refused)
+    };
+    let (both, is_refused) = waiting_bytes(1 << 20);
+    assert!(!is_refused);
+    let one = both / 2;
+    assert_eq!(waiting_bytes(one), (both, false));
+    assert_eq!(waiting_bytes(one - 1), (one, true));
+}
+
+#[test]
+fn the_workers_of_a_binding_are_listed_in_a_quarter_of_a_payload() {
+    let mut world = World::new(Limits {
+        max_payload: 3_600,
+        ..unhurried()
+    });
+    let mut bind = || {
+        let link = world.join("w", &nothing());
+        let binding = BindingEntry {
+            event: Text("e"),
+            function: Text("f"),
+            ..BindingEntry::default()
+        };
+        world.bind(link, vec![binding]);
+        world.turn();
+        link
+    };
+    // Nine bytes each.
+    let links: Vec<usize> = (0..103).map(|_| bind()).collect();
+    let page = ask(
+        &mut world,
+        links[0],
+        "engine::bindings::list",
+        &rmpv::Value::Nil,
+    );
+    let row = page.unwrap()["entries"][0].clone();
+    assert_eq!(row["workers"].as_array().unwrap().len(), 100);
+    assert_eq!(row["more_workers"].as_u64(), Some(3));
 }
 
 #[test]
@@ -315,6 +489,34 @@ fn a_page_has_a_thousand_rows_unless_others_are_asked_for_and_no_more_than_its_w
     // Eleven units of work each, of twelve thousand.
     for (asked, listed) in [(1091, 1091), (1092, 1091), (10_001, 1091), (0, 1)] {
         assert_eq!(rows(&mut world, Some(asked)), (listed, true), "{asked}");
+    }
+}
+
+#[test]
+fn names_that_a_caller_may_not_observe_take_their_part_of_the_work_of_a_page() {
+    for (hidden, listed) in [(8, 1091), (9, 1090), (10, 1090)] {
+        let mut world = World::new(unhurried());
+        let rights = with_one(Verb::Observe, (&["shown::"], &[]));
+        admit(
+            &mut world,
+            vec![
+                principal("god", Rights::everything()),
+                principal("x", rights),
+            ],
+        );
+        let worker = rights::join(&mut world, "god", "p", &nothing());
+        let all: Vec<String> = (0..hidden)
+            .map(|number| format!("hidden::{number:04}"))
+            .chain((0..1100).map(|number| format!("shown::{number:04}")))
+            .collect();
+        register_all(&mut world, worker, &all);
+        world.settle();
+        let caller = rights::join(&mut world, "x", "c", &nothing());
+        let limit = rmpv::Value::Map(vec![("limit".into(), 1100.into())]);
+        let page = ask(&mut world, caller, "engine::functions::list", &limit).unwrap();
+        // One unit each, and eleven for a row, of twelve thousand; one of the next row is spent before it is left out.
+        assert_eq!(page["entries"].as_array().unwrap().len(), listed);
+        assert!(page["next"].is_str());
     }
 }
 

@@ -333,6 +333,18 @@ mod tests {
         vec![0, 0, 0, 2, byte, byte]
     }
 
+    #[test]
+    fn buffers_of_up_to_16_kib_are_kept_for_reuse() {
+        for (room, kept) in [(ROOM_KEPT, 1), (ROOM_KEPT + 1, 0)] {
+            let mut pool = BufferPool::default();
+            let mut buffer = pool.take();
+            buffer.buffer.reserve_exact(room);
+            assert_eq!(buffer.buffer.capacity(), room);
+            pool.put(buffer);
+            assert_eq!(pool.len(), kept);
+        }
+    }
+
     /// An acknowledgement whose length depends on its id.
     fn acknowledge(id: u64, out: &mut Vec<u8>) {
         let body = vec![0xee; id as usize];

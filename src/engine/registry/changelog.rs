@@ -365,3 +365,68 @@ impl<'a> Fold<'a> {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rng::Rng;
+    use crate::protocol::{Text, Watch};
+
+    fn log(names: &[&str]) -> ChangeLog {
+        let mut log = ChangeLog::new(1 << 20, Rng::new([7; 32]).hash_keys());
+        for name in names {
+            log.push(&mut vec![Change {
+                section: Section::Functions,
+                key: (*name).into(),
+                worker: 0,
+                kind: ChangeKind::Added,
+                body: vec![0xc0].into(),
+                visibility: None,
+            }]);
+        }
+        log
+    }
+
+    #[test]
+    fn steps_that_do_not_concern_a_reader_are_no_part_of_what_it_is_sent() {
+        let filter = WatchFilter::new(Some(&Watch {
+            functions: Some(vec![Text("mine::")]),
+            ..Watch::default()
+        }));
+        let position = Position::new(0, Reader::Exact);
+        let encoded = |names: &[&str]| {
+            let (encoded, _) = log(names).encode(&filter, &position, 0, None);
+            (
+                encoded.first,
+                encoded.to,
+                encoded.folded,
+                encoded.parts.len(),
+            )
+        };
+        // One of four: it is sent as what it is.
+        let one = encoded(&["other", "mine::f", "other", "other"]);
+        assert_eq!(one, (2, 2, None, 1));
+        let two = encoded(&["other", "mine::f", "other", "mine::g", "other"]);
+        assert_eq!(two, (2, 4, Some(Reader::Exact), 1));
+        // None: the reader moves to the end, and nothing is written.
+        assert_eq!(encoded(&["other", "other", "other"]), (4, 3, None, 0));
+    }
+
+    #[test]
+    fn the_newest_step_is_kept_however_large_it_is() {
+        let mut log = log(&["first"]);
+        log.limit = 1;
+        for name in ["second", "third"] {
+            let change = Change {
+                section: Section::Functions,
+                key: name.into(),
+                worker: 0,
+                kind: ChangeKind::Added,
+                body: vec![0; 1000].into(),
+                visibility: None,
+            };
+            let revision = log.push(&mut vec![change]);
+            assert!(log.reaches(revision - 1) && !log.reaches(revision - 2));
+        }
+    }
+}

@@ -217,3 +217,89 @@ fn chunk_of_workers(
     });
     last.map(|last| (frame.snapshot(), last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::interface::ConnId;
+    use crate::engine::registry::entry::EncodedDefinition;
+    use crate::engine::rng::Rng;
+
+    /// A board whose every frame has at most two entries.
+    struct Fixture {
+        board: Board,
+        pages: Pages,
+    }
+
+    impl Fixture {
+        fn new(entries: usize) -> Self {
+            let mut board = Board::new(Section::Functions, Rng::new([7; 32]).hash_keys());
+            for slot in 0..entries {
+                let name: Name = format!("f{slot}").into();
+                let definition = EncodedDefinition {
+                    bytes: vec![slot as u8; 30_000].into(),
+                    exclusive: false,
+                };
+                assert_eq!(
+                    board.provide(&name, (1, ConnId::new(0, 0)), definition),
+                    slot
+                );
+            }
+            let mut fixture = Self {
+                board,
+                pages: Pages::default(),
+            };
+            fixture.seal();
+            fixture
+        }
+
+        fn seal(&mut self) {
+            let pages = &mut self.pages;
+            self.board
+                .seal(&mut Vec::new(), |slot| pages.invalidate(slot));
+        }
+
+        fn withdraw(&mut self, slots: &[usize]) {
+            slots.iter().for_each(|&slot| self.board.withdraw(slot, 1));
+            self.seal();
+        }
+
+        /// The next frame from `slot` on, its entries, and the slot behind it.
+        fn next(&mut self, slot: usize) -> (Rc<[u8]>, Vec<usize>, usize) {
+            let (frame, next) = self
+                .pages
+                .chunk_of_slots(slot, &self.board)
+                .expect("a frame");
+            let has = |slot: &usize| frame.windows(1_000).any(|it| it == [*slot as u8; 1_000]);
+            let entries = (0..self.board.slots()).filter(has).collect();
+            (frame, entries, next)
+        }
+    }
+
+    #[test]
+    fn those_who_join_share_the_frames() {
+        let mut fixture = Fixture::new(4);
+        for (slot, entries) in [(0, [0, 1]), (2, [2, 3])] {
+            let (first, shown, _) = fixture.next(slot);
+            let (second, ..) = fixture.next(slot);
+            assert_eq!(shown, entries);
+            assert!(Rc::ptr_eq(&first, &second));
+        }
+        // Also from an empty slot on.
+        fixture.withdraw(&[0]);
+        let frames = [0, 1].map(|slot| fixture.next(slot).0);
+        assert!(Rc::ptr_eq(&frames[0], &frames[1]));
+    }
+
+    #[test]
+    fn a_page_that_is_divided_anew_in_the_midst_of_a_snapshot_leaves_no_entry_out() {
+        let mut fixture = Fixture::new(6);
+        let (_, entries, next) = fixture.next(0);
+        assert_eq!((entries, next), (vec![0, 1], 2));
+        // Now the first frame ends behind slot 2, the second one begins at slot 4, and the slot between is empty.
+        fixture.withdraw(&[0, 3]);
+        let (_, entries, next) = fixture.next(next);
+        assert_eq!((entries, next), (vec![2, 4], 5));
+        assert_eq!(fixture.next(next).1, [5]);
+    }
+}

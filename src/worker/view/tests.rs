@@ -2,7 +2,7 @@
 //! a restart.
 
 use super::*;
-use crate::protocol::{Bin, Definition, Sections, Text, WorkerEntry, WorkerKey};
+use crate::protocol::{Bin, BindingEntry, Definition, Sections, Text, WorkerEntry, WorkerKey};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -355,6 +355,32 @@ fn a_restart_that_is_over_is_told_at_once() {
     // In the same epoch a snapshot is final, settling or not.
     let steps = join(&mut view, 2, &[], 3 * SECOND, now);
     assert_eq!(brief(&steps[0]), "-b");
+}
+
+#[test]
+fn bindings_that_a_restarted_engine_lacks_are_gone_when_it_has_settled() {
+    let bound = || {
+        let mut sections = added(&["f"]);
+        sections.bindings.added = vec![BindingEntry {
+            event: Text("e"),
+            function: Text("f"),
+            ..BindingEntry::default()
+        }];
+        sections
+    };
+    for settling in [Duration::ZERO, 3 * SECOND] {
+        let now = Instant::now();
+        let mut view = View::new(true, now);
+        view.welcome(origin(1), 7, 10, false, Duration::ZERO, now);
+        view.resync(10, "joined", now).unwrap();
+        view.snapshot(&bound()).unwrap();
+        view.synced(10, now).unwrap();
+        view.lose(now);
+        join(&mut view, 2, &["f"], settling, now);
+        assert_eq!(view.bindings().count(), usize::from(!settling.is_zero()));
+        view.settle(now + settling);
+        assert_eq!(view.bindings().count(), 0);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! them no test notices. One build has them all, each behind a switch; `docs/PROOF.md` says how it is run.
 
 mod candidates;
+mod clean;
 mod compiler;
 mod mutation;
 mod options;
@@ -108,7 +109,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         }
     };
     let programs = compiler.build(&stage::TARGETS)?;
-    let run = Run::prepare(&out, &tree, &programs, drawn.len())?;
+    let run = Run::prepare(&out, &tree, programs, options.jobs)?;
     let chosen: Vec<&Mutation> = drawn
         .into_iter()
         .filter(|it| options.id.is_none_or(|id| id == it.id))

@@ -1,12 +1,13 @@
-//! A stage of the tests: one program, how long it may take, and how it ends. Stops a program at its first failure.
+//! A stage of the tests: one program, which tests it has, and how a run of some of them ends. Stops a program at its
+//! first failure.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -32,8 +33,17 @@ pub(crate) const TARGETS: [&str; 5] = ["lib", "core", "simulation", "sockets", "
 /// Stages over real sockets: a busy machine may fail one of their tests, so a failure there is confirmed.
 const CONFIRMED: [&str; 2] = ["sockets", "pressure"];
 
-/// How often a test may fail without a second failure before the stage is noticed all the same.
+/// How many tests may fail once and not again before a failure counts all the same.
 const DOUBTS: usize = 3;
+
+/// How much processor time a test may take without a mutant.
+pub(crate) const LONGEST: Duration = Duration::from_secs(600);
+
+/// The signals of the kernel and of `timeout` for a program that took too much time.
+const TIME_IS_UP: [i32; 2] = [Signal::XCPU.as_raw(), Signal::KILL.as_raw()];
+
+/// A program may wait for so many times the processor time that it may take: others use the machine, too.
+const PATIENCE: u32 = 30;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +51,7 @@ pub(crate) enum Ending {
     Passed,
     /// A test failed.
     Failed(String),
-    /// The program ran longer than it may.
+    /// The program took more time than it may.
     Hung,
     /// The program ended with an error before a test failed.
     Died,
@@ -53,41 +63,61 @@ pub(crate) struct Stage {
     pub(crate) program: PathBuf,
     /// Where it runs.
     pub(crate) tree: PathBuf,
-    pub(crate) most: Duration,
 }
 
 impl Stage {
-    /// Runs the tests with this variable set. A failure that a second run of its test does not repeat is no failure.
-    pub(crate) fn run(&self, variable: (&str, &str)) -> Ending {
-        let mut skipped: Vec<String> = Vec::new();
-        loop {
-            let mut arguments: Vec<&str> = skipped.iter().flat_map(|it| ["--skip", it]).collect();
-            arguments.extend(SKIPPED.iter().flat_map(|it| ["--skip", it]));
-            let ending = self.start(&arguments, variable);
+    /// The names of all tests. Those that are ignored are among them.
+    pub(crate) fn tests(&self) -> io::Result<Vec<String>> {
+        let skipped = SKIPPED.iter().flat_map(|it| ["--skip", it]);
+        let listed = Command::new(&self.program)
+            .arg("--list")
+            .args(skipped)
+            .current_dir(&self.tree)
+            .output()?;
+        let names = String::from_utf8_lossy(&listed.stdout);
+        let names = names.lines().filter_map(|it| it.strip_suffix(": test"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Runs these tests with this variable set, for at most so much processor time. A failure that a second run of its
+    /// test does not repeat is no failure.
+    pub(crate) fn run(&self, tests: &[&str], most: Duration, variable: (&str, &str)) -> Ending {
+        let mut open = tests.to_vec();
+        // Without a name, all would run.
+        while !open.is_empty() {
+            let ending = self.start(&open, most, variable);
             let Ending::Failed(test) = &ending else {
                 return ending;
             };
-            if !CONFIRMED.contains(&&*self.name) || skipped.len() == DOUBTS {
+            let doubts = tests.len() - open.len();
+            if !CONFIRMED.contains(&&*self.name) || doubts == DOUBTS {
                 return ending;
             }
-            match self.start(&["--exact", test], variable) {
-                Ending::Passed => skipped.push(test.clone()),
+            match self.start(&[test], most, variable) {
+                Ending::Passed => open.retain(|it| it != test),
                 _ => return ending,
             }
         }
+        Ending::Passed
     }
 
-    fn start(&self, arguments: &[&str], (variable, value): (&str, &str)) -> Ending {
+    fn start(&self, tests: &[&str], most: Duration, (variable, value): (&str, &str)) -> Ending {
+        let seconds = most.as_secs().max(1);
+        let patience = (most * PATIENCE).as_secs().max(1).to_string();
         // `timeout` ends the program also if this one is ended before.
-        let line =
-            format!("ulimit -c 0; ulimit -v {MEMORY_KIB}; exec timeout -s KILL \"$0\" \"$@\"");
+        let line = format!(
+            "ulimit -c 0; ulimit -v {MEMORY_KIB}; ulimit -S -t {seconds}; exec timeout -s KILL \"$0\" \"$@\""
+        );
         let started = Command::new("sh")
-            .args(["-c", &line, &self.most.as_secs().max(1).to_string()])
+            .args(["-c", &line, &patience])
             .arg(&self.program)
-            .args(arguments)
+            .arg("--exact")
+            .args(tests)
             .current_dir(&self.tree)
             .env("CARGO_MANIFEST_DIR", &self.tree)
             .env("RUST_BACKTRACE", "0")
+            // No seed is ended before its program.
+            .env("CALLBOARD_SEED_SECONDS", &patience)
             .env(variable, value)
             .process_group(0)
             .stdin(Stdio::null())
@@ -95,16 +125,15 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn();
         match started {
-            Ok(child) => watch(child, self.most),
+            Ok(child) => watch(child),
             Err(error) => panic!("{} cannot be started: {error}", self.program.display()),
         }
     }
 }
 
 /// Waits for the end of a program or for its first failed test.
-fn watch(mut child: Child, most: Duration) -> Ending {
+fn watch(mut child: Child) -> Ending {
     let lines = lines_of(&mut child);
-    let began = Instant::now();
     let ending = loop {
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
@@ -128,7 +157,7 @@ fn watch(mut child: Child, most: Duration) -> Ending {
     match ending {
         Some(ending) => ending,
         None if status.success() => Ending::Passed,
-        None if began.elapsed() >= most => Ending::Hung,
+        None if status.signal().is_some_and(|it| TIME_IS_UP.contains(&it)) => Ending::Hung,
         None => Ending::Died,
     }
 }
@@ -148,44 +177,41 @@ fn lines_of(child: &mut Child) -> Receiver<String> {
 
 /// The test that a line of a test program says has failed.
 fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+    let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+    Some(name.strip_suffix(" - should panic").unwrap_or(name))
 }
 
-/// How long a stage may take that takes so long without a mutant. A machine that others use may need more.
+/// How much processor time tests may take that take so long without a mutant.
 pub(crate) fn most_for(clean: Duration) -> Duration {
-    (clean * 5).max(Duration::from_secs(60))
-}
-
-/// A stage for a program, with the time that the run without a mutant may take.
-pub(crate) fn stage(name: &str, program: &Path, tree: &Path) -> Stage {
-    Stage {
-        name: name.to_owned(),
-        program: program.to_owned(),
-        tree: tree.to_owned(),
-        most: Duration::from_secs(1_200),
-    }
+    (clean * 5).max(Duration::from_secs(5))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     /// A stage whose program is this shell script.
-    fn script(name: &str, text: &str) -> (tempfile::TempDir, Stage) {
+    pub(crate) fn script(name: &str, text: &str) -> (tempfile::TempDir, Stage) {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("program");
-        fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("a file");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        let stage = stage(name, &file, folder.path());
+        let program = folder.path().join("program");
+        fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("a file");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let stage = Stage {
+            name: name.to_owned(),
+            program,
+            tree: folder.path().to_owned(),
+        };
         (folder, stage)
     }
 
+    /// How the tests `a`, `b`, `c`, `d` and `e` of a script end.
     fn ending(name: &str, text: &str) -> Ending {
         let (_folder, stage) = script(name, text);
-        stage.run(("CALLBOARD_MUTANT", "x"))
+        let tests = ["a", "b", "c", "d", "e"];
+        stage.run(&tests, LONGEST, ("CALLBOARD_MUTANT", "x"))
     }
 
     #[test]
@@ -210,36 +236,63 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_hangs_is_ended() {
-        let (_folder, mut stage) = script("core", "while :; do sleep 1; done");
-        stage.most = Duration::from_secs(1);
-        assert_eq!(stage.run(("CALLBOARD_MUTANT", "x")), Ending::Hung);
+    fn a_program_that_hangs_is_ended_whether_it_waits_or_not() {
+        for text in ["while :; do :; done", "while :; do sleep 1; done"] {
+            let (_folder, stage) = script("core", text);
+            let most = Duration::from_millis(100);
+            let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
+            assert_eq!(ending, Ending::Hung, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seed_may_take_as_long_as_its_program() {
+        let (_folder, stage) = script("core", "[ \"$CALLBOARD_SEED_SECONDS\" = 90 ]");
+        let most = Duration::from_secs(3);
+        let ending = stage.run(&["a"], most, ("CALLBOARD_MUTANT", "x"));
+        assert_eq!(ending, Ending::Passed);
+    }
+
+    #[test]
+    fn the_tests_are_those_of_the_list_without_the_skipped() {
+        let (_folder, stage) = script(
+            "core",
+            "[ \"$1\" = --list ] && case \"$*\" in *'--skip sizing::'*) ;; *) exit 1;; esac\n\
+             echo 'a::b: test'; echo 'c: benchmark'; echo 'd: test'; echo '2 tests, 1 benchmark'",
+        );
+        assert_eq!(stage.tests().expect("a program"), ["a::b", "d"]);
     }
 
     #[test]
     fn a_failure_over_sockets_counts_if_its_test_fails_twice() {
-        // A single test is asked for by its name alone.
-        let alone = "case \"$*\" in *'--exact'*) ";
-        let once = format!(
-            "{alone} exit 0;; *'--skip a'*) exit 0;; esac; echo 'test a ... FAILED'; exit 101"
-        );
-        assert_eq!(ending("sockets", &once), Ending::Passed);
+        let once = "case \"$*\" in *'a b'*) echo 'test a ... FAILED'; exit 101;; esac";
+        assert_eq!(ending("sockets", once), Ending::Passed);
+        assert_eq!(ending("core", once), Ending::Failed("a".to_owned()));
         let twice = "echo 'test a ... FAILED'; exit 101";
         assert_eq!(ending("sockets", twice), Ending::Failed("a".to_owned()));
-        assert_eq!(ending("core", &once), Ending::Failed("a".to_owned()));
-        let always_another =
-            format!("{alone} exit 0;; esac; echo \"test $$ ... FAILED\"; exit 101");
-        assert!(matches!(
-            ending("sockets", &always_another),
-            Ending::Failed(_)
-        ));
+        // The first of many fails, whichever it is.
+        let always_another = "[ $# -gt 2 ] && echo \"test $2 ... FAILED\" && exit 101; exit 0";
+        let fourth = Ending::Failed("d".to_owned());
+        assert_eq!(ending("sockets", always_another), fourth);
+    }
+
+    #[test]
+    fn no_test_is_run_when_all_have_failed_once() {
+        let (_folder, stage) = script(
+            "sockets",
+            "[ -e failed ] && exit 0; : > failed; echo 'test a ... FAILED'; exit 101",
+        );
+        let second = Duration::from_secs(1);
+        let ending = stage.run(&["a"], second, ("CALLBOARD_MUTANT", "x"));
+        assert_eq!(ending, Ending::Passed);
     }
 
     #[test]
     fn a_failed_test_is_told_from_other_lines() {
+        assert_eq!(failed_test("test a::b ... FAILED"), Some("a::b"));
         assert_eq!(
             failed_test("test a::b - should panic ... FAILED"),
-            Some("a::b - should panic")
+            Some("a::b")
         );
         assert_eq!(failed_test("test a::b ... ok"), None);
         assert_eq!(failed_test("test result: FAILED. 1 passed"), None);

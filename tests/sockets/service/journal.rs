@@ -3,9 +3,12 @@
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 
+use callboard::address::Address;
+use callboard::protocol::{Call, Text};
+
 use super::SERVE;
 use super::start::Start;
-use crate::client::until;
+use crate::client::{Client, until};
 
 /// What JOURNAL_STREAM says of this file.
 fn stream(file: &tempfile::NamedTempFile) -> String {
@@ -55,4 +58,41 @@ fn the_variable_alone_makes_no_journal() {
     engine.terminate();
     assert!(engine.log().contains("INFO"), "{}", engine.log());
     assert!(!engine.log().contains("<6>"), "{}", engine.log());
+}
+
+#[test]
+fn the_log_says_who_commands_and_why_a_worker_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listen = format!("unix:{}", path.display());
+    // Who may connect to the socket may command: this user.
+    let mut engine = Start::engine(&["serve", "--listen", &listen]).spawn();
+    until("it listens", || engine.log().contains("listening on"));
+    let address = Address::Unix(path);
+    let mut worker = Client::join(&address, "useful");
+    worker.register(&["f", "g"]).unwrap();
+    let mut commander = Client::join(&address, "commander");
+    let drain = Call {
+        id: 7,
+        function: Text("engine::drain"),
+        ..Call::default()
+    };
+    commander.send(&drain.to_frame());
+    for client in [&mut worker, &mut commander] {
+        assert_eq!(client.goodbye().0, "shutting_down");
+        client.finish();
+    }
+    assert_eq!(engine.end(), 0);
+    let log = engine.log();
+    let has = |words: &[&str]| {
+        let mut lines = log.lines();
+        lines.any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(has(&["\"commander\"", "calls engine::drain"]), "{log}");
+    let removed = [
+        "closed: shutting_down",
+        "removed worker",
+        "\"useful\" with 2 functions",
+    ];
+    assert!(has(&removed), "{log}");
 }

@@ -127,6 +127,43 @@ fn what_a_lost_connection_may_have_executed_stays_in_doubt() {
 }
 
 #[test]
+fn a_function_s_own_failure_says_what_it_executed_unless_another_engine_may_have() {
+    for (is_lost, executed) in [(false, Executed::No), (true, Executed::Maybe)] {
+        let mut bench = bench(Watch::nothing());
+        bench.up_and_ready(1);
+        bench.written();
+        begin(&mut bench, "f", &CallOptions::new().idempotent());
+        let mut written = bench.written();
+        if is_lost {
+            bench.drop_connection();
+            bench.up(2);
+            written = bench.written();
+        }
+        let mut told = failure(id_of(&written), Code::NoSuchFunction);
+        told.ext.from_function = true;
+        bench.hear(&told.to_frame()).unwrap();
+        let error = ends(&mut bench).pop().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::Function(_)), "{error:?}");
+        assert_eq!(error.executed(), executed);
+    }
+}
+
+#[test]
+fn at_its_deadline_no_call_waits_for_the_next_engine() {
+    let mut bench = bench(Watch::nothing());
+    bench.up_and_ready(1);
+    bench.written();
+    begin(&mut bench, "f", &CallOptions::new().wait().timeout(SECOND));
+    let id = id_of(&bench.written());
+    let drain = crate::protocol::Drain::default();
+    bench.hear(&drain.to_frame()).unwrap();
+    bench.now += SECOND;
+    bench.hear(&failure(id, Code::Draining).to_frame()).unwrap();
+    let error = ends(&mut bench).pop().unwrap().unwrap_err();
+    assert_eq!(error.code(), "draining");
+}
+
+#[test]
 fn a_stopping_engine_makes_those_wait_who_want_to() {
     let mut bench = bench(Watch::nothing());
     bench.up_and_ready(1);
@@ -208,6 +245,23 @@ fn too_large_a_payload_is_not_sent() {
         CallError::PayloadTooLarge { limit: 90_000, .. }
     ));
     assert!(bench.written().is_empty());
+}
+
+#[test]
+fn a_call_may_fill_a_frame_and_no_more() {
+    // 100,000 bytes, of which 256 are for what is beside name, headers and payload.
+    for (headers, fits) in [(9_743, true), (9_744, false)] {
+        let mut bench = bench(Watch::nothing());
+        bench.up_and_ready(1);
+        bench.written();
+        let mut call = call("f", &CallOptions::new().headers_bytes(vec![0; headers]));
+        call.payload = vec![0; 90_000];
+        bench.link.call(call, bench.now).unwrap();
+        let frames = bench.frames();
+        assert_eq!(frames.len(), usize::from(fits));
+        assert!(frames.iter().all(|frame| frame.len() <= 100_000));
+        assert_eq!(ends(&mut bench).len(), usize::from(!fits));
+    }
 }
 
 #[test]

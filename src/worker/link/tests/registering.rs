@@ -448,6 +448,33 @@ fn an_entry_that_no_frame_holds_is_refused_whatever_the_engine_says() {
 }
 
 #[test]
+fn names_may_fill_a_frame_and_no_more() {
+    let names: Vec<String> = ["a", "b", "c", "d"].map(|it| it.repeat(255)).into();
+    let names: Vec<&str> = names.iter().map(|it| &**it).collect();
+    // Each takes 3 bytes beside its own, and the frame 64.
+    for (max_frame, fits) in [(4 * 258 + 64, true), (4 * 258 + 63, false)] {
+        let mut bench = bench(Watch::nothing());
+        bench.link.open(address(), None, bench.now);
+        bench.written();
+        let mut small = welcome(1, &[1; 16]);
+        small.ext.limits.max_frame = max_frame;
+        bench.hear(&small.to_frame()).unwrap();
+        bench.written();
+        bench.hear(&outcome(1, 10).to_frame()).unwrap();
+        for (name, id) in names.iter().zip(2..) {
+            bench.register(&[name]);
+            bench.written();
+            bench.hear(&outcome(id, 11).to_frame()).unwrap();
+        }
+        let ticket = bench.unregister(&names);
+        assert_eq!(bench.frames().len(), usize::from(fits));
+        let refused = bench.link.take_end(ticket).map(|end| end.unwrap_err());
+        let code = refused.as_ref().map(|it| it.code());
+        assert_eq!(code, (!fits).then_some("frame_too_large"));
+    }
+}
+
+#[test]
 fn an_abandoned_order_is_carried_out_nevertheless() {
     let mut bench = bench(Watch::nothing());
     let ticket = bench.register(&["a"]);
