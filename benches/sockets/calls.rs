@@ -1,4 +1,4 @@
-//! What a call costs: through the engine, beside a bare relay that forwards frames of the same sizes; and through an
+//! What a call costs: through the engine, beside a relay that forwards frames of the same sizes; and through an
 //! engine that is full, beside one that is nearly empty. In one run, in alternation, with a second base as the
 //! control. The server has one processor, callers and providers the other.
 
@@ -145,7 +145,7 @@ fn beside_the_floor(path: &impl Fn(&str) -> String) {
         assert_eq!(floor.sizes(), sizes, "the floor moves the same bytes");
     }
     println!(
-        "calls: payloads of 64 bytes, frames of {} bytes, through the engine and through a bare relay",
+        "calls: payloads of 64 bytes, frames of {} bytes, through the engine and through a relay",
         sizes.map(|size| size.to_string()).join(", ")
     );
     for (transport, name) in TRANSPORTS.iter().enumerate() {

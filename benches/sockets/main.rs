@@ -1,5 +1,5 @@
 //! Socket benches: an engine in a process of its own, its peers in this one, sockets of this machine between
-//! them. Counts what can be counted; prints times as information only, or beside those of a bare relay.
+//! them. Counts what can be counted; prints times as information only, or beside those of a relay.
 //! `cargo bench --bench sockets -- [idle] [fanout] [stalled] [calls] [spin] [crowd] [flood]`; without a
 //! word, all seven. `attack` stands alone, with options of its own.
 

@@ -1,7 +1,8 @@
-//! The floor under a call: a bare relay that forwards frames between two connections, written with the same loop as
-//! the engine and the same options on its sockets. Connections are mates in the order in which they come: the
-//! first of two plays the provider, the second its caller. Decodes nothing, keeps nothing, decides nothing; a
-//! frame on its way to a provider grows to the size of the engine's INVOKE.
+//! The floor under a call: a relay between two connections, written with the same loop as the engine and the same
+//! options on its sockets. It forwards frames, of which one on its way to a provider grows to the size of the engine's
+//! INVOKE; or it is bare, knows no frames, and writes to one what it read from the other. Connections are mates in the
+//! order in which they come: the first of two plays the provider, the second its caller. Decodes nothing, keeps
+//! nothing, decides nothing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpListener;
@@ -30,11 +31,13 @@ const SCRATCH: usize = 64 * 1024;
 /// Tokens from here on are listeners'.
 const LISTENERS: usize = 1 << 32;
 
-/// The relay's process. It listens at each `listen`; what goes to a provider grows by `extra` bytes.
+/// The relay's process. It listens at each `listen`; frames that go to a provider grow by `extra` bytes. Without
+/// `extra` it is bare.
 pub(super) fn serve(role: &str) -> ExitCode {
     process::pin(true);
-    let extra = process::values(role, "extra").next().expect("extra=BYTES");
-    let mut relay = Relay::new(extra.parse().expect("a number")).expect("a poll");
+    let extra = process::values(role, "extra").next();
+    let extra = extra.map(|extra| extra.parse().expect("extra=BYTES"));
+    let mut relay = Relay::new(extra).expect("a poll");
     let addresses: Vec<String> = process::values(role, "listen")
         .map(|address| relay.listen(address).expect("a free address"))
         .collect();
@@ -43,11 +46,12 @@ pub(super) fn serve(role: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-struct Relay {
+pub(super) struct Relay {
     poll: Poll,
     listeners: Vec<Listener>,
     connections: Vec<Connection>,
-    extra: usize,
+    /// What a provider's frames grow by; `None` if it is bare.
+    extra: Option<usize>,
     scratch: Box<[u8]>,
     /// Connections that this turn has something for.
     dirty: Vec<usize>,
@@ -71,7 +75,7 @@ struct Connection {
 }
 
 impl Relay {
-    fn new(extra: usize) -> io::Result<Self> {
+    pub(super) fn new(extra: Option<usize>) -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
             listeners: Vec::new(),
@@ -83,7 +87,7 @@ impl Relay {
     }
 
     /// Listens, and returns the address as it came out.
-    fn listen(&mut self, address: &str) -> io::Result<String> {
+    pub(super) fn listen(&mut self, address: &str) -> io::Result<String> {
         let (socket, address) = match address.parse().expect("an address") {
             Address::Tcp(address) => {
                 let listener = TcpListener::bind(address)?;
@@ -107,7 +111,7 @@ impl Relay {
     }
 
     /// For ever: it ends with its process.
-    fn run(&mut self) -> io::Result<()> {
+    pub(super) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         loop {
             match self.poll.poll(&mut events, None) {
@@ -169,7 +173,7 @@ impl Relay {
         }
     }
 
-    /// Reads what there is and puts the frames into the mate's buffer.
+    /// Reads what there is and forwards it.
     fn read(&mut self, key: usize, is_last: bool) {
         loop {
             let connection = &mut self.connections[key];
@@ -183,25 +187,33 @@ impl Relay {
                 }
             };
             let mate = connection.mate.expect("its mate has come");
-            let mut inbox = std::mem::take(&mut connection.inbox);
-            let to = &mut self.connections[mate];
-            let extra = if to.is_provider { self.extra } else { 0 };
-            let mut input = &self.scratch[..n];
-            while let Some(frame) = inbox.next(&mut input, SCRATCH).expect("frames") {
-                let length = frame.len() + extra;
-                to.out.extend_from_slice(&(length as u32).to_be_bytes());
-                to.out.extend_from_slice(frame);
-                to.out.resize(to.out.len() + extra, 0);
+            match self.extra {
+                Some(extra) => self.add_frames(key, mate, n, extra),
+                None => self.connections[mate].send(&self.scratch[..n]),
             }
-            if !std::mem::replace(&mut to.dirty, true) {
-                self.dirty.push(mate);
-            }
-            self.connections[key].inbox = inbox;
             // A short read took all that there was; what comes after it is another event.
             if n < SCRATCH && !is_last {
                 return;
             }
         }
+    }
+
+    /// Puts the frames of the bytes that were read into the mate's buffer, for the end of the turn.
+    fn add_frames(&mut self, key: usize, mate: usize, n: usize, extra: usize) {
+        let mut inbox = std::mem::take(&mut self.connections[key].inbox);
+        let to = &mut self.connections[mate];
+        let extra = if to.is_provider { extra } else { 0 };
+        let mut input = &self.scratch[..n];
+        while let Some(frame) = inbox.next(&mut input, SCRATCH).expect("frames") {
+            let length = frame.len() + extra;
+            to.out.extend_from_slice(&(length as u32).to_be_bytes());
+            to.out.extend_from_slice(frame);
+            to.out.resize(to.out.len() + extra, 0);
+        }
+        if !std::mem::replace(&mut to.dirty, true) {
+            self.dirty.push(mate);
+        }
+        self.connections[key].inbox = inbox;
     }
 
     fn write(&mut self, key: usize) {
@@ -212,6 +224,26 @@ impl Relay {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => connection.ended = true,
             }
+        }
+    }
+}
+
+impl Connection {
+    /// Sends some bytes at once, behind those that wait.
+    fn send(&mut self, bytes: &[u8]) {
+        if self.ended {
+            return;
+        }
+        let sent = match self.out.is_empty() {
+            true => self.socket.write(bytes),
+            false => Ok(0),
+        };
+        match sent {
+            Ok(n) => self.out.extend_from_slice(&bytes[n..]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.out.extend_from_slice(bytes);
+            }
+            Err(_) => self.ended = true,
         }
     }
 }

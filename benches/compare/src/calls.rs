@@ -1,6 +1,6 @@
-//! Calls: through the engine, through the two-hop relay that is the floor under any engine, and as requests of NATS. The
-//! load (`../sockets/load.rs`) is the same for all: it moves ids from frame to frame. Payloads are the same; the
-//! relay's frames have the size of Callboard's.
+//! Calls: through the engine, through the two-hop relay that is the floor under any engine, through one that moves
+//! nothing but the payloads, and as requests of NATS. The load (`../sockets/load.rs`) is the same for all: it moves ids
+//! from frame to frame. Payloads are the same; the floor's frames have the size of Callboard's.
 
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,8 @@ use std::time::Duration;
 use socket2::Socket;
 
 use crate::comparison::{Comparison, Metric, Unit};
-use crate::load::{self, Frames, Pair, Run, Shape};
+use crate::load::{self, Dialect, Frames, PAYLOAD, Pair, Run, Shape};
+use crate::payloads::{self, Payloads};
 use crate::peer::{self, Peer};
 use crate::process::Process;
 use crate::processors;
@@ -67,6 +68,7 @@ impl From<Via> for Exchange {
 /// What the calls go through, and those who make them.
 enum Via {
     Floor(Process, Vec<Pair<Frames>>),
+    Bare(Process, Vec<Pair<Payloads>>),
     Callboard(Target, Vec<Pair<Frames>>),
     Nats(Target, Vec<Pair<Requests>>),
 }
@@ -74,15 +76,16 @@ enum Via {
 impl Exchange {
     /// The relay; what goes to a provider grows by `extra` bytes on its way.
     fn floor(extra: usize) -> Self {
-        let role = format!("{} extra={extra} listen=127.0.0.1:0", relay::ROLE);
-        let process = processors::on_the_servers(|| Process::start(&role));
-        let address = &process.addresses[0];
-        let pair = |_| {
-            let provider = peer::connect(address);
-            Pair::new(peer::connect(address), provider, &function(0))
-        };
-        let pairs = (0..PAIRS).map(pair).collect();
+        let (process, pairs) = relay(&format!("extra={extra}"), |caller, provider| {
+            Pair::new(caller, provider, &function(0))
+        });
         Via::Floor(process, pairs).into()
+    }
+
+    /// The relay that knows no frames.
+    fn bare() -> Self {
+        let (process, pairs) = relay("", payloads::pair);
+        Via::Bare(process, pairs).into()
     }
 
     fn callboard(programs: &Programs) -> Result<Self, Fault> {
@@ -118,13 +121,14 @@ impl Exchange {
     fn name(&self) -> &'static str {
         match &self.via {
             Via::Floor(..) => "floor",
+            Via::Bare(..) => "bare relay",
             Via::Callboard(target, _) | Via::Nats(target, _) => target.name,
         }
     }
 
     fn processor_time(&self) -> Duration {
         match &self.via {
-            Via::Floor(process, _) => server::processor_time(process.id),
+            Via::Floor(process, _) | Via::Bare(process, _) => server::processor_time(process.id),
             Via::Callboard(target, _) | Via::Nats(target, _) => target.processor_time(),
         }
     }
@@ -133,6 +137,7 @@ impl Exchange {
     fn sizes(&mut self) -> [usize; 4] {
         match &mut self.via {
             Via::Floor(_, pairs) | Via::Callboard(_, pairs) => pairs[0].exchange(),
+            Via::Bare(_, pairs) => pairs[0].exchange(),
             Via::Nats(_, pairs) => pairs[0].exchange(),
         }
     }
@@ -147,6 +152,7 @@ impl Exchange {
             Via::Floor(_, pairs) | Via::Callboard(_, pairs) => {
                 load::run(&mut pairs[..shape.pairs()], shape, length)
             }
+            Via::Bare(_, pairs) => load::run(&mut pairs[..shape.pairs()], shape, length),
             Via::Nats(_, pairs) => load::run(&mut pairs[..shape.pairs()], shape, length),
         });
         let run = run.inspect_err(|fault| self.fault = Some(fault.clone()))?;
@@ -159,6 +165,22 @@ impl Exchange {
             run.calls as f64 / run.took.as_secs_f64(),
         ])
     }
+}
+
+/// A relay that is started so, and pairs of connections to it.
+fn relay<D: Dialect>(
+    how: &str,
+    pair: impl Fn(Socket, Socket) -> Pair<D>,
+) -> (Process, Vec<Pair<D>>) {
+    let role = format!("{} {how} listen=127.0.0.1:0", relay::ROLE);
+    let process = processors::on_the_servers(|| Process::start(&role));
+    let address = &process.addresses[0];
+    let connect = |_| {
+        let provider = peer::connect(address);
+        pair(peer::connect(address), provider)
+    };
+    let pairs = (0..PAIRS).map(connect).collect();
+    (process, pairs)
 }
 
 /// The load's complaint about the other side as a fault: it panics.
@@ -225,7 +247,7 @@ fn answer_first_ping(mut socket: &Socket) -> Result<(), Fault> {
     socket.write_all(b"PONG\r\n").map_err(text)
 }
 
-/// All that take part, the floor and Callboard twice.
+/// All that take part, both relays and Callboard twice.
 fn exchanges(programs: &Programs) -> Result<(Vec<Exchange>, [usize; 4]), Fault> {
     let mut first = Exchange::callboard(programs)?;
     let sizes = first.sizes();
@@ -237,11 +259,11 @@ fn exchanges(programs: &Programs) -> Result<(Vec<Exchange>, [usize; 4]), Fault> 
             Err("the floor moves other bytes than Callboard".to_owned())
         }
     };
-    let mut all = vec![floor()?, first];
+    let mut all = vec![floor()?, Exchange::bare(), first];
     if let Some(target) = Target::peer(Kind::Nats, programs)? {
         all.push(Exchange::nats(target)?);
     }
-    all.extend([Exchange::callboard(programs)?, floor()?]);
+    all.extend([Exchange::callboard(programs)?, Exchange::bare(), floor()?]);
     Ok((all, sizes))
 }
 
@@ -284,6 +306,12 @@ fn one(comparison: Comparison, sizes: [usize; 4], has_nats: bool) -> Section {
         1.13,
         comparison.control("floor", ROUND_TRIP),
     )];
+    verdicts.push(Verdict::beside(
+        "round trip beside the bare relay",
+        comparison.ratio("Callboard", "bare relay", ROUND_TRIP),
+        comparison.control("bare relay", ROUND_TRIP),
+    ));
+    verdicts.push(cpu_beside_bare("", &comparison));
     if has_nats {
         verdicts.push(Verdict::not_above(
             "round trip: not above NATS beyond the A/A spread",
@@ -296,8 +324,10 @@ fn one(comparison: Comparison, sizes: [usize; 4], has_nats: bool) -> Section {
         title: "A call, one in flight".to_owned(),
         text: format!(
             "One caller, one provider, payloads of 64 bytes both ways; each waits in a read. The floor is a relay that \
-             moves frames of the same sizes ({} bytes) between two connections; to NATS it is a request and its reply.",
-            sizes.map(|size| size.to_string()).join(", ")
+             moves frames of the same sizes ({} bytes) between two connections; the bare relay moves the payload of {} \
+             bytes alone, with a write for each read, and knows no frames; to NATS it is a request and its reply.",
+            sizes.map(|size| size.to_string()).join(", "),
+            PAYLOAD.len()
         ),
         verdicts,
         plot: Plot::Bars(Bars::of(
@@ -309,6 +339,15 @@ fn one(comparison: Comparison, sizes: [usize; 4], has_nats: bool) -> Section {
     }
 }
 
+/// The processor time of a call: the bare relay's calls per second of it in parts of Callboard's.
+fn cpu_beside_bare(shape: &str, comparison: &Comparison) -> Verdict {
+    Verdict::beside(
+        format!("{shape}CPU per call beside the bare relay"),
+        comparison.ratio("bare relay", "Callboard", PER_CPU),
+        comparison.control("bare relay", PER_CPU),
+    )
+}
+
 fn many(tables: Vec<(&str, Comparison)>, has_nats: bool) -> Section {
     let mut verdicts = Vec::new();
     for (shape, comparison) in &tables {
@@ -318,6 +357,7 @@ fn many(tables: Vec<(&str, Comparison)>, has_nats: bool) -> Section {
             0.6,
             comparison.control("floor", PER_CPU),
         ));
+        verdicts.push(cpu_beside_bare(&format!("{shape}: "), comparison));
         if has_nats {
             verdicts.push(Verdict::at_least(
                 format!("{shape}: at least 1.4 × NATS"),

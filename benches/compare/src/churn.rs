@@ -1,4 +1,4 @@
-//! Churn: distinct functions that come one after the other, pipelined, before many watchers. How many entries a target
+//! Churn: distinct functions that come one after the other, in bursts, before many watchers. How many entries a target
 //! delivers for a second of its processor's time. Apart from it, for Callboard alone, one function that comes and
 //! goes, of which a watcher is told the net effect.
 
@@ -44,12 +44,15 @@ const TOGGLES: [Metric; 3] = [
 ];
 
 /// Publications that are sent with one write.
-const BURST: u64 = 256;
+pub(crate) const BURST: u64 = 256;
+
+/// The same, of fewer: a worker's functions rather than a fleet's.
+pub(crate) const SMALL_BURST: u64 = 16;
 
 /// An odd number of toggles leaves something to tell.
 const TOGGLES_AT_ONCE: u64 = 255;
 
-/// Of etcd, whose connection takes no more at once.
+/// The most of etcd, whose connection takes no more at once.
 const BURST_OF_ETCD: u64 = 64;
 
 /// Bursts that not all watchers have yet.
@@ -59,17 +62,14 @@ const IN_FLIGHT: u64 = 2;
 const MOST: u64 = 60_000;
 
 impl Party {
-    fn burst(&self) -> u64 {
-        match self.crowd.tongue {
-            Tongue::Etcd => BURST_OF_ETCD,
-            _ => BURST,
-        }
-    }
-
     /// Bursts for so long, by a publisher of their own: the figures of [`METRICS`].
-    fn churn(&mut self, length: Duration) -> Result<Vec<f64>, Fault> {
+    fn churn(&mut self, burst: u64, length: Duration) -> Result<Vec<f64>, Fault> {
         self.crowd.new_publisher(&self.target)?;
-        let (burst, watchers) = (self.burst(), self.watchers as u64);
+        let watchers = self.watchers as u64;
+        let burst = match self.crowd.tongue {
+            Tongue::Etcd => burst.min(BURST_OF_ETCD),
+            _ => burst,
+        };
         let (used, bytes) = (self.target.processor_time(), self.crowd.bytes());
         // How many watchers have all of a burst.
         let mut told: Vec<u64> = Vec::new();
@@ -157,10 +157,15 @@ impl Party {
     }
 }
 
-pub(crate) fn compare(parties: &mut [Party], rounds: usize, length: Duration) -> Comparison {
+pub(crate) fn compare(
+    parties: &mut [Party],
+    burst: u64,
+    rounds: usize,
+    length: Duration,
+) -> Comparison {
     let names = parties.iter().map(|party| party.target.name);
     let mut comparison = Comparison::new(&METRICS, names);
-    comparison.alternate(rounds, parties, |party| party.churn(length));
+    comparison.alternate(rounds, parties, |party| party.churn(burst, length));
     comparison
 }
 
@@ -219,5 +224,37 @@ pub(crate) fn section(churn: Comparison, toggles: Comparison, watchers: usize) -
                 toggles,
             ),
         ],
+    }
+}
+
+/// What small bursts came to.
+pub(crate) fn section_of_small(bursts: Comparison, watchers: usize) -> Section {
+    let mut verdicts = Vec::new();
+    for (base, control) in [("floor", "floor"), ("Redis", "Callboard")] {
+        if bursts.names().contains(&base) {
+            verdicts.push(Verdict::beside(
+                format!("entries per CPU second beside {base}"),
+                bursts.ratio("Callboard", base, DELIVERED),
+                bursts.control(control, DELIVERED),
+            ));
+        }
+    }
+    Section {
+        key: "bursts",
+        title: format!(
+            "Bursts of {SMALL_BURST} before {} watchers",
+            grouped(watchers as f64)
+        ),
+        text: format!(
+            "The same churn with bursts of {SMALL_BURST} registrations, to all targets. The fewer changes come together, \
+             the more of the cost is that of a write to each watcher, and the less that of an entry.",
+        ),
+        plot: Plot::Bars(Bars::of(
+            "Bursts: entries delivered per CPU second of the server",
+            &bursts,
+            &[DELIVERED],
+        )),
+        verdicts,
+        tables: vec![(String::new(), bursts)],
     }
 }

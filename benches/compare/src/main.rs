@@ -21,6 +21,7 @@ mod load;
 mod machine;
 mod options;
 mod page;
+mod payloads;
 #[allow(dead_code, reason = "each user has its own part")]
 #[path = "../../sockets/peer.rs"]
 mod peer;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use getopts::Options as Flags;
 
 /// The questions, in the order in which they are asked.
-pub(crate) const QUESTIONS: [&str; 10] = [
+pub(crate) const QUESTIONS: [&str; 11] = [
     "fanout",
     "churn",
+    "bursts",
     "stalled",
     "join",
     "rush",
@@ -35,8 +36,9 @@ impl Options {
     /// File descriptors that the load needs for what is asked; each server needs no more.
     pub(crate) fn descriptors(&self) -> u64 {
         let of = |question: &str| match question {
-            "fanout" | "churn" => 7_000,
+            "fanout" | "churn" | "bursts" => 7_000,
             "stalled" => 3_000,
+            "call" | "calls" => 1_000,
             "rush" => self.effort.number(5_000),
             "idle" => self.effort.number(10_000),
             "watchers" => 1_200 + self.effort.number(10_000),
@@ -171,6 +173,20 @@ mod tests {
         assert!(parsed("--only everything").is_err_and(|it| it.contains("no such question")));
         assert!(parsed("run").is_err());
         assert!(parsed("--fast").is_err());
+    }
+
+    #[test]
+    fn help_and_readme_have_each_question() {
+        let help = parsed("--help").expect_err("a text to say");
+        let readme = std::fs::read_to_string(root().join("benches/README.md"));
+        let readme = readme.expect("it is there");
+        let of_questions = |line: &&str| line.starts_with("| `") && line.contains("` | ");
+        let firsts = readme.lines().filter(of_questions);
+        let firsts: String = firsts.filter_map(|row| row.split(" | ").next()).collect();
+        for question in QUESTIONS {
+            assert!(help.contains(question), "{question}");
+            assert!(firsts.contains(&format!("`{question}`")), "{question}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Questions<'_> {
             Err(fault) => failures.push(format!("The question `{question}` failed: {fault}")),
         };
         let one = |answer: Result<Section, Fault>| answer.map(|section| vec![section]);
-        take("fanout and churn", self.watching());
+        take("fanout, churn and bursts", self.watching());
         let (programs, effort) = (self.programs, self.effort);
         if self.wants("stalled") {
             let length = effort.length(2_000);
@@ -104,7 +104,7 @@ impl Questions<'_> {
         wanted
     }
 
-    /// Changes and churn, before the same watchers.
+    /// Changes, churn and bursts, before the same watchers.
     fn watching(&self) -> Result<Vec<Section>, Fault> {
         let effort = self.effort;
         let (mut parties, mut sections) = (Vec::new(), Vec::new());
@@ -113,14 +113,22 @@ impl Questions<'_> {
             let compared = fanout::compare(&mut parties, effort.rounds(11), effort.length(700));
             sections.push(fanout::section(compared, WATCHERS));
         }
+        let (rounds, length) = (effort.rounds(7), effort.length(800));
         if self.wants("churn") {
             if parties.is_empty() {
                 parties = fanout::parties(self.programs, WATCHERS)?;
             }
-            let compared = churn::compare(&mut parties, effort.rounds(7), effort.length(800));
+            let compared = churn::compare(&mut parties, churn::BURST, rounds, length);
             let toggles =
                 churn::compare_toggles(&mut parties, effort.rounds(5), effort.length(500));
             sections.push(churn::section(compared, toggles, WATCHERS));
+        }
+        if self.wants("bursts") {
+            if parties.is_empty() {
+                parties = fanout::parties(self.programs, WATCHERS)?;
+            }
+            let compared = churn::compare(&mut parties, churn::SMALL_BURST, rounds, length);
+            sections.push(churn::section_of_small(compared, WATCHERS));
         }
         Ok(sections)
     }

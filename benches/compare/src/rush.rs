@@ -352,16 +352,11 @@ pub(crate) fn ask(
                 control: "-".to_owned(),
                 met: growth.map(|it| it.most <= MOST_GROWTH),
             },
-            Verdict {
-                target: "the rate beside the floor's".to_owned(),
-                measured: comparison
-                    .ratio("Callboard", "floor", RATE)
-                    .map_or_else(|| "not measured".to_owned(), crate::section::times),
-                control: comparison
-                    .control("floor", RATE)
-                    .map_or_else(|| "-".to_owned(), crate::section::times),
-                met: None,
-            },
+            Verdict::beside(
+                "the rate beside the floor's",
+                comparison.ratio("Callboard", "floor", RATE),
+                comparison.control("floor", RATE),
+            ),
         ],
         plot: Plot::Bars(Bars::of("Workers that join at once", &comparison, &[RATE])),
         tables: vec![(String::new(), comparison)],

@@ -21,7 +21,7 @@ pub(crate) struct Verdict {
     pub(crate) measured: String,
     /// What the same target twice came to.
     pub(crate) control: String,
-    /// `None` if it could not be measured.
+    /// `None` if there is no aim, or if it could not be measured.
     pub(crate) met: Option<bool>,
 }
 
@@ -75,6 +75,18 @@ impl Verdict {
     ) -> Self {
         let most = control.map_or(1.0, |it| it.most.max(1.0 / it.least));
         Self::of(target, ratio, control, |median| median <= most)
+    }
+
+    /// For information: there is no aim.
+    pub(crate) fn beside(
+        target: impl Into<String>,
+        ratio: Option<Spread>,
+        control: Option<Spread>,
+    ) -> Self {
+        Self {
+            met: None,
+            ..Self::of(target, ratio, control, |_| true)
+        }
     }
 
     fn of(
@@ -150,5 +162,10 @@ mod tests {
         let verdict = Verdict::not_above("", ratio, control);
         assert_eq!(verdict.measured, "1.30 × (1.20 to 1.40)");
         assert_eq!(verdict.control, "1.00 × (0.80 to 1.10)");
+        let verdict = Verdict::beside("", ratio, control);
+        assert_eq!(
+            (&*verdict.measured, verdict.met),
+            ("1.30 × (1.20 to 1.40)", None)
+        );
     }
 }
