@@ -2,6 +2,7 @@
 //! else is held without a socket: the golden vectors, the corpus of the fuzz targets, and the number of allocations,
 //! which is counted for each thread by itself.
 
+mod abandoned;
 mod allocations;
 mod arguments;
 mod budget;

@@ -373,7 +373,7 @@ mod tests {
     use crate::protocol::{Text, Watch};
 
     fn log(names: &[&str]) -> ChangeLog {
-        let mut log = ChangeLog::new(1 << 20, Rng::new([7; 32]).hash_keys());
+        let mut log = ChangeLog::new(1 << 20, Rng::new([7; 32]).hash_keys(), &Usage::default());
         for name in names {
             log.push(&mut vec![Change {
                 section: Section::Functions,

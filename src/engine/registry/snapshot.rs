@@ -233,7 +233,8 @@ mod tests {
 
     impl Fixture {
         fn new(entries: usize) -> Self {
-            let mut board = Board::new(Section::Functions, Rng::new([7; 32]).hash_keys());
+            let (keys, usage) = (Rng::new([7; 32]).hash_keys(), Usage::default());
+            let mut board = Board::new(Section::Functions, keys, &usage);
             for slot in 0..entries {
                 let name: Name = format!("f{slot}").into();
                 let definition = EncodedDefinition {
@@ -241,13 +242,13 @@ mod tests {
                     exclusive: false,
                 };
                 assert_eq!(
-                    board.provide(&name, (1, ConnId::new(0, 0)), definition),
+                    board.provide((&name, None), (1, ConnId::new(0, 0)), definition),
                     slot
                 );
             }
             let mut fixture = Self {
                 board,
-                pages: Pages::default(),
+                pages: Pages::new(&usage),
             };
             fixture.seal();
             fixture
@@ -260,7 +261,9 @@ mod tests {
         }
 
         fn withdraw(&mut self, slots: &[usize]) {
-            slots.iter().for_each(|&slot| self.board.withdraw(slot, 1));
+            for &slot in slots {
+                self.board.withdraw(slot, 1);
+            }
             self.seal();
         }
 

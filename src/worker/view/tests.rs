@@ -359,21 +359,18 @@ fn a_restart_that_is_over_is_told_at_once() {
 
 #[test]
 fn bindings_that_a_restarted_engine_lacks_are_gone_when_it_has_settled() {
-    let bound = || {
-        let mut sections = added(&["f"]);
-        sections.bindings.added = vec![BindingEntry {
+    for settling in [Duration::ZERO, 3 * SECOND] {
+        let mut bound = added(&["f"]);
+        bound.bindings.added = vec![BindingEntry {
             event: Text("e"),
             function: Text("f"),
             ..BindingEntry::default()
         }];
-        sections
-    };
-    for settling in [Duration::ZERO, 3 * SECOND] {
         let now = Instant::now();
         let mut view = View::new(true, now);
         view.welcome(origin(1), 7, 10, false, Duration::ZERO, now);
         view.resync(10, "joined", now).unwrap();
-        view.snapshot(&bound()).unwrap();
+        view.snapshot(&bound).unwrap();
         view.synced(10, now).unwrap();
         view.lose(now);
         join(&mut view, 2, &["f"], settling, now);

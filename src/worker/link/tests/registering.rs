@@ -469,7 +469,7 @@ fn names_may_fill_a_frame_and_no_more() {
         let ticket = bench.unregister(&names);
         assert_eq!(bench.frames().len(), usize::from(fits));
         let refused = bench.link.take_end(ticket).map(|end| end.unwrap_err());
-        let code = refused.as_ref().map(|it| it.code());
+        let code = refused.as_ref().map(RequestError::code);
         assert_eq!(code, (!fits).then_some("frame_too_large"));
     }
 }
