@@ -150,6 +150,7 @@ impl World {
             squeezed: Vec::new(),
             muted: Vec::new(),
         };
+        world.oracle.in_slices = world.config.turn_work.is_some();
         world.boot();
         for _ in 0..world.config.workers {
             world.hire();

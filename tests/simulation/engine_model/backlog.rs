@@ -155,6 +155,15 @@ impl EngineModel {
             "connection {token:x}"
         );
         let message = Message::decode(&frame);
+        if std::env::var_os("TRACE").is_some() {
+            note!(
+                "TRACE {token:x} handled {}",
+                message.as_ref().map_or("?".into(), |it| format!("{it:?}")
+                    .chars()
+                    .take(150)
+                    .collect::<String>())
+            );
+        }
         let mut size = Size::default();
         match &message {
             Ok(Message::Emit(it)) if peer.phase == Phase::Live => {
@@ -286,17 +295,13 @@ impl EngineModel {
             self.drop_unread(token);
         }
         let tick = self.tick;
-        let has_unread = self.has_unread(token);
         let peer = self.peer(token);
         peer.ending = Some(code);
         note!(
             "{token:x} ends: {code}, with {} bytes unread",
             peer.unread.len()
         );
-        // Of a part of a frame, the engine knows only when it comes to it that no more follows.
-        if !has_unread && peer.unread.is_empty() {
-            peer.dying.get_or_insert(tick);
-        }
+        peer.dying.get_or_insert(tick);
     }
 
     /// Whether the next frame of a connection kicks another one.
