@@ -152,13 +152,6 @@ impl Pace {
 
     /// The engine did a step. `is_due`: a deadline or a reload brought it about, whatever was done before.
     pub(crate) fn step(&mut self, user: &User, token: u64, deed: Deed, work: u64, is_due: bool) {
-        if std::env::var_os("TRACE").is_some() {
-            crate::journal::note!(
-                "TRACE {token:x} {user} {deed:?} {work} due {is_due} begun {} total {}",
-                self.begun,
-                self.total
-            );
-        }
         let least = match deed {
             Deed::Frame { entries, .. } => FRAME + ENTRY * entries as u64,
             Deed::Slice { .. } => FRAME,
@@ -245,9 +238,6 @@ impl Pace {
 
     /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users.
     pub(crate) fn seal(&mut self, waiting: &BTreeMap<u64, User>, weight: impl Fn(&str) -> u64) {
-        if std::env::var_os("TRACE").is_some() {
-            crate::journal::note!("TRACE seal total {} waiting {waiting:x?}", self.total);
-        }
         let total = std::mem::take(&mut self.total);
         let aside = std::mem::take(&mut self.aside);
         (self.begun, self.is_open) = (0, false);

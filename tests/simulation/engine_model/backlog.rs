@@ -155,15 +155,6 @@ impl EngineModel {
             "connection {token:x}"
         );
         let message = Message::decode(&frame);
-        if std::env::var_os("TRACE").is_some() {
-            note!(
-                "TRACE {token:x} handled {}",
-                message.as_ref().map_or("?".into(), |it| format!("{it:?}")
-                    .chars()
-                    .take(150)
-                    .collect::<String>())
-            );
-        }
         let mut size = Size::default();
         match &message {
             Ok(Message::Emit(it)) if peer.phase == Phase::Live => {

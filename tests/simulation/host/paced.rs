@@ -347,15 +347,6 @@ impl Host {
             "{} turns have left some",
             self.overdue
         );
-        if std::env::var_os("TRACE").is_some() {
-            crate::journal::note!(
-                "TRACE more {} overdue {} next {:?} now {now} replies {:?}",
-                self.engine.has_more(),
-                self.is_overdue(now),
-                self.engine.next_deadline(),
-                stats.behind
-            );
-        }
         if self.is_busy(now) {
             return;
         }

@@ -363,9 +363,6 @@ impl Sockets for Turn<'_, '_> {
             written = Some(outcome);
             outcome
         });
-        if std::env::var_os("TRACE").is_some() {
-            crate::journal::note!("TRACE write {token:x} {written:?}");
-        }
         self.largest = self.largest.max(sent.len());
         if sent.is_empty() {
             return written;
