@@ -211,6 +211,8 @@ impl<'t, 'a> Turn<'t, 'a> {
             }
             _ => false,
         };
+        // A broken one whose end is still to come keeps no rules.
+        let fine = fine || peer.ending == Some("reset");
         hold!(
             fine,
             "who keeps the rules is not sent away",
