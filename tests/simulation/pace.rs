@@ -13,7 +13,7 @@
 //! reason, what two users did that wanted the engine all the time differs by no more than three quanta and their debts,
 //! once divided by their weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::journal::{hold, saw};
@@ -329,15 +329,11 @@ impl Pace {
     }
 
     fn note_pairs(&mut self, waiting: &BTreeMap<u64, User>) {
-        let wanting: Vec<&User> = {
-            let mut list: Vec<&User> = waiting.values().collect();
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
+        let rivals: BTreeSet<&User> = waiting.values().collect();
+        let rivals: Vec<&User> = rivals.into_iter().collect();
         let before = std::mem::take(&mut self.pairs);
-        for (at, first) in wanting.iter().enumerate() {
-            for second in &wanting[at + 1..] {
+        for (at, first) in rivals.iter().enumerate() {
+            for second in &rivals[at + 1..] {
                 let pair = ((*first).clone(), (*second).clone());
                 let (one, other) = (&self.users[*first], &self.users[*second]);
                 let ahead = before.get(&pair).map_or(0, |ahead| {
