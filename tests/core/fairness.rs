@@ -245,6 +245,27 @@ fn a_provider_that_unregistered_between_two_slices_of_an_event_does_not_hear_it(
     assert!(casts(&world, last).is_empty(), "after its RESULT");
 }
 
+#[test]
+fn a_provider_that_has_ended_gets_no_call_while_what_it_sent_before_is_handled() {
+    let mut world = paced();
+    let provider = join_from(&mut world, 1, "p");
+    world.register(provider, &["f"]);
+    let caller = join_from(&mut world, 2, "c");
+    world.settle();
+    world.say(provider, &Ping::default().to_frame().repeat(9_000));
+    world.turn();
+    world.eof(provider);
+    assert_eq!(world.engine.stats().functions, 1, "a turn does less");
+    let call = world.call(caller, "f", b"", CallOptions::default());
+    let waits = world.call(caller, "f", b"", waiting());
+    world.turn();
+    assert_eq!(world.call_failure(caller, call).code, "overloaded");
+    assert!(world.call_ending(caller, waits).is_none());
+    world.settle();
+    assert_eq!(world.engine.stats().functions, 0);
+    assert_eq!(world.reader(provider).invocations().count(), 0);
+}
+
 /// Connections come and small workers go in each turn.
 #[test]
 fn a_large_step_is_the_first_of_its_turn_whatever_comes_and_goes_meanwhile() {

@@ -56,6 +56,11 @@ const FAILED_ONCE: &[u64] = &[
     20_261_127_154_556,
 ];
 
+/// The same of worlds whose turns do little work.
+const PACED_FAILED_ONCE: &[u64] = &[
+    1_060, 60_018, 60_234, 61_162, 61_528, 61_754, 62_211, 63_413, 63_419, 80_146,
+];
+
 /// Seeds whose frames [`WRITTEN`] and [`WRITTEN_EVENLY`] stand for.
 const RECORDED: Range<u64> = 0..32;
 
@@ -157,7 +162,7 @@ fn no_turn_is_long_and_nobody_waits_for_long_whatever_happens() {
     if !cfg!(debug_assertions) {
         return println!("the engine says what it did with debug assertions only");
     }
-    let seeds = Seeds::chosen(0..100, &[]);
+    let seeds = Seeds::chosen(0..80, PACED_FAILED_ONCE);
     let is_fixed = seeds.is_fixed();
     let mut seen = Tally::new();
     for seed in seeds {

@@ -44,8 +44,8 @@ pub(crate) enum Deed {
     Frame { entries: usize, withdrawn: usize },
     /// A slice of an event, with so many bindings and bytes.
     Slice { bindings: usize, bytes: usize },
-    /// The end of a connection that was read to its end, or broke.
-    Death,
+    /// The end of a connection that was read to its end, or broke: `at_once`, or when it has its turn.
+    Death { at_once: bool },
     /// The end of a connection that something else brought about.
     End,
     /// Parked calls went out.
@@ -94,8 +94,6 @@ pub(crate) struct Pace {
     begun: u64,
     /// Somebody had a turn.
     is_open: bool,
-    /// Connections whose ends were left over from the last turn.
-    dying: BTreeSet<u64>,
     /// The part of it that nobody had a turn for: accepts and deaths.
     aside: u64,
     users: BTreeMap<User, Share>,
@@ -113,7 +111,6 @@ impl Pace {
             total: 0,
             begun: 0,
             is_open: false,
-            dying: BTreeSet::new(),
             aside: 0,
             users: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -145,7 +142,7 @@ impl Pace {
         self.assert_may_begin("a read");
         self.is_open = true;
         self.charge(user, token, READ);
-        self.begun = self.total;
+        self.begun += READ;
     }
 
     /// So many bytes came of it.
@@ -158,7 +155,7 @@ impl Pace {
         let least = match deed {
             Deed::Frame { entries, .. } => FRAME + ENTRY * entries as u64,
             Deed::Slice { .. } => FRAME,
-            Deed::Death | Deed::End | Deed::Parked | Deed::Judgement => 0,
+            Deed::Death { .. } | Deed::End | Deed::Parked | Deed::Judgement => 0,
         };
         hold!(
             work >= least,
@@ -171,20 +168,20 @@ impl Pace {
         }
         let is_indivisible = match deed {
             Deed::Frame { entries, withdrawn } => entries + withdrawn > 0,
-            Deed::Death => work > 0,
+            Deed::Death { .. } => work > 0,
             _ => false,
         };
         let known = match deed {
-            Deed::Death => work,
+            Deed::Death { .. } => work,
             Deed::Frame { withdrawn, .. } => least + ENTRY * withdrawn as u64,
             _ => least,
         };
         if is_indivisible && !is_due {
             let fits = self.begun + known <= self.budget;
-            // What was postponed until this turn comes behind the deaths of others that are told before.
-            let was_postponed = !matches!(deed, Deed::Death) || self.dying.contains(&token);
-            let is_first = self.begun == 0 || was_postponed && !self.is_open;
-            self.is_open |= was_postponed;
+            // A step that has its turn is the first also behind the deaths of others that are told before.
+            let has_turn = !matches!(deed, Deed::Death { at_once: true });
+            let is_first = self.begun == 0 || has_turn && !self.is_open;
+            self.is_open |= has_turn;
             hold!(
                 fits || is_first,
                 "a step that does not fit into a turn is the first of the next one",
@@ -209,21 +206,21 @@ impl Pace {
             Deed::Frame { .. } | Deed::Slice { .. } | Deed::Parked => {
                 self.is_open = true;
                 self.charge(user, token, work);
-                self.begun = self.total;
+                self.begun += work;
             }
             Deed::Judgement => {
                 self.total += work;
                 self.aside += work;
             }
-            Deed::Death | Deed::End => {
+            Deed::Death { .. } | Deed::End => {
                 self.total += work;
                 self.aside += work;
                 let share = self.users.entry(user.clone()).or_default();
                 share.aside += work;
                 self.served.entry(token).or_default();
-                if matches!(deed, Deed::Death) {
+                if matches!(deed, Deed::Death { .. }) {
                     share.deaths += 1;
-                    self.begun = self.total;
+                    self.begun += work;
                 }
             }
         }
@@ -239,18 +236,11 @@ impl Pace {
         );
     }
 
-    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users; `dying`:
-    /// those of them that have ended.
-    pub(crate) fn seal(
-        &mut self,
-        waiting: &BTreeMap<u64, User>,
-        dying: BTreeSet<u64>,
-        weight: impl Fn(&str) -> u64,
-    ) {
+    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users.
+    pub(crate) fn seal(&mut self, waiting: &BTreeMap<u64, User>, weight: impl Fn(&str) -> u64) {
         let total = std::mem::take(&mut self.total);
         let aside = std::mem::take(&mut self.aside);
         (self.begun, self.is_open) = (0, false);
-        self.dying = dying;
         let served = std::mem::take(&mut self.served);
         for (user, share) in &mut self.users {
             share.weight = weight(user).max(1);
@@ -339,15 +329,11 @@ impl Pace {
     }
 
     fn note_pairs(&mut self, waiting: &BTreeMap<u64, User>) {
-        let wanting: Vec<&User> = {
-            let mut list: Vec<&User> = waiting.values().collect();
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
+        let rivals: BTreeSet<&User> = waiting.values().collect();
+        let rivals: Vec<&User> = rivals.into_iter().collect();
         let before = std::mem::take(&mut self.pairs);
-        for (at, first) in wanting.iter().enumerate() {
-            for second in &wanting[at + 1..] {
+        for (at, first) in rivals.iter().enumerate() {
+            for second in &rivals[at + 1..] {
                 let pair = ((*first).clone(), (*second).clone());
                 let (one, other) = (&self.users[*first], &self.users[*second]);
                 let ahead = before.get(&pair).map_or(0, |ahead| {
@@ -380,7 +366,9 @@ impl Pace {
     /// So many writes took so many bytes, `largest` with one of them, in a turn's first or second phase of writing.
     pub(crate) fn wrote(&self, writes: usize, bytes: usize, largest: usize) {
         let before = writes.saturating_sub(1) as u64 * WRITE;
+        // Each write is rounded down.
         let work = before + (bytes - largest.min(bytes)) as u64 / BYTES_PER_UNIT;
+        let work = work.saturating_sub(writes as u64);
         hold!(
             work == 0 || work < self.budget,
             "a turn is its budget and one step",

@@ -64,7 +64,7 @@ pub(crate) struct PeerModel {
     pub emission: Option<Emission>,
     /// It has ended, for this reason, and the engine is still to draw the consequences.
     pub ending: Option<&'static str>,
-    /// Since when it certainly gets no calls because of that.
+    /// Since when it gets no calls because of that.
     pub dying: Option<u64>,
     /// It has the rights of credentials that were replaced.
     pub is_unjudged: bool,

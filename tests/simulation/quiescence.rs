@@ -10,7 +10,7 @@ use callboard::worker::Standing;
 use crate::application;
 use crate::call_oracle::Kind;
 use crate::context::Context;
-use crate::host::Surroundings;
+use crate::host::{Host, Surroundings};
 use crate::journal::{self, hold, note};
 use crate::network::{Far, Wire};
 use crate::worker::{Stage, Tied, Worker};
@@ -58,7 +58,8 @@ impl World {
             // No side takes a dead connection for a live one.
             let is_dead = |it: &Wire| it.is_cut || it.near_gone || it.far == Far::Gone;
             let dead = self.wires.values().any(is_dead);
-            let is_busy = self.config.turn_work.is_some() && self.is_busy();
+            let is_busy = self.config.turn_work.is_some()
+                && (self.is_busy() || self.host.as_ref().is_some_and(Host::has_leftovers));
             if living && quiet && !is_busy && !stopping && !dead && !self.may_retry() {
                 note!("quiescent after {turn} turns");
                 return;

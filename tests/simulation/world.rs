@@ -150,6 +150,7 @@ impl World {
             squeezed: Vec::new(),
             muted: Vec::new(),
         };
+        world.oracle.in_slices = world.config.turn_work.is_some();
         world.boot();
         for _ in 0..world.config.workers {
             world.hire();
@@ -320,7 +321,7 @@ impl World {
                 _ => application::emit_long(worker, &mut context),
             }
         }
-        let emitting = self.host.as_ref().and_then(|it| it.emitting());
+        let emitting = self.host.as_ref().and_then(Host::emitting);
         if let Some(wire) = emitting.and_then(|wire| self.wires.get_mut(&wire))
             && self.rng.one_in(8)
         {

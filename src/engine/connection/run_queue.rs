@@ -149,9 +149,10 @@ impl RunQueue {
         }
     }
 
-    /// Adds a connection that a later turn begins with: the next one, if no other was added before. This one is over.
+    /// Adds a connection that a turn begins with: this one if it has not begun, or the next one, if no other was added
+    /// before. A turn that has begun is over.
     pub(crate) fn push_first(&mut self, user: UserKey, id: ConnId) {
-        self.is_closed = true;
+        self.is_closed |= self.has_begun;
         self.push(user, id);
         self.postponed.push_back((user, id));
     }

@@ -379,7 +379,8 @@ struct Congestion {
 /// The load of the worker on a connection.
 fn load_of(connections: &ConnectionTable, id: ConnId, congestion: &Congestion) -> Option<Load> {
     let conn = connections.get(id)?;
-    let session = conn.session().filter(|_| !conn.is_dying())?;
+    // A peer that has ended answers nothing any more, also if what it had sent before is still to be handled.
+    let session = conn.session().filter(|_| !conn.is_eof_deferred())?;
     let is_full = conn.outbox().bytes() > congestion.max_outbound;
     if let Some(calls) = conn.calls() {
         let holds_abandoned = congestion.saturated && calls.has_abandoned();

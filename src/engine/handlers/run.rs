@@ -29,6 +29,11 @@ impl Engine {
                 continue;
             };
             conn.clear_run();
+            if conn.is_leaving() && self.input.take_broken(id).is_some() {
+                // It broke, and was ended otherwise before its end had its turn: nothing can be written to it.
+                self.remove(id);
+                continue;
+            }
             if conn.has_leftovers() {
                 self.handle_leftovers(id, now);
                 self.run_later(id);

@@ -125,6 +125,8 @@ pub(crate) struct CallOracle {
     pub unseen: BTreeSet<usize>,
     /// The newest attempt of a user that came over a connection, of those for the same function and the same worker.
     newest: BTreeMap<Queue, usize>,
+    /// Parked calls may go out over several turns.
+    pub in_slices: bool,
 }
 
 /// A connection, and those calls that wait behind each other: for a function, and for the only worker that
@@ -325,6 +327,10 @@ impl CallOracle {
     /// What one user has waiting for the same comes in the order in which it was made.
     fn assert_first_come_first_served(&mut self, token: u64, attempt: usize) {
         let intent = &self.intents[self.attempts[attempt].intent];
+        if self.in_slices && !intent.wait {
+            // It overtakes those that are to go out in a later turn.
+            return;
+        }
         let user = self.attempts[attempt].user.clone();
         let queue = (token, intent.name.clone(), intent.pinned, user);
         let newest = self.newest.entry(queue).or_insert(attempt);

@@ -286,17 +286,13 @@ impl EngineModel {
             self.drop_unread(token);
         }
         let tick = self.tick;
-        let has_unread = self.has_unread(token);
         let peer = self.peer(token);
         peer.ending = Some(code);
         note!(
             "{token:x} ends: {code}, with {} bytes unread",
             peer.unread.len()
         );
-        // Of a part of a frame, the engine knows only when it comes to it that no more follows.
-        if !has_unread && peer.unread.is_empty() {
-            peer.dying.get_or_insert(tick);
-        }
+        peer.dying.get_or_insert(tick);
     }
 
     /// Whether the next frame of a connection kicks another one.

@@ -136,12 +136,11 @@ impl EngineModel {
         self.namespaces.entry(name).or_insert_with(Namespace::new)
     }
 
-    /// Whether a worker's connection has ended and the engine is still to withdraw what it has: `Some(false)` if that is
-    /// not sure. It gets no calls any more.
-    fn is_dying(&self, worker: u64) -> Option<bool> {
-        let is_it = |it: &&PeerModel| it.worker == worker && it.holds && it.phase == Phase::Live;
-        let peer = self.peers.values().find(is_it)?;
-        peer.ending.map(|_| peer.dying.is_some())
+    /// Whether a worker's connection has ended and the engine is still to withdraw what it has. It gets no calls any more.
+    fn is_dying(&self, worker: u64) -> bool {
+        let is_it = |it: &PeerModel| it.worker == worker && it.holds && it.phase == Phase::Live;
+        let peer = self.peers.values().find(|it| is_it(it));
+        peer.is_some_and(|it| it.ending.is_some())
     }
 
     pub(crate) fn is_over(&self, token: u64) -> bool {
@@ -435,9 +434,7 @@ impl EngineModel {
             .providers(function)
             .filter(|it| pinned.is_none_or(|pinned| pinned == *it))
             .collect();
-        let is_dying = |worker: &u64| self.is_dying(*worker);
-        let nobody = able.iter().all(|it| is_dying(it).is_some());
-        let surely_nobody = able.iter().all(|it| is_dying(it) == Some(true));
+        let nobody = able.iter().all(|worker| self.is_dying(*worker));
         let surely_room = able
             .iter()
             .any(|worker| self.surely_has_room(&namespace, *worker, oracle));
@@ -472,7 +469,7 @@ impl EngineModel {
             refused: false,
             doubtful: false,
             forbidden: Forbidden::No,
-            due: if surely_nobody && !call.ext.wait {
+            due: if nobody && !call.ext.wait {
                 Some("nobody provides it")
             } else {
                 self.stopping.then_some("the engine drains")

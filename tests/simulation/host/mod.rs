@@ -54,6 +54,8 @@ struct Conn {
     over_since: Option<u64>,
     /// The engine was told that something is to be read, and has not named it since.
     is_announced: bool,
+    /// It was told in a turn before that the wire ends.
+    knows_end: bool,
 }
 
 /// What the host works with, beside itself.
@@ -93,6 +95,8 @@ pub(crate) struct Host {
     largest_step: usize,
     /// Where a turn does little work.
     pace: Option<Pace>,
+    /// The connection that the engine is being told to have ended.
+    ending: Option<u64>,
     /// Connections that were still to be judged by new credentials when the last turn ended.
     unjudged: usize,
     /// Turns in a row that left deadlines to the next one.
@@ -137,6 +141,7 @@ impl Host {
             said_all: Vec::new(),
             largest_step: 0,
             pace: turn_work.map(Pace::new),
+            ending: None,
             unjudged: 0,
             overdue: 0,
         }

@@ -187,6 +187,12 @@ impl Host {
         self.conns.iter().find(is_it).map(|(_, conn)| conn.wire)
     }
 
+    /// Something that the engine has read is still to be handled, maybe when a budget has refilled.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        let mut tokens = self.conns.keys();
+        tokens.any(|token| self.engine_model.has_leftovers(*token))
+    }
+
     /// The next turn has something to do, whatever happens until then.
     pub(crate) fn is_busy(&self, now: u64) -> bool {
         self.engine.has_more() || self.is_overdue(now)
@@ -242,7 +248,12 @@ impl Host {
                     let is_known = self.engine_model.peers.get(&token);
                     let is_own = is_known.is_some_and(|it| it.ending == Some(code));
                     self.engine_model.ended(token, code, oracle);
-                    if is_own { Deed::Death } else { Deed::End }
+                    let at_once = self.ending == Some(token);
+                    if is_own {
+                        Deed::Death { at_once }
+                    } else {
+                        Deed::End
+                    }
                 }
             };
             let pace = self.pace.as_mut().expect("checked");
@@ -291,12 +302,11 @@ impl Host {
         let waiting: BTreeMap<u64, User> = waiting
             .map(|(token, _)| (*token, self.user(*token)))
             .collect();
-        let has_ended = |token: &&u64| self.engine_model.peers[*token].ending.is_some();
-        let dying: BTreeSet<u64> = waiting.keys().filter(has_ended).copied().collect();
-        if !dying.is_empty() {
+        let has_ended = |token: &u64| self.engine_model.peers[token].ending.is_some();
+        if waiting.keys().any(has_ended) {
             saw("the end of a connection was postponed");
         }
-        pace.seal(&waiting, dying, |user| self.engine_model.weight(user));
+        pace.seal(&waiting, |user| self.engine_model.weight(user));
         self.pace = Some(pace);
     }
 

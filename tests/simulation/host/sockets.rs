@@ -92,8 +92,10 @@ impl<'t, 'a> Turn<'t, 'a> {
                         } else {
                             host.engine_model.end(token, "eof", around.oracle);
                         }
+                        host.ending = Some(token);
                         host.engine.handle_eof(id, now);
                         host.catch_up(around.oracle, around.now, false);
+                        host.ending = None;
                     }
                     Some(End::Broken) => self.reset(token),
                 }
@@ -123,8 +125,10 @@ impl<'t, 'a> Turn<'t, 'a> {
         } else {
             host.engine_model.end(token, "reset", around.oracle);
         }
+        host.ending = Some(token);
         host.engine.handle_reset(conn.id, "reset", Time(around.now));
         host.catch_up(around.oracle, around.now, false);
+        host.ending = None;
     }
 
     fn unblock(&mut self) {
@@ -132,7 +136,10 @@ impl<'t, 'a> Turn<'t, 'a> {
         for (token, conn) in &mut host.conns {
             conn.is_full = false;
             let wire = &around.wires[&conn.wire];
-            let wakes = wire.down.room() > 0 || wire.up.is_ending(around.now);
+            let ends = wire.up.is_ending(around.now);
+            // Where it may be told late that it still can't write, once is enough: it would never sleep.
+            let knows = std::mem::replace(&mut conn.knows_end, ends) && host.pace.is_some();
+            let wakes = wire.down.room() > 0 || ends && !knows;
             if conn.blocked_since.is_some() && wakes {
                 conn.blocked_since = None;
                 happened(Happening::Unblock, Some(*token));
@@ -204,6 +211,8 @@ impl<'t, 'a> Turn<'t, 'a> {
             }
             _ => false,
         };
+        // A broken one whose end is still to come keeps no rules.
+        let fine = fine || peer.ending == Some("reset");
         hold!(
             fine,
             "who keeps the rules is not sent away",
@@ -484,6 +493,7 @@ impl Sockets for Turn<'_, '_> {
                 expired_at: 0,
                 over_since: None,
                 is_announced: false,
+                knows_end: false,
             };
             let address = (number % ADDRESSES) as u8;
             let peer = host.peer_of(address);
