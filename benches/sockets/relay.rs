@@ -234,9 +234,10 @@ impl Connection {
         if self.ended {
             return;
         }
-        let sent = match self.out.is_empty() {
-            true => self.socket.write(bytes),
-            false => Ok(0),
+        let sent = if self.out.is_empty() {
+            self.socket.write(bytes)
+        } else {
+            Ok(0)
         };
         match sent {
             Ok(n) => self.out.extend_from_slice(&bytes[n..]),
