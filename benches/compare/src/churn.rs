@@ -230,10 +230,13 @@ pub(crate) fn section(churn: Comparison, toggles: Comparison, watchers: usize) -
 /// What small bursts came to.
 pub(crate) fn section_of_small(bursts: Comparison, watchers: usize) -> Section {
     let mut verdicts = Vec::new();
-    for (base, control) in [("floor", "floor"), ("Redis", "Callboard")] {
+    for (base, named, control) in [
+        ("floor", "the floor", "floor"),
+        ("Redis", "Redis", "Callboard"),
+    ] {
         if bursts.names().contains(&base) {
             verdicts.push(Verdict::beside(
-                format!("entries per CPU second beside {base}"),
+                format!("entries per CPU second beside {named}"),
                 bursts.ratio("Callboard", base, DELIVERED),
                 bursts.control(control, DELIVERED),
             ));
