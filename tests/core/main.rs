@@ -29,6 +29,7 @@ mod memory;
 mod order;
 mod partial_rights;
 mod particulars;
+mod pools;
 mod promises;
 mod promptness;
 mod reader;

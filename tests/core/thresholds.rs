@@ -189,7 +189,7 @@ fn arguments_leave_a_kibibyte_of_a_frame_for_what_the_engine_adds() {
             headers: Bin(&headers),
             ..CallOptions::default()
         };
-        world.call(caller, "f", &[0; 100_000], options);
+        world.call(caller, "f", &vec![0; 100_000], options);
         world.turn();
         assert_eq!(invoked(&world, provider).len(), usize::from(fits));
     }
@@ -206,7 +206,11 @@ fn a_write_has_no_further_frame_after_256_kib() {
     for (round, name) in ["a", "b", "c"].into_iter().enumerate() {
         calls.push(world.call(caller, "f", b"", CallOptions::default()));
         world.turn();
-        world.answer(provider, invoked(&world, provider)[round], &[0; 200_000]);
+        world.answer(
+            provider,
+            invoked(&world, provider)[round],
+            &vec![0; 200_000],
+        );
         world.turn();
         world.register(provider, &[name]);
         world.turn();
@@ -257,7 +261,7 @@ fn a_provider_is_called_while_no_more_waits_for_it_than_the_limit() {
         let caller = world.join("c", &nothing());
         world.links[provider].capacity = 0;
         let mut call = || {
-            let call = world.call(caller, "f", &[0; 20_000], CallOptions::default());
+            let call = world.call(caller, "f", &vec![0; 20_000], CallOptions::default());
             world.turn();
             call
         };
