@@ -1,5 +1,5 @@
 //! A ceiling for the memory of the whole engine: near it caches go first, then logs are trimmed, then what would add to
-//! the boards is refused, and what is there stays, whoever it belongs to.
+//! the boards is refused, and what is there stays, of any user.
 
 use std::collections::{BTreeMap, BTreeSet};
 

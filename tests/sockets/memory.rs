@@ -35,7 +35,7 @@ fn counted(address: &str) -> u64 {
     stats(address)["memory_bytes"].as_u64().expect("a number")
 }
 
-/// An engine that gives nobody up, however slow the machine is, and its address.
+/// An engine that gives no peer up, however slow the machine is, and its address.
 fn serve(flags: &[&str]) -> (Running, String) {
     let patient = [
         ["--ping-after", "60000"],

@@ -1,4 +1,5 @@
-//! A REGISTER batch that spans several frames: the entries so far, or why it will fail. Checks nothing.
+//! Entries that are checked as a whole, and a REGISTER batch that spans several frames: its entries so far, or why it
+//! will fail. Checks nothing.
 
 use crate::engine::interface::Time;
 use crate::engine::memory::{Charge, Usage};
@@ -8,13 +9,39 @@ use crate::engine::registry::entry::{EncodedDefinition, Name};
 /// Bytes of an entry of a batch beside its definition, in round figures.
 const ENTRY_OVERHEAD: usize = 100;
 
-/// A function of a batch.
+/// A function, or a binding, of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchEntry {
+    /// The function's name, or the binding's key.
     pub(crate) name: Name,
     pub(crate) definition: EncodedDefinition,
-    /// The slot of the function when the batch is checked, if it is on the board.
+    /// Its slot when the batch is checked, if it is on the board.
     pub(crate) slot: Option<usize>,
+}
+
+impl BatchEntry {
+    pub(crate) fn new(name: Name, definition: EncodedDefinition) -> Self {
+        Self {
+            name,
+            definition,
+            slot: None,
+        }
+    }
+}
+
+/// Sorts entries by name, so that neighbours on the board are looked up together. The last definition of a name counts.
+pub(crate) fn sort_entries(entries: &mut Vec<BatchEntry>) {
+    if entries.len() < 2 {
+        return;
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries.dedup_by(|later, kept| {
+        let is_again = later.name == kept.name;
+        if is_again {
+            std::mem::swap(later, kept);
+        }
+        is_again
+    });
 }
 
 /// A batch of which further frames are expected.
@@ -67,11 +94,7 @@ impl Batch {
     }
 
     pub(crate) fn push(&mut self, name: Name, definition: EncodedDefinition) {
-        self.entries.push(BatchEntry {
-            name,
-            definition,
-            slot: None,
-        });
+        self.entries.push(BatchEntry::new(name, definition));
     }
 
     /// Whether it will fail.
@@ -97,23 +120,13 @@ impl Batch {
         self.bytes + self.entries.len() * ENTRY_OVERHEAD
     }
 
-    /// Its entries by name, so that neighbours on the board are looked up together, or its failure. The last definition
-    /// of a name counts.
+    /// Its entries, sorted by name, or its failure.
     pub(crate) fn finish(self) -> Result<Vec<BatchEntry>, Refusal> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
         let mut entries = self.entries;
-        if entries.len() > 1 {
-            entries.sort_by(|a, b| a.name.cmp(&b.name));
-            entries.dedup_by(|later, kept| {
-                let is_again = later.name == kept.name;
-                if is_again {
-                    std::mem::swap(later, kept);
-                }
-                is_again
-            });
-        }
+        sort_entries(&mut entries);
         Ok(entries)
     }
 }

@@ -1,14 +1,13 @@
 //! BIND and UNBIND: bindings of functions to events. A batch is checked as a whole, then applied as a whole.
 
-use std::collections::BTreeMap;
-
 use crate::engine::Engine;
 use crate::engine::access::rights::Verb;
+use crate::engine::connection::batch::{BatchEntry, sort_entries};
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session};
 use crate::engine::refusal::{Refusal, shown};
 use crate::engine::registry::binding_key::{binding_key, split_binding_key};
-use crate::engine::registry::entry::{EncodedDefinition, Name, encode_entry};
+use crate::engine::registry::entry::{EncodedDefinition, encode_entry};
 use crate::engine::registry::namespace::Namespace;
 use crate::engine::registry::roster::Worker;
 use crate::engine::work;
@@ -43,8 +42,9 @@ impl Engine {
         self.check_growth(growth.memory())?;
         let session = self.connections.session(from);
         let namespace = &mut self.registry[from.namespace];
-        for (key, definition) in entries {
-            namespace.bind(session.registrant(from.conn), &key, &definition);
+        for entry in entries {
+            let known = (&entry.name, entry.slot);
+            namespace.bind(session.registrant(from.conn), known, &entry.definition);
         }
         self.mark_changer(from);
         Ok(())
@@ -77,13 +77,13 @@ impl Engine {
     }
 }
 
-/// Checks a whole batch against the worker's bindings. Returns its entries by key, encoded, and what they add.
+/// Checks a whole batch against the worker's bindings. Returns its entries, encoded, and what they add.
 fn check(
     bindings: &[BindingEntry<'_>],
     session: &Session,
     namespace: &Namespace,
     limits: &Limits,
-) -> Result<(Vec<(Name, EncodedDefinition)>, Growth), Refusal> {
+) -> Result<(Vec<BatchEntry>, Growth), Refusal> {
     let rules = session.grant().rights.of(Verb::Bind);
     for binding in bindings {
         check_binding(binding)?;
@@ -94,25 +94,22 @@ fn check(
     }
     let worker = namespace.roster().get(session.worker());
     check_roster(worker, namespace, limits)?;
-    let mut entries: Vec<(Name, EncodedDefinition)> = Vec::with_capacity(bindings.len());
+    let mut entries = Vec::with_capacity(bindings.len());
     for binding in bindings {
         check_entry(&"a binding", binding.config.len(), limits)?;
         let key = binding_key(&binding.event, &binding.function, &binding.id);
-        let known = namespace.bindings().known_name(&key);
         let definition = EncodedDefinition {
             bytes: encode_entry(binding),
             exclusive: false,
         };
-        entries.push((known.unwrap_or_else(|| key.into()), definition));
+        entries.push(BatchEntry::new(key.into(), definition));
     }
-    // The last entry of a key counts.
-    let last: BTreeMap<&str, usize> = entries
-        .iter()
-        .map(|(key, definition)| (&**key, definition.bytes.len()))
-        .collect();
+    sort_entries(&mut entries);
     let mut growth = Growth::of(worker);
-    for (key, bytes) in last {
-        growth.add(key, bytes, worker.and_then(|worker| worker.binding(key)));
+    for entry in &mut entries {
+        let known = worker.and_then(|worker| worker.binding(&entry.name));
+        growth.add(&entry.name, entry.definition.bytes.len(), known);
+        entry.slot = namespace.bindings().slot(&entry.name);
     }
     let limit = limits.max_bindings;
     if (worker.map_or(0, Worker::bindings) + growth.count()) as u64 > limit {

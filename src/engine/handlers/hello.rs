@@ -6,7 +6,7 @@ use log::{debug, info, warn};
 
 use crate::engine::Engine;
 use crate::engine::access::grant::Grant;
-use crate::engine::ceiling::{NAMESPACE, PREFIX, WATCH};
+use crate::engine::ceiling::NAMESPACE;
 use crate::engine::connection::Connection;
 use crate::engine::connection::outbox::Reply;
 use crate::engine::connection::session::{Sender, Session, SessionKey, SessionStart};
@@ -67,17 +67,17 @@ impl Engine {
         self.join_principal(id, &grant);
         let known = self.registry.find(name);
         let takeover = known.and_then(|key| self.find_takeover(hello, key, (&grant, id), now));
-        // What a takeover brings is here already, but for other metadata and another watch.
-        if takeover.is_none() {
-            self.check_newcomer(memory_of(hello))?;
-        }
-        let key = self.find_or_add_namespace(id, name)?;
         let requested = WatchFilter::new(hello.ext.watch.as_ref());
         let watches = !requested.is_empty();
         let filter = match &grant.observe {
             Some(rules) => requested.restricted_by(rules),
             None => requested.clone(),
         };
+        // What a takeover brings is here already, but for other metadata and another watch.
+        if takeover.is_none() {
+            self.check_newcomer(memory_of(hello, [&requested, &filter]))?;
+        }
+        let key = self.find_or_add_namespace(id, name)?;
         let digest = filter.digest(grant.edition, self.hash_keys);
         if watches {
             self.check_audience(id, key, &filter)?;
@@ -324,13 +324,8 @@ impl Engine {
 }
 
 /// Bytes that a worker with this HELLO takes at the most, beside its connection.
-fn memory_of(hello: &Hello<'_>) -> usize {
-    let watch = hello.ext.watch.iter();
-    let sections = watch.flat_map(|watch| [&watch.functions, &watch.workers, &watch.bindings]);
-    let prefixes = sections.flatten().flatten();
-    let prefixes: usize = prefixes.map(|prefix| PREFIX + prefix.len()).sum();
-    // A filter of its own, and the requested one if rights restrict it.
-    let watches = 2 * (WATCH + prefixes);
+fn memory_of(hello: &Hello<'_>, watches: [&WatchFilter; 2]) -> usize {
+    let watches: usize = watches.into_iter().map(WatchFilter::bytes).sum();
     NAMESPACE + hello.name.len() + hello.ext.metadata.len() + watches
 }
 

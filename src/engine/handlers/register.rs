@@ -279,7 +279,7 @@ impl Growth {
     pub(super) fn add(&mut self, name: &str, bytes: usize, known: Option<&Registration>) {
         if known.is_none() {
             self.count += 1;
-            // As if nobody else had it on the board.
+            // As if the worker were its only provider.
             self.overhead += REGISTRATION + PLACE + FUNCTION + name.len();
         }
         self.bytes += bytes;

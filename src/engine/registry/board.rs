@@ -215,13 +215,6 @@ impl Board {
         &self.functions[slot].name
     }
 
-    /// The stored name of a function, so that it need not be stored again.
-    pub(crate) fn known_name(&self, name: &str) -> Option<Name> {
-        self.by_name
-            .get_key_value(name)
-            .map(|(name, _)| name.clone())
-    }
-
     fn touch(&mut self, slot: usize) {
         let function = &mut self.functions[slot];
         if !function.touched {

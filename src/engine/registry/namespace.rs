@@ -159,12 +159,18 @@ impl Namespace {
         }
     }
 
-    /// Adds a binding, or replaces its definition.
-    pub(crate) fn bind(&mut self, by: Registrant<'_>, key: &Name, definition: &EncodedDefinition) {
+    /// Adds a binding, or replaces its definition. It is at `slot` if it is there.
+    pub(crate) fn bind(
+        &mut self,
+        by: Registrant<'_>,
+        (key, slot): (&Name, Option<usize>),
+        definition: &EncodedDefinition,
+    ) {
         let provider = (by.worker, by.conn);
-        let known = (key, self.bindings.slot(key));
-        let slot = self.bindings.provide(known, provider, definition.clone());
-        let worker = (by.name, by.metadata);
+        let slot = self
+            .bindings
+            .provide((key, slot), provider, definition.clone());
+        let (key, worker) = (self.bindings.name(slot), (by.name, by.metadata));
         self.roster.bind(by.worker, worker, key, slot, definition);
         self.touched = true;
     }
@@ -371,7 +377,7 @@ impl Namespace {
     }
 
     /// Evicts all cached frames. A reader that is within one has it encoded again.
-    #[inline] // At each seal while nobody is to be written to.
+    #[inline] // At each seal while nothing is to be written.
     pub(crate) fn evict_cached(&mut self) {
         if self.caching.is_empty() {
             return;
