@@ -1,6 +1,8 @@
 //! What takes long is done in slices, and nothing that comes in between sees half of it: a reload, a kick, parked calls
 //! that go out at once, deadlines that pass at once.
 
+use std::collections::BTreeMap;
+
 use callboard::engine::{Peer, Rights, Rules, Verb};
 use callboard::limits::Limits;
 use callboard::protocol::{Bin, CallOptions, Definition, Goodbye, HelloOptions, Ping};
@@ -198,9 +200,8 @@ fn a_reload_before_the_last_one_has_ended_begins_anew_and_the_newest_rights_hold
     assert_eq!(invoked(&world, provider).len(), calls.len());
 }
 
-#[test]
-fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
-    let mut world = short_turns();
+/// An administrator, `count` workers named "old", and one with 1,000 functions.
+fn old_workers(world: &mut World, count: usize) -> (usize, Vec<usize>, usize) {
     let peer = Peer::Unix {
         pid: Some(1),
         uid: Some(0),
@@ -208,7 +209,7 @@ fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
     world.engine.set_owner(0);
     let admin = world.open_from(peer, Reader::new(all()));
     world.say(admin, &hello("admin", "default", &all(), None, None));
-    let workers: Vec<usize> = (0..50)
+    let workers: Vec<usize> = (0..count)
         .map(|index| {
             let link = world.join("old", &nothing());
             world.register(link, &[&format!("f{index}")]);
@@ -217,13 +218,34 @@ fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
         })
         .collect();
     let large = world.join("old", &nothing());
-    register_all(&mut world, large, &many(1_000));
+    register_all(world, large, &many(1_000));
     world.settle();
+    (admin, workers, large)
+}
+
+/// The administrator kicks all that are named "old".
+fn kick_old(world: &mut World, admin: usize) -> u64 {
+    let argument = rmp_serde::to_vec_named(&BTreeMap::from([("name", "old")]));
+    let kick = "engine::workers::kick";
+    world.call(admin, kick, &argument.unwrap(), CallOptions::default())
+}
+
+/// How many were kicked, by the answer.
+fn kicked(world: &World, admin: usize, call: u64) -> u64 {
+    let CallEnding::Result(answer) = world.call_ending(admin, call).unwrap() else {
+        panic!("refused");
+    };
+    let answer: BTreeMap<String, u64> = rmp_serde::from_slice(answer).unwrap();
+    answer["kicked"]
+}
+
+#[test]
+fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
+    let mut world = short_turns();
+    let (admin, workers, large) = old_workers(&mut world, 50);
     let bystander = world.join("new", &nothing());
     world.settle();
-    let argument = rmp_serde::to_vec_named(&std::collections::BTreeMap::from([("name", "old")]));
-    let kick = "engine::workers::kick";
-    let call = world.call(admin, kick, &argument.unwrap(), CallOptions::default());
+    let call = kick_old(&mut world, admin);
     let mut turns = 0;
     let present = |world: &World| names(&world.reader(admin).view).len();
     while world.call_ending(admin, call).is_none() {
@@ -237,11 +259,7 @@ fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
         assert!(turns < 200);
     }
     assert!(turns > 2, "{turns}");
-    let CallEnding::Result(answer) = world.call_ending(admin, call).unwrap() else {
-        panic!("refused");
-    };
-    let answer: std::collections::BTreeMap<String, u64> = rmp_serde::from_slice(answer).unwrap();
-    assert_eq!(answer["kicked"], 51);
+    assert_eq!(kicked(&world, admin, call), 51);
     assert_eq!(present(&world), 0, "all have left when it is answered");
     assert!(
         workers
@@ -250,6 +268,26 @@ fn a_kick_of_many_disconnects_them_in_slices_and_is_answered_behind_the_last() {
             .all(|it| world.goodbye(*it) == Some("kicked"))
     );
     assert!(world.goodbye(bystander).is_none() && world.reader(bystander).pongs > 0);
+}
+
+#[test]
+fn a_worker_that_comes_back_between_two_slices_of_a_kick_is_kicked() {
+    let mut world = short_turns();
+    let (admin, _, large) = old_workers(&mut world, 200);
+    let call = kick_old(&mut world, admin);
+    world.turn();
+    assert!(world.call_ending(admin, call).is_none() && world.goodbye(large).is_none());
+    // From another address: its user owes nothing for those who were kicked before.
+    let session = world.reader(large).welcome.clone().unwrap().session;
+    let peer = Peer::Tcp("192.0.2.77:1".parse().unwrap());
+    let newer = world.open_from(peer, Reader::new(nothing()));
+    let frame = hello("old", "default", &nothing(), Some(&session), None);
+    world.say(newer, &frame);
+    world.settle();
+    assert_eq!(world.goodbye(large), Some("session_taken_over"));
+    assert_eq!(world.goodbye(newer), Some("kicked"));
+    assert_eq!(kicked(&world, admin, call), 201);
+    assert!(names(&world.reader(admin).view).is_empty());
 }
 
 #[test]

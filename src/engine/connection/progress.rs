@@ -28,8 +28,8 @@ pub(crate) struct Emission {
 /// Workers that an administrator disconnects.
 #[derive(Debug)]
 pub(crate) struct Kick {
-    /// Those that are still connected, in reverse order.
-    pub(crate) left: Vec<ConnId>,
+    /// Those that are still connected, and their connections, in reverse order.
+    pub(crate) left: Vec<(u64, ConnId)>,
     /// The number of those that were disconnected.
     pub(crate) kicked: usize,
 }

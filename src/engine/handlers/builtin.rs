@@ -177,7 +177,11 @@ impl Engine {
             Some(Progress::Kick(kick)) => kick,
             _ => self.workers_to_kick(by, payload)?,
         };
-        while let Some(&id) = kick.left.last() {
+        while let Some(&(worker, id)) = kick.left.last() {
+            let Some(id) = self.connection_of(worker, id) else {
+                kick.left.pop();
+                continue;
+            };
             let fits = self.has_room(by.conn, self.work_of_death(id));
             if !fits || !self.has_turn() {
                 let progress = Progress::Kick(kick);
@@ -186,16 +190,25 @@ impl Engine {
                 return Ok(Kicking::Unfinished(step));
             }
             kick.left.pop();
-            // It may have left since.
-            if self.connections.get(id).is_some_and(Connection::is_live) {
-                self.close_with(id, Code::Kicked, "kicked by an administrator", now);
-                kick.kicked += 1;
-            }
+            self.close_with(id, Code::Kicked, "kicked by an administrator", now);
+            kick.kicked += 1;
         }
         let kicked = Kicked {
             kicked: kick.kicked,
         };
         Ok(Kicking::Done(encode(&kicked)))
+    }
+
+    /// The connection of a worker that had this one: another one if its session was taken over, none if it has left.
+    fn connection_of(&mut self, worker: u64, id: ConnId) -> Option<ConnId> {
+        if self.connections.get(id).is_some_and(Connection::is_live) {
+            return Some(id);
+        }
+        self.input.add(work::LOOK, self.connections.len());
+        let is_its = |session: &Session| session.worker() == worker;
+        let mut all = self.connections.iter();
+        let found = all.find(|conn| conn.session().is_some_and(is_its));
+        found.map(Connection::id)
     }
 
     /// The workers that the arguments of a kick mean.
@@ -207,11 +220,12 @@ impl Engine {
                 && worker.is_none_or(|worker| worker == session.worker())
                 && name.is_none_or(|name| *name.0 == **session.name())
         };
-        let meant = self
-            .connections
-            .iter()
-            .filter(|conn| conn.id() != by.conn && conn.session().is_some_and(is_meant));
-        let mut left: Vec<ConnId> = meant.map(Connection::id).collect();
+        let others = self.connections.iter().filter(|it| it.id() != by.conn);
+        let meant = others.filter_map(|conn| {
+            let session = conn.session().filter(|session| is_meant(session))?;
+            Some((session.worker(), conn.id()))
+        });
+        let mut left: Vec<(u64, ConnId)> = meant.collect();
         left.reverse();
         self.input.add(work::LOOK, self.connections.len());
         Ok(Kick { left, kicked: 0 })

@@ -165,6 +165,9 @@ impl Host {
     pub(crate) fn reload(&mut self, principals: &Principals, oracle: &mut CallOracle, now: u64) {
         happened(Happening::Reload, None);
         self.late_principals = None;
+        // Those whom the engine has sent off keep the rights that they had.
+        let stats = self.engine.stats();
+        self.note_stop(&stats, oracle);
         if self.pace.is_some() {
             self.engine_model.replace(principals);
             self.unjudged = usize::MAX;
@@ -207,7 +210,7 @@ impl Host {
             stats.revisions - self.revisions
         );
         self.revisions = stats.revisions;
-        self.note_stop(&stats, around);
+        self.note_stop(&stats, around.oracle);
         self.assert_ends_known(&stats);
         self.assert_within_limits(&stats);
         self.assert_resumed();
@@ -226,7 +229,7 @@ impl Host {
     }
 
     /// If the engine has stopped, everybody was told to go.
-    fn note_stop(&mut self, stats: &Stats, around: &mut Surroundings<'_>) {
+    fn note_stop(&mut self, stats: &Stats, oracle: &mut CallOracle) {
         let told = stats.closed.get("shutting_down").copied().unwrap_or(0);
         let refused = self
             .engine_model
@@ -238,7 +241,7 @@ impl Host {
             self.stopped = true;
             let tokens: Vec<u64> = self.engine_model.peers.keys().copied().collect();
             for token in tokens {
-                self.engine_model.end(token, "shutting_down", around.oracle);
+                self.engine_model.end(token, "shutting_down", oracle);
             }
         }
     }

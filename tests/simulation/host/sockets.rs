@@ -174,7 +174,7 @@ impl<'t, 'a> Turn<'t, 'a> {
     }
 
     fn note_stop(&mut self, stats: &Stats) {
-        self.host.note_stop(stats, self.around);
+        self.host.note_stop(stats, self.around.oracle);
     }
 
     /// A deadline ended a connection: it had passed, and what would have saved it was not there.
