@@ -20,16 +20,19 @@ enum Bound {
 }
 
 impl Memory {
+    /// All memory of a host.
+    pub(super) fn of_host(bytes: u64) -> Self {
+        let bound = Bound::Host;
+        Self { bytes, bound }
+    }
+
     /// The least of all that can be read; `None` if nothing can.
     pub(super) fn find() -> Option<Self> {
         let info = rustix::system::sysinfo();
         // Of the types of this platform.
         #[allow(clippy::useless_conversion)]
         let host = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
-        let host = Self {
-            bytes: host,
-            bound: Bound::Host,
-        };
+        let host = Self::of_host(host);
         let limits = cgroup_limits(Path::new("/"));
         let all = [host].into_iter().chain(limits);
         all.filter(|it| it.bytes > 0).min_by_key(|it| it.bytes)

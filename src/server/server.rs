@@ -62,7 +62,7 @@ impl Server {
         if config.listen.is_empty() && listeners.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let limits = with_ceiling(config.limits);
+        let limits = with_ceiling(config.limits, Memory::find);
         let seed = match config.seed {
             Some(seed) => seed,
             None => random_seed()?,
@@ -138,11 +138,11 @@ impl Server {
 }
 
 /// The limits with a ceiling of memory. One that is not set is half of what there is, but not too small to work with.
-fn with_ceiling(mut limits: Limits) -> Limits {
+fn with_ceiling(mut limits: Limits, find: impl FnOnce() -> Option<Memory>) -> Limits {
     if limits.max_memory > 0 {
         return limits;
     }
-    match Memory::find() {
+    match find() {
         Some(memory) => {
             limits.max_memory = (memory.bytes / 2).max(limits.least_memory());
             log::info!(
@@ -161,4 +161,26 @@ fn random_seed() -> Result<[u8; 32], BindError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| BindError::System(std::io::Error::other(error)))?;
     Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_flag_the_ceiling_is_half_of_the_memory_and_room_for_a_few_frames_at_the_least() {
+        let ceiling = |flag, memory: Option<u64>| {
+            let limits = Limits {
+                max_memory: flag,
+                ..Limits::default()
+            };
+            with_ceiling(limits, || memory.map(Memory::of_host)).max_memory
+        };
+        let least = Limits::default().least_memory();
+        assert_eq!(ceiling(0, Some(64 << 30)), 32 << 30);
+        assert_eq!(ceiling(0, Some(2 * least + 2)), least + 1);
+        assert_eq!(ceiling(0, Some(least)), least);
+        assert_eq!(ceiling(0, None), 0);
+        assert_eq!(ceiling(1 << 30, Some(64 << 30)), 1 << 30);
+    }
 }

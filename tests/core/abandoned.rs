@@ -31,6 +31,7 @@ fn while_too_many_calls_are_abandoned_each_provider_of_one_is_passed_over_and_no
         world.cancel(caller, abandoned);
         world.turn();
     }
+    assert_eq!(world.engine.stats().limited["max-calls-total"], 1);
     for (name, is_refused) in [("three", true), ("one", true), ("none", false)] {
         let call = call(&mut world, name);
         let ending = world.call_ending(caller, call);

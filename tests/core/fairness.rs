@@ -8,7 +8,7 @@ use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
 use crate::calls::waiting;
 use crate::reader::{CallEnding, Reader};
 use crate::rights::{self, principal};
-use crate::setup::{many, nothing, register_all};
+use crate::setup::{functions, many, nothing, register_all};
 use crate::world::{World, hello};
 
 /// A world with turns as the server's, and limits that slow nobody.
@@ -264,6 +264,70 @@ fn a_provider_that_has_ended_gets_no_call_while_what_it_sent_before_is_handled()
     world.settle();
     assert_eq!(world.engine.stats().functions, 0);
     assert_eq!(world.reader(provider).invocations().count(), 0);
+}
+
+#[test]
+fn a_takeover_is_as_much_work_as_it_marks() {
+    let mut world = World::with_turns(Limits::default(), 2, 500);
+    let olds: Vec<usize> = (0..2)
+        .map(|index| {
+            let link = join_from(&mut world, index, "w");
+            let names: Vec<String> = (0..600).map(|it| format!("w{index}::{it}")).collect();
+            register_all(&mut world, link, &names);
+            world.settle();
+            link
+        })
+        .collect();
+    let newer: Vec<usize> = olds
+        .iter()
+        .map(|old| {
+            let session = world.reader(*old).welcome.clone().unwrap().session;
+            let newer = world.open(Reader::new(nothing()));
+            world.say(
+                newer,
+                &hello("w", "default", &nothing(), Some(&session), None),
+            );
+            newer
+        })
+        .collect();
+    let welcome = |world: &World| {
+        let all = newer.iter();
+        all.filter(|it| world.reader(**it).welcome.is_some())
+            .count()
+    };
+    while welcome(&world) == 0 {
+        world.turn();
+    }
+    assert_eq!(
+        welcome(&world),
+        1,
+        "the other one is taken over in a later turn"
+    );
+    world.settle();
+    assert_eq!(welcome(&world), 2);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn the_user_of_a_worker_that_goes_pays_for_telling_that() {
+    let mut world = World::new(Limits::default());
+    world.join("watcher", &functions());
+    let worker = join_from(&mut world, 2, "w");
+    // Its user stays.
+    join_from(&mut world, 2, "w");
+    world.register(worker, &["f"]);
+    world.settle();
+    let user = world.engine.user_of(world.links[worker].id).unwrap();
+    world.engine.log_steps();
+    world.engine.take_debts();
+    world.reset(worker);
+    world.settle();
+    world.turn();
+    let debts = world.engine.take_debts();
+    assert!(
+        debts.iter().any(|(it, work)| *it == user && *work > 0),
+        "{debts:?}"
+    );
 }
 
 /// Connections come and small workers go in each turn.

@@ -230,6 +230,24 @@ fn a_watcher_whose_place_in_the_log_was_trimmed_gets_a_snapshot() {
 }
 
 #[test]
+fn frames_are_cached_only_as_long_as_any_are_to_be_written() {
+    let mut world = World::new(Limits::default());
+    let source = world.join("s", &nothing());
+    world.join("watcher", &everything());
+    world.settle();
+    let empty = world.engine.stats().cache_bytes;
+    let long = "d".repeat(10_000);
+    for round in 0..3 {
+        let name = format!("f{round}");
+        world.register_definitions(source, vec![described(&name, &long)]);
+        world.turn();
+        assert!(world.engine.stats().cache_bytes > empty + 10_000);
+        world.turn();
+        assert_eq!(world.engine.stats().cache_bytes, empty);
+    }
+}
+
+#[test]
 fn whoever_keeps_up_is_told_changes_however_full_the_engine_is() {
     let mut world = World::new(small());
     let worker = world.join("p", &nothing());

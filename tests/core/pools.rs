@@ -3,9 +3,9 @@
 
 use callboard::engine::Peer;
 use callboard::limits::Limits;
-use callboard::protocol::{Cast, Text};
+use callboard::protocol::{Bin, CallOptions, Cast, Text};
 
-use crate::calls::waiting;
+use crate::calls::{invoked, waiting};
 use crate::fairness::join_from;
 use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::setup::nothing;
@@ -154,7 +154,7 @@ fn what_one_user_does_not_read_costs_another_neither_its_connections_nor_its_cas
     let cast = |world: &mut World, function: &str| {
         let cast = Cast {
             function: Text(function),
-            payload: callboard::protocol::Bin(&vec![7; 50_000]),
+            payload: Bin(&vec![7; 50_000]),
             ..Cast::default()
         };
         world.say(source, &cast.to_frame());
@@ -180,6 +180,60 @@ fn what_one_user_does_not_read_costs_another_neither_its_connections_nor_its_cas
         .iter()
         .filter(|it| world.goodbye(**it).is_some() || !world.links[**it].open);
     assert!(closed.count() > 0 || after.closed["too_slow"] > 0);
+}
+
+#[test]
+fn of_one_user_as_many_connections_are_closed_as_hold_what_is_too_much() {
+    const LIMIT: u64 = 1_000_000;
+    let mut world = World::new(Limits {
+        max_outbound_total: LIMIT,
+        ..Limits::default()
+    });
+    let provider = world.provider(&["f"], 100);
+    let callers: Vec<usize> = (0..10).map(|_| join_from(&mut world, 1, "c")).collect();
+    world.settle();
+    let ask = |world: &mut World| {
+        for caller in &callers {
+            world.links[*caller].capacity = 0;
+            world.call(*caller, "f", b"", CallOptions::default());
+        }
+        world.turn();
+        invoked(world, provider).split_off(invoked(world, provider).len() - 10)
+    };
+    // All are blocked. Then a turn brings as much as may ever wait within one: twice the limit.
+    for invoke in ask(&mut world) {
+        world.answer(provider, invoke, b"");
+    }
+    let asked = ask(&mut world);
+    assert_eq!(world.engine.stats().closed.get("too_slow"), None);
+    for invoke in asked {
+        world.answer(provider, invoke, &vec![7; 400_000]);
+    }
+    world.turn();
+    let stats = world.engine.stats();
+    assert!(stats.outbound_bytes <= LIMIT);
+    assert_eq!(stats.closed["too_slow"], 2);
+}
+
+/// Each of its calls fails, and these answers wait, too.
+#[test]
+fn a_connection_may_be_closed_whose_end_makes_more_wait_than_its_outbox_held() {
+    let mut world = World::new(Limits {
+        max_outbound_total: 1_000,
+        ..Limits::default()
+    });
+    let provider = world.provider(&["f"], 100);
+    let caller = world.join("c", &nothing());
+    world.links[provider].capacity = 0;
+    let calls: Vec<u64> = (0..30)
+        .map(|_| world.call(caller, "f", b"", CallOptions::default()))
+        .collect();
+    world.turn();
+    world.turn();
+    assert_eq!(world.engine.stats().closed["too_slow"], 1);
+    for call in calls {
+        assert!(world.call_ending(caller, call).is_some());
+    }
 }
 
 #[test]

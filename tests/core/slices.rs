@@ -75,6 +75,23 @@ fn after_a_reload_no_frame_is_handled_by_older_rights_and_a_turn_judges_few() {
 }
 
 #[test]
+fn to_judge_a_worker_is_as_much_work_as_it_has_registrations() {
+    let (mut world, crowd) = crowd(20);
+    for (index, link) in crowd.iter().enumerate() {
+        world.register(*link, &[&format!("f{index}"), &format!("g{index}")]);
+    }
+    world.settle();
+    reload_without(&mut world, Verb::Call);
+    let mut turns = 0;
+    while world.engine.has_more() {
+        world.turn();
+        turns += 1;
+    }
+    // About 50 each, where a turn has 100 for that.
+    assert!((5..=20).contains(&turns), "{turns}");
+}
+
+#[test]
 fn after_a_reload_nothing_is_written_to_those_who_may_no_longer_have_it() {
     let (mut world, _crowd) = crowd(100);
     let revoked: Vec<usize> = (0..20)

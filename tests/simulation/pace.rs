@@ -7,11 +7,11 @@
 //! and one step, and a step larger than the budget stands alone.
 //!
 //! **Shares.** Users take turns by deficit round-robin: in a round, each may use a quantum for each unit of its weight, and
-//! overdraws by what it did in one turn at most. A user that waits has its turn once its debt is paid, so after
-//! `1 + debt / (quantum x weight)` rounds at most. In each of these, another user does a quantum for each unit of its
-//! weight, and once what it overdraws. All of that together is the most that others do while it waits. For the same
-//! reason, what two users did that wanted the engine all the time differs by no more than three quanta and their debts,
-//! once divided by their weights.
+//! overdraws by what it did in one turn at most. A user that comes waits for the round that is under way, and has its
+//! turn in the next one in which its debt is paid: after `2 + debt / (quantum x weight)` rounds at most. In each of these,
+//! another user does a quantum for each unit of its weight, and once what it overdraws. All of that together is the most
+//! that others do while it waits. For the same reason, what two users did that wanted the engine all the time differs by
+//! no more than three quanta and their debts, once divided by their weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -94,6 +94,8 @@ pub(crate) struct Pace {
     begun: u64,
     /// Somebody had a turn.
     is_open: bool,
+    /// Something was done.
+    has_acted: bool,
     /// The part of it that nobody had a turn for: accepts and deaths.
     aside: u64,
     users: BTreeMap<User, Share>,
@@ -111,6 +113,7 @@ impl Pace {
             total: 0,
             begun: 0,
             is_open: false,
+            has_acted: false,
             aside: 0,
             users: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -152,6 +155,7 @@ impl Pace {
 
     /// The engine did a step. `is_due`: a deadline or a reload brought it about, whatever was done before.
     pub(crate) fn step(&mut self, user: &User, token: u64, deed: Deed, work: u64, is_due: bool) {
+        self.has_acted = true;
         let least = match deed {
             Deed::Frame { entries, .. } => FRAME + ENTRY * entries as u64,
             Deed::Slice { .. } => FRAME,
@@ -236,11 +240,18 @@ impl Pace {
         );
     }
 
-    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users.
-    pub(crate) fn seal(&mut self, waiting: &BTreeMap<u64, User>, weight: impl Fn(&str) -> u64) {
+    /// The turn's input is over. `waiting`: the connections that have something to be handled, and their users; `unread`:
+    /// those of which the engine has handled all that it has read.
+    pub(crate) fn seal(
+        &mut self,
+        waiting: &BTreeMap<u64, User>,
+        unread: &BTreeSet<u64>,
+        weight: impl Fn(&str) -> u64,
+    ) {
         let total = std::mem::take(&mut self.total);
         let aside = std::mem::take(&mut self.aside);
         (self.begun, self.is_open) = (0, false);
+        let has_acted = std::mem::take(&mut self.has_acted) || total > 0;
         let served = std::mem::take(&mut self.served);
         for (user, share) in &mut self.users {
             share.weight = weight(user).max(1);
@@ -253,14 +264,17 @@ impl Pace {
         let waits = |token: &&u64| self.conns.get(*token).is_some_and(|it| it.is_waiting);
         let waited = waiting.keys().find(waits);
         hold!(
-            waited.is_none() || total > 0,
+            waited.is_none() || has_acted,
             "no turn passes in which nothing is done while somebody waits",
             "{waited:x?}: {:?}",
             self.users
         );
         self.note_users(waiting, total - aside);
         self.note_connections(waiting, &served);
-        self.note_pairs(waiting);
+        // A user whose connections all had their turn may have wanted nothing more in this one.
+        let competes = |token: &&u64| !(unread.contains(*token) && served.contains_key(*token));
+        let rivals = waiting.iter().filter(|(token, _)| competes(token));
+        self.note_pairs(&rivals.map(|(_, user)| user).collect());
         for share in self.users.values_mut() {
             share.now = 0;
         }
@@ -290,7 +304,7 @@ impl Pace {
             if share.waited == 0 {
                 continue;
             }
-            let rounds = 1 + share.debt().div_ceil(QUANTUM * share.weight);
+            let rounds = 2 + share.debt().div_ceil(QUANTUM * share.weight);
             let others = self.users.iter().filter(|(it, _)| *it != user);
             let most: u64 = others
                 .map(|(_, it)| rounds * QUANTUM * it.weight.max(1) + it.debt())
@@ -328,9 +342,8 @@ impl Pace {
         }
     }
 
-    fn note_pairs(&mut self, waiting: &BTreeMap<u64, User>) {
-        let rivals: BTreeSet<&User> = waiting.values().collect();
-        let rivals: Vec<&User> = rivals.into_iter().collect();
+    fn note_pairs(&mut self, rivals: &BTreeSet<&User>) {
+        let rivals: Vec<&User> = rivals.iter().copied().collect();
         let before = std::mem::take(&mut self.pairs);
         for (at, first) in rivals.iter().enumerate() {
             for second in &rivals[at + 1..] {

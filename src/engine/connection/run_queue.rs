@@ -511,6 +511,34 @@ mod tests {
     }
 
     #[test]
+    fn a_postponed_step_that_had_its_turn_begins_no_later_one() {
+        let (mut queue, users) = (RunQueue::new(BUDGET), users());
+        let (first, second) = (conn(0, 0), conn(1, 0));
+        queue.push_first(user(0), first);
+        queue.push_first(user(1), second);
+        assert_eq!(queue.pop(&users), Some(first));
+        assert_eq!(queue.pop(&users), Some(second), "in its round");
+        queue.end_turn();
+        assert_eq!(queue.pop(&users), None);
+    }
+
+    #[test]
+    fn a_user_that_comes_owes_nothing_for_one_that_had_its_key() {
+        let mut queue = RunQueue::new(BUDGET);
+        queue.note_changer(user(0));
+        queue.settle_changes(true);
+        queue.owe(user(0), QUANTUM);
+        queue.note_changer(user(0));
+        queue.forget(user(0));
+        assert_eq!(queue.share(user(0)).credit, 0);
+        queue.tell_change(QUANTUM);
+        queue.settle_changes(true);
+        queue.tell_change(QUANTUM);
+        queue.settle_changes(true);
+        assert_eq!(queue.share(user(0)).credit, 0);
+    }
+
+    #[test]
     fn those_who_caused_a_change_pay_for_telling_it_each_its_part() {
         let (mut queue, users) = (RunQueue::new(BUDGET), users());
         queue.note_changer(user(0));

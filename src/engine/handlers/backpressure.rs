@@ -82,28 +82,32 @@ impl Engine {
         let mut holders: Vec<_> = holders
             .map(|conn| {
                 let since = conn.blocked_since().unwrap_or(Time(u64::MAX));
-                let bytes = Reverse(conn.outbox().bytes());
-                (since, bytes, conn.id(), conn.user())
+                (
+                    since,
+                    Reverse(conn.outbox().bytes()),
+                    conn.id(),
+                    conn.user(),
+                )
             })
             .collect();
         holders.sort_unstable();
-        for (since, _, id, user) in holders {
+        for (since, Reverse(bytes), id, user) in holders {
             let is_blocked = since != Time(u64::MAX);
             let most = if is_blocked {
                 limit
             } else {
                 limit.saturating_mul(OUTBOUND_WITHIN_TURN)
             };
-            let before = self.output.waiting();
-            if before as u64 <= most {
+            let used = self.output.waiting() as u64;
+            if used <= most {
                 return;
             }
             let own = of_users.entry(user).or_default();
-            if has_part(limit, before as u64, *own as u64, 0) {
+            if has_part(limit, used, *own as u64, 0) {
                 continue;
             }
+            *own = own.saturating_sub(bytes);
             self.drop_outbox(id, now);
-            *own = own.saturating_sub(before - self.output.waiting());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::engine::connection::session::Session;
 use crate::engine::connection::step_log::{LoggedStep, StepKind};
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::registry::namespace::Namespace;
-use crate::engine::{Engine, Timer, work};
+use crate::engine::{Engine, Timer};
 
 use super::input::Step;
 use super::timers::earliest_deadline;
@@ -118,9 +118,8 @@ impl Engine {
         self.run.log.push(LoggedStep { conn, kind, work });
     }
 
-    /// Logs the end of a connection, which withdrew so many functions.
-    pub(super) fn log_end(&mut self, conn: ConnId, code: &'static str, functions: usize) {
-        let work = work::ENTRY.time * functions as u64;
+    /// Logs the end of a connection, and the work of that.
+    pub(super) fn log_end(&mut self, conn: ConnId, code: &'static str, work: u64) {
         let kind = StepKind::End(code);
         self.run.log.push(LoggedStep { conn, kind, work });
     }

@@ -163,9 +163,9 @@ impl Engine {
         self.output.push_resume(id);
         self.metrics.count_closed(code);
         let (user, had_session) = (conn.user(), conn.last_session().is_some());
+        let work = self.work_of_death(id);
         let mut functions = 0;
         if had_session {
-            let work = self.work_of_death(id);
             self.run.charge(user, work);
             functions = self.end_session(id);
             if functions > 0 {
@@ -175,7 +175,7 @@ impl Engine {
             self.end_running(id, now);
         }
         #[cfg(debug_assertions)]
-        self.log_end(id, code, functions);
+        self.log_end(id, code, work);
         // A spectator that said goodbye is no news, and a failed authentication was logged before.
         let is_logged = code == Code::Unauthorized.as_str() && !had_session;
         let level = if code == Code::Bye.as_str() && functions == 0 || is_logged {

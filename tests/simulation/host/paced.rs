@@ -302,11 +302,13 @@ impl Host {
         let waiting: BTreeMap<u64, User> = waiting
             .map(|(token, _)| (*token, self.user(*token)))
             .collect();
+        let is_unread = |token: &&u64| !self.engine_model.has_leftovers(**token);
+        let unread: BTreeSet<u64> = waiting.keys().filter(is_unread).copied().collect();
         let has_ended = |token: &u64| self.engine_model.peers[token].ending.is_some();
         if waiting.keys().any(has_ended) {
             saw("the end of a connection was postponed");
         }
-        pace.seal(&waiting, |user| self.engine_model.weight(user));
+        pace.seal(&waiting, &unread, |user| self.engine_model.weight(user));
         self.pace = Some(pace);
     }
 
