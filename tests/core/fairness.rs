@@ -318,8 +318,10 @@ fn the_user_of_a_worker_that_goes_pays_for_telling_that() {
     world.register(worker, &["f"]);
     world.settle();
     let user = world.engine.user_of(world.links[worker].id).unwrap();
+    // What it registered has been paid for.
+    world.turn();
+    world.turn();
     world.engine.log_steps();
-    world.engine.take_debts();
     world.reset(worker);
     world.settle();
     world.turn();

@@ -425,3 +425,36 @@ fn a_goodbye_of_a_large_worker_stands_alone_in_its_turn() {
     let alone = alone.expect("it left in one of the turns behind the first");
     assert_eq!(alone[0].1, alone[1].1, "{functions:?}");
 }
+
+#[test]
+fn a_connection_whose_end_waits_is_not_asked_whether_it_is_there() {
+    let mut world = short_turns();
+    let large = world.join("large", &all());
+    register_all(&mut world, large, &many(1_000));
+    world.settle();
+    let other = world.open_from(
+        Peer::Tcp("192.0.2.77:1".parse().unwrap()),
+        Reader::new(nothing()),
+    );
+    world.say(other, &hello("other", "default", &nothing(), None, None));
+    let small = world.join("small", &nothing());
+    world.register(small, &["f"]);
+    world.settle();
+    // Both have sent more than a turn handles, for so long that its deadline passes.
+    for link in [large, other] {
+        world.say(link, &Ping::default().to_frame().repeat(3_000));
+    }
+    world.turn();
+    world.wait(Limits::default().ping_after + 1);
+    world.turn();
+    // It reads nothing, and breaks behind another one.
+    world.links[large].capacity = 0;
+    world.turn();
+    world.reset(small);
+    world.reset(large);
+    let ended = world.engine.stats().closed["reset"];
+    assert_eq!(ended, 1, "the end of the large one waits for the next turn");
+    world.engine.check_books(world.now);
+    world.settle();
+    assert_eq!(world.engine.stats().closed["reset"], 2);
+}

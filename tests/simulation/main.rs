@@ -58,7 +58,8 @@ const FAILED_ONCE: &[u64] = &[
 
 /// The same of worlds whose turns do little work.
 const PACED_FAILED_ONCE: &[u64] = &[
-    1_060, 60_018, 60_234, 61_162, 61_528, 61_754, 62_211, 63_413, 63_419, 80_146,
+    1_060, 1_085, 30_341, 40_547, 60_016, 60_018, 60_234, 61_162, 61_528, 61_754, 62_211, 63_413,
+    63_419, 80_146, 200_985, 210_230, 220_036,
 ];
 
 /// Seeds whose frames [`WRITTEN`] and [`WRITTEN_EVENLY`] stand for.

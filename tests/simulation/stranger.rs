@@ -20,7 +20,7 @@ use crate::principals::STRANGER;
 use crate::rng::Rng;
 
 /// Bytes that a stranger has ready who says more than the engine can handle.
-const ENOUGH: usize = 50_000;
+const ENOUGH: usize = 5_000;
 
 /// The principals of strangers that do so.
 const RIVALS: [&str; 3] = [STRANGER, "first@default", "first@default"];
@@ -303,7 +303,7 @@ impl Stranger {
     }
 
     pub(crate) fn turn(&mut self, context: &mut Context<'_>) {
-        if self.greeted && self.flood.is_some() && self.out.len() < ENOUGH {
+        while self.greeted && self.flood.is_some() && self.out.len() < ENOUGH {
             let frame = self.flood();
             self.out.extend(frame);
         }

@@ -37,8 +37,8 @@ pub(super) fn earliest_deadline(conn: &Connection, limits: &Limits) -> (Time, De
     }
     // Computed with each read: the earliest is kept, not a list.
     let mut earliest = (Time(u64::MAX), Deadline::Ping);
-    // What a peer is to send may be in what waits for its turn.
-    let waits = conn.has_deferred();
+    // What a peer is to send may be in what waits for its turn. One whose end waits is to send nothing.
+    let waits = conn.has_deferred() || conn.is_eof_deferred();
     let Some(session) = conn.session() else {
         if waits {
             return earliest;

@@ -525,8 +525,10 @@ impl EngineModel {
         Some(at.next_multiple_of(1000))
     }
 
+    /// Whether it has time to say READY.
     pub(crate) fn is_unconfirmed(&self, token: u64) -> bool {
-        self.peers[&token].unconfirmed
+        let peer = &self.peers[&token];
+        peer.unconfirmed && peer.ending.is_none()
     }
 
     /// The turn is over. Says how many revisions it made.

@@ -220,11 +220,12 @@ impl Host {
         for (id, kind, work) in take_steps(&mut self.engine) {
             let token = self.token(id);
             let is_whole = matches!(kind, Kind::Frame);
-            // HELLO may make it another one's.
-            let before = self.user(token);
+            let mut user = self.user(token);
             let deed = match kind {
                 Kind::Frame | Kind::Slice => {
                     let size = self.engine_model.handled(token, is_whole, oracle, now);
+                    // HELLO makes it another one's, who pays for that.
+                    user = self.user(token);
                     match kind {
                         Kind::Slice if size.bindings > 0 => Deed::Slice {
                             bindings: size.bindings,
@@ -257,7 +258,7 @@ impl Host {
                 }
             };
             let pace = self.pace.as_mut().expect("checked");
-            pace.step(&before, token, deed, work, is_due);
+            pace.step(&user, token, deed, work, is_due);
         }
     }
 
