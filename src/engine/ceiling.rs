@@ -41,8 +41,8 @@ pub(crate) struct Ceiling {
     pub(crate) standing: u64,
     /// From here on the boards may not grow. An eighth is left for workers that connect.
     pub(crate) near: u64,
-    /// All logs may keep this much, however little memory there is: a reader that keeps up is told
-    /// changes and no snapshot.
+    /// All logs may keep this much, however little memory there is: a reader that keeps up is told changes and no
+    /// snapshot.
     pub(crate) logs: u64,
 }
 

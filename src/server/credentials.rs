@@ -215,7 +215,7 @@ mod tests {
         assert!(matches!(read(&path), CredentialsError::TooLarge(_)));
         fs::write(&path, "#".repeat(BYTES_MAX as usize)).unwrap();
         assert!(CredentialsFile::new(&path).read().is_ok());
-        // What is no text is not taken for an empty file.
+        // A file that is no text is not taken for an empty one.
         fs::write(&path, b"[principals.\xff]").unwrap();
         assert!(matches!(read(&path), CredentialsError::Read(..)));
     }

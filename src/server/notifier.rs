@@ -88,6 +88,15 @@ mod tests {
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
+    /// A manager at a path, in a folder that is there as long as the first, and a notifier of it.
+    fn manager() -> (tempfile::TempDir, UnixDatagram, Notifier) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::to(path.as_ref()).unwrap();
+        (dir, manager, notifier)
+    }
+
     #[test]
     fn a_manager_at_an_abstract_name_is_told_too() {
         let name = format!("callboard-notifier-{}", std::process::id());
@@ -100,10 +109,7 @@ mod tests {
 
     #[test]
     fn a_manager_without_room_is_not_waited_for_and_told_later_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let manager = UnixDatagram::bind(&path).unwrap();
-        let mut notifier = Notifier::to(path.as_ref()).unwrap();
+        let (_dir, manager, mut notifier) = manager();
         let mut sent = 0;
         while !notifier.is_behind() {
             notifier.send(sent.to_string());
@@ -119,10 +125,7 @@ mod tests {
 
     #[test]
     fn for_a_manager_that_never_reads_no_more_than_16_messages_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let _manager = UnixDatagram::bind(&path).unwrap();
-        let mut notifier = Notifier::to(path.as_ref()).unwrap();
+        let (_dir, _manager, mut notifier) = manager();
         while !notifier.is_behind() {
             notifier.send("STATUS=".to_owned());
         }

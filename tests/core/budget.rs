@@ -245,7 +245,7 @@ fn a_newcomer_that_is_not_read_may_take_its_time_to_confirm() {
     world.register(older, &["a", "b"]);
     world.turn();
     let steps = world.reader(watcher).steps.clone();
-    let session = world.reader(older).welcome.clone().unwrap().session;
+    let session = world.session(older);
     let newer = world.open(Reader::new(nothing()));
     let frame = hello("p", "default", &nothing(), Some(&session), None);
     world.say(newer, &frame);

@@ -199,7 +199,7 @@ fn a_takeover_in_the_turn_of_a_reload_leaves_the_views_as_they_are() {
         world.register(worker, &["seen::f", "other::f"]);
         world.turn();
         let before = world.reader(watcher).view.clone();
-        let key = world.reader(worker).welcome.clone().unwrap().session;
+        let key = world.session(worker);
         let newer = world.open(Reader::new(nothing()));
         let take_over = |world: &mut World| {
             let ext = HelloOptions {

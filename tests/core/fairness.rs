@@ -1,5 +1,5 @@
-//! A turn is short, whatever is asked, and users share the engine evenly: an event that many hear is cast in slices, a large
-//! step stands alone in its turn, pages end early, and more connections buy nothing.
+//! A turn is short, whatever is asked, and users share the engine evenly: an event that many hear is cast in slices, a
+//! large step stands alone in its turn, pages end early, and more connections buy nothing.
 
 use callboard::engine::{Config, Peer, Principal, Rights};
 use callboard::limits::Limits;
@@ -8,6 +8,7 @@ use callboard::protocol::{BindingEntry, CallOptions, Emit, Ping, Text};
 use crate::calls::waiting;
 use crate::reader::{CallEnding, Reader};
 use crate::rights::{self, principal};
+use crate::sessions::claim;
 use crate::setup::{functions, many, nothing, register_all};
 use crate::world::{World, hello};
 
@@ -267,7 +268,7 @@ fn a_provider_that_has_ended_gets_no_call_while_what_it_sent_before_is_handled()
 }
 
 #[test]
-fn a_takeover_is_as_much_work_as_it_marks() {
+fn takeovers_of_large_workers_share_no_turn() {
     let mut world = World::with_turns(Limits::default(), 2, 500);
     let olds: Vec<usize> = (0..2)
         .map(|index| {
@@ -281,12 +282,8 @@ fn a_takeover_is_as_much_work_as_it_marks() {
     let newer: Vec<usize> = olds
         .iter()
         .map(|old| {
-            let session = world.reader(*old).welcome.clone().unwrap().session;
             let newer = world.open(Reader::new(nothing()));
-            world.say(
-                newer,
-                &hello("w", "default", &nothing(), Some(&session), None),
-            );
+            claim(&mut world, newer, *old);
             newer
         })
         .collect();

@@ -418,7 +418,7 @@ fn a_newcomer_under_another_name_is_the_same_worker_to_the_limits() {
     let older = world.join("p", &nothing());
     world.register_definitions(older, vec![plain("a"), Definition { ..plain("b") }]);
     world.turn();
-    let session = world.reader(older).welcome.clone().unwrap().session;
+    let session = world.session(older);
     let newer = world.open(Reader::new(nothing()));
     world.say(
         newer,

@@ -312,7 +312,7 @@ fn without_memory_for_newcomers_those_who_are_here_may_still_come_back() {
     assert_eq!(code, "too_many_connections");
     assert!(message.contains("(--max-memory)"), "{message}");
     assert_eq!(times(&world.engine.stats(), Relief::ConnectionRefused), 1);
-    let session = world.reader(provider).welcome.clone().unwrap().session;
+    let session = world.session(provider);
     let newer = talkative(&mut world, "default", Some(&session));
     assert!(world.reader(newer).welcome.clone().unwrap().taken_over);
     let again = world.register(newer, &["by::f"]);

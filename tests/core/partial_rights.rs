@@ -50,10 +50,6 @@ fn worker(world: &mut World, name: &str, metadata: &[u8], key: Option<&[u8]>) ->
     link
 }
 
-fn session_of(world: &World, link: usize) -> Vec<u8> {
-    world.reader(link).welcome.clone().unwrap().session
-}
-
 /// The view of a reader, by the names of workers: metadata, number of functions.
 fn workers(world: &World, link: usize) -> Vec<(String, Vec<u8>, usize)> {
     let view = &world.reader(link).view;
@@ -137,7 +133,7 @@ fn metadata_that_a_takeover_changes_is_told_to_all_who_see_the_worker() {
     world.register(link, &["seen::f"]);
     world.turn();
     for metadata in [&b"two"[..], b"two", b"three"] {
-        let key = session_of(&world, link);
+        let key = world.session(link);
         link = worker(&mut world, "p", metadata, Some(&key));
         world.register(link, &["seen::f"]);
         world.ready(link);
@@ -179,7 +175,7 @@ fn a_takeover_under_another_name_replaces_the_worker_in_every_view() {
     let older = worker(&mut world, "older", b"", None);
     world.register(older, &["seen::f", "other::f"]);
     world.turn();
-    let key = session_of(&world, older);
+    let key = world.session(older);
     let newer = worker(&mut world, "newer", b"", Some(&key));
     world.register(newer, &["seen::f", "other::f"]);
     world.ready(newer);
@@ -212,7 +208,7 @@ fn a_reader_of_the_older_name_alone_sees_it_go_with_a_takeover_under_another() {
         world.register(older, &["seen::f"]);
         world.turn();
         assert_eq!(workers(&world, watcher).len(), 1);
-        let key = session_of(&world, older);
+        let key = world.session(older);
         worker(&mut world, "newer", b"", Some(&key));
         assert!(workers(&world, watcher).is_empty(), "{principal}");
     }

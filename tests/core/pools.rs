@@ -99,7 +99,7 @@ fn no_user_takes_all_watches_or_namespaces_from_the_others() {
         parts[1].push(namespaces.count());
     }
     assert_eq!(parts, [[8, 4, 2], [8, 4, 2]]);
-    // What is there already costs nothing.
+    // A watch and a namespace that are there already cost nothing.
     assert!(join(&mut world, 9, "n1x0", &nothing()));
     assert!(join(
         &mut world,

@@ -198,7 +198,7 @@ fn a_provider_that_does_not_read_is_given_no_more_until_it_does() {
 }
 
 fn take_over(world: &mut World, older: usize) -> usize {
-    let key = world.reader(older).welcome.clone().unwrap().session;
+    let key = world.session(older);
     let link = world.open(Reader::new(nothing()));
     let frame = hello("newcomer", "", &nothing(), Some(&key), None);
     world.say(link, &frame);

@@ -7,11 +7,16 @@ use crate::reader::{Reader, View, WatchFilter};
 use crate::setup::{everything, fleet, functions, many, names, nothing, register_all};
 use crate::world::{World, hello};
 
-fn take_over(world: &mut World, older: usize) -> usize {
-    let session = world.reader(older).welcome.clone().unwrap().session;
-    let newer = world.open(Reader::new(nothing()));
+/// A new connection says HELLO with the key of an older one.
+pub(crate) fn claim(world: &mut World, newer: usize, older: usize) {
+    let session = world.session(older);
     let frame = hello("p", "default", &nothing(), Some(&session), None);
     world.say(newer, &frame);
+}
+
+fn take_over(world: &mut World, older: usize) -> usize {
+    let newer = world.open(Reader::new(nothing()));
+    claim(world, newer, older);
     world.turn();
     newer
 }
@@ -95,7 +100,7 @@ fn metadata_that_two_takeovers_change_back_in_one_turn_are_no_change() {
     world.turn();
     world.register(first, &["f"]);
     world.turn();
-    let session = world.reader(first).welcome.clone().unwrap().session;
+    let session = world.session(first);
     let links = [b"two", b"one"].map(|it| greet(&mut world, it, Some(&session)));
     world.turn();
     let last = world.reader(links[1]).welcome.as_ref().unwrap();
@@ -167,7 +172,7 @@ fn a_lost_welcome_makes_no_ghost_the_older_key_is_good_until_ready() {
 fn a_hello_that_comes_late_takes_no_session_over() {
     let all = many(10);
     let (mut world, watcher, first) = fleet(&all, Limits::default());
-    let session = world.reader(first).welcome.clone().unwrap().session;
+    let session = world.session(first);
     // Connected, and its HELLO is held up; the worker gives it up and comes again.
     let late = world.open(Reader::new(nothing()));
     let newer = take_over(&mut world, first);
@@ -188,7 +193,7 @@ fn a_hello_that_comes_late_takes_no_session_over() {
 #[test]
 fn a_key_of_another_namespace_or_of_no_session_is_ignored() {
     let (mut world, _, older) = fleet(&many(1), Limits::default());
-    let session = world.reader(older).welcome.clone().unwrap().session;
+    let session = world.session(older);
     for (namespace, key) in [
         ("other", &session[..]),
         ("default", &[7; 16]),

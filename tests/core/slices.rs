@@ -10,6 +10,7 @@ use callboard::protocol::{Bin, CallOptions, Definition, Goodbye, HelloOptions, P
 use crate::calls::{failed, idempotent, in_flight, invoked, waiting};
 use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::rights::{admit, all, hello_of, join, listed, nothing, principal};
+use crate::sessions::claim;
 use crate::setup::{many, names, register_all};
 use crate::world::{World, hello, plain};
 
@@ -173,7 +174,7 @@ fn after_a_reload_an_exclusive_name_and_a_session_pass_on_as_the_new_rights_say(
     let worker = joined(&mut world, "x", &nothing());
     world.register(worker, &["f"]);
     world.settle();
-    let key = world.reader(worker).welcome.clone().unwrap().session;
+    let key = world.session(worker);
     reload_without(&mut world, Verb::Register);
     let link = world.open(Reader::new(nothing()));
     let ext = HelloOptions {
@@ -295,11 +296,9 @@ fn a_worker_that_comes_back_between_two_slices_of_a_kick_is_kicked() {
     world.turn();
     assert!(world.call_ending(admin, call).is_none() && world.goodbye(large).is_none());
     // From another address: its user owes nothing for those who were kicked before.
-    let session = world.reader(large).welcome.clone().unwrap().session;
     let peer = Peer::Tcp("192.0.2.77:1".parse().unwrap());
     let newer = world.open_from(peer, Reader::new(nothing()));
-    let frame = hello("old", "default", &nothing(), Some(&session), None);
-    world.say(newer, &frame);
+    claim(&mut world, newer, large);
     world.settle();
     assert_eq!(world.goodbye(large), Some("session_taken_over"));
     assert_eq!(world.goodbye(newer), Some("kicked"));

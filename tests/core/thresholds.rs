@@ -243,7 +243,7 @@ fn one_binding_is_refused_like_many_when_the_namespace_is_full() {
     let id = world.bind(one, vec![binding("c")]);
     world.turn();
     assert_eq!(code(world.ending(one, id)), "overloaded");
-    // What is bound already takes no more room.
+    // A binding that is there already takes no more room.
     let id = world.bind(full, vec![binding("a")]);
     world.turn();
     assert!(world.ending(full, id).is_ok());

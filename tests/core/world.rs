@@ -408,6 +408,12 @@ impl World {
         &self.links[link].reader
     }
 
+    /// The key of the session that a peer was welcomed with.
+    pub(crate) fn session(&self, link: usize) -> Vec<u8> {
+        let welcome = self.reader(link).welcome.as_ref();
+        welcome.expect("it was welcomed").session.clone()
+    }
+
     /// The code with which the connection was ended, if it was.
     pub(crate) fn goodbye(&self, link: usize) -> Option<&str> {
         let goodbye = self.reader(link).goodbye.as_ref();

@@ -82,12 +82,8 @@ impl Engine {
         let mut holders: Vec<_> = holders
             .map(|conn| {
                 let since = conn.blocked_since().unwrap_or(Time(u64::MAX));
-                (
-                    since,
-                    Reverse(conn.outbox().bytes()),
-                    conn.id(),
-                    conn.user(),
-                )
+                let bytes = Reverse(conn.outbox().bytes());
+                (since, bytes, conn.id(), conn.user())
             })
             .collect();
         holders.sort_unstable();

@@ -345,7 +345,7 @@ pub(crate) const CASES: &[Case] = &[
             world.register(older, &["x::f"]);
             world.turn();
             assert_eq!(world.engine.stats().functions, 2);
-            let session = world.reader(older).welcome.clone().unwrap().session;
+            let session = world.session(older);
             let newer = stranger(world);
             world.say(
                 newer,

@@ -44,7 +44,7 @@ impl EngineModel {
                 oracle.close(*index, tick, false);
             }
         }
-        // What may run again can be at the next provider before anybody sees it.
+        // A call that may run again can be at the next provider before its end is seen.
         for (id, intent) in &peer.invoked {
             oracle.unsee(*intent, token, *id);
         }

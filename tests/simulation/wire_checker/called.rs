@@ -13,12 +13,7 @@ impl WireChecker {
         let engine_model = &*models.engine_model;
         let (peer, tick) = (&engine_model.peers[&self.token], engine_model.tick);
         let (worker, capacity) = (peer.worker, peer.capacity);
-        let barred = self
-            .barred
-            .get(it.function.0)
-            .copied()
-            .unwrap_or(0)
-            .max(self.barred_all);
+        let barred = self.barred_since(it.function.0);
         let is_over = match peer.phase {
             Phase::Over(since) => since,
             _ => u64::MAX,
@@ -46,7 +41,7 @@ impl WireChecker {
         peer.invoked.insert(it.id, number);
         hold!(
             peer.invoked.len() <= capacity,
-            "nobody runs more calls than it takes",
+            "no provider runs more calls than it takes",
             "worker {worker} runs {:?}, and takes {capacity}",
             peer.invoked
         );
@@ -67,12 +62,7 @@ impl WireChecker {
         let peer = self.peer(models);
         let (worker, tick) = (peer.worker, models.engine_model.tick);
         let (visible, has_new_rights) = (peer.permit.visible(), peer.has_new_rights);
-        let barred = self
-            .barred
-            .get(it.function.0)
-            .copied()
-            .unwrap_or(0)
-            .max(self.barred_all);
+        let barred = self.barred_since(it.function.0);
         let board = &models.engine_model.namespaces[&peer.namespace];
         let intent = number(&it.payload).and_then(|it| models.oracle.intents.get(it));
         let is_late = peer
@@ -118,6 +108,12 @@ impl WireChecker {
             self.token
         );
         self.assert_in_order(0, models, "CANCEL");
+    }
+
+    /// The tick from which on it may have none of a function's calls and casts.
+    fn barred_since(&self, function: &str) -> u64 {
+        let of_function = self.barred.get(function).copied();
+        of_function.unwrap_or(0).max(self.barred_all)
     }
 
     fn invoked_errand(&self, id: u64, models: &Models<'_>) -> Option<usize> {

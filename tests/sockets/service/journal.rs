@@ -65,7 +65,7 @@ fn the_log_says_who_commands_and_why_a_worker_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listen = format!("unix:{}", path.display());
-    // Who may connect to the socket may command: this user.
+    // This user owns the socket, and may command.
     let mut engine = Start::engine(&["serve", "--listen", &listen]).spawn();
     until("it listens", || engine.log().contains("listening on"));
     let address = Address::Unix(path);
