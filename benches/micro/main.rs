@@ -8,6 +8,7 @@ mod calls;
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
 mod frames;
+mod large_steps;
 mod log;
 mod routing;
 #[path = "../../tests/turn/mod.rs"]
@@ -25,6 +26,11 @@ fn benches() {
     routing::bench(&mut criterion);
     calls::bench(&mut criterion);
     criterion.final_summary();
+    let filters: Vec<String> = std::env::args().skip(1).collect();
+    let mut filters = filters.iter().filter(|it| !it.starts_with('-'));
+    if filters.all(|it| "large steps".contains(&**it)) {
+        large_steps::bench();
+    }
 }
 
 criterion_main!(benches);

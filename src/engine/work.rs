@@ -53,7 +53,7 @@ pub(crate) const JUDGEMENT: u64 = 20;
 /// A deadline that has passed.
 pub(crate) const DEADLINE: u64 = 10;
 /// A change that is looked at for a watch.
-pub(crate) const CHANGE: u64 = 10;
+pub(crate) const CHANGE: u64 = 4;
 /// A page of a snapshot that is encoded.
 pub(crate) const SNAPSHOT_PAGE: u64 = 1_000;
 

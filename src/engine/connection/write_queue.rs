@@ -1,11 +1,13 @@
 //! The write queue: the order in which connections are written to. Replies go first. Then take turns: audiences with
 //! changes, member by member; acknowledgements of registrations; and continuations, of connections that have more to
-//! get than one write took. An audience is one entry however many members it has. Never writes.
+//! get than one write took. Audiences with a large change wait behind a good many of all those, since it takes long to
+//! encode one. An audience is one entry however many members it has. Never writes.
 
 use std::collections::VecDeque;
 
 use crate::engine::interface::ConnId;
 use crate::engine::registry::Registry;
+use crate::engine::registry::audience::Audience;
 use crate::engine::registry::position::Stream;
 
 use super::Connection;
@@ -19,6 +21,9 @@ struct Broadcast {
     /// Members to visit before other audiences have their turn.
     left: usize,
 }
+
+/// Connections of the other lanes before a large change is encoded, if there are as many. They take about as long.
+const BEFORE_LARGE: usize = 128;
 
 /// The lanes that take turns after the replies, so that a large board that is being read delays no change, and changes
 /// delay no board.
@@ -49,7 +54,11 @@ pub(crate) struct WriteQueue {
     acknowledgements: VecDeque<ConnId>,
     continuations: VecDeque<ConnId>,
     broadcasts: VecDeque<Broadcast>,
+    /// Those of audiences with a large change.
+    large: VecDeque<Broadcast>,
     lane: Lane,
+    /// Connections of all lanes since the last one of an audience with a large change.
+    since_large: usize,
 }
 
 impl WriteQueue {
@@ -58,6 +67,7 @@ impl WriteQueue {
             && self.acknowledgements.is_empty()
             && self.continuations.is_empty()
             && self.broadcasts.is_empty()
+            && self.large.is_empty()
     }
 
     /// Connections with own frames.
@@ -138,6 +148,11 @@ impl WriteQueue {
         connections: &mut ConnectionTable,
         registry: &mut Registry,
     ) -> Option<ConnId> {
+        let is_large_due = self.since_large >= BEFORE_LARGE;
+        if is_large_due && let Some(next) = self.next_of_large(connections, registry) {
+            return Some(next);
+        }
+        self.since_large += 1;
         for _ in 0..Lane::COUNT {
             let lane = self.lane;
             self.lane = lane.next();
@@ -152,7 +167,7 @@ impl WriteQueue {
         }
         // The next round starts with broadcasts.
         self.lane = Lane::Broadcasts;
-        None
+        self.next_of_large(connections, registry)
     }
 
     fn next_acknowledgement(&mut self, connections: &mut ConnectionTable) -> Option<ConnId> {
@@ -180,46 +195,86 @@ impl WriteQueue {
         None
     }
 
+    /// The next member of an audience with changes.
     fn next_member(
         &mut self,
         connections: &ConnectionTable,
         registry: &mut Registry,
     ) -> Option<ConnId> {
-        while let Some((id, last)) = self.visit_next(registry) {
-            // A connection that is queued by itself, or blocked, gets the change that way.
-            if let Some(conn) = connections.get(id)
-                && !conn.in_continuations
-                && conn.blocked_since().is_none()
-                && matches!(conn.outbox().stream(), Stream::Changes(position) if position.at < last)
-            {
-                return Some(id);
+        while let Some(broadcast) = self.broadcasts.pop_front() {
+            let Some(audience) = broadcast.audience(registry) else {
+                continue;
+            };
+            if audience.has_large_change() {
+                self.large.push_back(broadcast);
+                continue;
+            }
+            let next = broadcast.visit(audience, connections, &mut self.broadcasts);
+            if next.is_some() {
+                return next;
             }
         }
         None
     }
 
-    /// The next member of an audience with changes, and the audience's last revision. The audience may be gone; then
-    /// another audience with its key is visited once more than needed.
-    fn visit_next(&mut self, registry: &mut Registry) -> Option<(ConnId, u64)> {
-        while let Some(mut broadcast) = self.broadcasts.pop_front() {
-            let namespace = registry.get_mut(broadcast.namespace);
-            let audience = namespace.and_then(|it| it.audience_mut(broadcast.audience));
-            let Some(audience) = audience else { continue };
-            let Some(member) = audience.visit_next() else {
+    /// The next member of an audience with a large change.
+    fn next_of_large(
+        &mut self,
+        connections: &ConnectionTable,
+        registry: &mut Registry,
+    ) -> Option<ConnId> {
+        while let Some(broadcast) = self.large.pop_front() {
+            let Some(audience) = broadcast.audience(registry) else {
                 continue;
             };
-            let (unvisited, last) = (audience.unvisited(), audience.last());
-            broadcast.left = broadcast.left.saturating_sub(1);
-            if unvisited > 0 && broadcast.left > 0 {
-                self.broadcasts.push_front(broadcast);
-            } else if unvisited > 0 {
-                // There was another change meanwhile: continue after the other audiences.
-                broadcast.left = unvisited;
-                self.broadcasts.push_back(broadcast);
+            let next = broadcast.visit(audience, connections, &mut self.large);
+            if next.is_some() {
+                self.since_large = 0;
+                return next;
             }
-            return Some((member, last));
         }
         None
+    }
+}
+
+impl Broadcast {
+    /// The audience. It may be gone; then another one with its key is visited once more than needed.
+    fn audience<'a>(&self, registry: &'a mut Registry) -> Option<&'a mut Audience> {
+        registry
+            .get_mut(self.namespace)?
+            .audience_mut(self.audience)
+    }
+
+    /// The next member that has to be written to for this broadcast, as far as it has its turn. While there are members
+    /// to visit, the broadcast goes back into `queue`: behind the others if it had its turn.
+    fn visit(
+        mut self,
+        audience: &mut Audience,
+        connections: &ConnectionTable,
+        queue: &mut VecDeque<Self>,
+    ) -> Option<ConnId> {
+        let mut next = None;
+        while next.is_none()
+            && self.left > 0
+            && let Some(id) = audience.visit_next()
+        {
+            self.left -= 1;
+            // A connection that is queued by itself, or blocked, gets the change that way.
+            let due = connections.get(id).filter(|conn| {
+                !conn.in_continuations
+                    && conn.blocked_since().is_none()
+                    && matches!(conn.outbox().stream(), Stream::Changes(it) if it.at < audience.last())
+            });
+            next = due.map(Connection::id);
+        }
+        if audience.unvisited() > 0 && self.left > 0 {
+            queue.push_front(self);
+        } else if audience.unvisited() > 0 {
+            // There was another change meanwhile.
+            self.left = audience.unvisited();
+            queue.push_back(self);
+        }
+        next
     }
 }
 
@@ -235,7 +290,9 @@ impl WriteQueue {
             acknowledgements,
             continuations,
             broadcasts,
+            large,
             lane: _,
+            since_large: _,
         } = self;
         connections.check_marks("replies", replies, |conn| conn.in_replies);
         let marked = |conn: &Connection| conn.in_acknowledgements;
@@ -243,7 +300,7 @@ impl WriteQueue {
         let marked = |conn: &Connection| conn.in_continuations;
         connections.check_marks("continuations", continuations, marked);
         for (namespace, audience) in registry.unvisited_audiences() {
-            let mut queued = broadcasts.iter();
+            let mut queued = broadcasts.iter().chain(large);
             let is_queued = queued.any(|it| (it.namespace, it.audience) == (namespace, audience));
             assert!(is_queued, "audience {audience} of namespace {namespace}");
         }

@@ -15,6 +15,9 @@ use super::position::{PartPosition, Position};
 /// reader that stalls within a frame would hold an encoding of its own.
 const CACHED_CHANGES: usize = 32;
 
+/// Changes of a step from which on encoding it takes longer than writing it.
+pub(super) const LARGE: usize = 256;
+
 /// Connections with the same filter, and the changes encoded for them.
 #[derive(Debug)]
 pub(crate) struct Audience {
@@ -27,6 +30,8 @@ pub(crate) struct Audience {
     last: u64,
     /// The one before.
     previous: u64,
+    /// A change that members have not been visited for takes long to encode.
+    has_large_change: bool,
     encoded: VecDeque<EncodedChange>,
 }
 
@@ -39,14 +44,22 @@ impl Audience {
             next: 0,
             last: revision,
             previous: revision,
+            has_large_change: false,
             encoded: VecDeque::new(),
         }
     }
 
-    /// Revision `revision` was sealed, and concerns this audience.
-    pub(super) fn mark_changed(&mut self, revision: u64) {
+    /// Revision `revision` was sealed, and has so many changes for this audience.
+    pub(super) fn mark_changed(&mut self, revision: u64, changes: usize) {
         self.previous = self.last;
         self.last = revision;
+        self.has_large_change &= self.unvisited > 0;
+        self.has_large_change |= changes >= LARGE;
+    }
+
+    /// Whether members have not been visited for a change that takes long to encode.
+    pub(crate) fn has_large_change(&self) -> bool {
+        self.has_large_change
     }
 
     /// Adds a member; it counts as unvisited if any member does. Returns its place.
@@ -155,6 +168,7 @@ impl Audience {
             next,
             last,
             previous,
+            has_large_change: _,
             encoded,
         } = self;
         assert!(*unvisited <= members.len() && *next < members.len());

@@ -254,7 +254,7 @@ impl Board {
             };
             let name = function.name.clone();
             if function.providers.is_empty() {
-                self.by_name.remove(&name);
+                self.by_name.remove(&name, slot);
                 self.ordered.remove(&name);
                 self.functions.remove(slot);
                 self.names -= name.len();

@@ -146,11 +146,10 @@ impl ChangeLog {
         }
     }
 
-    /// Whether the newest step has a change that this filter passes.
-    pub(super) fn newest_concerns(&self, filter: &WatchFilter) -> bool {
-        self.steps
-            .back()
-            .is_some_and(|step| step.visible_through(filter).next().is_some())
+    /// The number of changes of the newest step that this filter passes, or `most` if there are more.
+    pub(super) fn newest_for(&self, filter: &WatchFilter, most: usize) -> usize {
+        let newest = self.steps.back();
+        newest.map_or(0, |step| step.visible_through(filter).take(most).count())
     }
 
     /// The frames that lead a reader further. With `to`, exactly to that revision (the same bytes as the first time);

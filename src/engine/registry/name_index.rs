@@ -1,5 +1,6 @@
-//! The slots of functions by their names. The index is divided into shards that grow by themselves, since a table that
-//! grows hashes all its names again: of a million names at once, that would take a tenth of a second.
+//! The slots of functions by their names. A table that grows moves all that is in it. So that no step has to wait for a
+//! million moves, the index is divided into shards that grow by themselves; and so that a move reads no name, which no
+//! cache holds, each hash is kept.
 
 use std::hash::BuildHasher;
 
@@ -15,12 +16,20 @@ const SHARDS: usize = 256;
 /// Names in the first shard before others are added.
 const NAMES_ALONE: usize = 4096;
 
-/// Slots by name. A name is hashed once for each step.
+/// A name and its slot.
+#[derive(Debug)]
+struct Named {
+    name: Name,
+    slot: u32,
+    hash: u32,
+}
+
+/// Slots by name.
 #[derive(Debug)]
 pub(super) struct NameIndex {
     keys: HashKeys,
     /// One, until the index is large.
-    shards: Vec<HashTable<(Name, usize)>>,
+    shards: Vec<HashTable<Named>>,
     len: usize,
 }
 
@@ -44,51 +53,68 @@ impl NameIndex {
 
     /// The stored name, and its slot.
     pub(super) fn get_key_value(&self, name: &str) -> Option<(&Name, usize)> {
-        let hash = self.keys.hash_one(name);
-        let found = self.shards[self.shard_of(hash)].find(hash, |(it, _)| **it == *name);
-        found.map(|(name, slot)| (name, *slot))
+        let hash = self.hash(name);
+        let is_it = |it: &Named| it.hash == hash && *it.name == *name;
+        let found = self.shards[self.shard_of(hash)].find(spread(hash), is_it);
+        found.map(|it| (&it.name, it.slot as usize))
     }
 
     /// Adds a name that is not there.
+    ///
+    /// # Panics
+    /// If the slot is beyond four billions: no memory holds so many functions.
     pub(super) fn insert(&mut self, name: Name, slot: usize) {
         if self.len == NAMES_ALONE && self.shards.len() == 1 {
             self.split();
         }
-        self.add(name, slot);
+        let hash = self.hash(&name);
+        let slot = slot.try_into().expect("a slot fits into 32 bits");
+        self.add(Named { name, slot, hash });
         self.len += 1;
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
-        let hash = self.keys.hash_one(name);
+    /// Removes a name that is at this slot.
+    pub(super) fn remove(&mut self, name: &str, slot: usize) {
+        let hash = self.hash(name);
         let shard = self.shard_of(hash);
-        if let Ok(found) = self.shards[shard].find_entry(hash, |(it, _)| **it == *name) {
+        // The slot tells which one it is, and is at hand.
+        let is_it = |it: &Named| it.slot as usize == slot;
+        if let Ok(found) = self.shards[shard].find_entry(spread(hash), is_it) {
             found.remove();
             self.len -= 1;
         }
     }
 
-    fn add(&mut self, name: Name, slot: usize) {
-        let keys = self.keys;
-        let hash = keys.hash_one(&*name);
+    fn add(&mut self, named: Named) {
+        let hash = named.hash;
         let shard = self.shard_of(hash);
-        self.shards[shard].insert_unique(hash, (name, slot), |(it, _)| keys.hash_one(&**it));
+        self.shards[shard].insert_unique(spread(hash), named, |it| spread(it.hash));
     }
 
-    fn shard_of(&self, hash: u64) -> usize {
+    fn hash(&self, name: &str) -> u32 {
+        self.keys.hash_one(name) as u32
+    }
+
+    fn shard_of(&self, hash: u32) -> usize {
         match self.shards.len() {
             1 => 0,
             // The table within looks at the other bits.
-            shards => hash.rotate_left(32) as usize % shards,
+            shards => (hash >> 16) as usize % shards,
         }
     }
 
     fn split(&mut self) {
         let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
         let whole = std::mem::replace(&mut self.shards, shards);
-        for (name, slot) in whole.into_iter().flatten() {
-            self.add(name, slot);
+        for named in whole.into_iter().flatten() {
+            self.add(named);
         }
     }
+}
+
+/// A hash as a table wants it: it looks at the first bits and at the last ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]
@@ -115,8 +141,8 @@ mod tests {
         let largest = index.shards.iter().map(HashTable::len).max().unwrap();
         assert!(largest < 2 * count / SHARDS, "{largest}");
         for number in 0..count {
-            index.remove(&name(number));
-            index.remove("nobody::knows");
+            index.remove(&name(number), number);
+            index.remove("nobody::knows", count);
         }
         assert_eq!((index.len(), index.get(&name(0))), (0, None));
     }

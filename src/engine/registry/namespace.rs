@@ -13,7 +13,7 @@ use crate::engine::memory::{Charge, recycle};
 use crate::engine::rng::{HashKeys, Rng};
 use crate::limits::Limits;
 
-use super::audience::Audience;
+use super::audience::{Audience, LARGE};
 use super::board::{Board, Provider};
 use super::change::{Change, Changes, Section};
 use super::changelog::ChangeLog;
@@ -251,8 +251,9 @@ impl Namespace {
         let revision = self.log.push(&mut changes);
         self.changes = recycle(changes);
         for (key, audience) in &mut self.audiences {
-            if self.log.newest_concerns(audience.filter()) {
-                audience.mark_changed(revision);
+            let changes = self.log.newest_for(audience.filter(), LARGE);
+            if changes > 0 {
+                audience.mark_changed(revision, changes);
                 concerned.push(key);
             }
         }
