@@ -24,6 +24,7 @@ mod call_model;
 mod fuzzed;
 mod growth;
 mod hang;
+mod large_changes;
 mod limit_cases;
 mod memory;
 mod order;

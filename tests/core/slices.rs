@@ -12,7 +12,6 @@ use crate::reader::{CallEnding, Reader, WatchFilter};
 use crate::rights::{admit, all, hello_of, join, listed, nothing, principal};
 use crate::sessions::claim;
 use crate::setup::{many, names, register_all};
-use crate::turn::{Budget, Budgets};
 use crate::world::{World, hello, plain};
 
 /// Work of a turn: some connections are judged in one.
@@ -457,102 +456,4 @@ fn a_connection_whose_end_waits_is_not_asked_whether_it_is_there() {
     world.engine.check_books(world.now);
     world.settle();
     assert_eq!(world.engine.stats().closed["reset"], 2);
-}
-
-/// Twenty watchers, no two with the same watch, have a step of 10,000 functions encoded, each for itself. A small change
-/// for another watcher waits for none of that; and that goes on while there are small changes in each turn.
-#[test]
-fn a_small_change_is_told_before_a_large_one_is_encoded_for_many() {
-    const WATCHERS: usize = 20;
-    let mut world = World::paced(Limits {
-        changes_per_second: 0,
-        max_share: 0,
-        ..Limits::default()
-    });
-    let watchers: Vec<usize> = (0..WATCHERS)
-        .map(|number| world.join("w", &WatchFilter::new(&["svc::"], &[&format!("n{number}")])))
-        .collect();
-    let other = world.join("o", &WatchFilter::new(&["small::"], &[]));
-    let large = world.join("large", &nothing());
-    let small = world.join("small", &nothing());
-    let names_of = |world: &World, link: usize| world.reader(link).view.functions.len();
-    register_all(&mut world, large, &many(10_000));
-    let told = |world: &World| {
-        watchers
-            .iter()
-            .filter(|&&it| names_of(world, it) > 0)
-            .count()
-    };
-    while told(&world) == 0 {
-        world.turn();
-    }
-    let mut changes = 0;
-    while told(&world) < WATCHERS {
-        changes += 1;
-        world.register(small, &[&format!("small::{changes}")]);
-        world.turn();
-        world.turn();
-        assert_eq!(
-            names_of(&world, other),
-            changes,
-            "in the turn after it at the latest"
-        );
-        assert!(changes < 4 * WATCHERS, "{} were told", told(&world));
-    }
-    assert!(
-        changes > WATCHERS / 4,
-        "{changes}: the large change took no time"
-    );
-    world.settle();
-    assert!(watchers.iter().all(|&it| names_of(&world, it) == 10_000));
-}
-
-/// An audience that waits with a large change has a small one as well, which is told with it: that is no way to have the
-/// large one encoded before the changes of others.
-#[test]
-fn a_small_change_of_those_who_wait_for_a_large_one_waits_with_it() {
-    let mut world = World::new(Limits {
-        changes_per_second: 0,
-        max_share: 0,
-        ..Limits::default()
-    });
-    let mut large = Vec::new();
-    for number in 0..20 {
-        let watch = WatchFilter::new(&["svc::", "small::"], &[&format!("n{number}")]);
-        large.push(world.join("w", &watch));
-    }
-    let others: Vec<usize> = (0..100)
-        .map(|number| {
-            let watch = WatchFilter::new(&["other::"], &[&format!("n{number}")]);
-            world.join("o", &watch)
-        })
-        .collect();
-    let worker = world.join("p", &nothing());
-    let none = Budgets {
-        news: Budget {
-            writes: 0,
-            ..Budgets::ALL.news
-        },
-        ..Budgets::ALL
-    };
-    // Three revisions before anything is written: the large one, and a small one for each.
-    register_all(&mut world, worker, &many(1_000));
-    world.arrive(worker, usize::MAX);
-    world.finish_turn(none);
-    for name in ["small::f", "other::f"] {
-        world.register(worker, &[name]);
-        world.arrive(worker, usize::MAX);
-        world.finish_turn(none);
-    }
-    let names_of = |world: &World, link: usize| world.reader(link).view.functions.len();
-    let mut budgets = none;
-    budgets.news.writes = 100;
-    world.flush(budgets);
-    for &link in large.iter().chain(&others) {
-        world.receive(link, usize::MAX);
-    }
-    let told = others.iter().filter(|&&it| names_of(&world, it) == 1);
-    assert!(told.count() > 90);
-    world.settle();
-    assert!(large.iter().all(|&it| names_of(&world, it) == 1_001));
 }

@@ -10,7 +10,7 @@ use crate::calls::{invoked, waiting, within};
 use crate::reader::{Reader, WatchFilter};
 use crate::rights::{self, admit, ask, principal, with_one};
 use crate::setup::{code, everything, functions, many, nothing, register_all};
-use crate::turn::{Budget, Budgets};
+use crate::turn::Budgets;
 use crate::world::{World, hello, plain};
 
 fn unhurried() -> Limits {
@@ -546,49 +546,6 @@ fn readers_any_number_of_changes_behind_are_brought_up_to_date() {
         world.settle();
         assert_eq!(world.reader(late).view, world.reader(prompt).view);
         assert_eq!(world.reader(late).mine, world.reader(prompt).mine);
-    }
-}
-
-/// Two watchers, each with a watch of its own, have a step encoded each for itself while 300 others wait for a small one.
-#[test]
-fn a_change_of_256_functions_or_more_waits_behind_128_other_writes() {
-    for (functions, writes_between) in [(255, 2..=3), (256, 129..=129), (257, 129..=129)] {
-        let mut world = World::new(unhurried());
-        let large = ["a", "b"].map(|it| world.join("w", &WatchFilter::new(&["svc::"], &[it])));
-        let small: Vec<usize> = (0..300)
-            .map(|_| world.join("w", &WatchFilter::new(&["small::"], &[])))
-            .collect();
-        let [many_of, one] = ["p", "q"].map(|name| world.join(name, &nothing()));
-        register_all(&mut world, many_of, &many(functions));
-        world.register(one, &["small::f"]);
-        world.arrive(many_of, usize::MAX);
-        world.arrive(one, usize::MAX);
-        let single = Budgets {
-            news: Budget {
-                writes: 1,
-                ..Budgets::ALL.news
-            },
-            ..Budgets::ALL
-        };
-        world.finish_turn(single);
-        let mut told = [None, None];
-        for write in 1..400 {
-            for (link, told) in large.iter().zip(&mut told) {
-                world.receive(*link, usize::MAX);
-                if !world.reader(*link).view.functions.is_empty() {
-                    told.get_or_insert(write);
-                }
-            }
-            world.flush(single);
-        }
-        let [Some(first), Some(second)] = told else {
-            panic!("{functions}: {told:?}");
-        };
-        let between = second - first;
-        assert!(writes_between.contains(&between), "{functions}: {between}");
-        world.settle();
-        let has_one = |&link: &usize| world.reader(link).view.functions.len() == 1;
-        assert!(small.iter().all(has_one));
     }
 }
 

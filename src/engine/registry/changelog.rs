@@ -163,54 +163,59 @@ impl ChangeLog {
     ) -> (EncodedChange, usize) {
         let at = position.at;
         let begin = self.steps.len() - (self.revision - at) as usize;
-        if to.unwrap_or(self.revision) == at + 1 {
-            // The common case: one step, which is its own net effect.
-            let to = at + 1;
-            let changes: Vec<_> = self.steps[begin].visible_through(filter).collect();
-            let first = if changes.is_empty() { to + 1 } else { to };
-            let parts = if changes.is_empty() {
-                Vec::new()
-            } else {
-                encode_parts(&changes, from, to)
-            };
-            let found = changes.len();
-            let encoded = EncodedChange {
-                from,
-                first,
-                to,
-                folded: None,
-                parts,
-            };
-            return (encoded, found);
-        }
-        let mut fold = Fold::new(position.reader, self.keys);
-        let (mut first, mut last, mut scanned) = (None, at, at);
-        for (index, step) in self.steps.range(begin..).enumerate() {
-            if to.map_or(index >= STEPS_PER_SCAN || fold.bytes >= FRAME_BYTES, |to| {
-                scanned >= to
-            }) {
-                break;
-            }
+        let steps = to.map_or(STEPS_PER_SCAN, |to| (to - at) as usize);
+        let mut steps = self.steps.range(begin..).take(steps);
+        let mut scanned = at;
+        let mut changes = Vec::new();
+        while changes.is_empty()
+            && let Some(step) = steps.next()
+        {
             scanned += 1;
-            let before = fold.seen;
-            step.visible_through(filter).for_each(|it| fold.add(it));
-            if fold.seen > before {
-                first.get_or_insert(scanned);
-                last = scanned;
-            }
+            changes.extend(step.visible_through(filter));
         }
-        // Nothing that was scanned concerns this reader: it moves to the end of the scan.
-        let Some(first) = first else {
-            let (first, to) = (scanned + 1, scanned);
+        let first = scanned;
+        if changes.is_empty() {
+            // Nothing that was scanned concerns this reader: it moves to the end of the scan.
             let encoded = EncodedChange {
                 from,
-                first,
-                to,
+                first: scanned + 1,
+                to: scanned,
                 folded: None,
                 parts: Vec::new(),
             };
             return (encoded, (scanned - at) as usize);
-        };
+        }
+        let bytes: usize = changes.iter().map(|it| it.body.len()).sum();
+        if first == to.unwrap_or(self.revision) || to.is_none() && bytes >= FRAME_BYTES {
+            // The common case: one step, which is its own net effect.
+            let found = changes.len();
+            let encoded = EncodedChange {
+                from,
+                first,
+                to: first,
+                folded: None,
+                parts: encode_parts(&changes, from, first),
+            };
+            return (encoded, found);
+        }
+        let mut fold = Fold::new(position.reader, self.keys);
+        for change in changes {
+            fold.add(change);
+        }
+        let mut last = first;
+        for step in steps {
+            if to.is_none() && fold.bytes >= FRAME_BYTES {
+                break;
+            }
+            scanned += 1;
+            let before = fold.seen;
+            for change in step.visible_through(filter) {
+                fold.add(change);
+            }
+            if fold.seen > before {
+                last = scanned;
+            }
+        }
         let to = to.unwrap_or(last);
         let folded = (first < to).then_some(position.reader);
         let found = fold.seen;
