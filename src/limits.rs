@@ -151,6 +151,8 @@ limits! {
         "Bindings of one worker.";
     log_bytes "log-bytes" = 16_777_216 "bytes"
         "The change log of one namespace. A watcher or a resume point further behind than this gets a snapshot.";
+    max_departures "max-departures" = 4096 ""
+        "Workers that left one namespace, remembered with the reason. One costs about 1 KB.";
     cache_bytes "cache-bytes" = 67_108_864 "bytes"
         "Encoded changes that one namespace keeps for further readers with the same watch. Beyond it, the \
          oldest are encoded again for readers that still need them.";

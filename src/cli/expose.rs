@@ -64,6 +64,10 @@ pub(super) const COMMAND: Command = Command {
             "callboard expose jobs::leader --exclusive",
             "fails with exit code 4 while another worker provides it",
         ),
+        (
+            "callboard expose orders::create --tier 1 -- ./orders-standby",
+            "gets calls while the providers of tier 0 are gone or full",
+        ),
     ],
     exits: Exit::OF_A_CONNECTION,
     run,
@@ -78,6 +82,12 @@ fn flags() -> Vec<Flag> {
             "Description of the functions, for people.",
         ),
         Flag::switch("exclusive", "Be the only provider, or fail."),
+        Flag::value(
+            "tier",
+            "N",
+            "Get calls only while no provider of a lower tier has room.",
+        )
+        .default("the lowest allowed"),
         Flag::value("jobs", "N", "Runs of COMMAND at once.").default("the processors"),
     ];
     flags.extend(target::flags());
@@ -91,6 +101,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     })?;
     let name = name.unwrap_or_else(|| own_name(COMMAND.name));
     let jobs = options.parsed("jobs", jobs)?;
+    let tier = options.parsed("tier", options::number)?;
     let command = options.behind_dashes().to_vec();
     if command.is_empty() && jobs.is_some() {
         return Err(UsageError::NoCommandFor("jobs").into());
@@ -101,6 +112,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     let target = Target::read(options)?;
 
     let mut builder = target.builder(name.clone(), Watch::nothing());
+    if let Some(tier) = tier {
+        builder = builder.tier(tier);
+    }
     if !command.is_empty() {
         let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
         // The engine routes further calls elsewhere or refuses them, instead of queueing them here.

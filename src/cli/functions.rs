@@ -97,6 +97,13 @@ fn providers(board: &Snapshot) -> HashMap<&str, Vec<&WorkerInfo>> {
     providers
 }
 
+/// The name of a provider, with its tier.
+fn named(worker: &WorkerInfo, loads: &HashMap<u64, WorkerLoad>) -> String {
+    let load = loads.get(&worker.id());
+    let tier = load.map_or_else(String::new, WorkerLoad::tier_shown);
+    format!("{}{tier}", worker.name())
+}
+
 /// The combined calls in flight of a function's providers; `None` if the engine does not tell.
 fn busy(who: &[&WorkerInfo], loads: &HashMap<u64, WorkerLoad>) -> Option<WorkerLoad> {
     WorkerLoad::sum(who.iter().map(|worker| loads.get(&worker.id())))
@@ -112,8 +119,8 @@ fn print(
     let mut table = Table::new(heading).right(2);
     for entry in &board.functions {
         let workers = providers.get(entry.name()).map_or(&[][..], Vec::as_slice);
-        let names = workers.iter().map(|worker| worker.name());
-        let mut who = text::shortened(names, NAMES_SHOWN);
+        let names: Vec<String> = workers.iter().map(|it| named(it, loads)).collect();
+        let mut who = text::shortened(names.iter().map(String::as_str), NAMES_SHOWN);
         if entry.is_exclusive() {
             who.push_str(" (exclusive)");
         }

@@ -113,9 +113,38 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// A duration of any length, in whole seconds and the units that a person would use.
+pub(super) fn long_duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_durations_have_two_units() {
+        let shown = |seconds| long_duration(Duration::from_secs(seconds));
+        let expected = [
+            "0 s",
+            "59 s",
+            "1 min 0 s",
+            "59 min 59 s",
+            "1 h 0 min",
+            "23 h 59 min",
+            "1 d 0 h",
+            "400 d 1 h",
+        ];
+        let seconds = [0, 59, 60, 3599, 3600, 86_399, 86_400, 400 * 86_400 + 3_600];
+        assert_eq!(seconds.map(shown), expected);
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {

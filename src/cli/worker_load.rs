@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 
 use callboard::worker::Worker;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::pages;
 use super::target::Target;
 use super::text;
 
 /// The engine's function for that.
 const FUNCTION: &str = "engine::workers::list";
-
-/// The most pages of an answer to request.
-const MAX_PAGES: usize = 1000;
 
 /// The engine's data about one worker.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -22,44 +20,18 @@ pub(super) struct WorkerLoad {
     worker: u64,
     pub(super) in_flight: u64,
     pub(super) capacity: u64,
+    /// Calls go to it only while no provider of a lower tier has room.
+    pub(super) tier: u64,
     /// The address that it connected from.
     pub(super) peer: String,
 }
 
-#[derive(Serialize)]
-struct Arguments {
-    after: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    entries: Vec<WorkerLoad>,
-    #[serde(default)]
-    next: Option<String>,
-}
-
-/// The data about all workers on the board, by id. If the engine does not answer it is empty: a missing load is no
-/// reason to fail.
+/// The data about all workers on the board, by id. If the engine does not answer, what it told before: a missing load is
+/// no reason to fail.
 pub(super) fn by_worker(target: &Target, worker: &Worker) -> HashMap<u64, WorkerLoad> {
-    let mut loads = HashMap::new();
-    let mut after = None;
-    for _ in 0..MAX_PAGES {
-        let Some(page) = page(target, worker, after.take()) else {
-            break;
-        };
-        loads.extend(page.entries.into_iter().map(|load| (load.worker, load)));
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    loads
-}
-
-fn page(target: &Target, worker: &Worker, after: Option<String>) -> Option<Page> {
-    let arguments = rmp_serde::to_vec_named(&Arguments { after }).ok()?;
-    let answer = target.ask_over(worker, FUNCTION, arguments).ok()?;
-    rmp_serde::from_slice(&answer).ok()
+    let mut loads: Vec<WorkerLoad> = Vec::new();
+    let _ = pages::collect((target, worker), FUNCTION, "", &mut loads);
+    loads.into_iter().map(|load| (load.worker, load)).collect()
 }
 
 impl WorkerLoad {
@@ -67,6 +39,14 @@ impl WorkerLoad {
     pub(super) fn shown(&self) -> String {
         let (calls, capacity) = (self.in_flight as usize, self.capacity as usize);
         format!("{}/{}", text::grouped(calls), text::grouped(capacity))
+    }
+
+    /// The tier, as it stands behind a worker's name: not for the lowest.
+    pub(super) fn tier_shown(&self) -> String {
+        match self.tier {
+            0 => String::new(),
+            tier => format!(" (tier {tier})"),
+        }
     }
 
     /// The sum over several workers; `None` if one of them is unknown.

@@ -119,6 +119,9 @@ wire_map! {
         resume: Option<Resume<'a>> = "resume",
         /// Calls that this worker accepts at once. Default 1,000.
         capacity: Option<u64> = "capacity",
+        /// Its tier: calls go to it only while no provider of a lower tier has room. Default 0, or the lowest that its
+        /// principal may ask for.
+        tier: Option<u64> = "tier",
         /// Shown with the worker in the section `workers`; at most 4 KiB.
         metadata: Bin<'a> = "metadata",
         /// Name and version of the client library, for logs.

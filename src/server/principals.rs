@@ -148,6 +148,7 @@ impl Reader<'_> {
             tokens: Vec::new(),
             uids: Vec::new(),
             weight: 1,
+            tier: 0,
             rights: Rights::nothing(),
         };
         let (mut allow, mut deny) = (Lists::default(), Lists::default());
@@ -159,10 +160,11 @@ impl Reader<'_> {
                 ("tokens", _) => principal.tokens = self.tokens(word, value),
                 ("uids", _) => principal.uids = self.uids(word, value),
                 ("weight", _) => principal.weight = self.weight(word, value),
+                ("tier", _) => principal.tier = self.tier(word, value),
                 ("deny", _) => self.deny(word, value, &mut deny),
                 _ => {
                     let what = format!(
-                        "unknown key; the keys are namespace, tokens, uids, weight, {} and deny",
+                        "unknown key; the keys are namespace, tokens, uids, weight, tier, {} and deny",
                         verbs()
                     );
                     self.fault(&key.span(), Some(word), what);
@@ -228,13 +230,21 @@ impl Reader<'_> {
     }
 
     fn weight(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> u32 {
-        let number = value.get_ref().as_integer();
-        let weight = number.and_then(|it| u32::from_str_radix(it.as_str(), it.radix()).ok());
+        let weight = number(value).and_then(|it| u32::try_from(it).ok());
         let weight = weight.filter(|it| (1..=Principal::WEIGHT_MAX).contains(it));
         weight.unwrap_or_else(|| {
             let what = format!("it must be a number from 1 to {}", Principal::WEIGHT_MAX);
             self.fault(&value.span(), Some(word), what);
             1
+        })
+    }
+
+    fn tier(&mut self, word: &str, value: &Spanned<DeValue<'_>>) -> u64 {
+        number(value).unwrap_or_else(|| {
+            let what =
+                "it must be a number from 0 on: the lowest tier that its workers may ask for";
+            self.fault(&value.span(), Some(word), what);
+            0
         })
     }
 
@@ -246,8 +256,7 @@ impl Reader<'_> {
         };
         let mut uids = Vec::new();
         for item in array {
-            let number = item.get_ref().as_integer();
-            let uid = number.and_then(|it| u32::from_str_radix(it.as_str(), it.radix()).ok());
+            let uid = number(item).and_then(|it| u32::try_from(it).ok());
             let Some(uid) = uid else {
                 self.fault(&item.span(), Some(word), WHAT);
                 continue;
@@ -345,6 +354,12 @@ impl Lists {
     }
 }
 
+/// A whole number from 0 on.
+fn number(value: &Spanned<DeValue<'_>>) -> Option<u64> {
+    let number = value.get_ref().as_integer()?;
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,6 +405,20 @@ mod tests {
         let weights = ["1", "1000", "0", "1001", "-1", "1.5", "\"1\""].map(weight);
         assert_eq!(weights, [Some(1), Some(1000), None, None, None, None, None]);
         assert_eq!(read("[principals.x]").unwrap().principals()[0].weight, 1);
+    }
+
+    #[test]
+    fn a_tier_is_a_number_from_0_on() {
+        let tier = |value: &str| {
+            let read = read(&format!("[principals.x]\ntier = {value}"));
+            read.ok().map(|it| it.principals()[0].tier)
+        };
+        let tiers = ["0", "1", "9223372036854775807", "-1", "1.5", "\"1\""].map(tier);
+        assert_eq!(
+            tiers,
+            [Some(0), Some(1), Some(i64::MAX as u64), None, None, None]
+        );
+        assert_eq!(read("[principals.x]").unwrap().principals()[0].tier, 0);
     }
 
     #[test]

@@ -133,6 +133,15 @@ impl Builder {
         self
     }
 
+    /// The tier of this worker: calls go to it only while no provider of a lower tier has room. So a worker of tier 1
+    /// stands by for those of tier 0. By default the lowest that its principal may ask for: 0, unless the credentials of
+    /// the engine say otherwise. The engine refuses a lower one with `unauthorized`.
+    #[must_use]
+    pub fn tier(mut self, tier: u64) -> Self {
+        self.settings.tier = Some(tier);
+        self
+    }
+
     /// How long a close or a drop waits for running handlers; 10 s by default.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
@@ -185,6 +194,7 @@ impl Builder {
             watch: self.watch,
             metadata: self.metadata,
             capacity: Some(self.settings.capacity as u64),
+            tier: self.settings.tier,
         };
         let mut link = Link::new(identity.clone(), [0; 32], Instant::now());
         // An unreadable token file may be readable when it is needed.

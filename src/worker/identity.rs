@@ -15,4 +15,6 @@ pub struct Identity {
     pub metadata: Vec<u8>,
     /// Calls that it accepts at once; `None` for the engine's default (1,000).
     pub capacity: Option<u64>,
+    /// Its tier; `None` for the lowest that it may ask for.
+    pub tier: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Timeouts, threads and capacity that the application may choose for a worker. Values only.
+//! Timeouts, threads, capacity and tier that the application may choose for a worker. Values only.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub(super) struct Settings {
     pub(super) threads: usize,
     /// Calls that are taken at once, waiting ones included.
     pub(super) capacity: usize,
+    /// The tier to ask for.
+    pub(super) tier: Option<u64>,
 }
 
 impl Default for Settings {
@@ -25,6 +27,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(10),
             threads: 8,
             capacity: 1000,
+            tier: None,
         }
     }
 }

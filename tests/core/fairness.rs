@@ -491,6 +491,7 @@ fn a_principal_has_as_much_of_a_contended_engine_as_its_weight_says_also_after_a
     let mut world = paced();
     let weighted = |name, weight| Principal {
         weight,
+        tier: 0,
         ..principal(name, Rights::everything())
     };
     let pings = Ping::default().to_frame().repeat(20_000);

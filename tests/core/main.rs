@@ -10,6 +10,7 @@ mod calls;
 mod churn;
 mod coincidences;
 mod deadlines;
+mod departures;
 mod disconnects;
 mod endings;
 mod fairness;
@@ -46,6 +47,7 @@ mod several;
 mod slices;
 mod stats;
 mod thresholds;
+mod tiers;
 #[path = "../turn/mod.rs"]
 mod turn;
 mod vectors;

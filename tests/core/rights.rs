@@ -45,6 +45,7 @@ pub(crate) fn principal(name: &str, rights: Rights) -> Principal {
         tokens: vec![TokenHash::of(&format!("token of {name}"))],
         uids: Vec::new(),
         weight: 1,
+        tier: 0,
         rights,
     }
 }

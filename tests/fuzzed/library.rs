@@ -115,6 +115,7 @@ impl Hall {
             watch,
             metadata: Vec::new(),
             capacity: cursor.of(&[None, Some(1), Some(3)]),
+            tier: None,
         };
         let mut hall = Self {
             link: Link::new(identity, [5; 32], now),

@@ -77,6 +77,8 @@ fn principal(
         tokens: vec![TokenHash::of(token)],
         uids: uid.into_iter().collect(),
         weight: 1,
+        // Some may not ask for the lowest.
+        tier: u64::from(uid.is_some()),
         rights,
     }
 }

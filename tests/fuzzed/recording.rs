@@ -94,6 +94,7 @@ impl Recorder {
                 watch,
                 metadata: Vec::new(),
                 capacity: None,
+                tier: None,
             };
             let mut link = Link::new(identity, [5; 32], now);
             link.set_token(has_credentials.then(|| TOKENS[0].into()));

@@ -214,6 +214,7 @@ impl Watcher {
             watch: LinkWatch::all().workers([""]).bindings([""]),
             metadata: Vec::new(),
             capacity: None,
+            tier: None,
         };
         let mut link = Link::new(identity, [3; 32], start);
         link.set_token(token.map(Into::into));

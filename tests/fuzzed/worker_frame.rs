@@ -215,6 +215,7 @@ pub fn hello(cursor: &mut Cursor<'_>, known: &Known, out: &mut Vec<u8>) {
             session: (!greeting.session.is_empty()).then_some(Bin(&greeting.session)),
             resume: (shape & 4 == 4).then_some(resume),
             capacity: cursor.of(&[None, Some(1), Some(2), Some(0), Some(u64::MAX)]),
+            tier: [None, Some(0), Some(1), Some(u64::MAX)][usize::from(shape >> 3 & 3)],
             metadata: Bin(&metadata),
             token: token.map(Text),
             ..HelloOptions::default()

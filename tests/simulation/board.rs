@@ -1,4 +1,4 @@
-//! The board as it should be: an independent, plain model of one namespace. Providers and bindings, in
+//! The board as it should be: an independent, plain model of one namespace. Providers by their tiers and bindings, in
 //! the order in which they came; what each revision shows; and from when to when a worker provided a function. It is
 //! told what happened and in which order, and never asks the engine.
 
@@ -141,6 +141,12 @@ pub(crate) struct Namespace {
     functions: BTreeMap<Rc<str>, Vec<(u64, Rc<Entry>)>>,
     bindings: BTreeMap<Key, Vec<(u64, Rc<Tie>)>>,
     workers: BTreeMap<u64, Member>,
+    /// The tiers of workers that ever provided something.
+    tiers: BTreeMap<u64, u64>,
+    /// As how many-eth a worker began to provide a function.
+    came: BTreeMap<(Rc<str>, u64), u64>,
+    /// How many did.
+    count: u64,
     /// When a worker provided a function.
     stretches: BTreeMap<(u64, Rc<str>), Vec<Stretch>>,
     touched: bool,
@@ -154,6 +160,9 @@ impl Namespace {
             functions: BTreeMap::new(),
             bindings: BTreeMap::new(),
             workers: BTreeMap::new(),
+            tiers: BTreeMap::new(),
+            came: BTreeMap::new(),
+            count: 0,
             stretches: BTreeMap::new(),
             touched: false,
             history: Rc::new(RefCell::new(History::new())),
@@ -175,7 +184,7 @@ impl Namespace {
         })
     }
 
-    /// The providers of a function, the longest-standing first.
+    /// The providers of a function: those of the lowest tier first, and of one tier the longest-standing.
     pub(crate) fn providers(&self, function: &str) -> impl Iterator<Item = u64> {
         let list = self.functions.get(function).into_iter().flatten();
         list.map(|(worker, _)| *worker)
@@ -218,12 +227,13 @@ impl Namespace {
     pub(crate) fn provide(
         &mut self,
         (worker, name, metadata): (u64, &Rc<str>, &Rc<[u8]>),
-        function: &str,
+        (function, tier): (&str, u64),
         entry: Entry,
         tick: u64,
     ) {
         let function: Rc<str> = function.into();
         self.touched = true;
+        self.tiers.insert(worker, tier);
         let member = self.member(worker, name, metadata);
         let generation = member.generation;
         member.functions.insert(function.clone(), generation);
@@ -231,7 +241,10 @@ impl Namespace {
         if let Some((_, old)) = list.iter_mut().find(|(it, _)| *it == worker) {
             *old = entry.into();
         } else {
+            self.count += 1;
+            self.came.insert((function.clone(), worker), self.count);
             list.push((worker, entry.into()));
+            self.sort(&function);
             let stretches = self.stretches.entry((worker, function)).or_default();
             stretches.push((tick, ONGOING));
         }
@@ -337,9 +350,42 @@ impl Namespace {
         self.workers.remove(&worker);
     }
 
-    /// Another connection speaks for the worker, maybe under another name or with other metadata. Says whether there is
-    /// anything to confirm.
-    pub(crate) fn take_over(&mut self, worker: u64, name: &str, metadata: &[u8]) -> bool {
+    /// What a worker provides is of another tier from now on.
+    pub(crate) fn set_tier(&mut self, worker: u64, tier: u64) {
+        if self.tiers.insert(worker, tier) == Some(tier) {
+            return;
+        }
+        for function in self.functions_of(worker) {
+            self.touched = true;
+            self.sort(&function);
+            if self.functions[&function].len() > 1 {
+                saw("one of several providers was of another tier than before");
+            }
+        }
+    }
+
+    /// Puts the providers of a function into their order.
+    fn sort(&mut self, function: &Rc<str>) {
+        let place = |(worker, _): &(u64, Rc<Entry>)| {
+            (self.tiers[worker], self.came[&(function.clone(), *worker)])
+        };
+        let list = self.functions.get_mut(function).expect("it is provided");
+        let newest = list.last().map(|(worker, _)| *worker);
+        list.sort_by_key(place);
+        if list.last().map(|(worker, _)| *worker) != newest {
+            saw("a provider came before those of higher tiers");
+        }
+    }
+
+    /// Another connection speaks for the worker, maybe under another name, with other metadata or of another tier. Says
+    /// whether there is anything to confirm.
+    pub(crate) fn take_over(
+        &mut self,
+        worker: u64,
+        (name, metadata): (&str, &[u8]),
+        tier: u64,
+    ) -> bool {
+        self.set_tier(worker, tier);
         let Some(member) = self.workers.get_mut(&worker) else {
             return false;
         };

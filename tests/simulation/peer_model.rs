@@ -88,6 +88,9 @@ pub(crate) struct PeerModel {
     pub capacity: usize,
     /// By which it was let in; empty where that takes none.
     pub credential: String,
+    /// The tier that it asked for, and the one that it has.
+    pub asked_tier: Option<u64>,
+    pub tier: u64,
     pub permit: Rc<Permit>,
     /// Its rights have changed since it said HELLO.
     pub has_new_rights: bool,
@@ -140,6 +143,8 @@ impl PeerModel {
             metadata: Rc::default(),
             capacity: 0,
             credential: String::new(),
+            asked_tier: None,
+            tier: 0,
             permit: Permit::everything().into(),
             has_new_rights: false,
             untold: 0,

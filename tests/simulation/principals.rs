@@ -150,6 +150,8 @@ pub(crate) const STRANGER: &str = "stranger@default";
 #[derive(Debug, Clone)]
 pub(crate) struct Principals {
     all: BTreeMap<String, Rc<Permit>>,
+    /// The lowest tier that a principal may ask for, unless that is 0.
+    tiers: BTreeMap<String, u64>,
     /// Some have more weight than others.
     pub differ: bool,
     /// Draws what those may whose rights change.
@@ -160,6 +162,7 @@ impl Principals {
     pub(crate) fn draw(permits: fn(&mut Rng) -> Permit, rng: &mut Rng) -> Self {
         let mut principals = Self {
             all: BTreeMap::new(),
+            tiers: BTreeMap::new(),
             differ: false,
             permits,
         };
@@ -193,6 +196,9 @@ impl Principals {
             if !token.starts_with("first") && rng.one_in(3) {
                 *permit = (self.permits)(rng).into();
             }
+            if !token.starts_with("first") && rng.one_in(4) {
+                self.tiers.insert(token.clone(), rng.between(1..3));
+            }
         }
         if rng.one_in(3) {
             self.redraw_stranger(rng);
@@ -206,13 +212,21 @@ impl Principals {
             .remove(if rng.one_in(2) { STRANGER } else { &last });
     }
 
-    /// All are let in again but strangers.
+    /// All are let in again but strangers, and may ask for any tier.
     pub(crate) fn let_in(&mut self, rng: &mut Rng) {
         for rank in RANKS {
             let token = format!("{rank}@{}", NAMESPACES[0]);
             let known = self.all.entry(token);
             known.or_insert_with(|| (self.permits)(rng).into());
         }
+        self.allow_all_tiers();
+    }
+
+    /// All may ask for any tier. Says whether any might not.
+    pub(crate) fn allow_all_tiers(&mut self) -> bool {
+        let had_any = !self.tiers.is_empty();
+        self.tiers.clear();
+        had_any
     }
 
     /// The token of a principal in this namespace.
@@ -223,6 +237,11 @@ impl Principals {
     /// What a token opens.
     pub(crate) fn permit(&self, token: &str) -> Option<&Rc<Permit>> {
         self.all.get(token)
+    }
+
+    /// The lowest tier that the workers of a principal may ask for.
+    pub(crate) fn lowest_tier(&self, token: &str) -> u64 {
+        self.tiers.get(token).copied().unwrap_or(0)
     }
 
     /// The weight of a principal, or of a user that is none.
@@ -242,6 +261,7 @@ impl Principals {
             tokens: vec![TokenHash::of(token)],
             uids: Vec::new(),
             weight: self.weight(token),
+            tier: self.lowest_tier(token),
             rights: permit.rights(),
         };
         Credentials::new(self.all.iter().map(principal).collect())

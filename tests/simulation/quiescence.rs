@@ -29,11 +29,14 @@ impl World {
             stranger.leave(&mut context!(self));
         }
         self.strangers.clear();
-        if self.config.bursts
-            && let Some(principals) = &mut self.principals
-        {
-            principals.let_in(&mut self.rng);
-            self.reload();
+        if let Some(principals) = &mut self.principals {
+            let had_tiers = principals.allow_all_tiers();
+            if self.config.bursts {
+                principals.let_in(&mut self.rng);
+            }
+            if had_tiers || self.config.bursts {
+                self.reload();
+            }
         }
         for worker in &mut self.workers {
             worker.stalled_until = 0;

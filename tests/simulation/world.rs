@@ -199,6 +199,7 @@ impl World {
             watch,
             metadata: self.metadata(),
             capacity: Some(1 + self.rng.below(4) as u64),
+            tier: self.rng.pick(&[None, None, Some(0), Some(1), Some(2)]),
         };
         let mut context = context!(self);
         let mut worker = Worker::new(identity, filter, &mut context);

@@ -280,7 +280,7 @@ fn functions_and_workers_show_the_board_to_people_and_to_programs() {
         workers,
         [json!({
             "name": "orders-1", "id": null, "metadata": null, "functions": ["orders::create"],
-            "stale": false, "in_flight": 0, "capacity": 1000, "peer": null,
+            "stale": false, "in_flight": 0, "capacity": 1000, "tier": 0, "peer": null,
         })]
     );
 

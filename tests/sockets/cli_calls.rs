@@ -363,3 +363,35 @@ fn a_name_that_no_function_can_have_is_wrong_use() {
         }
     }
 }
+
+#[test]
+fn a_standby_answers_while_the_first_one_is_gone_and_the_lists_show_its_tier() {
+    let board = Board::new();
+    let _standby = board.script(
+        "f",
+        &["--name", "standby", "--tier", "1"],
+        "echo '\"standby\"'",
+    );
+    let answer = || board.call(&["f", "--wait"]).1;
+    assert_eq!(answer(), "\"standby\"\n");
+    let mut first = board.script("f", &["--name", "first"], "echo '\"first\"'");
+    assert_eq!(answer(), "\"first\"\n");
+    let (_, workers, _) = board.engine.run(&["workers"]);
+    assert!(workers.contains("standby (tier 1) "), "{workers}");
+    assert!(workers.contains("first  "), "{workers}");
+    let (_, functions, _) = board.engine.run(&["functions"]);
+    assert!(functions.contains("standby (tier 1), first"), "{functions}");
+    let (_, workers, _) = board.engine.run(&["workers", "--json"]);
+    let tier = |line: &str| {
+        let worker: Value = serde_json::from_str(line).expect("JSON");
+        (worker["name"].to_string(), worker["tier"].as_u64())
+    };
+    let tiers: Vec<_> = workers.lines().map(tier).collect();
+    let expected = [
+        ("\"standby\"".to_owned(), Some(1)),
+        ("\"first\"".to_owned(), Some(0)),
+    ];
+    assert_eq!(tiers, expected);
+    first.kill();
+    until("the standby answers", || answer() == "\"standby\"\n");
+}

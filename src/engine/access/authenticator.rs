@@ -87,6 +87,7 @@ impl Authenticator {
                 let rights = &principal.rights;
                 let mut grant = Grant::new(key, name, Some(namespace), rights, edition);
                 grant.weight = principal.weight;
+                grant.tier = principal.tier;
                 grant.issue = self.replaced;
                 Rc::new(grant)
             }));
@@ -213,6 +214,7 @@ mod tests {
             tokens: vec![TokenHash::of(token)],
             uids: vec![uid],
             weight: 1,
+            tier: 0,
             rights: Rights::everything(),
         }
     }

@@ -77,6 +77,8 @@ pub struct Principal {
     pub uids: Vec<u32>,
     /// Its part of a contended engine, compared with those of other users, from 1 to [`Principal::WEIGHT_MAX`].
     pub weight: u32,
+    /// The lowest tier that its workers may ask for, and the one of those that name none.
+    pub tier: u64,
     /// Its rights in that namespace.
     pub rights: Rights,
 }

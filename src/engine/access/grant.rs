@@ -3,6 +3,9 @@
 
 use std::rc::Rc;
 
+use crate::engine::refusal::Refusal;
+use crate::protocol::Code;
+
 use super::credentials::TokenHash;
 use super::rights::{Rights, Rules, Verb};
 
@@ -24,6 +27,8 @@ pub(crate) struct Grant {
     pub(crate) principal: Rc<str>,
     /// The principal's part of a contended engine, compared with those of others.
     pub(crate) weight: u32,
+    /// The lowest tier that its workers may ask for, and the one of those that name none.
+    pub(crate) tier: u64,
     /// The only namespace; `None` without credentials.
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) rights: Rights,
@@ -49,6 +54,7 @@ impl Grant {
             key,
             principal: principal.into(),
             weight: 1,
+            tier: 0,
             namespace: namespace.map(Into::into),
             rights: rights.clone(),
             observe: (!observe.is_everything()).then(|| Rc::new(observe.clone())),
@@ -60,6 +66,23 @@ impl Grant {
     /// Whether functions and events called `name` may be seen.
     pub(crate) fn may_observe(&self, name: &str) -> bool {
         self.observe.as_ref().is_none_or(|rules| rules.allows(name))
+    }
+
+    /// The tier of a worker that asked for this one, or for none.
+    ///
+    /// # Errors
+    /// `unauthorized`, if the principal may not ask for one so low.
+    pub(crate) fn tier(&self, asked: Option<u64>) -> Result<u64, Refusal> {
+        match asked {
+            Some(tier) if tier < self.tier => {
+                let (principal, least) = (&self.principal, self.tier);
+                let message = format!(
+                    "principal `{principal}` may ask for tier {least} or higher, not {tier}"
+                );
+                Err(Refusal::new(Code::Unauthorized, message))
+            }
+            _ => Ok(asked.unwrap_or(self.tier)),
+        }
     }
 
     /// Whether both belong to one principal in one namespace. Then a session may pass from one to the other.

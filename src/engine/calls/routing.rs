@@ -1,12 +1,12 @@
-//! Routing: the choice of a provider for a call. The one with the lowest ratio of calls in flight to capacity is chosen,
-//! round-robin among equals. A provider that holds a call past its deadline is passed over while another has room.
-//! Keeps no state.
+//! Routing: the choice of a provider for a call. A provider of the lowest tier that has room is chosen: the one with the
+//! lowest ratio of calls in flight to capacity, round-robin among equals. Providers that hold a call past its deadline are
+//! passed over while another has room, also if that is one of a higher tier. Keeps no state.
 
 use crate::engine::interface::ConnId;
 use crate::engine::registry::board::Provider;
 use crate::engine::rng::Rng;
 
-/// Above this many providers, two random ones are compared instead of all: nearly as even, and O(1).
+/// Above this many providers of a tier, two random ones are compared instead of all: nearly as even, and O(1).
 const COMPARE_ALL: usize = 16;
 
 /// The load of a provider.
@@ -71,26 +71,48 @@ pub(crate) fn choose_provider(
             Route::Full
         };
     }
-    let count = providers.len();
-    if count > COMPARE_ALL {
+    let chosen = [false, true].into_iter().find_map(|overdue| {
+        tiers(providers).find_map(|tier| choose(tier, round_robin, overdue, &load_of, rng))
+    });
+    chosen.map_or(Route::Full, Route::To)
+}
+
+/// The tiers of providers that are in the order of their tiers, the lowest first.
+fn tiers(mut providers: &[Provider]) -> impl Iterator<Item = &[Provider]> {
+    std::iter::from_fn(move || {
+        let (first, last) = (providers.first()?, providers.last()?);
+        let end = if first.tier == last.tier {
+            providers.len()
+        } else {
+            providers.partition_point(|it| it.tier == first.tier)
+        };
+        let (tier, higher) = providers.split_at(end);
+        providers = higher;
+        Some(tier)
+    })
+}
+
+/// Chooses within a tier; overdue providers only if `overdue` is set.
+fn choose(
+    tier: &[Provider],
+    round_robin: &mut usize,
+    overdue: bool,
+    load_of: &impl Fn(ConnId) -> Option<Load>,
+    rng: &mut Rng,
+) -> Option<ConnId> {
+    let count = tier.len();
+    if count > COMPARE_ALL && !overdue {
         let two = [(); 2].map(|()| rng.up_to(count as u64 - 1) as usize);
-        let lightest = lightest(two.into_iter(), providers, &load_of, false);
-        if let Some(index) = lightest {
-            return Route::To(providers[index].conn);
+        if let Some(index) = lightest(two.into_iter(), tier, load_of, false) {
+            return Some(tier[index].conn);
         }
     }
     // The first one of equals wins, so the start rotates.
     let first = *round_robin % count;
-    let all = || (first..count).chain(0..first);
-    let best = lightest(all(), providers, &load_of, false)
-        .or_else(|| lightest(all(), providers, &load_of, true));
-    match best {
-        Some(index) => {
-            *round_robin = index + 1;
-            Route::To(providers[index].conn)
-        }
-        None => Route::Full,
-    }
+    let all = (first..count).chain(0..first);
+    let index = lightest(all, tier, load_of, overdue)?;
+    *round_robin = index + 1;
+    Some(tier[index].conn)
 }
 
 /// The first of the lightest providers that have room; overdue ones only if `overdue` is set.

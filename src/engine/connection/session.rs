@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use crate::engine::access::grant::Grant;
-use crate::engine::interface::ConnId;
+use crate::engine::interface::{ConnId, Time};
 use crate::engine::memory::{Charge, Usage};
 use crate::engine::registry::entry::Name;
 use crate::engine::registry::filter::WatchFilter;
 use crate::engine::registry::namespace::{AudiencePlace, Registrant};
+
+/// Microseconds in a second.
+const SECOND: u64 = 1_000_000;
 
 /// The secret that a worker presents to take its session over.
 pub(crate) type SessionKey = [u8; 16];
@@ -24,6 +27,8 @@ pub(crate) struct Sender {
 #[derive(Debug)]
 pub(crate) struct SessionStart {
     pub(crate) namespace: usize,
+    /// When it began: before, if this connection took it over.
+    pub(crate) since: Time,
     pub(crate) worker: u64,
     pub(crate) name: Name,
     pub(crate) metadata: Rc<[u8]>,
@@ -31,24 +36,36 @@ pub(crate) struct SessionStart {
     pub(crate) grant: Rc<Grant>,
     /// Calls that it runs at once.
     pub(crate) capacity: u32,
+    /// The tier that it asked for.
+    pub(crate) tier: Option<u64>,
+}
+
+/// The rest of a session, which few have any of.
+#[derive(Debug, Default)]
+struct Uncommon {
+    /// The key of the session that was taken over, valid until READY: if the WELCOME was lost, the worker has no other.
+    older_key: Option<SessionKey>,
+    /// The tier that it asked for.
+    tier: Option<u64>,
+    /// The filter it requested, if its rights restrict it.
+    requested: Option<Rc<WatchFilter>>,
 }
 
 /// A worker on a connection, from HELLO on.
 #[derive(Debug)]
 pub(crate) struct Session {
-    namespace: usize,
+    namespace: u32,
+    /// When it began, in seconds.
+    since: u32,
     worker: u64,
     name: Name,
     metadata: Rc<[u8]>,
     key: SessionKey,
     grant: Rc<Grant>,
     capacity: u32,
-    /// The key of the session that was taken over, valid until READY: if the WELCOME was lost, the worker has no other.
-    older_key: Option<Box<SessionKey>>,
-    /// The filter it requested, if its rights restrict it.
-    requested: Option<Rc<WatchFilter>>,
+    uncommon: Option<Box<Uncommon>>,
     /// Its place in the audience of its filter; `None` if it watches nothing.
-    audience: Option<AudiencePlace>,
+    audience: Option<(u32, u32)>,
     /// It took a session over and has not said READY.
     unconfirmed: bool,
     /// It said DRAIN.
@@ -62,24 +79,32 @@ impl Session {
     pub(crate) fn new(start: SessionStart, usage: &Usage) -> Self {
         let SessionStart {
             namespace,
+            since,
             worker,
             name,
             metadata,
             key,
             grant,
             capacity,
+            tier,
         } = start;
+        let uncommon = tier.map(|_| {
+            Box::new(Uncommon {
+                tier,
+                ..Uncommon::default()
+            })
+        });
         let bytes = name.len() + metadata.len();
         Self {
-            namespace,
+            namespace: namespace.try_into().expect("few namespaces"),
+            since: (since.0 / SECOND).try_into().unwrap_or(u32::MAX),
             worker,
             name,
             metadata,
             key,
             grant,
             capacity,
-            older_key: None,
-            requested: None,
+            uncommon,
             audience: None,
             unconfirmed: false,
             draining: false,
@@ -97,7 +122,12 @@ impl Session {
 
     /// The key of its namespace in the registry.
     pub(crate) fn namespace(&self) -> usize {
-        self.namespace
+        self.namespace as usize
+    }
+
+    /// When it began, over any connection, to the second.
+    pub(crate) fn since(&self) -> Time {
+        Time(u64::from(self.since) * SECOND)
     }
 
     pub(crate) fn worker(&self) -> u64 {
@@ -130,7 +160,7 @@ impl Session {
     pub(crate) fn sender(&self, conn: ConnId) -> Sender {
         Sender {
             conn,
-            namespace: self.namespace,
+            namespace: self.namespace(),
             worker: self.worker,
         }
     }
@@ -142,25 +172,40 @@ impl Session {
             conn,
             name: &self.name,
             metadata: &self.metadata,
+            tier: self.tier(),
         }
+    }
+
+    // Tier.
+
+    /// The tier that it asked for.
+    pub(crate) fn asked_tier(&self) -> Option<u64> {
+        self.uncommon.as_ref()?.tier
+    }
+
+    /// Its tier. What it asked for is not below that of its principal.
+    pub(crate) fn tier(&self) -> u64 {
+        self.asked_tier().unwrap_or(self.grant.tier)
     }
 
     // Takeover.
 
     /// It took over the session of this key. Its registrations, if it has any, await READY.
     pub(crate) fn set_taken_over(&mut self, older_key: SessionKey, unconfirmed: bool) {
-        self.older_key = Some(Box::new(older_key));
+        self.uncommon.get_or_insert_default().older_key = Some(older_key);
         self.unconfirmed = unconfirmed;
     }
 
     /// Returns the key of the session that was taken over, which is no longer valid.
     pub(crate) fn take_older_key(&mut self) -> Option<SessionKey> {
-        self.older_key.take().map(|key| *key)
+        let key = self.uncommon.as_mut()?.older_key.take();
+        self.drop_uncommon();
+        key
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn older_key(&self) -> Option<SessionKey> {
-        self.older_key.as_deref().copied()
+        self.uncommon.as_ref()?.older_key
     }
 
     pub(crate) fn is_unconfirmed(&self) -> bool {
@@ -183,24 +228,41 @@ impl Session {
     // Watch.
 
     pub(crate) fn audience(&self) -> Option<AudiencePlace> {
-        self.audience
+        let (audience, place) = self.audience?;
+        Some((audience as usize, place as usize))
     }
 
     pub(crate) fn set_audience(&mut self, audience: Option<AudiencePlace>) {
-        self.audience = audience;
+        let short = |it: usize| it.try_into().expect("fewer than connections can be");
+        self.audience = audience.map(|(audience, place)| (short(audience), short(place)));
     }
 
     /// The filter it requested, if its rights restrict it.
     pub(crate) fn requested(&self) -> Option<&Rc<WatchFilter>> {
-        self.requested.as_ref()
+        self.uncommon.as_ref()?.requested.as_ref()
     }
 
-    pub(crate) fn set_requested(&mut self, filter: Option<Rc<WatchFilter>>) {
-        self.requested = filter;
+    pub(crate) fn set_requested(&mut self, filter: Rc<WatchFilter>) {
+        self.uncommon.get_or_insert_default().requested = Some(filter);
     }
 
     pub(crate) fn take_requested(&mut self) -> Option<Rc<WatchFilter>> {
-        self.requested.take()
+        let filter = self.uncommon.as_mut()?.requested.take();
+        self.drop_uncommon();
+        filter
+    }
+
+    /// Frees what few sessions have once this one has nothing of it.
+    fn drop_uncommon(&mut self) {
+        let is_empty = |it: &Uncommon| {
+            let Uncommon {
+                older_key,
+                tier,
+                requested,
+            } = it;
+            older_key.is_none() && tier.is_none() && requested.is_none()
+        };
+        self.uncommon.take_if(|it| is_empty(it));
     }
 }
 
@@ -210,6 +272,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 136, "{}", size_of::<Session>());
+        // What an allocator makes of 120 bytes and eight of its own is 128.
+        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
     }
 }

@@ -42,6 +42,15 @@ impl<'a> ListArguments<'a> {
         self.after.map(|after| after.0)
     }
 
+    /// The number that the page before ended with.
+    pub(super) fn number_after(&self) -> Result<Option<u64>, Refusal> {
+        let number = self.after().map(str::parse).transpose();
+        number.map_err(|_| {
+            let message = "`after` must be the `next` of a page before";
+            Refusal::new(Code::InvalidArgument, message)
+        })
+    }
+
     /// This many entries at most.
     pub(super) fn limit(&self) -> u64 {
         self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)

@@ -214,8 +214,9 @@ impl Engine {
         for (_, name, provider) in namespace.board().all_providers() {
             let conn = self.connections.get(provider.conn);
             let session = conn.and_then(Connection::session);
-            let found = session.map(|it| (it.namespace(), it.worker()));
-            assert_eq!(found, Some((key, provider.worker)), "provider of {name}");
+            let found = session.map(|it| (it.namespace(), it.worker(), it.tier()));
+            let expected = (key, provider.worker, provider.tier);
+            assert_eq!(found, Some(expected), "provider of {name}");
         }
         let live = self.connections.iter().filter_map(Connection::session);
         let live: BTreeSet<u64> = live.map(Session::worker).collect();

@@ -10,6 +10,7 @@ use crate::engine::connection::{CloseStep, Connection};
 use crate::engine::interface::{Close, ConnId, Time};
 use crate::engine::metrics::stats::Dropped;
 use crate::engine::refusal::{Refusal, truncated};
+use crate::engine::registry::departures::Farewell;
 use crate::engine::registry::namespace::AudiencePlace;
 use crate::engine::registry::roster::Worker;
 use crate::engine::user_key::UserKey;
@@ -167,7 +168,7 @@ impl Engine {
         let mut functions = 0;
         if had_session {
             self.run.charge(user, work);
-            functions = self.end_session(id);
+            functions = self.end_session(id, code, now);
             if functions > 0 {
                 self.run.note_changer(user);
             }
@@ -229,19 +230,29 @@ impl Engine {
 
     /// Removes the worker of a connection from the board. Returns the number of its functions. A session that was taken
     /// over belongs to the newer connection: nothing of it is removed.
-    fn end_session(&mut self, id: ConnId) -> usize {
-        let Some(conn) = self.connections.get_mut(id) else {
-            return 0;
-        };
-        let Some(session) = conn.last_session_mut() else {
-            return 0;
-        };
-        let (namespace, worker) = (session.namespace(), session.worker());
+    fn end_session(&mut self, id: ConnId, code: &'static str, now: Time) -> usize {
         if self.forget_session(id) {
-            self.registry[namespace].remove_worker(worker)
+            self.remove_worker(id, code, now)
         } else {
             0
         }
+    }
+
+    /// Removes what the worker of a connection provides and binds, and notes why. Returns the number of its functions.
+    pub(super) fn remove_worker(&mut self, id: ConnId, code: &'static str, now: Time) -> usize {
+        let Some(conn) = self.connections.get(id) else {
+            return 0;
+        };
+        let Some(session) = conn.last_session() else {
+            return 0;
+        };
+        let how = Farewell {
+            peer: conn.peer(),
+            code,
+            at: now,
+            since: session.since(),
+        };
+        self.registry[session.namespace()].remove_worker(session.worker(), how)
     }
 
     /// Invalidates the session keys of a connection. Returns whether it held the session.

@@ -32,6 +32,9 @@ struct Takeover {
     key: SessionKey,
     /// The connection that holds it.
     holder: ConnId,
+    tier: u64,
+    /// When the session began.
+    since: Time,
 }
 
 /// How WELCOME describes the start of a session.
@@ -94,22 +97,27 @@ impl Engine {
         self.registry.connect(key);
         let start = SessionStart {
             namespace: key,
+            since: takeover.as_ref().map_or(now, |takeover| takeover.since),
             worker,
             name: hello.name.0.into(),
             metadata: self.sessions.metadata(hello.ext.metadata.0),
             key: self.rng.session_key(),
             grant,
             capacity: capacity(hello, &self.config.limits),
+            tier: hello.ext.tier,
         };
         let mut session = Session::new(start, &self.registry.usage().boards);
         let namespace = &mut self.registry[key];
         if watches && filter != requested {
-            session.set_requested(Some(namespace.share_requested(requested)));
+            session.set_requested(namespace.share_requested(requested));
         }
         if let Some(takeover) = &takeover {
             let roster = namespace.roster().get(takeover.worker);
             let registrations = roster.map_or(0, Worker::registrations);
             self.input.add(work::MARK, registrations);
+            if takeover.tier != session.tier() {
+                self.input.add(work::ENTRY, registrations);
+            }
             let unconfirmed = namespace.take_over(session.registrant(id));
             session.set_taken_over(takeover.key, unconfirmed);
             self.sessions.insert(takeover.key, id);
@@ -189,6 +197,7 @@ impl Engine {
                 _ => Ok(grant),
             }
         });
+        let granted = granted.and_then(|grant| grant.tier(hello.ext.tier).map(|_| grant));
         if let Err(refusal) = &granted {
             self.metrics.count_failed_login();
             if self.may_log(now) {
@@ -285,6 +294,8 @@ impl Engine {
             worker: session.worker(),
             key,
             holder,
+            tier: session.tier(),
+            since: session.since(),
         })
     }
 

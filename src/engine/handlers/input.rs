@@ -278,7 +278,7 @@ impl Engine {
                 self.send_unordered(id, pong.to_frame());
             }
             Message::Pong(_) => {}
-            Message::Drain(_) => self.handle_drain(from),
+            Message::Drain(_) => self.handle_drain(from, now),
             Message::Goodbye(_) => self.handle_goodbye(id, now),
             Message::Hello(_) => {
                 self.close_with(id, Code::ProtocolError, "a second HELLO", now);

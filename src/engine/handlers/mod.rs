@@ -14,6 +14,7 @@ mod events;
 mod flush;
 mod hello;
 mod input;
+mod lists;
 mod memory;
 mod open;
 mod parking;

@@ -6,7 +6,7 @@ use crate::engine::calls::call::{CallId, Place};
 use crate::engine::calls::connection_calls::ConnectionCalls;
 use crate::engine::calls::parked_notes::ParkedNotes;
 use crate::engine::calls::parking::ParkKey;
-use crate::engine::calls::routing::Load;
+use crate::engine::calls::routing::{Load, Route};
 use crate::engine::connection::Connection;
 use crate::engine::interface::{ConnId, Time};
 use crate::engine::work;
@@ -101,11 +101,33 @@ impl Engine {
             };
             // If other workers took the noted call, the next one there may have to wait behind another key's.
             if first == ticket && !self.judge_caller(call_id, now) {
-                work += work::CALL.time + self.invoke_parked(call_id, id, now);
+                let target = self.provider_before(id, namespace, &key, now);
+                // Judging the provider may have ended the call.
+                if self.calls.first_parked(namespace, &key) == Some((call_id, first)) {
+                    work += work::CALL.time + self.invoke_parked(call_id, target, now);
+                }
             }
             self.offer_parked(id, namespace, key);
         }
         work
+    }
+
+    /// The provider that a parked call goes to when this one could take it: one of a lower tier, if it has room by now.
+    fn provider_before(
+        &mut self,
+        id: ConnId,
+        namespace: usize,
+        key: &ParkKey,
+        now: Time,
+    ) -> ConnId {
+        let session = self.connections.get(id).and_then(Connection::session);
+        if session.is_none_or(|it| it.tier() == 0) {
+            return id;
+        }
+        match self.route(namespace, &key.function, key.worker, now) {
+            (Route::To(provider), _) => provider,
+            _ => id,
+        }
     }
 
     /// Judges the caller of a call. Returns whether it had to be: the call may have ended.

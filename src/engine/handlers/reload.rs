@@ -85,16 +85,23 @@ impl Engine {
             return 0;
         }
         self.review.set_judging(true);
-        let work = if let Some(newer) = self.authenticator.renew(&older) {
-            self.users.set_weight(user, newer.weight);
-            self.renew_grant(from, &older, newer, now)
-        } else {
+        let asked_tier = session.asked_tier();
+        let renewed = self.authenticator.renew(&older).ok_or_else(|| {
             let message = "this token or user may no longer connect";
-            let refusal = Refusal::new(Code::Unauthorized, message);
-            let work = self.work_of_death(id);
-            self.expel(id, &refusal, now);
-            self.review.count_closed();
-            work
+            Refusal::new(Code::Unauthorized, message)
+        });
+        let renewed = renewed.and_then(|newer| newer.tier(asked_tier).map(|_| newer));
+        let work = match renewed {
+            Ok(newer) => {
+                self.users.set_weight(user, newer.weight);
+                self.renew_grant(from, &older, newer, now)
+            }
+            Err(refusal) => {
+                let work = self.work_of_death(id);
+                self.expel(id, &refusal, now);
+                self.review.count_closed();
+                work
+            }
         };
         self.review.set_judging(false);
         let work = work::JUDGEMENT + work;
@@ -119,6 +126,9 @@ impl Engine {
                 let rights = Rights::default().to_frame();
                 self.reply(id, Reply::Frame(rights));
             }
+        }
+        if newer.tier != older.tier {
+            work += self.work_of_death(id);
         }
         self.change_grant(from, newer, now);
         work
@@ -176,11 +186,15 @@ impl Engine {
             return;
         };
         let rules = grant.observe.clone();
+        let tier = session.tier();
         session.set_grant(grant);
+        let namespace = &mut self.registry[from.namespace];
+        if session.tier() != tier {
+            namespace.redirect(session.registrant(from.conn));
+        }
         let Some(place) = session.audience() else {
             return;
         };
-        let namespace = &mut self.registry[from.namespace];
         let present = namespace.audience(place.0).filter().clone();
         let requested = session.requested().unwrap_or(&present);
         let requested = (**requested).clone();
@@ -199,7 +213,7 @@ impl Engine {
             namespace.release_requested(&requested);
         }
         if filter != requested {
-            session.set_requested(Some(namespace.share_requested(requested)));
+            session.set_requested(namespace.share_requested(requested));
         }
         session.set_audience(None);
         self.leave_audience(from.namespace, place);

@@ -12,12 +12,12 @@ use crate::protocol::{Code, Drain, DrainOptions};
 
 impl Engine {
     /// A worker drains: its functions leave the board, and what it runs may end.
-    pub(super) fn handle_drain(&mut self, from: Sender) {
+    pub(super) fn handle_drain(&mut self, from: Sender, now: Time) {
         let conn = self.connections.get_mut(from.conn);
         if let Some(session) = conn.and_then(Connection::session_mut) {
             session.set_draining();
         }
-        self.registry[from.namespace].remove_worker(from.worker);
+        self.remove_worker(from.conn, "drain", now);
     }
 
     /// SIGTERM: DRAIN to all, then GOODBYE once no caller waits or when the grace period ends. The second time: GOODBYE

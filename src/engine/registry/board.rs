@@ -24,14 +24,40 @@ use super::name_index::NameIndex;
 pub(crate) struct Provider {
     pub(crate) worker: u64,
     pub(crate) conn: ConnId,
-    definition: EncodedDefinition,
+    /// Calls go to it only while no provider of a lower tier has room.
+    pub(crate) tier: u64,
+    /// Counts up from one registration of a provider to the next.
+    seniority: u64,
+    pub(super) definition: EncodedDefinition,
+}
+
+impl Provider {
+    /// A provider that is not on a board yet.
+    pub(super) fn new(
+        (worker, conn): (u64, ConnId),
+        tier: u64,
+        definition: EncodedDefinition,
+    ) -> Self {
+        Self {
+            worker,
+            conn,
+            tier,
+            seniority: 0,
+            definition,
+        }
+    }
+
+    /// The order of providers: by tier, and those of one tier in the order in which they registered.
+    fn place(&self) -> (u64, u64) {
+        (self.tier, self.seniority)
+    }
 }
 
 /// A function that is provided, or was when the last revision was sealed.
 #[derive(Debug)]
 struct Function {
     name: Name,
-    /// In the order in which they registered. The first one's definition is shown.
+    /// By tier, and those of one tier in the order in which they registered. The first one's definition is shown.
     providers: Vec<Provider>,
     /// The entry that the last revision shows; `None` if it has none.
     sealed: Option<Rc<[u8]>>,
@@ -43,7 +69,7 @@ struct Function {
 /// The reason why a worker may not provide a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conflict {
-    /// The longest-standing provider.
+    /// The first provider.
     pub(crate) owner: u64,
     /// The owner registered the function as exclusive (otherwise the newcomer does).
     pub(crate) owner_is_exclusive: bool,
@@ -60,6 +86,8 @@ pub(crate) struct Board {
     cache: LookupCache,
     touched: Vec<usize>,
     shown: usize,
+    /// The seniority of the newest provider.
+    newest: u64,
     slots: usize,
     /// Bytes of the names.
     names: usize,
@@ -77,6 +105,7 @@ impl Board {
             ordered: BTreeMap::new(),
             touched: Vec::new(),
             shown: 0,
+            newest: 0,
             slots: 0,
             names: 0,
             charge: usage.charge(0),
@@ -126,13 +155,12 @@ impl Board {
         }
     }
 
-    /// Makes `worker` a provider of `name`, which is at `slot` if it is on the board, or replaces its definition. Returns
-    /// the function's slot, which does not change while the function has a provider.
+    /// Adds a provider of `name`, which is at `slot` if it is on the board, or replaces its definition. Returns the
+    /// function's slot, which does not change while the function has a provider.
     pub(super) fn provide(
         &mut self,
         (name, slot): (&Name, Option<usize>),
-        (worker, conn): (u64, ConnId),
-        definition: EncodedDefinition,
+        mut provider: Provider,
     ) -> usize {
         let slot = if let Some(slot) = slot {
             slot
@@ -152,16 +180,13 @@ impl Board {
             slot
         };
         let providers = &mut self.functions[slot].providers;
-        match providers
-            .iter_mut()
-            .find(|provider| provider.worker == worker)
-        {
-            Some(provider) => provider.definition = definition,
-            None => providers.push(Provider {
-                worker,
-                conn,
-                definition,
-            }),
+        let known = providers.iter_mut().find(|it| it.worker == provider.worker);
+        if let Some(known) = known {
+            known.definition = provider.definition;
+        } else {
+            self.newest += 1;
+            provider.seniority = self.newest;
+            insert(providers, provider);
         }
         self.touch(slot);
         slot
@@ -175,16 +200,30 @@ impl Board {
         self.touch(slot);
     }
 
-    /// Directs calls of the function at `slot` for `worker` to another connection.
-    pub(super) fn redirect(&mut self, slot: usize, worker: u64, conn: ConnId) {
-        let providers = self.functions[slot].providers.iter_mut();
-        for provider in providers.filter(|provider| provider.worker == worker) {
-            provider.conn = conn;
+    /// Directs calls of the function at `slot` for a worker to this connection, by this tier.
+    pub(super) fn redirect(&mut self, slot: usize, (worker, conn): (u64, ConnId), tier: u64) {
+        let providers = &mut self.functions[slot].providers;
+        let Some(index) = providers.iter().position(|it| it.worker == worker) else {
+            return;
+        };
+        if providers[index].tier == tier {
+            providers[index].conn = conn;
+            return;
         }
+        let provider = providers.remove(index);
+        insert(
+            providers,
+            Provider {
+                conn,
+                tier,
+                ..provider
+            },
+        );
+        self.touch(slot);
     }
 
-    /// A function's name, its providers in the order in which they registered, and its round-robin index. `None` if it
-    /// has no provider.
+    /// A function's name, its providers, by tier and then in the order in which they registered, and its round-robin
+    /// index. `None` if it has no provider.
     pub(crate) fn providers(&mut self, name: &str) -> Option<(&Name, &[Provider], &mut usize)> {
         let slot = self.slot_of(name)?;
         let function = &mut self.functions[slot];
@@ -345,6 +384,7 @@ impl Board {
             cache: _,
             touched,
             shown,
+            newest,
             slots,
             names,
             charge,
@@ -357,7 +397,13 @@ impl Board {
             assert!(slot < *slots, "slot of {name}");
             assert_eq!(by_name.get(name), Some(slot), "slot of {name}");
             assert_eq!(ordered.get(name), Some(&slot), "slot of {name}");
-            let first = function.providers.first();
+            let providers = &function.providers;
+            assert!(
+                providers.is_sorted_by_key(Provider::place),
+                "tiers of {name}"
+            );
+            assert!(providers.iter().all(|it| it.seniority <= *newest));
+            let first = providers.first();
             let first = first.map(|it| &it.definition.bytes);
             assert!(function.touched || first == function.sealed.as_ref() && first.is_some());
         }
@@ -392,6 +438,12 @@ impl Provider {
     pub(super) fn bytes(&self) -> usize {
         self.definition.bytes.len()
     }
+}
+
+/// Inserts a provider at its place.
+fn insert(providers: &mut Vec<Provider>, provider: Provider) {
+    let place = providers.partition_point(|it| it.place() < provider.place());
+    providers.insert(place, provider);
 }
 
 /// The key of an entry, as it stands in a list of removals.

@@ -6,6 +6,7 @@ pub(crate) mod binding_key;
 pub(crate) mod board;
 pub(crate) mod change;
 pub(crate) mod changelog;
+pub(crate) mod departures;
 pub(crate) mod encoded_change;
 pub(crate) mod entry;
 pub(crate) mod feed;
@@ -145,7 +146,8 @@ impl Registry {
     }
 
     /// Removes the namespaces that have no connections, but for `default`, and trims the logs of the others, each by the
-    /// same part, until `excess` bytes are free or all logs together hold `kept`. Each log keeps `least` steps. Returns
+    /// same part, until `excess` bytes are free or all logs together hold `kept`. Each log keeps `least` steps. Half of the
+    /// departures are forgotten with them. Returns
     /// whether anything was freed.
     pub(crate) fn trim_logs(&mut self, excess: usize, kept: usize, least: usize) -> bool {
         let before = self.usage.total();
@@ -158,6 +160,7 @@ impl Registry {
             for namespace in self.iter_mut() {
                 let part = namespace.log.bytes() as u128 * after as u128 / logs as u128;
                 namespace.log.trim(part as usize, least);
+                namespace.departures.halve();
             }
         }
         self.usage.total() < before
@@ -213,7 +216,7 @@ impl Registry {
             assert!(*connections > 0 || idle_since <= idled);
             namespace.check_books();
             boards += namespace.charged();
-            logs += namespace.log.bytes();
+            logs += namespace.log.bytes() + namespace.departures.bytes();
             caches += namespace.cached_bytes() + namespace.pages.bytes();
         }
         assert_eq!(usage.boards.total(), boards, "bytes of boards");

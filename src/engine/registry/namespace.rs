@@ -17,6 +17,7 @@ use super::audience::{Audience, LARGE};
 use super::board::{Board, Provider};
 use super::change::{Change, Changes, Section};
 use super::changelog::ChangeLog;
+use super::departures::{Departure, Departures, Farewell, NAMES_KEPT};
 use super::encoded_change::EncodedChange;
 use super::entry::{EncodedDefinition, Name};
 use super::filter::WatchFilter;
@@ -28,13 +29,20 @@ use super::usage::RegistryUsage;
 /// The namespace of connections that name none.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
-/// A worker as it registers: its id, its connection, its name and its metadata.
+/// A worker as it registers: its id, its connection, its name, its metadata and its tier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registrant<'a> {
     pub(crate) worker: u64,
     pub(crate) conn: ConnId,
     pub(crate) name: &'a Name,
     pub(crate) metadata: &'a Rc<[u8]>,
+    pub(crate) tier: u64,
+}
+
+impl Registrant<'_> {
+    fn provider(&self, tier: u64, definition: &EncodedDefinition) -> Provider {
+        Provider::new((self.worker, self.conn), tier, definition.clone())
+    }
 }
 
 /// A connection's place in an audience: the audience's key, and the index among its members.
@@ -50,6 +58,7 @@ pub(crate) struct Namespace {
     pub(super) bindings: Board,
     pub(super) roster: Roster,
     pub(super) log: ChangeLog,
+    pub(super) departures: Departures,
     pub(super) pages: Pages,
     audiences: Slab<Audience>,
     by_filter: HashMap<Rc<WatchFilter>, usize, HashKeys>,
@@ -80,6 +89,7 @@ impl Namespace {
             bindings,
             roster: Roster::new(&usage.boards),
             log: ChangeLog::new(limits.log_bytes as usize, keys, &usage.logs),
+            departures: Departures::new(limits.max_departures, &usage.logs),
             pages: Pages::new(&usage.caches),
             audiences: Slab::new(),
             by_filter: HashMap::with_hasher(keys),
@@ -121,6 +131,10 @@ impl Namespace {
         &self.log
     }
 
+    pub(crate) fn departures(&self) -> &Departures {
+        &self.departures
+    }
+
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
     }
@@ -139,10 +153,8 @@ impl Namespace {
         (name, slot): (&Name, Option<usize>),
         definition: &EncodedDefinition,
     ) {
-        let provider = (by.worker, by.conn);
-        let slot = self
-            .board
-            .provide((name, slot), provider, definition.clone());
+        let provider = by.provider(by.tier, definition);
+        let slot = self.board.provide((name, slot), provider);
         let (name, worker) = (self.board.name(slot), (by.name, by.metadata));
         self.roster
             .provide(by.worker, worker, name, slot, definition);
@@ -166,10 +178,9 @@ impl Namespace {
         (key, slot): (&Name, Option<usize>),
         definition: &EncodedDefinition,
     ) {
-        let provider = (by.worker, by.conn);
-        let slot = self
-            .bindings
-            .provide((key, slot), provider, definition.clone());
+        // Tiers are for calls.
+        let provider = by.provider(0, definition);
+        let slot = self.bindings.provide((key, slot), provider);
         let (key, worker) = (self.bindings.name(slot), (by.name, by.metadata));
         self.roster.bind(by.worker, worker, key, slot, definition);
         self.touched = true;
@@ -185,8 +196,20 @@ impl Namespace {
         }
     }
 
-    /// Removes all functions and bindings of a worker. Returns the number of functions.
-    pub(crate) fn remove_worker(&mut self, worker: u64) -> usize {
+    /// Removes all functions and bindings of a worker, and notes how it left if it had any. Returns the number of
+    /// functions.
+    pub(crate) fn remove_worker(&mut self, worker: u64, how: Farewell) -> usize {
+        if let Some(member) = self.roster.get(worker).filter(|it| it.registrations() > 0) {
+            self.departures.push(Departure {
+                number: 0,
+                worker,
+                name: member.name().clone(),
+                how,
+                functions: member.functions(),
+                bindings: member.bindings(),
+                first: member.names().take(NAMES_KEPT).cloned().collect(),
+            });
+        }
         let slots = self.roster.remove(worker);
         for &slot in &slots.functions {
             self.board.withdraw(slot, worker);
@@ -198,15 +221,20 @@ impl Namespace {
         slots.functions.len()
     }
 
-    /// Moves a worker to another connection, which took its session over: calls go there, and all registrations become
-    /// unconfirmed. Returns whether there are any.
+    /// Moves a worker to another connection, which took its session over: calls go there, by the tier that it has now,
+    /// and all registrations become unconfirmed. Returns whether there are any.
     pub(crate) fn take_over(&mut self, by: Registrant<'_>) -> bool {
         let is_unconfirmed = self.roster.take_over(by.worker, by.name, by.metadata);
-        for slot in self.roster.slots(by.worker) {
-            self.board.redirect(slot, by.worker, by.conn);
+        self.redirect(by);
+        is_unconfirmed
+    }
+
+    /// Directs the calls of a worker's functions to this connection, by this tier.
+    pub(crate) fn redirect(&mut self, to: Registrant<'_>) {
+        for slot in self.roster.slots(to.worker) {
+            self.board.redirect(slot, (to.worker, to.conn), to.tier);
         }
         self.touched = true;
-        is_unconfirmed
     }
 
     /// Removes what a worker did not register again after its session was taken over. Returns how many functions and
@@ -414,6 +442,7 @@ impl Namespace {
             bindings,
             roster,
             log,
+            departures,
             pages,
             audiences,
             by_filter,
@@ -429,6 +458,7 @@ impl Namespace {
         bindings.check_books(*touched);
         roster.check_books(*touched, board, bindings);
         log.check_books();
+        departures.check_books();
         pages.check_books();
         assert_eq!(by_filter.len(), audiences.len(), "audiences by filter");
         let mut bytes = 0;

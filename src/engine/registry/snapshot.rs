@@ -222,6 +222,7 @@ fn chunk_of_workers(
 mod tests {
     use super::*;
     use crate::engine::interface::ConnId;
+    use crate::engine::registry::board::Provider;
     use crate::engine::registry::entry::EncodedDefinition;
     use crate::engine::rng::Rng;
 
@@ -241,10 +242,8 @@ mod tests {
                     bytes: vec![slot as u8; 30_000].into(),
                     exclusive: false,
                 };
-                assert_eq!(
-                    board.provide((&name, None), (1, ConnId::new(0, 0)), definition),
-                    slot
-                );
+                let provider = Provider::new((1, ConnId::new(0, 0)), 0, definition);
+                assert_eq!(board.provide((&name, None), provider), slot);
             }
             let mut fixture = Self {
                 board,

@@ -169,6 +169,7 @@ impl Link {
                 resume,
                 metadata: Bin(&self.identity.metadata),
                 capacity: self.identity.capacity,
+                tier: self.identity.tier,
                 client: Text(concat!("callboard-rust/", env!("CARGO_PKG_VERSION"))),
             },
         }

@@ -4,6 +4,7 @@
 use callboard::protocol::{CallOptions, Definition, Ping, Text};
 
 use crate::calls::{idempotent, invoked, waiting};
+use crate::departures::departures;
 use crate::limit_cases::counts::bind_three;
 use crate::limit_cases::{Case, Met, stranger};
 use crate::reader::WatchFilter;
@@ -211,6 +212,23 @@ pub(crate) const CASES: &[Case] = &[
             stage.world.settle();
             assert_eq!(stage.world.reader(laggard).view.functions.len(), 201);
             Met::Felt
+        },
+    },
+    Case {
+        flag: "max-departures",
+        set: |limits| limits.max_departures = 1,
+        meet: |stage| {
+            let world = &mut stage.world;
+            for name in ["x", "y"] {
+                let link = world.join(name, &nothing());
+                world.register(link, &["svc::departs"]);
+                world.turn();
+                world.reset(link);
+                world.turn();
+            }
+            let asker = world.join("z", &nothing());
+            assert_eq!(departures(world, asker), ["y"]);
+            Met::Paced
         },
     },
     Case {

@@ -23,6 +23,11 @@ impl EngineModel {
             saw("somebody was not let in");
             return self.end(token, "unauthorized", oracle);
         };
+        let asked = hello.ext.tier;
+        let Some(tier) = self.tier(credential, asked) else {
+            saw("somebody asked for too low a tier");
+            return self.end(token, "unauthorized", oracle);
+        };
         if self.stopping {
             return self.end(token, "shutting_down", oracle);
         }
@@ -52,7 +57,7 @@ impl EngineModel {
             .or_insert_with(Namespace::new);
         let revision = board.revision();
         let unconfirmed =
-            holder.is_some() && board.take_over(worker, &hello.name, hello.ext.metadata.0);
+            holder.is_some() && board.take_over(worker, (&hello.name, hello.ext.metadata.0), tier);
         let most = self.limits.max_calls;
         let peer = self.peer(token);
         *peer = PeerModel {
@@ -63,6 +68,8 @@ impl EngineModel {
             metadata: hello.ext.metadata.0.into(),
             capacity: hello.ext.capacity.unwrap_or(1000).min(most) as usize,
             credential: credential.to_owned(),
+            asked_tier: asked,
+            tier,
             filter: Filter {
                 visible: permit.visible(),
                 ..Filter::of(hello.ext.watch.as_ref())
@@ -98,6 +105,15 @@ impl EngineModel {
         };
         let is_its = namespace.is_empty() || namespace == namespace_of(credential);
         principals.permit(credential).filter(|_| is_its).cloned()
+    }
+
+    /// The tier of a worker that asks for this one, or for none; none if that is too low.
+    pub(super) fn tier(&self, credential: &str, asked: Option<u64>) -> Option<u64> {
+        let lowest = self
+            .principals
+            .as_ref()
+            .map_or(0, |it| it.lowest_tier(credential));
+        Some(asked.unwrap_or(lowest)).filter(|tier| *tier >= lowest)
     }
 
     /// A session's key, as its WELCOME told it.

@@ -370,7 +370,8 @@ impl EngineModel {
         let Batch {
             entries, failure, ..
         } = batch;
-        let refuses = peer.draining || self.stopping;
+        let (is_draining, tier) = (peer.draining, peer.tier);
+        let refuses = is_draining || self.stopping;
         let (tick, (_, worker, name, metadata)) = (self.tick, self.names(token));
         let board = self.board(token);
         let has = board.functions_of(worker);
@@ -389,7 +390,7 @@ impl EngineModel {
             Owed::Refused("too_many_functions")
         } else {
             for (function, entry) in entries {
-                board.provide((worker, &name, &metadata), &function, entry, tick);
+                board.provide((worker, &name, &metadata), (&*function, tier), entry, tick);
             }
             Owed::Done {
                 tick,

@@ -38,16 +38,27 @@ impl EngineModel {
         };
         let peer = &self.peers[&token];
         let (credential, before) = (peer.credential.clone(), peer.permit.clone());
-        match principals.permit(&credential).cloned() {
-            None => {
+        let (tier, holds, worker) = (peer.tier, peer.holds, peer.worker);
+        let permit = principals.permit(&credential).cloned();
+        match (permit, self.tier(&credential, peer.asked_tier)) {
+            (None, _) => {
                 saw("somebody's token was revoked");
                 self.end(token, "unauthorized", oracle);
             }
-            Some(permit) if permit != before => {
-                self.forbid_calls(token, &permit, oracle, now);
-                self.change_permit(token, &permit);
+            (_, None) => {
+                saw("somebody's tier became too low");
+                self.end(token, "unauthorized", oracle);
             }
-            Some(_) => {}
+            (Some(permit), Some(newer)) => {
+                if permit != before {
+                    self.forbid_calls(token, &permit, oracle, now);
+                    self.change_permit(token, &permit);
+                }
+                self.peer(token).tier = newer;
+                if newer != tier && holds {
+                    self.board(token).set_tier(worker, newer);
+                }
+            }
         }
         self.peer(token).is_unjudged = false;
         self.note_bindings(oracle);

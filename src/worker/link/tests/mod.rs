@@ -29,6 +29,7 @@ fn bench(watch: Watch) -> Bench {
         watch,
         metadata: Vec::new(),
         capacity: None,
+        tier: None,
     };
     let now = Instant::now();
     Bench {
