@@ -33,7 +33,7 @@ pub(crate) struct Authenticator {
     owner: Rc<Grant>,
     /// The user that runs the engine.
     owner_uid: Option<u32>,
-    principals: usize,
+    credentials: Credentials,
     /// Number of times the grants were replaced.
     replaced: u64,
 }
@@ -49,7 +49,7 @@ impl Authenticator {
             anyone: Rc::new(Grant::new(AccessKey::Anyone, "", None, &most, 0)),
             owner: Rc::new(Grant::new(AccessKey::Owner, "", None, &all, 0)),
             owner_uid: None,
-            principals: 0,
+            credentials: Credentials::default(),
             replaced: 0,
         }
     }
@@ -67,10 +67,12 @@ impl Authenticator {
         self.owner_uid = Some(uid);
     }
 
-    /// Replaces the credentials.
-    pub(crate) fn replace(&mut self, credentials: &Credentials) {
+    /// Replaces the credentials. Returns what is different, for people, if there were any before.
+    pub(crate) fn replace(&mut self, credentials: &Credentials) -> Option<String> {
         self.replaced += 1;
-        self.principals = credentials.principals().len();
+        let before = std::mem::replace(&mut self.credentials, credentials.clone());
+        let had_any = self.grants.is_some();
+        let differences = had_any.then(|| credentials.differences(&before));
         let older = self.grants.take().unwrap_or_default();
         let by_principal: BTreeMap<&str, &Rc<Grant>> = older
             .iter()
@@ -97,11 +99,12 @@ impl Authenticator {
         let keys = grants.iter().map(|grant| (grant.key, grant.clone()));
         self.by_key.extend(keys);
         self.grants = Some(grants);
+        differences
     }
 
     /// The number of principals.
     pub(crate) fn principals(&self) -> usize {
-        self.principals
+        self.credentials.principals().len()
     }
 
     /// Whether a grant is of the present credentials.

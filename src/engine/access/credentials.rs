@@ -10,6 +10,9 @@ use crate::protocol::{NameError, check_event_name};
 
 use super::rights::Rights;
 
+/// Principals that a line of the log names at the most, of a kind.
+const NAMED_MAX: usize = 20;
+
 /// The prefix of a hash in text form.
 const ALGORITHM: &str = "sha256:";
 
@@ -108,6 +111,25 @@ impl Credentials {
         &self.principals
     }
 
+    /// What is different from older credentials, for people.
+    pub(crate) fn differences(&self, older: &Self) -> String {
+        let find =
+            |all: &Self, name: &str| all.principals.iter().find(|it| it.name == name).cloned();
+        let is_added = |it: &&Principal| find(older, &it.name).is_none();
+        let is_removed = |it: &&Principal| find(self, &it.name).is_none();
+        let is_changed =
+            |it: &&Principal| find(older, &it.name).is_some_and(|before| before != **it);
+        let added = self.principals.iter().filter(is_added);
+        let removed = older.principals.iter().filter(is_removed);
+        let changed = self.principals.iter().filter(is_changed);
+        format!(
+            "added: {}; removed: {}; changed: {}",
+            named(added),
+            named(removed),
+            named(changed)
+        )
+    }
+
     /// The principal of a token. Takes as long for an unknown token as for a known one.
     #[must_use]
     pub fn by_token(&self, token: &str) -> Option<&Principal> {
@@ -124,9 +146,57 @@ impl Credentials {
     }
 }
 
+/// The names of principals, the first of them if they are many.
+fn named<'a>(principals: impl Iterator<Item = &'a Principal>) -> String {
+    let names: Vec<String> = principals.map(|it| format!("{:?}", it.name)).collect();
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > NAMED_MAX => {
+            let more = count - NAMED_MAX;
+            format!("{} and {more} more", names[..NAMED_MAX].join(", "))
+        }
+        _ => names.join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_name_principals_and_not_what_is_secret() {
+        let principal = |name: &str, tier| Principal {
+            name: name.to_owned(),
+            namespace: "default".to_owned(),
+            tokens: vec![TokenHash::of(name)],
+            uids: Vec::new(),
+            weight: 1,
+            tier,
+            rights: Rights::nothing(),
+        };
+        let older = Credentials::new(vec![
+            principal("a", 0),
+            principal("b", 0),
+            principal("c", 0),
+        ]);
+        let newer = Credentials::new(vec![
+            principal("b", 0),
+            principal("c", 1),
+            principal("d", 0),
+        ]);
+        let expected = "added: \"d\"; removed: \"a\"; changed: \"c\"";
+        assert_eq!(newer.differences(&older), expected);
+        assert_eq!(
+            newer.differences(&newer),
+            "added: none; removed: none; changed: none"
+        );
+        for (count, expected) in [(19, "\"18\""), (20, "\"19\""), (21, "\"19\" and 1 more")] {
+            let many = (0..count).map(|number| principal(&number.to_string(), 0));
+            let told = Credentials::new(many.collect()).differences(&Credentials::default());
+            let added = told.split(';').next().unwrap();
+            assert!(added.ends_with(expected), "{count}: {added}");
+        }
+    }
 
     #[test]
     fn a_hash_reads_back_and_is_that_of_sha_256() {

@@ -28,6 +28,8 @@ pub(crate) struct Emission {
 /// Workers that an administrator disconnects.
 #[derive(Debug)]
 pub(crate) struct Kick {
+    /// What all of them have, for the log.
+    pub(crate) whom: String,
     /// Those that are still connected, and their connections, in reverse order.
     pub(crate) left: Vec<(u64, ConnId)>,
     /// The number of those that were disconnected.

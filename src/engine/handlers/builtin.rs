@@ -27,8 +27,8 @@ struct Kicked {
 
 /// How far a kick has come.
 enum Kicking {
-    /// All are disconnected; the answer says how many.
-    Done(Vec<u8>),
+    /// All are disconnected.
+    Done(Kick),
     /// It goes on later.
     Unfinished(Step),
 }
@@ -49,7 +49,7 @@ impl Engine {
             return Step::Done;
         }
         if (name == KICK || name == DRAIN) && !self.input.has_progress() {
-            self.log_command(from, name, now);
+            self.audit(from, &format!("calls {name}"));
         }
         // A page is a thousand times as large as the call for it: a caller that does not read gets no further ones.
         let limit = self.config.limits.max_outbound as usize;
@@ -69,7 +69,13 @@ impl Engine {
             }
             "engine::bindings::list" => self.list_bindings(namespace, &grant, &call.payload),
             KICK => match self.kick(from, &call.payload, now) {
-                Ok(Kicking::Done(answer)) => Ok(answer),
+                Ok(Kicking::Done(kick)) => {
+                    let (kicked, whom) = (kick.kicked, &kick.whom);
+                    self.audit(from, &format!("kicked {kicked} workers with the {whom}"));
+                    Ok(encode(&Kicked {
+                        kicked: kick.kicked,
+                    }))
+                }
                 Ok(Kicking::Unfinished(step)) => return step,
                 Err(refusal) => Err(refusal),
             },
@@ -101,17 +107,15 @@ impl Engine {
         Step::Done
     }
 
-    /// Logs who commands the engine.
-    fn log_command(&mut self, from: Sender, name: &str, now: Time) {
-        if !self.may_log(now) {
-            return;
-        }
+    /// Logs what a worker commands the engine to do, and its principal, however many lines are logged. Only principals
+    /// with the right to do so come here.
+    fn audit(&self, from: Sender, what: &str) {
         let Some(conn) = self.connections.get(from.conn) else {
             return;
         };
         let (peer, session) = (conn.peer(), self.session(from));
         let (worker, principal) = (session.name(), &session.grant().principal);
-        info!("{peer}: {worker:?} of principal {principal:?} calls {name}");
+        info!("audit: {peer}: {worker:?} of principal {principal:?} {what}");
     }
 
     /// Closes the connection of a worker of the namespace, or of all workers with a name. In slices, if they have much:
@@ -137,10 +141,7 @@ impl Engine {
             self.close_with(id, Code::Kicked, "kicked by an administrator", now);
             kick.kicked += 1;
         }
-        let kicked = Kicked {
-            kicked: kick.kicked,
-        };
-        Ok(Kicking::Done(encode(&kicked)))
+        Ok(Kicking::Done(kick))
     }
 
     /// The connection of a worker that had this one: another one if its session was taken over, none if it has left.
@@ -172,7 +173,15 @@ impl Engine {
         let mut left: Vec<(u64, ConnId)> = meant.collect();
         left.reverse();
         self.input.add(work::LOOK, self.connections.len());
-        Ok(Kick { left, kicked: 0 })
+        let whom = match (arguments.worker, arguments.name) {
+            (Some(worker), _) => format!("id {worker}"),
+            (None, name) => format!("name \"{}\"", shown(name.map_or("", |name| name.0))),
+        };
+        Ok(Kick {
+            whom,
+            left,
+            kicked: 0,
+        })
     }
 }
 

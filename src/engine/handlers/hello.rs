@@ -201,7 +201,7 @@ impl Engine {
         if let Err(refusal) = &granted {
             self.metrics.count_failed_login();
             if self.may_log(now) {
-                warn!("{peer}: authentication failed: {}", refusal.message);
+                warn!("audit: {peer}: authentication failed: {}", refusal.message);
             }
         }
         granted

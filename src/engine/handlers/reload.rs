@@ -31,7 +31,9 @@ impl Engine {
     /// Replaces the credentials. Every connection is judged by them before its next frame is handled and before the next
     /// one is written to it: at once as far as the turn has room, and in later turns.
     pub fn handle_credentials(&mut self, credentials: &Credentials, now: Time) {
-        self.authenticator.replace(credentials);
+        if let Some(differences) = self.authenticator.replace(credentials) {
+            info!("audit: the credentials were reloaded: {differences}");
+        }
         for namespace in self.registry.iter_mut() {
             let rules = self.authenticator.observe_rules(namespace.name());
             namespace.set_observer_rules(rules);

@@ -18,7 +18,7 @@ fn a_peer_without_a_valid_token_is_told_so_and_the_log_has_its_address_and_never
         "{wrong}"
     );
     let line = guarded.engine.error("authentication failed");
-    assert!(line.contains("127.0.0.1:"), "{line}");
+    assert!(line.contains("audit: 127.0.0.1:"), "{line}");
     let (code, _, none) = finished(&["functions", "--connect", &guarded.address]);
     assert_eq!(code, 4, "{none}");
     assert!(none.contains("unauthorized: a token is required"), "{none}");

@@ -135,6 +135,15 @@ fn kicking_a_worker_and_draining_the_engine_need_the_right() {
     let (code, _, stderr) = guarded.run("god", &["kick", "nobody"]);
     assert_eq!(code, 1, "{stderr}");
     assert_eq!(guarded.run("god", &["kick", "w"]).0, 0);
+    // The log says who did it, to whom.
+    let line = guarded.engine.error("kicked 1 workers");
+    for part in [
+        "audit: 127.0.0.1:",
+        "of principal \"god\"",
+        "with the name \"w\"",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
     assert_eq!(worker.wait(), 4, "{}", worker.all_errors());
     assert_eq!(
         guarded.run("god", &["drain"]),

@@ -87,7 +87,19 @@ impl GuardedEngine {
     pub(crate) fn reload(&mut self, credentials: &str) -> String {
         write_guarded(&self.file(), credentials);
         self.engine.signal("HUP");
-        self.engine.error("credentials")
+        let line = self.engine.error("credentials");
+        // What is different comes before what came of it.
+        if line.contains("audit: ") {
+            return self.engine.error("credentials");
+        }
+        line
+    }
+
+    /// Replaces the file and has the engine read it. Returns the line about what is different.
+    pub(crate) fn reload_audited(&mut self, credentials: &str) -> String {
+        write_guarded(&self.file(), credentials);
+        self.engine.signal("HUP");
+        self.engine.error("audit: the credentials were reloaded")
     }
 
     /// The file that has a principal's token.

@@ -76,6 +76,19 @@ fn a_file_that_is_of_no_use_changes_nothing_and_the_log_says_why() {
 }
 
 #[test]
+fn the_log_names_the_principals_that_a_reload_changes_and_no_secret() {
+    let mut guarded = GuardedEngine::new(&with_x(ALL));
+    let line = guarded.reload_audited(&(god() + &principal("y", ALL)));
+    let expected = "added: \"y\"; removed: \"x\"; changed: none";
+    assert!(line.ends_with(expected), "{line}");
+    let line = guarded.reload_audited(&(god() + &principal("y", "tier = 1")));
+    assert!(
+        line.ends_with("added: none; removed: none; changed: \"y\""),
+        "{line}"
+    );
+}
+
+#[test]
 fn changed_rights_are_applied_to_live_connections() {
     let mut guarded = GuardedEngine::new(&with_x(ALL));
     let watcher = guarded.worker("god", "watcher");
