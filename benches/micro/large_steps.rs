@@ -8,7 +8,7 @@ use callboard::engine::ConnId;
 use crate::fleet::{Fleet, hello, register, unregister};
 
 const WORKERS: usize = 200;
-const STEP: usize = 5_000;
+const STEP: u32 = 5_000;
 const ROUNDS: usize = 3;
 
 pub(super) fn bench() {
@@ -39,7 +39,7 @@ fn told(fleet: &mut Fleet, frames: &[(ConnId, Vec<u8>)]) -> String {
     };
     let mut times: Vec<Duration> = frames.iter().map(time).collect();
     times.sort_unstable();
-    let each = |time: Duration| time.as_secs_f64() * 1e6 / STEP as f64;
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(STEP);
     let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
     format!("{:.2} and {:.2}", each(median), each(longest))
 }
