@@ -113,7 +113,11 @@ impl Engine {
         let Some(conn) = self.connections.get(from.conn) else {
             return;
         };
-        let (peer, session) = (conn.peer(), self.session(from));
+        // A kick may have met the one who commands it.
+        let Some(session) = conn.last_session() else {
+            return;
+        };
+        let peer = conn.peer();
         let (worker, principal) = (session.name(), &session.grant().principal);
         info!("audit: {peer}: {worker:?} of principal {principal:?} {what}");
     }
