@@ -57,20 +57,14 @@ pub(super) fn print(
     let mut table = Table::new(heading).right(0).right(3).right(4);
     for departure in departures {
         let count = usize::try_from(departure.functions).unwrap_or(usize::MAX);
-        // Names that are not known count, too.
-        let known = departure.first.iter().map(String::as_str).take(NAMES_SHOWN);
-        let mut which = text::shortened(known, NAMES_SHOWN);
-        let more = count.saturating_sub(departure.first.len().min(NAMES_SHOWN));
-        if more > 0 {
-            which = format!("{which}, +{}", text::grouped(more));
-        }
+        let known = departure.first.iter().map(String::as_str);
         table.row([
             lasted(departure.ago_ms),
             text::visible(&departure.name).into_owned(),
             text::visible(&departure.code).into_owned(),
             lasted(departure.stayed_ms),
             text::grouped(count),
-            which,
+            text::first_of(known, NAMES_SHOWN, count),
             text::visible(&departure.peer).into_owned(),
         ]);
     }

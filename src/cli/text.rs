@@ -88,14 +88,19 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 
 /// The first few names of a list and the number of the rest, with hidden characters escaped.
 pub(super) fn shortened<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize) -> String {
-    let more = names.len().saturating_sub(most);
-    let mut out = String::new();
-    for name in names.take(most) {
-        if !out.is_empty() {
-            out.push_str(", ");
-        }
-        out.push_str(&visible(name));
-    }
+    let all = names.len();
+    first_of(names, most, all)
+}
+
+/// The same of a list of so many, of which not all names are known.
+pub(super) fn first_of<'a>(
+    names: impl Iterator<Item = &'a str>,
+    most: usize,
+    all: usize,
+) -> String {
+    let shown: Vec<_> = names.take(most).map(visible).collect();
+    let mut out = shown.join(", ");
+    let more = all.saturating_sub(shown.len());
     if more > 0 {
         // Writing to memory does not fail.
         let _ = write!(out, ", +{}", grouped(more));

@@ -67,7 +67,7 @@ impl Authenticator {
         self.owner_uid = Some(uid);
     }
 
-    /// Replaces the credentials. Returns what is different, for people, if there were any before.
+    /// Replaces the credentials. Returns the differences, for people, if there were any before.
     pub(crate) fn replace(&mut self, credentials: &Credentials) -> Option<String> {
         self.replaced += 1;
         let before = std::mem::replace(&mut self.credentials, credentials.clone());

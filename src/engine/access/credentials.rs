@@ -1,6 +1,7 @@
 //! Credentials: the principals that may connect, identified by the hash of a token or as a user of this host, and
 //! their rights. Values only; the shell reads them. Never holds a token itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use constant_time_eq::constant_time_eq_32;
@@ -111,14 +112,12 @@ impl Credentials {
         &self.principals
     }
 
-    /// What is different from older credentials, for people.
+    /// The differences from older credentials, for people.
     pub(crate) fn differences(&self, older: &Self) -> String {
-        let find =
-            |all: &Self, name: &str| all.principals.iter().find(|it| it.name == name).cloned();
-        let is_added = |it: &&Principal| find(older, &it.name).is_none();
-        let is_removed = |it: &&Principal| find(self, &it.name).is_none();
-        let is_changed =
-            |it: &&Principal| find(older, &it.name).is_some_and(|before| before != **it);
+        let (before, now) = (older.by_name(), self.by_name());
+        let is_added = |it: &&Principal| !before.contains_key(&*it.name);
+        let is_removed = |it: &&Principal| !now.contains_key(&*it.name);
+        let is_changed = |it: &&Principal| before.get(&*it.name).is_some_and(|old| old != it);
         let added = self.principals.iter().filter(is_added);
         let removed = older.principals.iter().filter(is_removed);
         let changed = self.principals.iter().filter(is_changed);
@@ -128,6 +127,11 @@ impl Credentials {
             named(removed),
             named(changed)
         )
+    }
+
+    fn by_name(&self) -> BTreeMap<&str, &Principal> {
+        let principals = self.principals.iter();
+        principals.map(|it| (&*it.name, it)).collect()
     }
 
     /// The principal of a token. Takes as long for an unknown token as for a known one.

@@ -88,7 +88,7 @@ impl GuardedEngine {
         write_guarded(&self.file(), credentials);
         self.engine.signal("HUP");
         let line = self.engine.error("credentials");
-        // What is different comes before what came of it.
+        // The line about the differences comes before the one about their effect.
         if line.contains("audit: ") {
             return self.engine.error("credentials");
         }
